@@ -1,0 +1,50 @@
+-- Refuses servers that qctl cannot run on, and makes sure that pgmq is there.
+do $preflight$
+declare
+  v_version text;
+begin
+  if current_setting('server_version_num')::integer < 140000 then
+    raise exception 'PostgreSQL % is too old', current_setting('server_version')
+      using errcode = 'QC004', hint = 'qctl runs on PostgreSQL 14 and newer';
+  end if;
+  if pg_is_in_recovery() then
+    raise exception 'this server is a standby' using errcode = 'QC004', hint = 'connect to the primary';
+  end if;
+  if to_regnamespace('qctl') is not null and to_regclass('qctl.migration') is null
+     and exists (select from pg_class where relnamespace = to_regnamespace('qctl')) then
+    raise exception 'a schema named qctl exists, and it is not ours'
+      using errcode = 'QC007', hint = 'rename it: alter schema qctl rename to …';
+  end if;
+
+  if to_regclass('pgmq.meta') is null then
+    select default_version into v_version from pg_available_extensions where name = 'pgmq';
+    if found then
+      if string_to_array(v_version, '.')::integer[] < '{1,5,0}' or v_version in ('1.10.0', '1.10.1') then
+        raise exception 'the server offers pgmq %, which cannot be used', v_version
+          using errcode = 'QC004', hint = 'pgmq 1.5.0 or newer is needed, but for 1.10.0 and 1.10.1';
+      end if;
+      create extension pgmq;
+    else
+      execute $pgmq_install$@PGMQ_SQL@$pgmq_install$;
+    end if;
+    return;
+  end if;
+
+  select extversion into v_version from pg_extension where extname = 'pgmq';
+  if not found then
+    v_version := case
+      when not exists (select from pg_attribute a join pg_class c on c.oid = a.attrelid
+                       where c.oid = to_regclass('pgmq.message_record') and a.attname = 'headers') then '1.4'
+      when exists (select from pg_attribute a where a.attrelid = to_regclass('pgmq.message_record') and a.attname = 'last_read_at')
+           and not exists (select from pg_proc where pronamespace = 'pgmq'::regnamespace and proname = 'send_topic') then '1.10.0'
+      else '1.11.0' end;
+  end if;
+  if string_to_array(v_version, '.')::integer[] < '{1,5,0}' then
+    raise exception 'pgmq % is too old', v_version
+      using errcode = 'QC004', hint = 'qctl needs pgmq 1.5.0 or newer: alter extension pgmq update';
+  elsif v_version in ('1.10.0', '1.10.1') then
+    raise exception 'pgmq % cannot be used: its upgrade breaks existing queues', v_version
+      using errcode = 'QC004', hint = 'qctl needs pgmq 1.11.0 or newer: alter extension pgmq update';
+  end if;
+end
+$preflight$;

@@ -1,0 +1,2 @@
+-- Whether qctl was ever installed here.
+select to_regclass('qctl.migration') is not null;

@@ -1,0 +1,99 @@
+-- Claiming: which messages a worker may send now, under one lease; and handing unsent ones back.
+
+create or replace function qctl.claim(p_queue text, p_limit integer, p_worker_id bigint default null)
+returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,
+               url text, timeout_ms integer, headers jsonb, body text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  c_slack constant interval := '15 s';
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_paused boolean;
+  v_now timestamptz;
+  v_live integer;
+  v_expired boolean;
+  v_room integer;
+  v_lease uuid := gen_random_uuid();
+  v_term interval := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
+  v_q text := 'q_' || p_queue;
+begin
+  if p_limit < 1 then
+    return;
+  end if;
+  select g.paused_at is not null into v_paused from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  if v_paused then
+    return;
+  end if;
+  v_now := clock_timestamp();
+
+  select count(*), coalesce(bool_or(f.expires_at <= v_now), false) into v_live, v_expired
+  from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
+  if v_expired then
+    v_live := v_live - qctl._lapse(v_queue, v_now);
+  end if;
+  v_room := least(p_limit, v_queue.max_in_flight - v_live);
+  if v_room < 1 then
+    return;
+  end if;
+
+  -- visible_at is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
+  return query execute format($q$
+    with picked as materialized (
+      select q.msg_id, q.enqueued_at, q.message, q.headers
+      from pgmq.%1$I q
+      where q.vt <= $2
+        and not exists (select from qctl.in_flight f
+                        where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
+      order by q.vt limit $3
+      for update of q skip locked
+    ), numbered as materialized (
+      select p.*, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
+      from picked p left join qctl.retry r on r.queue_id = $1 and r.msg_id = p.msg_id
+    ), hidden as (
+      update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1
+      from picked p where q.msg_id = p.msg_id
+    ), leased as (
+      insert into qctl.in_flight (queue_id, msg_id, lease, delivery_no, attempt_no, worker_id, transport, claimed_at, expires_at)
+      select $1, n.msg_id, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5 from numbered n
+    )
+    select n.msg_id, $4, $8, n.delivery_no, n.attempt_no, $9, $10,
+           case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || jsonb_build_object(
+             'webhook-id', coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)),
+             'webhook-timestamp', extract(epoch from $2)::bigint::text),
+           coalesce(n.message::text, 'null')
+    from numbered n order by n.msg_id
+  $q$, v_q)
+  using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
+        (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_queue.headers, v_queue.queue_uuid;
+end
+$$;
+comment on function qctl.claim(text, integer, bigint) is
+  'Leases up to p_limit ready messages to one worker and returns all that is needed to send them. '
+  'lease_ms counts from before the call; a request must be over by then.';
+
+create or replace function qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_ids bigint[];
+begin
+  execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue)
+    using p_msg_id;
+  with released as (
+    delete from qctl.in_flight f
+    using unnest(p_lease, p_msg_id) as a (lease, msg_id)
+    where f.queue_id = v_queue.queue_id and f.msg_id = a.msg_id and f.lease = a.lease and f.lapsed_at is null
+    returning f.msg_id
+  )
+  select array_agg(r.msg_id) into v_ids from released r;
+  execute format('update pgmq.%I q set vt = clock_timestamp() where q.msg_id = any ($1)', 'q_' || p_queue) using v_ids;
+  return coalesce(cardinality(v_ids), 0);
+end
+$$;
+comment on function qctl.release(text, uuid[], bigint[]) is
+  'Gives back messages that were claimed but not sent: visible at once, no attempt spent.';

@@ -1,0 +1,76 @@
+-- Leases that ran out before their answer came.
+
+create or replace function qctl._lapse(p_queue qctl.queue, p_now timestamptz) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_q text := 'q_' || p_queue.queue_name;
+  v_expired bigint[];
+  v_anchored bigint[];
+  v_present bigint[];
+  v_count integer;
+begin
+  select array_agg(f.msg_id) into v_expired from qctl.in_flight f
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.expires_at <= p_now;
+  if v_expired is null then
+    return 0;
+  end if;
+
+  -- Whoever holds the message's row is settling it right now; waiting for it under the gate could deadlock.
+  execute format('select array_agg(x.msg_id) from (select q.msg_id from pgmq.%I q where q.msg_id = any ($1)
+                  order by q.msg_id for update skip locked) x', v_q)
+    into v_anchored using v_expired;
+  execute format('select array_agg(q.msg_id) from pgmq.%I q where q.msg_id = any ($1)', v_q)
+    into v_present using v_expired;
+
+  execute format($q$
+    with due as materialized (
+      select f.msg_id, f.lease from qctl.in_flight f
+      where f.queue_id = $1 and f.lapsed_at is null and f.expires_at <= $2
+        and (f.msg_id = any ($3) or not f.msg_id = any (coalesce($4, '{}')))
+      order by f.msg_id for update skip locked
+    ), lapsed as (
+      update qctl.in_flight f set lapsed_at = $2 from due d
+      where f.queue_id = $1 and f.msg_id = d.msg_id and f.lease = d.lease
+      returning f.msg_id, f.delivery_no, f.attempt_no
+    ), plan as materialized (
+      select l.msg_id, l.delivery_no, greatest(l.attempt_no, coalesce(r.attempt_no, 0)) as attempt_no,
+             coalesce(r.attempts, 0) as attempts, coalesce(r.lost, 0) + 1 as lost, r.webhook_id, r.last_status, r.last_error,
+             case when coalesce(r.lost, 0) = 0 then $2
+                  else $2 + make_interval(secs => qctl._backoff_s($5, r.lost, $6)) end as next_at
+      from lapsed l left join qctl.retry r on r.queue_id = $1 and r.msg_id = l.msg_id
+      where l.msg_id = any ($3)
+    ), noted as (
+      insert into qctl.retry as r (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at)
+      select $1, p.msg_id, p.delivery_no, p.attempt_no, 0, 0, 1, p.next_at from plan p where p.lost <= $7
+      on conflict (queue_id, msg_id) do update
+        set lost = r.lost + 1, attempt_no = greatest(r.attempt_no, excluded.attempt_no), next_at = excluded.next_at
+    ), shown as (
+      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and p.lost <= $7
+    ), dying as (
+      delete from pgmq.%1$I q using plan p where q.msg_id = p.msg_id and p.lost > $7
+      returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers
+    ), buried as (
+      insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
+                                    enqueued_at, read_ct, message, headers, webhook_id, died_at)
+      select $1, d.msg_id, p.delivery_no, p.attempts, p.lost, 'lost', p.last_status,
+             coalesce(p.last_error, 'no answer before the lease ran out'),
+             d.enqueued_at, d.read_ct, d.message, d.headers, p.webhook_id, $2
+      from dying d join plan p on p.msg_id = d.msg_id
+      on conflict (queue_id, msg_id) do update
+        set (delivery_no, attempts, lost, reason, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at)
+          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, excluded.status_code, excluded.error,
+             excluded.enqueued_at, excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+    ), forgotten as (
+      delete from qctl.retry r using dying d where r.queue_id = $1 and r.msg_id = d.msg_id
+    )
+    select count(*) from lapsed
+  $q$, v_q)
+  into v_count
+  using p_queue.queue_id, p_now, v_anchored, v_present, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.max_lost;
+  return v_count;
+end
+$$;
+comment on function qctl._lapse(qctl.queue, timestamptz) is
+  'Marks expired leases of a queue and shows their messages again: the first time at once, later by the schedule.';

@@ -1,0 +1,90 @@
+-- Messages: send, and one message's whole life.
+
+create or replace function qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb default null, p_delay_s double precision default 0)
+returns setof bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  if p_headers is not null then
+    perform qctl._check_headers(p_headers);
+  end if;
+  if p_delay_s < 0 then
+    raise exception 'a delay cannot be negative' using errcode = 'QC002';
+  end if;
+  return query execute format(
+    'insert into pgmq.%I (vt, message, headers)
+     select $3, m, $2 from unnest($1) with ordinality as u (m, n) order by n returning msg_id', 'q_' || p_queue)
+    using p_messages, nullif(qctl._lower_keys(p_headers), '{}'), clock_timestamp() + make_interval(secs => p_delay_s);
+  perform qctl._notify(v_queue.queue_id);
+end
+$$;
+comment on function qctl.send(text, jsonb[], jsonb, double precision) is
+  'Enqueues messages, all with the same headers and delay; returns their ids in order.';
+
+create or replace function qctl.locate(p_msg_id bigint, p_queue text default null) returns setof text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text;
+  v_id integer;
+  v_found boolean;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  for v_name, v_id in
+    select q.queue_name, q.queue_id from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name
+  loop
+    execute format('select exists (select from pgmq.%1$I where msg_id = $1) or exists (select from pgmq.%2$I where msg_id = $1)',
+                   'q_' || v_name, 'a_' || v_name)
+      into v_found using p_msg_id;
+    if v_found or exists (select from qctl.dead_letter d where d.queue_id = v_id and d.msg_id = p_msg_id) then
+      return next v_name;
+    end if;
+  end loop;
+end
+$$;
+comment on function qctl.locate(bigint, text) is 'The queues that know a message of this id.';
+
+create or replace function qctl.message(p_queue text, p_msg_id bigint)
+returns table (queue_name text, msg_id bigint, state text, webhook_id text, enqueued_at timestamptz, visible_at timestamptz,
+               finished_at timestamptz, delivery_no integer, attempts integer, lost integer, next_at timestamptz,
+               last_status integer, last_error text, reason text, note text, headers jsonb, message jsonb)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return query execute format($q$
+    select $2, q.msg_id,
+           case when f.msg_id is not null then 'in_flight' when q.vt <= clock_timestamp() then 'ready'
+                when r.msg_id is not null then 'retrying' else 'delayed' end,
+           coalesce(r.webhook_id, qctl.webhook_id($3, q.msg_id, q.enqueued_at)), q.enqueued_at, q.vt, null::timestamptz,
+           coalesce(r.delivery_no, 1), coalesce(r.attempts, 0), coalesce(r.lost, 0), r.next_at, r.last_status, r.last_error,
+           null::text, null::text, q.headers, q.message
+    from pgmq.%1$I q
+    left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id
+    left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
+    where q.msg_id = $4
+    union all
+    select $2, d.msg_id, 'dead', coalesce(d.webhook_id, qctl.webhook_id($3, d.msg_id, d.enqueued_at)), d.enqueued_at, null,
+           d.died_at, d.delivery_no, d.attempts, d.lost, null, d.status_code, d.error, d.reason, d.note, d.headers, d.message
+    from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = $4
+    union all
+    select $2, a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
+           coalesce(a.headers #>> '{qctl,webhook_id}', qctl.webhook_id($3, a.msg_id, a.enqueued_at)),
+           a.enqueued_at, null, a.archived_at, coalesce((a.headers #>> '{qctl,delivery_no}')::integer, 1),
+           coalesce((a.headers #>> '{qctl,attempts}')::integer, 0), 0, null,
+           (a.headers #>> '{qctl,status}')::integer, null, null, null,
+           case when jsonb_typeof(a.headers) = 'object' then nullif(a.headers - 'qctl', '{}') else a.headers end, a.message
+    from pgmq.%2$I a where a.msg_id = $4
+  $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_queue, v_queue.queue_uuid, p_msg_id;
+end
+$$;
+comment on function qctl.message(text, bigint) is 'One message as it stands now, wherever it is.';

@@ -1,0 +1,256 @@
+-- Queues: create, set, pause, resume, and finding them by name.
+
+create or replace function qctl._queue(p_queue text) returns qctl.queue
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue;
+begin
+  select * into v_queue from qctl.queue where queue_name = p_queue;
+  if not found then
+    raise exception 'no queue named %', quote_literal(coalesce(p_queue, ''))
+      using errcode = 'QC006',
+            hint = coalesce('queues here: ' || (select string_agg(queue_name, ', ' order by queue_name) from qctl.queue),
+                            'no queue exists yet: qctl create NAME --url URL');
+  end if;
+  return v_queue;
+end
+$$;
+comment on function qctl._queue(text) is 'The queue of that name, or error QC006 that lists the names there are.';
+
+create or replace function qctl._check_name(p_queue text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_queue is null or p_queue !~ '^[a-z_][a-z0-9_]{0,46}$' then
+    raise exception 'not a queue name: %', quote_literal(coalesce(left(p_queue, 100), ''))
+      using errcode = 'QC002',
+            hint = 'a name is 1 to 47 of a-z, 0-9 and _, and begins with a letter or _';
+  end if;
+end
+$$;
+
+create or replace function qctl._check_url(p_url text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_url is null or p_url !~* '^https?://(\[[0-9a-f:.]+\]|[^][/?#@:\s\\]+)(:[0-9]{1,5})?([/?#][!-~]*)?$' or p_url !~ '^[!-~]+$' then
+    if p_url ~* '^https?://[^/?#]*@' then
+      raise exception 'a URL may not hold a user name or password'
+        using errcode = 'QC002', hint = 'put credentials into a header: --header ''Authorization: …''';
+    end if;
+    raise exception 'not an http or https URL: %', quote_literal(coalesce(left(p_url, 200), ''))
+      using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders';
+  end if;
+end
+$$;
+
+create or replace function qctl._is_header(p_name text, p_value jsonb) returns boolean
+language sql immutable parallel safe
+return p_name ~ '^[!#$%&''*+.^_`|~0-9A-Za-z-]{1,200}$'
+   and jsonb_typeof(p_value) = 'string'
+   and (p_value #>> '{}') ~ '^[^\u0001-\u001f\u007f]*$' and length(p_value #>> '{}') <= 4096
+   and lower(p_name) not in ('host', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'upgrade', 'te',
+                             'trailer', 'expect', 'proxy-authorization', 'proxy-connection', 'webhook-id',
+                             'webhook-timestamp', 'webhook-signature', 'qctl')
+   and lower(p_name) not like 'x-pgmq-%';
+comment on function qctl._is_header(text, jsonb) is
+  'May this name and value go out as one HTTP header: a token, no control character, not one that qctl or HTTP owns.';
+
+create or replace function qctl._check_headers(p_headers jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text;
+begin
+  if jsonb_typeof(p_headers) is distinct from 'object' then
+    raise exception 'headers must be a JSON object' using errcode = 'QC002', hint = 'for example {"X-Tenant": "acme"}';
+  end if;
+  select h.key into v_name from jsonb_each(p_headers) as h where not qctl._is_header(h.key, h.value) limit 1;
+  if found then
+    raise exception 'header % cannot be sent', quote_literal(left(v_name, 100))
+      using errcode = 'QC002',
+            hint = 'a name of letters, digits and -, a value on one line; qctl itself sets webhook-*, host and content-length';
+  end if;
+end
+$$;
+
+create or replace function qctl._request_headers(p_queue jsonb, p_message jsonb) returns jsonb
+language sql immutable parallel safe
+return case when jsonb_typeof(p_message) = 'object' then
+  p_queue || coalesce((select jsonb_object_agg(lower(h.key), h.value) from jsonb_each(p_message) as h
+                       where qctl._is_header(h.key, h.value)), '{}')
+  else p_queue end;
+comment on function qctl._request_headers(jsonb, jsonb) is
+  'The queue''s headers and those of the message that are fit to be sent; the message''s win.';
+
+create or replace function qctl._lower_keys(p_headers jsonb) returns jsonb
+language sql immutable parallel safe
+return coalesce((select jsonb_object_agg(lower(h.key), h.value) from jsonb_each(p_headers) as h), '{}');
+
+create or replace function qctl.create_queue(
+  p_queue text, p_url text, p_headers jsonb default '{}', p_settings jsonb default '{}', p_adopt boolean default false)
+returns table (queue_name text, created boolean, waiting bigint)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_meta record;
+  v_waiting bigint := 0;
+  v_exists boolean;
+  v_queue_id integer;
+begin
+  perform qctl._check_name(p_queue);
+  perform qctl._check_url(p_url);
+  perform qctl._check_headers(p_headers);
+  perform pg_advisory_xact_lock(hashtextextended('qctl.create_queue', 0));
+  if exists (select from qctl.queue q where q.queue_name = p_queue) then
+    raise exception 'queue % exists already', p_queue
+      using errcode = 'QC007', hint = format('to change it: qctl set -q %s …; to see it: qctl describe %s', p_queue, p_queue);
+  end if;
+
+  select m.is_partitioned, m.is_unlogged into v_meta from pgmq.meta m where m.queue_name = p_queue;
+  v_exists := found;
+  if v_exists then
+    if v_meta.is_partitioned or v_meta.is_unlogged then
+      raise exception 'pgmq queue % is %', p_queue, case when v_meta.is_unlogged then 'unlogged' else 'partitioned' end
+        using errcode = 'QC007',
+              detail = case when v_meta.is_unlogged then 'An unlogged queue loses its messages in a crash.'
+                       else 'Retention of a partitioned queue drops messages that were never delivered.' end,
+              hint = 'make a plain one under another name and move the messages';
+    end if;
+    execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_waiting;
+    if not p_adopt then
+      raise exception 'pgmq queue % exists already and holds % messages', p_queue, v_waiting
+        using errcode = 'QC007', hint = 'to deliver them to this endpoint: --adopt; or choose another name';
+    end if;
+  else
+    perform pgmq.create(p_queue);
+  end if;
+  execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, '
+                 'autovacuum_vacuum_cost_delay = 0)', 'q_' || p_queue);
+
+  insert into qctl.queue (queue_name, url, headers) values (p_queue, p_url, qctl._lower_keys(p_headers))
+  returning queue_id into v_queue_id;
+  insert into qctl.gate (queue_id) values (v_queue_id);
+  perform qctl._apply_settings(p_queue, p_settings);
+  perform qctl._audit('create', p_queue, p_settings || jsonb_build_object('url', p_url, 'adopted', v_exists));
+  return query select p_queue, not v_exists, v_waiting;
+end
+$$;
+comment on function qctl.create_queue(text, text, jsonb, jsonb, boolean) is
+  'Makes a pgmq queue (or adopts one) with its endpoint. Settings: see qctl.set_queue.';
+
+create or replace function qctl._apply_settings(p_queue text, p_settings jsonb) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_unknown text;
+  v_constraint text;
+begin
+  select string_agg(k, ', ') into v_unknown from jsonb_object_keys(p_settings) as k
+  where k not in ('timeout_ms', 'concurrency', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
+                  'retry_after_max_s', 'reject_after', 'max_lost');
+  if v_unknown is not null then
+    raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
+  end if;
+  begin
+    update qctl.queue q set
+      timeout_ms        = coalesce((p_settings ->> 'timeout_ms')::integer, q.timeout_ms),
+      concurrency       = coalesce((p_settings ->> 'concurrency')::integer, q.concurrency),
+      max_in_flight     = coalesce((p_settings ->> 'max_in_flight')::integer, q.max_in_flight),
+      retry_schedule_s  = case when p_settings ? 'retry_schedule_s'
+                               then array(select e::integer from jsonb_array_elements_text(p_settings -> 'retry_schedule_s') as e)
+                               else q.retry_schedule_s end,
+      retry_jitter      = coalesce((p_settings ->> 'retry_jitter')::double precision, q.retry_jitter),
+      retry_after_max_s = coalesce((p_settings ->> 'retry_after_max_s')::integer, q.retry_after_max_s),
+      reject_after      = coalesce((p_settings ->> 'reject_after')::integer, q.reject_after),
+      max_lost          = coalesce((p_settings ->> 'max_lost')::integer, q.max_lost)
+    where q.queue_name = p_queue;
+  exception
+    when check_violation then
+      get stacked diagnostics v_constraint = constraint_name;
+      raise exception 'a setting is out of range: %', pg_get_constraintdef(
+          (select oid from pg_constraint where conname = v_constraint and conrelid = 'qctl.queue'::regclass))
+        using errcode = 'QC002';
+    when data_exception then
+      raise exception 'a setting is not of its type: %', sqlerrm using errcode = 'QC002';
+  end;
+end
+$$;
+
+create or replace function qctl.set_queue(
+  p_queue text, p_url text default null, p_headers jsonb default null, p_settings jsonb default '{}')
+returns setof qctl.queue
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  if p_url is not null then
+    perform qctl._check_url(p_url);
+    update qctl.queue q set url = p_url where q.queue_id = v_queue.queue_id;
+  end if;
+  if p_headers is not null then
+    perform qctl._check_headers(jsonb_strip_nulls(p_headers));
+    update qctl.queue q set headers = jsonb_strip_nulls(q.headers || qctl._lower_keys(p_headers))
+    where q.queue_id = v_queue.queue_id;
+  end if;
+  perform qctl._apply_settings(p_queue, p_settings);
+  perform qctl._audit('set', p_queue, p_settings || jsonb_build_object(
+    'url', p_url, 'headers', (select jsonb_agg(k) from jsonb_object_keys(p_headers) as k)));
+  return query select * from qctl.queue q where q.queue_id = v_queue.queue_id;
+end
+$$;
+comment on function qctl.set_queue(text, text, jsonb, jsonb) is
+  'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, '
+  'retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost.';
+
+create or replace function qctl.pause(p_queue text, p_reason text default null)
+returns table (queue_name text, changed boolean, paused_at timestamptz)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_changed boolean;
+begin
+  update qctl.gate g set paused_at = clock_timestamp(), paused_by = session_user, pause_reason = left(p_reason, 500)
+  where g.queue_id = v_queue.queue_id and g.paused_at is null;
+  v_changed := found;
+  if v_changed then
+    perform qctl._audit('pause', p_queue, jsonb_build_object('reason', p_reason));
+  end if;
+  return query select p_queue, v_changed, g.paused_at from qctl.gate g where g.queue_id = v_queue.queue_id;
+end
+$$;
+comment on function qctl.pause(text, text) is 'Stops claiming; what is in flight settles, capture goes on.';
+
+create or replace function qctl.resume(p_queue text)
+returns table (queue_name text, changed boolean, paused_at timestamptz)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_since timestamptz;
+begin
+  select g.paused_at into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  if v_since is not null then
+    update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null where g.queue_id = v_queue.queue_id;
+    perform qctl._audit('resume', p_queue, jsonb_build_object('paused_at', v_since));
+    perform qctl._notify(v_queue.queue_id);
+  end if;
+  return query select p_queue, v_since is not null, v_since;
+end
+$$;
+comment on function qctl.resume(text) is 'Lets workers claim again.';

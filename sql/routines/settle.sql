@@ -1,0 +1,197 @@
+-- Settling: what the answers of the endpoint do to the messages.
+
+create or replace function qctl.settle(
+  p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],
+  p_duration_ms integer[], p_retry_after_s integer[])
+returns table (delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer, failed integer)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_count integer := cardinality(p_msg_id);
+  v_half integer := cardinality(p_msg_id) / 2;
+  v_state text;
+  v_message text;
+begin
+  if v_count is null or v_count = 0 then
+    return query select 0, 0, 0, 0, 0, 0, 0;
+    return;
+  end if;
+  begin
+    return query select s.*, 0 from qctl._settle(v_queue, p_lease, p_msg_id, p_status, p_error, p_response,
+                                                 p_duration_ms, p_retry_after_s) as s;
+    return;
+  exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error
+                 or cardinality_violation then
+    get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
+  end;
+  -- One bad row harms only itself: halve until it stands alone. Its lease lapses, so it is tried again, and dead at last.
+  if v_count = 1 then
+    perform qctl._audit('settle_failed', p_queue, jsonb_build_object(
+      'msg_id', p_msg_id[1], 'sqlstate', v_state, 'error', left(v_message, 500)));
+    return query select 0, 0, 0, 0, 0, 0, 1;
+    return;
+  end if;
+  return query
+  select sum(h.delivered)::integer, sum(h.retrying)::integer, sum(h.dead)::integer, sum(h.paused)::integer,
+         sum(h.late)::integer, sum(h.unknown)::integer, sum(h.failed)::integer
+  from (
+    select * from qctl.settle(p_queue, p_lease[:v_half], p_msg_id[:v_half], p_status[:v_half], p_error[:v_half],
+                              p_response[:v_half], p_duration_ms[:v_half], p_retry_after_s[:v_half])
+    union all
+    select * from qctl.settle(p_queue, p_lease[v_half + 1:], p_msg_id[v_half + 1:], p_status[v_half + 1:],
+                              p_error[v_half + 1:], p_response[v_half + 1:], p_duration_ms[v_half + 1:],
+                              p_retry_after_s[v_half + 1:])
+  ) as h;
+end
+$$;
+comment on function qctl.settle(text, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[]) is
+  'Applies answers by (lease, msg_id): archive, schedule the next attempt or dead-letter, and log. Idempotent. '
+  'A null status is a timeout or a connection error. Returns how many messages went which way.';
+
+create or replace function qctl._settle(
+  p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],
+  p_duration_ms integer[], p_retry_after_s integer[])
+returns table (delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_q text := 'q_' || p_queue.queue_name;
+  v_a text := 'a_' || p_queue.queue_name;
+  v_now timestamptz;
+begin
+  -- The rows in the queue, in order of msg_id, are the locks by which settlers, replays and lapses of a message exclude
+  -- each other; claims pass over locked rows.
+  execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_id;
+  perform from qctl.dead_letter d where d.queue_id = p_queue.queue_id and d.msg_id = any (p_msg_id) order by d.msg_id for update;
+  v_now := clock_timestamp();
+
+  -- No CTE is joined to another: the planner takes each for one row and would loop. Columns ride along in RETURNING.
+  execute format($q$
+    with answer as materialized (
+      select distinct on (a.msg_id, a.lease) a.*
+      from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
+      order by a.msg_id, a.lease, qctl._is_success(a.status) desc
+    ), tried as materialized (
+      select f.msg_id, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
+             a.status, left(a.error, 500) as error, a.response, a.duration_ms, a.retry_after_s
+      from answer a join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease
+      where f.msg_id = any ($3)
+      order by f.msg_id, f.lease for update of f
+    ), closed as (
+      delete from qctl.in_flight f using tried t where f.queue_id = $1 and f.msg_id = t.msg_id and f.lease = t.lease
+    ), known as materialized (
+      select t.*, q.msg_id is not null as waiting, r.msg_id is not null as noted,
+             coalesce(r.attempts, 0) + 1 as attempts,
+             coalesce(r.rejected, 0) + qctl._is_rejection(t.status)::integer as rejected,
+             coalesce(r.lost, 0) as lost, r.webhook_id,
+             t.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1)
+               and (q.msg_id is not null or d.msg_id is not null) as current
+      from tried t
+      left join pgmq.%1$I q on q.msg_id = t.msg_id
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id
+      left join qctl.dead_letter d on d.queue_id = $1 and d.msg_id = t.msg_id and q.msg_id is null
+    ), ranked as materialized (
+      select k.*, k.current and qctl._is_success(k.status) as won,
+             bool_or(k.current and qctl._is_success(k.status)) over m as message_won,
+             row_number() over (m order by (k.current and qctl._is_success(k.status)) desc, k.lapsed_at nulls first, k.lease) as rank
+      from known k window m as (partition by k.msg_id)
+    ), judged as materialized (
+      select k.*,
+             case when k.won and k.rank = 1 then 'delivered'
+                  when k.message_won or not k.current or not k.waiting or k.lapsed_at is not null then 'late'
+                  when k.status = 410 then 'paused'
+                  when qctl._is_rejection(k.status) and k.rejected >= $10 then 'dead'
+                  when k.attempts > cardinality($11::integer[]) then 'dead'
+                  else 'retrying' end as outcome
+      from ranked k
+    ), plan as materialized (
+      select j.*,
+             case j.outcome when 'paused' then $9
+               else $9 + make_interval(secs => greatest(qctl._backoff_s($11, j.attempts, $12),
+                                                        case when j.retry_after_s > 0 then least(j.retry_after_s, $13) end)) end as next_at
+      from judged j where j.outcome in ('retrying', 'paused')
+    ), done as (
+      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and j.outcome = 'delivered'
+      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, j.status, j.attempts, j.delivery_no, j.webhook_id
+    ), undead as (
+      delete from qctl.dead_letter d using judged j
+      where d.queue_id = $1 and d.msg_id = j.msg_id and j.outcome = 'delivered' and not j.waiting
+      returning d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.message, d.headers, j.status, j.attempts, j.delivery_no, d.webhook_id
+    ), archived as (
+      insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
+      select f.msg_id, f.read_ct, f.enqueued_at, $9, f.vt, f.message,
+             case when jsonb_typeof(f.headers) = 'object' then f.headers else '{}' end
+             || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
+                  'outcome', 'delivered', 'delivered_at', $9, 'status', f.status, 'attempts', f.attempts,
+                  'delivery_no', f.delivery_no, 'webhook_id', f.webhook_id)))
+      from (select * from done union all select * from undead) as f
+      on conflict (msg_id) do update
+        set (read_ct, enqueued_at, archived_at, vt, message, headers)
+          = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
+    ), dying as (
+      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and j.outcome = 'dead'
+      returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost,
+                j.status, j.error, j.webhook_id
+    ), buried as (
+      insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
+                                    enqueued_at, read_ct, message, headers, webhook_id, died_at)
+      select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
+             case when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
+             d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9
+      from dying d
+      on conflict (queue_id, msg_id) do update
+        set (delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at)
+          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
+             excluded.enqueued_at, excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+    ), shown as (
+      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id
+    ), noted as (
+      insert into qctl.retry as r (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error)
+      select $1, p.msg_id, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else 1 end,
+             qctl._is_rejection(p.status)::integer, 0, p.next_at, p.status, p.error
+      from plan p
+      on conflict (queue_id, msg_id) do update
+        set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
+            rejected = r.rejected + excluded.rejected, next_at = excluded.next_at,
+            last_status = excluded.last_status, last_error = excluded.last_error
+    ), forgotten as (
+      delete from qctl.retry r where r.queue_id = $1 and r.msg_id = any (array(
+        select j.msg_id from judged j where j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting)))
+    ), siblings as (
+      update qctl.in_flight f set lapsed_at = $9
+      where f.queue_id = $1 and f.lapsed_at is null and f.msg_id = any (array(
+              select j.msg_id from judged j where j.outcome = 'delivered' and j.lapsed_at is not null))
+        and not exists (select from tried t where t.msg_id = f.msg_id and t.lease = f.lease)
+    ), logged as (
+      insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
+                                settled_at, duration_ms, status_code, error, response, next_at)
+      select $1, j.msg_id, j.delivery_no, j.attempt_no, j.outcome, j.worker_id, j.transport, j.claimed_at,
+             $9, j.duration_ms, j.status, j.error, case when length(j.response) > 0 then qctl._text(j.response) end, null
+      from judged j where j.outcome not in ('retrying', 'paused')
+      union all
+      select $1, p.msg_id, p.delivery_no, p.attempt_no, p.outcome, p.worker_id, p.transport, p.claimed_at,
+             $9, p.duration_ms, p.status, p.error, case when length(p.response) > 0 then qctl._text(p.response) end, p.next_at
+      from plan p
+      on conflict (queue_id, msg_id, delivery_no, attempt_no) do nothing
+    )
+    select count(*) filter (where j.outcome = 'delivered')::integer, count(*) filter (where j.outcome = 'retrying')::integer,
+           count(*) filter (where j.outcome = 'dead')::integer, count(*) filter (where j.outcome = 'paused')::integer,
+           count(*) filter (where j.outcome = 'late')::integer,
+           (select count(*) from answer)::integer - count(*)::integer
+    from judged j
+  $q$, v_q, v_a)
+  into delivered, retrying, dead, paused, late, unknown
+  using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
+        p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s;
+
+  if paused > 0 then
+    perform qctl.pause(p_queue.queue_name, 'the endpoint answered 410 Gone');
+  end if;
+  return next;
+end
+$$;

@@ -1,0 +1,52 @@
+-- Text from outside made safe to keep, and the two ids and times that are derived from data.
+
+create or replace function qctl._text(p_bytes bytea, p_max_bytes integer default 4096) returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cut bytea := substring(p_bytes from 1 for p_max_bytes);
+begin
+  begin
+    return convert_from(v_cut, 'UTF8');
+  exception when data_exception then
+    null;
+  end;
+  -- A cut may have split the last character: up to three bytes of it remain.
+  for v_trim in 1..3 loop
+    begin
+      exit when length(p_bytes) <= p_max_bytes;
+      return convert_from(substring(v_cut from 1 for length(v_cut) - v_trim), 'UTF8');
+    exception when data_exception then
+      null;
+    end;
+  end loop;
+  return substring(encode(v_cut, 'escape') from 1 for p_max_bytes);
+end
+$$;
+comment on function qctl._text(bytea, integer) is
+  'First bytes of an answer as valid text; what is no UTF-8 comes back as PostgreSQL''s escape notation.';
+
+create or replace function qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamptz) returns text
+language sql immutable parallel safe
+return 'msg_' || encode(
+  sha256(uuid_send(p_queue_uuid) || int8send(p_msg_id)
+         || int8send((extract(epoch from p_enqueued_at) * 1000000)::bigint)), 'hex');
+comment on function qctl.webhook_id(uuid, bigint, timestamptz) is
+  'Standard Webhooks id of an event: the same over retries and replays, another after a re-create or failover.';
+
+create or replace function qctl._is_rejection(p_status integer) returns boolean
+language sql immutable parallel safe
+return p_status in (400, 413, 415, 422);
+comment on function qctl._is_rejection(integer) is 'Answers that concern the payload, not the endpoint''s health.';
+
+create or replace function qctl._is_success(p_status integer) returns boolean
+language sql immutable parallel safe
+return coalesce(p_status between 200 and 299, false);
+
+create or replace function qctl._backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision)
+returns double precision
+language sql volatile parallel safe
+return p_schedule_s[least(p_failures, cardinality(p_schedule_s))] * (1 + p_jitter * (2 * random() - 1));
+comment on function qctl._backoff_s(integer[], integer, double precision) is
+  'Seconds to wait after that many failures: the schedule''s step, spread evenly by plus or minus the jitter.';

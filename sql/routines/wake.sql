@@ -1,0 +1,54 @@
+-- Waking: a sleeping worker holds an advisory lock per queue, (1902343276, queue_id), exclusively. A writer that gets it
+-- shared knows that nobody sleeps and need not notify; one that does not, notifies. 1902343276 is 'qctl' in ASCII.
+
+create or replace function qctl._notify(p_queue_id integer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not pg_try_advisory_xact_lock_shared(1902343276, p_queue_id) then
+    perform pg_notify('qctl', p_queue_id::text);
+  end if;
+end
+$$;
+
+create or replace function qctl.fall_asleep(p_queues text[])
+returns table (queue_id integer, queue_name text, asleep boolean)
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select q.queue_id, q.queue_name, pg_try_advisory_lock(1902343276, q.queue_id)
+  from qctl.queue q where q.queue_name = any (p_queues)
+$$;
+comment on function qctl.fall_asleep(text[]) is
+  'Takes the sleeper''s lock of each queue where no writer is under way. A worker looks for work once more, then listens.';
+
+create or replace function qctl.wake_up(p_queue_ids integer[]) returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select count(pg_advisory_unlock(1902343276, id)) from unnest(p_queue_ids) as id
+$$;
+
+create or replace function qctl.ready_queues(p_queues text[]) returns setof text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_name text;
+  v_ready boolean;
+begin
+  for v_name in
+    select q.queue_name from qctl.queue q join qctl.gate g using (queue_id)
+    where q.queue_name = any (p_queues) and g.paused_at is null
+  loop
+    execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
+      into v_ready using clock_timestamp();
+    if v_ready then
+      return next v_name;
+    end if;
+  end loop;
+end
+$$;
+comment on function qctl.ready_queues(text[]) is 'Those of these queues that are not paused and hold a ready message.';

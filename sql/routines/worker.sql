@@ -1,0 +1,82 @@
+-- Workers: who delivers, and the upkeep that they do.
+
+create or replace function qctl.register_worker(p_name text, p_transport text, p_queues text[], p_version text)
+returns bigint
+language sql volatile
+begin atomic
+  insert into qctl.worker (name, transport, queues, qctl_version)
+  values (left(p_name, 200), p_transport, p_queues, p_version) returning worker_id;
+end;
+
+create or replace function qctl.heartbeat(p_worker_id bigint, p_queues text[] default null) returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update qctl.worker w set last_seen_at = clock_timestamp(), queues = coalesce(p_queues, w.queues)
+  where w.worker_id = p_worker_id and w.stopped_at is null;
+  return found;
+end
+$$;
+comment on function qctl.heartbeat(bigint, text[]) is
+  'False when the worker was taken for gone: its leases may have lapsed, so it sends nothing more of them.';
+
+create or replace function qctl.sign_off(p_worker_id bigint) returns void
+language sql volatile
+begin atomic
+  update qctl.worker set last_seen_at = clock_timestamp(), stopped_at = clock_timestamp() where worker_id = p_worker_id;
+end;
+
+create or replace function qctl.upkeep(p_silent interval default '15 s')
+returns table (lapsed integer, reaped integer, workers_gone integer)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_queue qctl.queue;
+  v_gone bigint[];
+begin
+  lapsed := 0;
+  reaped := 0;
+  workers_gone := 0;
+  if not pg_try_advisory_xact_lock(1902343276, 0) then
+    return next;
+    return;
+  end if;
+
+  with gone as (
+    update qctl.worker w set stopped_at = v_now
+    where w.transport = 'http' and w.stopped_at is null and w.last_seen_at < v_now - p_silent
+    returning w.worker_id
+  )
+  select array_agg(g.worker_id) into v_gone from gone g;
+  if v_gone is not null then
+    workers_gone := cardinality(v_gone);
+    update qctl.in_flight f set expires_at = v_now
+    where f.lapsed_at is null and f.worker_id = any (v_gone) and f.expires_at > v_now;
+  end if;
+
+  for v_queue in select * from qctl.queue order by queue_id loop
+    if to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is not null then
+      lapsed := lapsed + qctl._lapse(v_queue, v_now);
+    end if;
+  end loop;
+
+  with old as (
+    delete from qctl.in_flight f where f.lapsed_at < v_now - interval '24 h' returning f.*
+  ), logged as (
+    insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at, settled_at, error)
+    select o.queue_id, o.msg_id, o.delivery_no, o.attempt_no, 'lost', o.worker_id, o.transport, o.claimed_at, o.lapsed_at,
+           'no answer before the lease ran out'
+    from old o
+    on conflict do nothing
+  )
+  select count(*) into reaped from old;
+
+  delete from qctl.worker w where w.stopped_at < v_now - interval '7 days';
+  return next;
+end
+$$;
+comment on function qctl.upkeep(interval) is
+  'Lapses expired leases and those of silent workers, logs answers that never came. Any worker may call it; one runs at a time.';

@@ -1,0 +1,5 @@
+"""qctl: webhook delivery from inside PostgreSQL."""
+
+from importlib.metadata import version
+
+__version__ = version("qctl")

@@ -1,0 +1,192 @@
+"""The only place that connects to PostgreSQL, and where its errors become ours."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow, args_row, class_row
+
+from qctl.config import Database
+from qctl.errors import CannotConnectError, ExitCode, QctlError, UsageError
+
+Connection = psycopg.Connection[TupleRow]
+Row = TypeVar("Row")
+
+_HINTS = {
+    "42501": "ask the owner of schema qctl for the right, or use the role that installed it",
+    "55P03": "another session holds the table; try again when it is quiet",
+    "40P01": "try again",
+    "40001": "try again",
+}
+_CODES = {
+    "42501": ExitCode.SERVER_UNFIT,
+    "25006": ExitCode.SERVER_UNFIT,
+    "55P03": ExitCode.BUSY,
+    "40P01": ExitCode.BUSY,
+    "40001": ExitCode.BUSY,
+    "57014": ExitCode.BUSY,
+}
+_NOT_INSTALLED = {"3F000", "42P01", "42883", "42703"}
+
+
+def connect(database: Database, *, application: str, **keywords: str | int) -> Connection:
+    """Opens an autocommit connection.
+
+    Args:
+        database: where to.
+        application: shown to whoever looks at pg_stat_activity, as ``qctl <application>``.
+        keywords: further libpq parameters.
+
+    Raises:
+        UsageError: the connection string cannot be read.
+        CannotConnectError: the server cannot be reached or refuses.
+    """
+    try:
+        given = conninfo_to_dict(database.conninfo)
+    except psycopg.ProgrammingError:
+        raise UsageError(
+            f"the connection string from {database.source} cannot be read",
+            hint="write postgresql://user@host:5432/database, or keywords: 'host=… dbname=…'",
+        ) from None
+    defaults = {"connect_timeout": "10", "application_name": f"qctl {application}"}
+    conninfo = make_conninfo(database.conninfo, **{**defaults, **{k: str(v) for k, v in given.items()}, **keywords})
+    try:
+        return psycopg.connect(conninfo, autocommit=True)
+    except psycopg.OperationalError as error:
+        message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        for prefix in ("connection failed: ", "connection is bad: "):
+            message = message.removeprefix(prefix)
+        raise CannotConnectError(
+            f"cannot connect to {label(database)} (from {database.source})",
+            detail=redacted(message, str(given.get("password") or "")),
+            hint="is the server up, and are host, user and database right? --dsn, QCTL_DSN and DATABASE_URL name another",
+        ) from None
+
+
+def redacted(text: str, password: str) -> str:
+    """The text without the password."""
+    return text.replace(password, "…") if password else text
+
+
+def label(database: Database) -> str:
+    """``host:port/database`` for people; never a password."""
+    values = conninfo_to_dict(database.conninfo)
+    host = values.get("host") or values.get("hostaddr") or "local socket"
+    port = f":{values['port']}" if values.get("port") else ""
+    name = f"/{values['dbname']}" if values.get("dbname") else ""
+    return f"{host}{port}{name}"
+
+
+def where(connection: Connection) -> str:
+    """``host:port/database`` of an open connection."""
+    info = connection.info
+    return f"{info.host or 'local socket'}:{info.port}/{info.dbname}"
+
+
+def translated(error: psycopg.Error) -> QctlError:
+    """The error a user can act on, for one from PostgreSQL."""
+    state, diag = error.sqlstate, error.diag
+    message = diag.message_primary or str(error).strip() or type(error).__name__
+    if state and state.startswith("QC"):
+        return QctlError(
+            message, hint=diag.message_hint, detail=diag.message_detail, code=ExitCode(int(state.removeprefix("QC")))
+        )
+    if state in _NOT_INSTALLED and "qctl." in message.replace('schema "qctl"', "qctl."):
+        return QctlError(
+            "qctl is not installed in this database, or its schema is older than this command",
+            detail=message,
+            hint="qctl install, or qctl upgrade",
+            code=ExitCode.SCHEMA_VERSION,
+        )
+    if state in _NOT_INSTALLED and "pgmq" in message:
+        return QctlError(
+            "pgmq or this queue's pgmq tables are missing",
+            detail=message,
+            hint="qctl install puts pgmq in place; a queue dropped behind our back must be created anew",
+            code=ExitCode.SERVER_UNFIT,
+        )
+    if state in _CODES:
+        return QctlError(message, hint=diag.message_hint or _HINTS.get(state), code=_CODES[state])
+    if isinstance(error, psycopg.OperationalError) and (state is None or state[:2] in ("08", "57", "53")):
+        return CannotConnectError(
+            "the connection to PostgreSQL was lost", detail=message, hint="is the server up? then run the command again"
+        )
+    if state and state[:2] in ("22", "23"):
+        return UsageError(message, hint=diag.message_hint, detail=diag.message_detail)
+    return QctlError(message, hint=diag.message_hint, detail=f"SQLSTATE {state}", code=ExitCode.BUG)
+
+
+@contextmanager
+def translating() -> Generator[None]:
+    """Turns PostgreSQL's errors inside the block into :class:`QctlError`."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translated(error) from error
+
+
+def fetch(connection: Connection, model: type[Row], text: bytes, values: Mapping[str, Any] | None = None) -> list[Row]:
+    """Runs one query of ``sql/queries`` and returns its rows as models."""
+    with translating(), connection.cursor(row_factory=class_row(model)) as cursor:
+        cursor.execute(text, values or {})
+        return cursor.fetchall()
+
+
+def call(connection: Connection, model: type[Row], function: str, /, **arguments: Any) -> list[Row]:
+    """Calls a set-returning function ``qctl.<function>(p_<name> => value, …)`` and returns its rows as models."""
+    with translating(), connection.cursor(row_factory=class_row(model)) as cursor:
+        cursor.execute(_call(function, tuple(arguments)), list(arguments.values()))
+        return cursor.fetchall()
+
+
+def call_tuples(connection: Connection, model: Callable[..., Row], function: str, /, **arguments: Any) -> list[Row]:
+    """Like :func:`call` for a model made from positions: for rows that come by the thousand."""
+    with translating(), connection.cursor(row_factory=args_row(model)) as cursor:
+        cursor.execute(_call(function, tuple(arguments)), list(arguments.values()))
+        return cursor.fetchall()
+
+
+def call_value(connection: Connection, function: str, /, **arguments: Any) -> list[Any]:
+    """Calls a function of one column and returns that column."""
+    with translating(), connection.cursor() as cursor:
+        cursor.execute(_call(function, tuple(arguments)), list(arguments.values()))
+        return [row[0] for row in cursor.fetchall()]
+
+
+def call_as_text(function: str, /, **arguments: Any) -> str:
+    """The same call as :func:`call` makes, as SQL text with its values in it, for migration files and SQL editors."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    shown = sql.SQL(", ").join(
+        sql.SQL("{} => {}").format(sql.Identifier(f"p_{name}"), sql.Literal(value)) for name, value in given.items()
+    )
+    return sql.SQL("select * from {}({});").format(sql.Identifier("qctl", function), shown).as_string(None)
+
+
+@cache
+def _call(function: str, names: tuple[str, ...]) -> bytes:
+    named = sql.SQL(", ").join(sql.SQL("{} => {}").format(sql.Identifier(f"p_{n}"), sql.Placeholder()) for n in names)
+    return sql.SQL("select * from {}({})").format(sql.Identifier("qctl", function), named).as_bytes(None)
+
+
+def execute_script(connection: Connection, script: bytes) -> Sequence[TupleRow]:
+    """Runs a script that has its own begin and commit; returns the rows of its last query.
+
+    An error leaves the database as it was and is raised as psycopg's own, for the caller knows the script.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(script)
+            rows: Sequence[TupleRow] = []
+            while True:
+                if cursor.description:
+                    rows = cursor.fetchall()
+                if not cursor.nextset():
+                    return rows
+    except psycopg.Error:
+        if not connection.closed:
+            connection.rollback()
+        raise

@@ -1,0 +1,142 @@
+"""Install and upgrade: one script, one transaction, whatever state the database is in."""
+
+import psycopg
+from pgmq.install import get_embedded_install_sql
+
+from qctl import __version__, db, sqlfiles
+from qctl.errors import ExitCode, QctlError
+from qctl.models import Step
+from qctl.sqlfiles import SqlFile
+
+_LOCK = b"select pg_advisory_xact_lock(1902343276, 1);"
+
+
+def script(migrations: list[SqlFile] | None = None, routines: list[SqlFile] | None = None) -> bytes:
+    """The whole installation as SQL that psql or an SQL editor can run.
+
+    Each migration runs only where it is not recorded, each routine file only where its checksum differs, so the same
+    script installs, upgrades, or does nothing. Its last query lists what it applied.
+    """
+    migrations = sqlfiles.migrations() if migrations is None else migrations
+    routines = sqlfiles.routines() if routines is None else routines
+    pgmq = get_embedded_install_sql().encode()
+    parts = [
+        f"-- qctl {__version__}: install or upgrade. One transaction; running it again does nothing.".encode(),
+        b"begin;",
+        _LOCK,
+        sqlfiles.read("preflight").replace(b"@PGMQ_SQL@", pgmq),
+        b"set local search_path = pg_catalog, pg_temp;",
+        b"set local client_min_messages = warning;",
+        sqlfiles.read("bootstrap"),
+        _guard(len(migrations)),
+        *(_migration_step(file) for file in migrations),
+        *(_routine_step(file) for file in routines),
+        sqlfiles.read("queries/applied_now"),
+        b"commit;",
+    ]
+    return b"\n".join(parts) + b"\n"
+
+
+def _guard(newest: int) -> bytes:
+    """Refuses a database that a newer qctl made."""
+    version = ",".join(part for part in __version__.split(".")[:3] if part.isdigit())
+    return f"""do $guard$
+begin
+  if exists (select from qctl.migration where version > {newest})
+     or exists (select from qctl.routine
+                where string_to_array(regexp_replace(qctl_version, '[^0-9.].*$', ''), '.')::integer[] > '{{{version}}}') then
+    raise exception 'the database is newer than this qctl: its schema was made by %, this is {__version__}',
+        (select qctl_version from qctl.migration order by version desc limit 1)
+      using errcode = 'QC005', hint = 'upgrade the tool: pip install --upgrade qctl';
+  end if;
+end
+$guard$;""".encode()
+
+
+def _migration_step(file: SqlFile) -> bytes:
+    return f"""do $step$
+begin
+  if not exists (select from qctl.migration where version = {file.version}) then
+    execute $qctl_file${file.text.decode()}$qctl_file$;
+    insert into qctl.migration (version, name, checksum, qctl_version)
+    values ({file.version}, '{file.name}', '{file.checksum}', '{__version__}');
+  end if;
+end
+$step$;""".encode()
+
+
+def _routine_step(file: SqlFile) -> bytes:
+    return f"""do $step$
+begin
+  if not exists (select from qctl.routine where name = '{file.name}' and checksum = '{file.checksum}') then
+    execute $qctl_file${file.text.decode()}$qctl_file$;
+    insert into qctl.routine (name, checksum, qctl_version) values ('{file.name}', '{file.checksum}', '{__version__}')
+    on conflict (name) do update
+      set (checksum, qctl_version, applied_at) = (excluded.checksum, excluded.qctl_version, now());
+  end if;
+end
+$step$;""".encode()
+
+
+def apply(
+    connection: db.Connection, migrations: list[SqlFile] | None = None, routines: list[SqlFile] | None = None
+) -> list[Step]:
+    """Installs or upgrades and returns what was applied, as the database recorded it.
+
+    Raises:
+        QctlError: the server is unfit (4), the database newer (5), or a file failed (its name and line; nothing changed).
+    """
+    migrations = sqlfiles.migrations() if migrations is None else migrations
+    routines = sqlfiles.routines() if routines is None else routines
+    try:
+        rows = db.execute_script(connection, script(migrations, routines))
+    except psycopg.Error as error:
+        raise _located(error, migrations, routines) from error
+    return [Step(kind, name, version) for kind, name, version in rows]
+
+
+def _located(error: psycopg.Error, migrations: list[SqlFile], routines: list[SqlFile]) -> QctlError:
+    """Adds file and line to the error of a file."""
+    failed = error.diag.internal_query
+    for folder, file in [("migrations", f) for f in migrations] + [("routines", f) for f in routines]:
+        if failed is None or failed.strip() != file.text.decode().strip():
+            continue
+        name = f"{file.version:04d}_{file.name}" if file.version else file.name
+        position = error.diag.internal_position
+        line = f":{sqlfiles.line_of(failed, int(position))}" if position else ""
+        return QctlError(
+            f"sql/{folder}/{name}.sql{line}: {error.diag.message_primary}",
+            hint="nothing was changed; the role may lack a right, or this is a bug in qctl",
+            code=ExitCode.SERVER_UNFIT if error.sqlstate == "42501" else ExitCode.BUG,
+        )
+    return db.translated(error)
+
+
+def pending(connection: db.Connection) -> list[Step]:
+    """What :func:`apply` would apply now. Reads only.
+
+    Raises:
+        QctlError: the database is newer than this qctl (5).
+    """
+    with db.translating(), connection.cursor() as cursor:
+        cursor.execute(sqlfiles.query("is_installed"))
+        row = cursor.fetchone()
+        done: dict[int, str] = {}
+        current: dict[str, str] = {}
+        if row and row[0]:
+            cursor.execute(sqlfiles.query("migrations"))
+            done = {version: qctl_version for version, qctl_version in cursor.fetchall()}
+            cursor.execute(sqlfiles.query("routines"))
+            current = {name: checksum for name, checksum in cursor.fetchall()}
+    migrations = sqlfiles.migrations()
+    newest = max(done, default=0)
+    if newest > len(migrations):
+        raise QctlError(
+            f"the database is newer than this qctl: its schema was made by {done[newest]}, this is {__version__}",
+            hint="upgrade the tool: pip install --upgrade qctl",
+            code=ExitCode.SCHEMA_VERSION,
+        )
+    steps = [Step("migration", file.name, file.version) for file in migrations if file.version not in done]
+    return steps + [
+        Step("routine", file.name, 0) for file in sqlfiles.routines() if current.get(file.name) != file.checksum
+    ]

@@ -1,0 +1,298 @@
+"""Rows as they come back from the database: JSON keys, model fields and SQL columns have the same names."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One migration or routine file that an install or upgrade applied or would apply."""
+
+    kind: str
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedQueue:
+    """What ``create`` did."""
+
+    queue_name: str
+    created: bool
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue and its delivery settings; durations by unit suffix, ``headers`` without secrets."""
+
+    queue_id: int
+    queue_uuid: UUID
+    queue_name: str
+    transport: str
+    url: str
+    headers: dict[str, str]
+    timeout_ms: int
+    concurrency: int
+    max_in_flight: int
+    retry_schedule_s: list[int]
+    retry_jitter: float
+    retry_after_max_s: int
+    reject_after: int
+    max_lost: int
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueListed:
+    """One line of ``queues``."""
+
+    queue_name: str
+    transport: str
+    url: str
+    attached: int
+    paused_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A table whose changes are captured, and whether its triggers are there."""
+
+    relation: str
+    queue_name: str
+    operations: list[str]
+    when_sql: str | None
+    columns: list[str] | None
+    payload: str
+    unchanged: bool
+    triggers: str
+    runs_as: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedTrigger:
+    """One trigger that ``attach`` made."""
+
+    relation: str
+    queue_name: str
+    operation: str
+    trigger_name: str
+    runs_as: str
+
+
+@dataclass(frozen=True, slots=True)
+class DetachedTrigger:
+    """One trigger that ``detach`` dropped."""
+
+    relation: str
+    queue_name: str
+    trigger_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseState:
+    """What ``pause`` or ``resume`` did; ``paused_at`` is since when it is, or was, paused."""
+
+    queue_name: str
+    changed: bool
+    paused_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A queue now: health, depth by state, lag and age in seconds, the last minute's attempts."""
+
+    queue_name: str
+    health: str
+    depth: int
+    ready: int
+    delayed: int
+    in_flight: int
+    retrying: int
+    dead: int
+    lag_s: float | None
+    age_s: float | None
+    delivered_1m: int
+    failed_1m: int
+    last_error: str | None
+    paused_at: datetime | None
+    paused_by: str | None
+    pause_reason: str | None
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """Unfinished messages of a queue by state; ``dead`` is not part of ``depth``."""
+
+    queue_name: str
+    depth: int
+    ready: int
+    delayed: int
+    in_flight: int
+    retrying: int
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Seconds the oldest ready message has waited, and the age in seconds of the oldest unfinished one."""
+
+    queue_name: str
+    lag_s: float | None
+    age_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it stands now, wherever it is."""
+
+    queue_name: str
+    msg_id: int
+    state: str
+    webhook_id: str
+    enqueued_at: datetime
+    visible_at: datetime | None
+    finished_at: datetime | None
+    delivery_no: int
+    attempts: int
+    lost: int
+    next_at: datetime | None
+    last_status: int | None
+    last_error: str | None
+    reason: str | None
+    note: str | None
+    headers: Any
+    message: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP try of one message, settled, or under way when ``outcome`` is ``in_flight`` or ``lapsed``."""
+
+    queue_name: str
+    msg_id: int
+    delivery_no: int
+    attempt_no: int
+    outcome: str
+    status_code: int | None
+    duration_ms: int | None
+    claimed_at: datetime
+    settled_at: datetime | None
+    next_at: datetime | None
+    error: str | None
+    response: str | None
+    worker: str | None
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What ``replay`` did to one id."""
+
+    msg_id: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class PurgedBatch:
+    """One batch of ``purge``; ``next_after`` is None when nothing older is left."""
+
+    messages: int
+    attempts: int
+    next_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What ``purge`` deleted, or would delete, of a queue."""
+
+    queue_name: str
+    messages: int
+    attempts: int
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Purgeable:
+    """What ``purge`` would delete."""
+
+    messages: int
+    attempts: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """A worker as it last reported."""
+
+    worker_id: int
+    name: str
+    transport: str
+    queues: list[str]
+    state: str
+    in_flight: int
+    qctl_version: str
+    started_at: datetime
+    last_seen_at: datetime
+    stopped_at: datetime | None
+
+
+class Claimed(NamedTuple):
+    """A message to send: everything its request needs. A tuple, for thousands come each second."""
+
+    msg_id: int
+    lease: UUID
+    lease_ms: int
+    delivery_no: int
+    attempt_no: int
+    url: str
+    timeout_ms: int
+    headers: dict[str, str]
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How many messages went which way in one settle."""
+
+    delivered: int
+    retrying: int
+    dead: int
+    paused: int
+    late: int
+    unknown: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What one round of upkeep did."""
+
+    lapsed: int
+    reaped: int
+    workers_gone: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sleeper:
+    """Whether a worker may sleep on a queue."""
+
+    queue_id: int
+    queue_name: str
+    asleep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkQueue:
+    """What a worker must know of a queue."""
+
+    queue_id: int
+    queue_name: str
+    concurrency: int
+    timeout_ms: int

@@ -1,0 +1,81 @@
+"""The SQL files that come with qctl: where they are, what they are called, their checksums."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from qctl.errors import ExitCode, QctlError
+
+_MIGRATION_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_VARIABLE = re.compile(rb":'([a-z_]+)'")
+
+
+@dataclass(frozen=True, slots=True)
+class SqlFile:
+    """One file: its name without ``.sql``, its bytes, and for a migration its number."""
+
+    name: str
+    text: bytes
+    version: int = 0
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the bytes, in hex."""
+        return hashlib.sha256(self.text).hexdigest()
+
+
+@cache
+def root() -> Path:
+    """The folder ``sql``: inside the package when installed from a wheel, at the top of a checkout otherwise."""
+    packaged = Path(str(files("qctl"))) / "sql"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "sql"
+
+
+@cache
+def query(name: str) -> bytes:
+    """The text of ``sql/queries/<name>.sql`` with psql's ``:'variable'`` turned into psycopg's ``%(variable)s``."""
+    text = (root() / "queries" / f"{name}.sql").read_bytes()
+    return _VARIABLE.sub(rb"%(\1)s", text.replace(b"%", b"%%"))
+
+
+def read(name: str) -> bytes:
+    """The text of ``sql/<name>.sql``."""
+    return (root() / f"{name}.sql").read_bytes()
+
+
+def migrations(folder: Path | None = None) -> list[SqlFile]:
+    """All migrations in order.
+
+    Raises:
+        QctlError: a file name that is none, a gap in the numbers or an empty file (exit 1: the package is broken).
+    """
+    return list(_migrations(folder or root() / "migrations"))
+
+
+def _migrations(folder: Path) -> Iterator[SqlFile]:
+    for number, path in enumerate(sorted(folder.glob("*.sql")), start=1):
+        match = _MIGRATION_NAME.fullmatch(path.name)
+        if not match or int(match[1]) != number:
+            raise QctlError(f"migration {path.name} should be number {number:04d}", code=ExitCode.BUG)
+        text = path.read_bytes()
+        if not text.strip():
+            raise QctlError(f"migration {path.name} is empty", code=ExitCode.BUG)
+        yield SqlFile(match[2], text, number)
+
+
+def routines(folder: Path | None = None) -> list[SqlFile]:
+    """All routine files in the order they are applied: by name, but ``views`` last, for they read the functions."""
+    key: Callable[[Path], tuple[bool, str]] = lambda path: (path.stem == "views", path.stem)  # noqa: E731
+    return [
+        SqlFile(path.stem, path.read_bytes())
+        for path in sorted((folder or root() / "routines").glob("*.sql"), key=key)
+    ]
+
+
+def line_of(text: str, position: int) -> int:
+    """Line number, from 1, of a character position, from 1, as PostgreSQL reports it."""
+    return text.count("\n", 0, position - 1) + 1

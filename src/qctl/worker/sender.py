@@ -1,0 +1,271 @@
+"""Posts requests concurrently in a thread of its own, with libcurl's multi interface."""
+
+import os
+import selectors
+import ssl
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import certifi
+import pycurl
+
+from qctl import __version__
+from qctl.models import Claimed
+
+KEPT_BYTES = 4096
+MOST_BYTES = 1 << 20
+_SLACK_S = 0.5
+
+
+def clock() -> float:
+    """Seconds on a clock that also runs while the machine sleeps, so that a lease cannot outlive a suspend unseen."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Request(NamedTuple):
+    """A claimed message of a queue; the times are on :func:`clock`."""
+
+    queue: str
+    message: Claimed
+    claimed_at: float
+    lease_ends: float
+
+
+class Answer(NamedTuple):
+    """What came of a request. ``sent`` is False when it was never started, so it costs no attempt."""
+
+    request: Request
+    sent: bool
+    status: int | None = None
+    error: str | None = None
+    response: bytes | None = None
+    duration_ms: int | None = None
+    retry_after_s: int | None = None
+
+
+class Sender:
+    """Starts requests as they are submitted and collects answers; safe to use from one other thread.
+
+    Each request is checked right before it starts: its lease must outlive its timeout, the worker must have been heard
+    of lately (:attr:`alive_until`), and the request must have been claimed under its present registration
+    (:attr:`valid_since`); otherwise another worker may hold the message by now.
+    """
+
+    def __init__(self, wake: Any) -> None:
+        """``wake`` is called from the sender's thread when answers are there to collect."""
+        self.alive_until = 0.0
+        self.valid_since = 0.0
+        self._wake = wake
+        self._inbox: deque[Request] = deque()
+        self._answers: deque[Answer] = deque()
+        self._idle: list[_Slot] = []
+        self._deadline: float | None = None
+        self._halted = False
+        self._selector = selectors.DefaultSelector()
+        self._wakeup_out, self._wakeup_in = os.pipe()
+        os.set_blocking(self._wakeup_in, False)
+        os.set_blocking(self._wakeup_out, False)
+        self._selector.register(self._wakeup_out, selectors.EVENT_READ)
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, 10000)
+        self._thread = threading.Thread(target=self._run, name="qctl-sender", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def submit(self, requests: list[Request]) -> None:
+        """Hands over requests; they start at once."""
+        self._inbox.extend(requests)
+        self._poke()
+
+    def collect(self) -> list[Answer]:
+        """Takes the answers that have come so far."""
+        answers: list[Answer] = []
+        while self._answers:
+            answers.append(self._answers.popleft())
+        return answers
+
+    def close(self) -> None:
+        """Ends the thread; requests under way are cut."""
+        self._halted = True
+        self._poke()
+        self._thread.join(timeout=5)
+
+    def _poke(self) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._wakeup_in, b"x")
+
+    def _run(self) -> None:
+        while not self._halted:
+            self._start_submitted()
+            self._wait_and_act()
+            self._finish()
+
+    def _start_submitted(self) -> None:
+        refused = False
+        while self._inbox:
+            request = self._inbox.popleft()
+            if not self._may_start(request):
+                self._answers.append(Answer(request, sent=False))
+                refused = True
+                continue
+            slot = self._idle.pop() if self._idle else _Slot()
+            try:
+                slot.prepare(request)
+            except (pycurl.error, UnicodeError, ValueError, TypeError) as error:
+                self._answers.append(Answer(request, sent=True, error=f"the request cannot be made: {error}"))
+                refused = True
+                continue
+            self._multi.add_handle(slot.handle)
+        if refused:
+            self._wake()
+
+    def _may_start(self, request: Request) -> bool:
+        now = clock()
+        return (
+            now + request.message.timeout_ms / 1000 + _SLACK_S <= request.lease_ends
+            and now <= self.alive_until
+            and request.claimed_at >= self.valid_since
+        )
+
+    def _wait_and_act(self) -> None:
+        timeout = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        for key, events in self._selector.select(timeout):
+            if key.fd == self._wakeup_out:
+                os.read(self._wakeup_out, 65536)
+                continue
+            mask = (pycurl.CSELECT_IN if events & selectors.EVENT_READ else 0) | (
+                pycurl.CSELECT_OUT if events & selectors.EVENT_WRITE else 0
+            )
+            self._multi.socket_action(key.fd, mask)
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self._deadline = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+
+    def _finish(self) -> None:
+        finished = False
+        while True:
+            waiting, succeeded, failed = self._multi.info_read()
+            for handle in succeeded:
+                self._answers.append(handle.slot.answer(None, ""))
+                self._recycle(handle)
+                finished = True
+            for handle, code, text in failed:
+                self._answers.append(handle.slot.answer(code, text))
+                self._recycle(handle)
+                finished = True
+            if not waiting:
+                break
+        if finished:
+            self._wake()
+
+    def _recycle(self, handle: Any) -> None:
+        self._multi.remove_handle(handle)
+        self._idle.append(handle.slot)
+
+    def _on_socket(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
+        if what == pycurl.POLL_REMOVE:
+            if fd in self._selector.get_map():
+                self._selector.unregister(fd)
+            return
+        events = (selectors.EVENT_READ if what & pycurl.POLL_IN else 0) | (
+            selectors.EVENT_WRITE if what & pycurl.POLL_OUT else 0
+        )
+        if fd in self._selector.get_map():
+            self._selector.modify(fd, events)
+        else:
+            self._selector.register(fd, events)
+
+    def _on_timer(self, timeout_ms: int) -> None:
+        self._deadline = None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
+
+
+class _Slot:
+    """One libcurl handle, used for one request after another."""
+
+    def __init__(self) -> None:
+        self.request: Request
+        self.kept = b""
+        self.seen = 0
+        self.handle: Any = pycurl.Curl()
+        self.handle.slot = self
+        for option, value in (
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.FOLLOWLOCATION, 0),
+            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.PROXY, ""),
+            (pycurl.USERAGENT, f"qctl/{__version__}"),
+            (pycurl.HTTP09_ALLOWED, 0),
+            (pycurl.PATH_AS_IS, 1),
+            (pycurl.NOPROGRESS, 1),
+            (pycurl.TCP_KEEPALIVE, 1),
+            (pycurl.WRITEFUNCTION, self._write),
+            *_authorities(),
+        ):
+            self.handle.setopt(option, value)
+
+    def prepare(self, request: Request) -> None:
+        """Sets up the handle for a request."""
+        message = request.message
+        self.request, self.kept, self.seen = request, b"", 0
+        handle = self.handle
+        handle.setopt(pycurl.URL, message.url)
+        handle.setopt(pycurl.POSTFIELDS, message.body.encode())
+        handle.setopt(pycurl.HTTPHEADER, _header_lines(message.headers))
+        handle.setopt(pycurl.TIMEOUT_MS, message.timeout_ms)
+        handle.setopt(pycurl.CONNECTTIMEOUT_MS, min(message.timeout_ms, 10_000))
+
+    def answer(self, code: int | None, text: str) -> Answer:
+        """The answer of the request that has ended; ``code`` is libcurl's error, None for none."""
+        handle = self.handle
+        status = handle.getinfo(pycurl.RESPONSE_CODE) or None
+        duration_ms = round(handle.getinfo(pycurl.TOTAL_TIME) * 1000)
+        cut_by_us = code == pycurl.E_WRITE_ERROR and self.seen > MOST_BYTES
+        if code is not None and not cut_by_us:
+            if code == pycurl.E_OPERATION_TIMEDOUT:
+                text = f"no complete answer within {self.request.message.timeout_ms} ms"
+            text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
+            return Answer(self.request, True, None, text, self.kept, duration_ms)
+        retry_after_s = handle.getinfo(pycurl.RETRY_AFTER) or None
+        return Answer(self.request, True, status, None, self.kept, duration_ms, retry_after_s)
+
+    def _write(self, data: bytes) -> int | None:
+        self.seen += len(data)
+        if len(self.kept) < KEPT_BYTES:
+            self.kept += data[: KEPT_BYTES - len(self.kept)]
+        return -1 if self.seen > MOST_BYTES else None
+
+
+def _header_lines(headers: dict[str, str]) -> list[bytes]:
+    """Header lines for libcurl, whose form for an empty value is ``Name;``.
+
+    Raises:
+        ValueError: a header that would not be one line.
+    """
+    lines = [b"Expect:"]
+    if "content-type" not in headers:
+        lines.append(b"content-type: application/json")
+    for name, value in headers.items():
+        line = f"{name}: {value}" if value else f"{name};"
+        if "\r" in line or "\n" in line or "\0" in line:
+            raise ValueError(f"header {name!r} is not one line")
+        lines.append(line.encode())
+    return lines
+
+
+def _authorities() -> list[tuple[int, str]]:
+    """Where trusted certificates lie: the system's own, else those of certifi."""
+    paths = ssl.get_default_verify_paths()
+    found = [
+        (option, path)
+        for option, path in ((pycurl.CAINFO, paths.cafile), (pycurl.CAPATH, paths.capath))
+        if path and Path(path).exists()
+    ]
+    return found or [(pycurl.CAINFO, certifi.where())]

@@ -1,0 +1,105 @@
+"""Fixtures: one embedded server for the session, one template database, a clone of it per test."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from qctl import db, embedded, migrate
+from qctl.config import Database
+
+for name in [n for n in os.environ if n.startswith(("QCTL_", "PG")) or n in ("DATABASE_URL", "NO_COLOR")]:
+    if not name.startswith("QCTL_TEST_"):
+        del os.environ[name]
+
+_numbers = itertools.count(1)
+
+
+class Server:
+    """A PostgreSQL server that tests may kill and start again."""
+
+    def __init__(self, uri_of, start=None, pid=None) -> None:
+        self.uri = uri_of
+        self.start = start
+        self.pid = pid
+
+
+def start_embedded() -> Server:
+    folder = Path(tempfile.mkdtemp(prefix="qctl-pg-")) / "data"
+    folder.parent.chmod(0o755)
+    server = embedded.start(folder, keep=False)
+    return Server(
+        lambda name="postgres": server.get_uri(name),
+        server.ensure_postgres_running,
+        lambda: server.get_postmaster_info().pid,
+    )
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The session's server: QCTL_TEST_DSN's, or an embedded one."""
+    given = os.environ.get("QCTL_TEST_DSN")
+    if given:
+        base = psycopg.conninfo.conninfo_to_dict(given)
+        yield Server(lambda name="postgres": psycopg.conninfo.make_conninfo(**{**base, "dbname": name}))
+        return
+    started = start_embedded()
+    yield started
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> str:
+    """Name of a database with qctl installed."""
+    name = f"qctl_template_{os.getpid()}"
+    with psycopg.connect(server.uri(), autocommit=True) as admin:
+        admin.execute(f'create database "{name}"')
+    with db.connect(Database(server.uri(name), "test"), application="test") as connection:
+        migrate.apply(connection)
+    return name
+
+
+@pytest.fixture
+def dsn(server: Server, template: str) -> Iterator[str]:
+    """A database of its own with qctl installed."""
+    name = f"qctl_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server.uri(), autocommit=True) as admin:
+        admin.execute(f'create database "{name}" template "{template}"')
+    yield server.uri(name)
+    with psycopg.connect(server.uri(), autocommit=True) as admin:
+        admin.execute(f'drop database "{name}" with (force)')
+
+
+@pytest.fixture
+def empty_dsn(server: Server) -> Iterator[str]:
+    """A database of its own with nothing in it."""
+    name = f"qctl_empty_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server.uri(), autocommit=True) as admin:
+        admin.execute(f'create database "{name}" template template0')
+    yield server.uri(name)
+    with psycopg.connect(server.uri(), autocommit=True) as admin:
+        admin.execute(f'drop database "{name}" with (force)')
+
+
+@pytest.fixture
+def conn(dsn: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def other(dsn: str) -> Iterator[psycopg.Connection]:
+    """A second session in the same database."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="qctl-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
