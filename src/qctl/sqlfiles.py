@@ -36,9 +36,9 @@ def root() -> Path:
 
 
 @cache
-def query(name: str) -> bytes:
-    """The text of ``sql/queries/<name>.sql`` with psql's ``:'variable'`` turned into psycopg's ``%(variable)s``."""
-    text = (root() / "queries" / f"{name}.sql").read_bytes()
+def query(name: str, folder: str = "queries") -> bytes:
+    """The text of ``sql/<folder>/<name>.sql`` with psql's ``:'variable'`` turned into psycopg's ``%(variable)s``."""
+    text = (root() / folder / f"{name}.sql").read_bytes()
     return _VARIABLE.sub(rb"%(\1)s", text.replace(b"%", b"%%"))
 
 
@@ -71,8 +71,7 @@ def routines(folder: Path | None = None) -> list[SqlFile]:
     """All routine files in the order they are applied: by name, but ``views`` last, for they read the functions."""
     key: Callable[[Path], tuple[bool, str]] = lambda path: (path.stem == "views", path.stem)  # noqa: E731
     return [
-        SqlFile(path.stem, path.read_bytes())
-        for path in sorted((folder or root() / "routines").glob("*.sql"), key=key)
+        SqlFile(path.stem, path.read_bytes()) for path in sorted((folder or root() / "routines").glob("*.sql"), key=key)
     ]
 
 

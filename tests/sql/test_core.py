@@ -1,7 +1,5 @@
 """The state machine: claim, settle, lapse, replay, each event of design's table in SQL."""
 
-import pytest
-
 
 def test_smoke(conn):
     conn.execute("select * from qctl.create_queue('orders', 'http://127.0.0.1:1/x')")
@@ -10,7 +8,10 @@ def test_smoke(conn):
     assert len(rows) == 2
     print(rows)
     lease = rows[0][1]
-    r = conn.execute("select * from qctl.settle('orders', %s, %s, %s, %s, %s, %s, %s)", ([lease]*2, [1,2], [200,500], [None,'x'], [b'ok', b'\x00\xff'], [1,2],[None,None])).fetchall()
+    r = conn.execute(
+        "select * from qctl.settle('orders', %s, %s, %s, %s, %s, %s, %s)",
+        ([lease] * 2, [1, 2], [200, 500], [None, "x"], [b"ok", b"\x00\xff"], [1, 2], [None, None]),
+    ).fetchall()
     print(r)
     print(conn.execute("select * from qctl.status").fetchall())
     print(conn.execute("select * from qctl.message('orders', 2)").fetchall())
@@ -18,11 +19,19 @@ def test_smoke(conn):
     print(conn.execute("select * from qctl.attempt").fetchall())
     conn.execute("create table public.users (id int primary key, name text, paid bool)")
     print(conn.execute("select * from qctl.attach('public.users','orders')").fetchall())
-    conn.execute("insert into users select i, 'n', false from generate_series(1,3) i; update users set paid = true where id < 3; update users set paid=paid; delete from users")
-    for r in conn.execute("select msg_id, message from pgmq.q_orders order by 1"): print(r)
+    conn.execute(
+        "insert into users select i, 'n', false from generate_series(1,3) i; update users set paid = true where id < 3; update users set paid=paid; delete from users"
+    )
+    for r in conn.execute("select msg_id, message from pgmq.q_orders order by 1"):
+        print(r)
     print(conn.execute("select * from qctl.detach('public.users')").fetchall())
-    conn.execute("select * from qctl.attach('public.users','orders', p_when => 'new.paid', p_columns => '{paid}', p_operations => '{INSERT,UPDATE}', p_payload=>'supabase')").fetchall()
-    conn.execute("insert into users select i, 'n', false from generate_series(1,3) i; update users set paid = true where id < 3; update users set name='z'; delete from users")
-    for r in conn.execute("select msg_id, message from pgmq.q_orders order by 1"): print(r)
+    conn.execute(
+        "select * from qctl.attach('public.users','orders', p_when => 'new.paid', p_columns => '{paid}', p_operations => '{INSERT,UPDATE}', p_payload=>'supabase')"
+    ).fetchall()
+    conn.execute(
+        "insert into users select i, 'n', false from generate_series(1,3) i; update users set paid = true where id < 3; update users set name='z'; delete from users"
+    )
+    for r in conn.execute("select msg_id, message from pgmq.q_orders order by 1"):
+        print(r)
     print(conn.execute("select * from qctl.purge('orders','0')").fetchall())
     print(conn.execute("select * from qctl.upkeep()").fetchall())

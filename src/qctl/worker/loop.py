@@ -259,8 +259,9 @@ class Worker:
     def _heartbeat(self) -> None:
         before = clock()
         names = sorted(self._queues)
-        known = self._worker_id is not None and (
-            db.call_value(self._connection, "heartbeat", worker_id=self._worker_id, queues=names)[0]
+        known = (
+            self._worker_id is not None
+            and (db.call_value(self._connection, "heartbeat", worker_id=self._worker_id, queues=names)[0])
         )
         if not known:
             # Taken for gone: what was claimed under the old registration may be with another worker by now.
@@ -385,4 +386,3 @@ class Worker:
                 continue
             self.talk("connected again")
             return
-

@@ -63,6 +63,7 @@ class Sender:
         self._inbox: deque[Request] = deque()
         self._answers: deque[Answer] = deque()
         self._idle: list[_Slot] = []
+        self._busy: dict[pycurl.Curl, _Slot] = {}
         self._deadline: float | None = None
         self._halted = False
         self._selector = selectors.DefaultSelector()
@@ -123,6 +124,7 @@ class Sender:
                 self._answers.append(Answer(request, sent=True, error=f"the request cannot be made: {error}"))
                 refused = True
                 continue
+            self._busy[slot.handle] = slot
             self._multi.add_handle(slot.handle)
         if refused:
             self._wake()
@@ -154,11 +156,11 @@ class Sender:
         while True:
             waiting, succeeded, failed = self._multi.info_read()
             for handle in succeeded:
-                self._answers.append(handle.slot.answer(None, ""))
+                self._answers.append(self._busy[handle].answer(None, ""))
                 self._recycle(handle)
                 finished = True
             for handle, code, text in failed:
-                self._answers.append(handle.slot.answer(code, text))
+                self._answers.append(self._busy[handle].answer(code, text))
                 self._recycle(handle)
                 finished = True
             if not waiting:
@@ -166,9 +168,9 @@ class Sender:
         if finished:
             self._wake()
 
-    def _recycle(self, handle: Any) -> None:
+    def _recycle(self, handle: pycurl.Curl) -> None:
         self._multi.remove_handle(handle)
-        self._idle.append(handle.slot)
+        self._idle.append(self._busy.pop(handle))
 
     def _on_socket(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
         if what == pycurl.POLL_REMOVE:
@@ -194,8 +196,7 @@ class _Slot:
         self.request: Request
         self.kept = b""
         self.seen = 0
-        self.handle: Any = pycurl.Curl()
-        self.handle.slot = self
+        self.handle = pycurl.Curl()
         for option, value in (
             (pycurl.NOSIGNAL, 1),
             (pycurl.FOLLOWLOCATION, 0),

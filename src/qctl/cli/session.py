@@ -1,0 +1,26 @@
+"""A command's connection to the database."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from qctl import config, db
+from qctl.cli.guard import say
+
+
+@contextmanager
+def session(dsn: str | None, command: str, *, changes: bool = False) -> Generator[db.Connection]:
+    """Connects for one command.
+
+    Args:
+        dsn: what ``--dsn`` said.
+        command: the command's name, for pg_stat_activity.
+        changes: the command changes something, so it first tells a person where.
+    """
+    database = config.database(dsn)
+    connection = db.connect(database, application=command)
+    try:
+        if changes and config.stderr_is_terminal():
+            say(f"on {db.where(connection)} (from {database.source})")
+        yield connection
+    finally:
+        connection.close()

@@ -1,0 +1,272 @@
+"""Commands that set up: install, upgrade, create, set, attach, detach."""
+
+from typing import Annotated, Any
+
+import typer
+
+from qctl import attachments, db, migrate, queues
+from qctl.cli import options
+from qctl.cli.guard import say
+from qctl.cli.session import session
+from qctl.errors import UsageError
+from qctl.models import AttachedTrigger, Step
+from qctl.output import Column, render
+from qctl.output.columns import seconds
+
+_STEP_COLUMNS = [Column("kind", "kind"), Column("name", "name"), Column("version", "version", right=True)]
+_TRIGGER_COLUMNS = [
+    Column("relation", "table"),
+    Column("queue_name", "queue"),
+    Column("operation", "operation"),
+    Column("trigger_name", "trigger"),
+    Column("runs_as", "runs as"),
+]
+_DETACHED_COLUMNS = [Column("relation", "table"), Column("queue_name", "queue"), Column("trigger_name", "trigger")]
+_CREATED_COLUMNS = [
+    Column("queue_name", "queue"),
+    Column("created", "created"),
+    Column("waiting", "waiting", right=True),
+]
+
+Timeout = Annotated[str | None, typer.Option("--timeout", help="Of one request, for example 15s.", metavar="DURATION")]
+Concurrency = Annotated[int | None, typer.Option("--concurrency", help="Simultaneous requests of one worker process.")]
+MaxInFlight = Annotated[int | None, typer.Option("--max-in-flight", help="Claimed messages of all workers together.")]
+RetrySchedule = Annotated[
+    str | None,
+    typer.Option(
+        "--retry", help="Waits after failed attempts, for example 5s,5m,30m; '' for none.", metavar="DURATIONS"
+    ),
+]
+
+
+def _settings(
+    timeout: str | None, concurrency: int | None, max_in_flight: int | None, retry: str | None
+) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "timeout_ms": None if timeout is None else round(options.duration(timeout) * 1000),
+        "concurrency": concurrency,
+        "max_in_flight": max_in_flight,
+        "retry_schedule_s": None if retry is None else options.durations(retry),
+    }
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def install(
+    dsn: options.Dsn = None, output: options.Output = None, dry_run: options.DryRun = False, sql: options.AsSql = False
+) -> None:
+    """Install qctl into a database, or bring it up to date: the same as upgrade.
+
+    Makes schema qctl, and pgmq where it is missing: as an extension if the server offers it, else as plain SQL.
+    One transaction; running it again does nothing.
+
+    Example: qctl install --dsn postgresql://postgres@localhost/app
+    """
+    _apply("install", dsn, output, dry_run=dry_run, sql=sql)
+
+
+def upgrade(
+    dsn: options.Dsn = None, output: options.Output = None, dry_run: options.DryRun = False, sql: options.AsSql = False
+) -> None:
+    """Bring the schema in a database up to this version of qctl.
+
+    Database first, workers after: running workers go on with the upgraded schema.
+
+    Example: qctl upgrade --dry-run
+    """
+    _apply("upgrade", dsn, output, dry_run=dry_run, sql=sql)
+
+
+def _apply(command: str, dsn: str | None, output: Any, *, dry_run: bool, sql: bool) -> None:
+    if sql:
+        typer.echo(migrate.script().decode(), nl=False)
+        return
+    with session(dsn, command, changes=not dry_run) as connection:
+        if dry_run:
+            steps: list[Step] = migrate.pending(connection)
+            say(f"{len(steps)} files would be applied" if steps else "nothing to do: the schema is up to date")
+        else:
+            steps = migrate.apply(connection)
+            say(f"{len(steps)} files applied" if steps else "nothing to do: the schema is up to date")
+    if steps or output:
+        render(steps, _STEP_COLUMNS, output)
+    if not dry_run:
+        say("Next: qctl create NAME --url URL --attach SCHEMA.TABLE")
+
+
+def create(
+    name: Annotated[str, typer.Argument(help="The queue: a-z, 0-9 and _, at most 47.", metavar="QUEUE")],
+    url: Annotated[str, typer.Option("--url", help="The endpoint.", metavar="URL")],
+    attach: Annotated[
+        list[str] | None, typer.Option("--attach", help="Capture this table, too; may be repeated.", metavar="TABLE")
+    ] = None,
+    header: options.Headers = None,
+    timeout: Timeout = None,
+    concurrency: Concurrency = None,
+    max_in_flight: MaxInFlight = None,
+    retry: RetrySchedule = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take over a pgmq queue and deliver what waits in it.")
+    ] = False,
+    dsn: options.Dsn = None,
+    output: options.Output = None,
+    sql: options.AsSql = False,
+) -> None:
+    """Make a queue with its endpoint, and attach tables to it.
+
+    Example: qctl create orders --url https://n8n.example.com/webhook/orders --attach public.orders
+    """
+    settings = _settings(timeout, concurrency, max_in_flight, retry)
+    headers = options.headers(header)
+    captures = [_attachment(table, name) for table in attach or []]
+    if sql:
+        function, arguments = queues.creation(name, url, headers, settings, adopt=adopt)
+        _print_calls([(function, arguments), *captures])
+        return
+    with session(dsn, "create", changes=True) as connection, db.transaction(connection):
+        created = queues.create(connection, name, url, headers, settings, adopt=adopt)
+        triggers = [row for _, arguments in captures for row in attachments.attach(connection, arguments, say)]
+    render([created], _CREATED_COLUMNS, output)
+    if triggers:
+        say(f"captures {', '.join(sorted({t.relation for t in triggers}))}: INSERT, UPDATE, DELETE")
+    say(f"nothing delivers this queue until you run: qctl worker -q {name}")
+    say(f"Next: qctl worker -q {name}" if triggers else f"Next: qctl attach SCHEMA.TABLE -q {name}")
+
+
+def set_(
+    queue: options.Queue = None,
+    url: Annotated[str | None, typer.Option("--url", help="The endpoint.", metavar="URL")] = None,
+    header: options.Headers = None,
+    no_header: Annotated[
+        list[str] | None, typer.Option("--no-header", help="Send this header no longer.", metavar="NAME")
+    ] = None,
+    timeout: Timeout = None,
+    concurrency: Concurrency = None,
+    max_in_flight: MaxInFlight = None,
+    retry: RetrySchedule = None,
+    dsn: options.Dsn = None,
+    output: options.Output = None,
+    sql: options.AsSql = False,
+) -> None:
+    """Change a queue's endpoint or settings; what is not named stays.
+
+    Example: qctl set -q orders --timeout 30s --concurrency 10
+    """
+    settings = _settings(timeout, concurrency, max_in_flight, retry)
+    headers: dict[str, str | None] = {**options.headers(header), **dict.fromkeys(no_header or [])}
+    if not (settings or headers or url):
+        raise UsageError("nothing to change", hint="name a setting: qctl set --help")
+    if sql:
+        if queue is None:
+            raise UsageError("--sql makes no connection, so it needs -q QUEUE")
+        _print_calls([queues.change(queue, url, headers, settings)])
+        return
+    with session(dsn, "set", changes=True) as connection:
+        name = queues.the_one(connection, queue)
+        row = queues.alter(connection, name, url, headers, settings)
+    columns = [
+        Column("queue_name", "queue"),
+        Column("url", "url"),
+        Column("timeout_ms", "timeout", lambda ms: seconds(ms / 1000), right=True),
+        Column("concurrency", "concurrency", right=True),
+        Column("max_in_flight", "max in flight", right=True),
+    ]
+    render([row], columns, output)
+    say("running workers take it over within 5 s")
+    say(f"Next: qctl describe {name}")
+
+
+def _attachment(table: str, queue: str) -> tuple[str, dict[str, Any]]:
+    return attachments.attachment(
+        table,
+        queue,
+        operations=["INSERT", "UPDATE", "DELETE"],
+        when=None,
+        columns=[],
+        payload="qctl",
+        unchanged=False,
+        as_me=False,
+    )
+
+
+def attach(
+    table: Annotated[str, typer.Argument(help="The table, with its schema.", metavar="SCHEMA.TABLE")],
+    queue: options.Queue = None,
+    on: Annotated[str, typer.Option("--on", help="Which changes.", metavar="OPERATIONS")] = "insert,update,delete",
+    when: Annotated[
+        str | None, typer.Option("--when", help="Capture only rows for which this SQL holds.", metavar="CONDITION")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="An update counts only if one of these changed.", metavar="COLUMNS")
+    ] = None,
+    payload: Annotated[str, typer.Option("--payload", help="Shape of the body: qctl or supabase.")] = "qctl",
+    unchanged: Annotated[bool, typer.Option("--unchanged", help="Capture updates that change nothing, too.")] = False,
+    as_me: Annotated[
+        bool, typer.Option("--as-me", help="Run the capture as you where you cannot act for the table's owner.")
+    ] = False,
+    dsn: options.Dsn = None,
+    output: options.Output = None,
+    sql: options.AsSql = False,
+) -> None:
+    """Capture a table's changes into a queue.
+
+    Not seen: TRUNCATE, and writes of a session whose session_replication_role is replica.
+
+    Example: qctl attach public.users -q users --on insert,update --when "new.active" --columns email,name
+    """
+    operations = [operation.strip().upper() for operation in on.split(",") if operation.strip()]
+    names = [name.strip() for name in (columns or "").split(",") if name.strip()]
+
+    def arguments_for(name: str) -> dict[str, Any]:
+        return attachments.attachment(
+            table,
+            name,
+            operations=operations,
+            when=when,
+            columns=names,
+            payload=payload,
+            unchanged=unchanged,
+            as_me=as_me,
+        )[1]
+
+    if sql:
+        if queue is None:
+            raise UsageError("--sql makes no connection, so it needs -q QUEUE")
+        _print_calls([("attach", arguments_for(queue))])
+        return
+    with session(dsn, "attach", changes=True) as connection:
+        name = queues.the_one(connection, queue)
+        triggers: list[AttachedTrigger] = attachments.attach(connection, arguments_for(name), say)
+    render(triggers, _TRIGGER_COLUMNS, output)
+    say("not seen: TRUNCATE, and writes with session_replication_role = replica")
+    say(f"Next: qctl worker -q {name}")
+
+
+def detach(
+    table: Annotated[str, typer.Argument(help="The table, with its schema.", metavar="SCHEMA.TABLE")],
+    queue: options.Queue = None,
+    dsn: options.Dsn = None,
+    output: options.Output = None,
+    sql: options.AsSql = False,
+) -> None:
+    """Stop capturing a table: from one queue, or without -q from all. What waits in the queue is still delivered.
+
+    Example: qctl detach public.users -q users
+    """
+    if sql:
+        _print_calls([("detach", {"relation": table, "queue": queue})])
+        return
+    with session(dsn, "detach", changes=True) as connection:
+        dropped = attachments.detach(connection, table, queue, say)
+    render(dropped, _DETACHED_COLUMNS, output)
+    say("Next: qctl status")
+
+
+def _print_calls(calls: list[tuple[str, dict[str, Any]]]) -> None:
+    for function, arguments in calls:
+        typer.echo(db.call_as_text(function, **arguments))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for function in (install, upgrade, create, set_, attach, detach):
+        app.command(function.__name__.rstrip("_"), rich_help_panel="Set up")(function)

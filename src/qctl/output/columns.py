@@ -1,0 +1,83 @@
+"""What a column for people is, and how its values are written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A field of the rows under a title.
+
+    ``wide`` columns are left out where the terminal is narrower than 120. ``style`` gives a Rich style for a value.
+    """
+
+    field: str
+    title: str
+    write: Callable[[Any], str] = str
+    right: bool = False
+    wide: bool = False
+    style: Callable[[Any], str] | None = None
+
+    def text(self, row: Any) -> str:
+        """The value of a row as people read it; nothing for None."""
+        value = getattr(row, self.field)
+        return "" if value is None else self.write(value)
+
+
+def seconds(value: float) -> str:
+    """A duration in seconds as its two largest units: ``3m 12s``."""
+    if value < 0:
+        return f"-{seconds(-value)}"
+    if value < 1:
+        return f"{value * 1000:.0f}ms"
+    if value < 10:
+        return f"{value:.1f}s"
+    left = round(value)
+    parts: list[str] = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return " ".join(part for part in parts[:2] if not part.startswith("0"))
+
+
+def milliseconds(value: int) -> str:
+    """A duration in milliseconds, as :func:`seconds`."""
+    return seconds(value / 1000)
+
+
+def size(value: int) -> str:
+    """Bytes in binary units."""
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def instant(value: datetime) -> str:
+    """Local date and time to the second."""
+    return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def clock(value: datetime) -> str:
+    """Local time of day with milliseconds."""
+    return value.astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def number(value: int) -> str:
+    """A count with thousands set apart."""
+    return f"{value:,}"
+
+
+def words(value: list[str]) -> str:
+    """A list as words."""
+    return ", ".join(value)
+
+
+def one_line(value: str) -> str:
+    """A text without line breaks or control characters."""
+    return "".join(c if c.isprintable() else " " for c in value).strip()

@@ -1,0 +1,79 @@
+"""Formats for programs: every field, raw values, durations in the unit of the field's name, instants in ISO 8601 UTC."""
+
+import csv
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def as_dict(row: Any) -> dict[str, Any]:
+    """A model as JSON-ready keys."""
+    return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+
+
+def write_json(rows: Iterable[Any]) -> None:
+    """One JSON array."""
+    write_json_values(as_dict(row) for row in rows)
+
+
+def write_json_values(values: Iterable[dict[str, Any]]) -> None:
+    """One JSON array of objects that are no models."""
+    json.dump(list(values), sys.stdout, default=_plain, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def write_jsonl_values(values: Iterable[dict[str, Any]]) -> None:
+    """One object a line."""
+    for value in values:
+        sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False) + "\n")
+
+
+def text(value: Any) -> str:
+    """A JSON value as one line."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def write_object(value: dict[str, Any]) -> None:
+    """One JSON object."""
+    json.dump(value, sys.stdout, default=_plain, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def write_jsonl(rows: Iterable[Any]) -> None:
+    """One JSON object a line, each written as it comes."""
+    write_jsonl_values(as_dict(row) for row in rows)
+    sys.stdout.flush()
+
+
+def write_separated(rows: Iterable[Any], separator: str) -> None:
+    """CSV or TSV with a header line."""
+    writer = csv.writer(sys.stdout, delimiter=separator, lineterminator="\n")
+    header: list[str] | None = None
+    for row in rows:
+        values = as_dict(row)
+        if header is None:
+            header = list(values)
+            writer.writerow(header)
+        writer.writerow([_cell(value) for value in values.values()])
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, (datetime, UUID)):
+        return _plain(value)
+    if isinstance(value, (dict, list, bool)):
+        return json.dumps(value, default=_plain, ensure_ascii=False)
+    return value

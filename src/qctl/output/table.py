@@ -1,0 +1,81 @@
+"""Tables for a terminal, and the few other things that Rich draws."""
+
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from qctl.output.columns import Column
+
+WIDE = 120
+
+
+def console() -> Console:
+    """A console on stdout; where that is no terminal nothing is cut to a width."""
+    return Console() if sys.stdout.isatty() else Console(width=10_000, soft_wrap=True)
+
+
+def talk() -> Console:
+    """A console on stderr."""
+    return Console(stderr=True, highlight=False)
+
+
+def write(rows: Sequence[Any], columns: Sequence[Column]) -> None:
+    """Writes rows as a table to stdout."""
+    target = console()
+    target.print(build(rows, columns, target.width))
+
+
+def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table:
+    """A table of rows for a terminal of that width."""
+    shown = [column for column in columns if width >= WIDE or not column.wide]
+    drawn = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1), show_edge=False)
+    for column in shown:
+        drawn.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(
+            *(
+                Text(column.text(row), style=column.style(getattr(row, column.field)) if column.style else "")
+                for column in shown
+            )
+        )
+    return drawn
+
+
+def write_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """Writes names and values under one another to stdout; empty values are left out."""
+    target = console()
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        if value:
+            target.print(Text(f"{name:<{width}}  ", style="bold") + Text(value), soft_wrap=True)
+
+
+def write_line(row: Any, columns: Sequence[Column]) -> None:
+    """Writes one row as a line, for output that goes on and on."""
+    line = Text()
+    for column in columns:
+        value = getattr(row, column.field)
+        if text := column.text(row):
+            line.append(text + "  ", style=(column.style(value) if column.style else "") or "")
+    console().print(line, soft_wrap=True)
+
+
+@contextmanager
+def progress() -> Generator[Callable[[str, int, int], None]]:
+    """A bar on stderr for a person; called with what is going on, how much is done and how much there is."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    target = talk()
+    if not target.is_terminal:
+        yield lambda _what, _done, _total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=target, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

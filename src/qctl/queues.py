@@ -1,0 +1,155 @@
+"""Queues: make, change, list, pause, resume, and how they stand."""
+
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from qctl import db, sqlfiles
+from qctl.errors import NotFoundError, UsageError
+from qctl.models import (
+    CreatedQueue,
+    Depth,
+    Lag,
+    PauseState,
+    Purgeable,
+    Purged,
+    PurgedBatch,
+    Queue,
+    QueueListed,
+    Status,
+    WorkerState,
+)
+
+
+def creation(
+    name: str, url: str, headers: dict[str, str], settings: dict[str, Any], *, adopt: bool
+) -> tuple[str, dict[str, Any]]:
+    """The SQL function and arguments that make a queue; see :func:`create`."""
+    return "create_queue", {
+        "queue": name,
+        "url": url,
+        "headers": Jsonb(headers) if headers else None,
+        "settings": Jsonb(settings) if settings else None,
+        "adopt": adopt or None,
+    }
+
+
+def create(
+    connection: db.Connection, name: str, url: str, headers: dict[str, str], settings: dict[str, Any], *, adopt: bool
+) -> CreatedQueue:
+    """Makes a queue with its endpoint.
+
+    Raises:
+        QctlError: bad name, URL, header or setting (2); the queue exists, or a pgmq queue does and ``adopt`` is off (7).
+    """
+    function, arguments = creation(name, url, headers, settings, adopt=adopt)
+    return db.call(connection, CreatedQueue, function, **_given(arguments))[0]
+
+
+def change(
+    name: str, url: str | None, headers: dict[str, str | None], settings: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The SQL function and arguments that change a queue; see :func:`alter`."""
+    return "set_queue", {
+        "queue": name,
+        "url": url,
+        "headers": Jsonb(headers) if headers else None,
+        "settings": Jsonb(settings) if settings else None,
+    }
+
+
+def alter(
+    connection: db.Connection, name: str, url: str | None, headers: dict[str, str | None], settings: dict[str, Any]
+) -> Queue:
+    """Changes a queue and returns it as it is now. A header with value None goes."""
+    function, arguments = change(name, url, headers, settings)
+    return db.call(connection, Queue, function, **_given(arguments))[0]
+
+
+def _given(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def listed(connection: db.Connection) -> list[QueueListed]:
+    """All queues by name."""
+    return db.fetch(connection, QueueListed, sqlfiles.query("queues"))
+
+
+def described(connection: db.Connection, name: str) -> Queue:
+    """One queue's settings.
+
+    Raises:
+        QctlError: no such queue (6).
+    """
+    return db.fetch(connection, Queue, sqlfiles.query("queue"), {"queue": name})[0]
+
+
+def the_one(connection: db.Connection, given: str | None) -> str:
+    """The queue that a verb for exactly one queue works on: the given one, else the only one there is.
+
+    Raises:
+        QctlError: there is none (6), or several and none was given (2).
+    """
+    if given is not None:
+        return described(connection, given).queue_name
+    names = [queue.queue_name for queue in listed(connection)]
+    if not names:
+        raise NotFoundError("no queue exists yet", hint="qctl create NAME --url URL")
+    if len(names) > 1:
+        raise UsageError(f"which queue? there are {', '.join(names)}", hint=f"-q {names[0]}, or QCTL_QUEUE={names[0]}")
+    return names[0]
+
+
+def some(connection: db.Connection, given: str | None) -> list[str]:
+    """The queues that a verb for all queues works on: the given one, or all.
+
+    Raises:
+        QctlError: the given one is not there (6).
+    """
+    return [described(connection, given).queue_name] if given else [q.queue_name for q in listed(connection)]
+
+
+def pause(connection: db.Connection, name: str, reason: str | None) -> PauseState:
+    """Stops claiming from a queue."""
+    return db.call(connection, PauseState, "pause", queue=name, reason=reason)[0]
+
+
+def resume(connection: db.Connection, name: str) -> PauseState:
+    """Lets workers claim from a queue again."""
+    return db.call(connection, PauseState, "resume", queue=name)[0]
+
+
+def statuses(connection: db.Connection, name: str | None) -> list[Status]:
+    """How each queue stands, or one."""
+    if name is not None:
+        described(connection, name)
+    return db.fetch(connection, Status, sqlfiles.query("status"), {"queue": name})
+
+
+def depths(connection: db.Connection, name: str | None) -> list[Depth]:
+    """Unfinished messages by state, of each queue or of one."""
+    return db.call(connection, Depth, "depth", queue=name)
+
+
+def lags(connection: db.Connection, name: str | None) -> list[Lag]:
+    """Lag and age of each queue or of one."""
+    return db.call(connection, Lag, "lag", queue=name)
+
+
+def workers(connection: db.Connection) -> list[WorkerState]:
+    """The workers, newest first."""
+    return db.fetch(connection, WorkerState, sqlfiles.query("workers"))
+
+
+def purge_batch(connection: db.Connection, name: str, older_than_s: float, after: Any, limit: int) -> PurgedBatch:
+    """Deletes one batch of delivered history older than that; ``after`` is the batch before's ``next_after``."""
+    arguments: dict[str, Any] = {"queue": name, "older_than": f"{older_than_s} s", "limit": limit}
+    if after is not None:
+        arguments["after"] = after
+    return db.call(connection, PurgedBatch, "purge", **arguments)[0]
+
+
+def purgeable(connection: db.Connection, name: str, older_than_s: float) -> Purged:
+    """What :func:`purge_batch` would delete in all."""
+    found = db.call(connection, Purgeable, "purgeable", queue=name, older_than=f"{older_than_s} s")[0]
+    return Purged(name, found.messages, found.attempts, found.bytes)
