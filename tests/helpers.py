@@ -1,0 +1,108 @@
+"""What many tests do: a queue, a claim, an answer."""
+
+from collections import Counter
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+QUEUE = "orders"
+
+
+def create(conn: psycopg.Connection, name: str = QUEUE, url: str = "http://127.0.0.1:9/x", **settings) -> None:
+    conn.execute("select qctl.create_queue(%s, %s, p_settings => %s)", (name, url, Jsonb(settings)))
+
+
+def send(conn: psycopg.Connection, count: int = 1, name: str = QUEUE) -> list[int]:
+    bodies = [Jsonb({"n": n}) for n in range(count)]
+    return [row[0] for row in conn.execute("select qctl.send(%s, %s)", (name, bodies))]
+
+
+@dataclass(frozen=True)
+class Claim:
+    msg_id: int
+    lease: UUID
+    delivery_no: int
+    attempt_no: int
+    headers: dict
+    body: str
+
+
+def claim(conn: psycopg.Connection, limit: int = 100, name: str = QUEUE, worker: int | None = None) -> list[Claim]:
+    rows = conn.execute(
+        "select msg_id, lease, delivery_no, attempt_no, headers, body from qctl.claim(%s, %s, %s)",
+        (name, limit, worker),
+    )
+    return [Claim(*row) for row in rows]
+
+
+def settle(
+    conn: psycopg.Connection,
+    claims: list[Claim],
+    status: int | None | list[int | None],
+    *,
+    error: str | None = None,
+    response: bytes | list[bytes] = b"ok",
+    retry_after: int | None = None,
+    name: str = QUEUE,
+) -> dict[str, int]:
+    """Settles all with one status, or each with its own; the counts that are not 0."""
+    n = len(claims)
+    statuses = status if isinstance(status, list) else [status] * n
+    responses = response if isinstance(response, list) else [response] * n
+    cursor = conn.execute(
+        "select * from qctl.settle(%s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            name,
+            [c.lease for c in claims],
+            [c.msg_id for c in claims],
+            statuses,
+            [error] * n,
+            responses,
+            [5] * n,
+            [retry_after] * n,
+        ),
+    )
+    names = [column.name for column in cursor.description]
+    return {key: value for key, value in zip(names, cursor.fetchone(), strict=True) if value}
+
+
+def state(conn: psycopg.Connection, msg_id: int, name: str = QUEUE) -> str | None:
+    row = conn.execute("select state from qctl.message(%s, %s)", (name, msg_id)).fetchone()
+    return row and row[0]
+
+
+def states(conn: psycopg.Connection, ids: list[int], name: str = QUEUE) -> Counter:
+    return Counter(state(conn, msg_id, name) for msg_id in ids)
+
+
+def outcomes(conn: psycopg.Connection, msg_id: int) -> list[str]:
+    rows = conn.execute(
+        "select outcome from qctl.attempt where msg_id = %s order by delivery_no, attempt_no", (msg_id,)
+    )
+    return [row[0] for row in rows]
+
+
+def expire_leases(conn: psycopg.Connection) -> None:
+    """As if the leases' time had passed."""
+    conn.execute("update qctl.in_flight set expires_at = clock_timestamp() - interval '1 ms' where lapsed_at is null")
+
+
+def upkeep(conn: psycopg.Connection) -> None:
+    conn.execute("select qctl.upkeep()")
+
+
+def make_due(conn: psycopg.Connection, name: str = QUEUE) -> None:
+    """As if every wait had passed."""
+    conn.execute(f"update pgmq.q_{name} q set vt = clock_timestamp() where vt > clock_timestamp() and not exists"
+                 " (select from qctl.in_flight f where f.msg_id = q.msg_id and f.lapsed_at is null)")  # fmt: skip
+
+
+def replay(conn: psycopg.Connection, *ids: int, name: str = QUEUE) -> dict[int, str]:
+    return dict(conn.execute("select * from qctl.replay(%s, %s)", (name, list(ids))).fetchall())
+
+
+def one(conn: psycopg.Connection, query: str, *values):
+    row = conn.execute(query, values).fetchone()
+    return row and row[0]
