@@ -1,7 +1,9 @@
 -- Purge: remove old delivered history, a bounded batch a call.
 
-create or replace function qctl.purge(p_queue text, p_older_than interval, p_after timestamptz default '-infinity', p_limit integer default 5000)
-returns table (messages integer, attempts integer, next_after timestamptz)
+create or replace function qctl.purge(
+  p_queue text, p_older_than interval, p_after timestamptz default '-infinity', p_after_id bigint default 0,
+  p_limit integer default 5000)
+returns table (messages integer, attempts integer, next_after timestamptz, next_after_id bigint)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -16,25 +18,26 @@ begin
     with old as materialized (
       select a.msg_id, a.archived_at, a.headers #>> '{qctl,outcome}' = 'delivered' as ours
       from pgmq.%1$I a
-      where a.archived_at >= $2 and a.archived_at < $3
-      order by a.archived_at limit $4
+      where a.archived_at >= $2 and (a.archived_at, a.msg_id) > ($2, $3) and a.archived_at < $4
+      order by a.archived_at, a.msg_id limit $5
     ), gone as (
       delete from pgmq.%1$I a using old o where a.msg_id = o.msg_id and o.ours
       returning a.msg_id
     ), attempts as (
       delete from qctl.attempt t using gone g where t.queue_id = $1 and t.msg_id = g.msg_id returning 1
     )
-    select (select count(*) from gone), (select count(*) from attempts),
-           case when (select count(*) from old) = $4 then (select max(o.archived_at) from old o) end
+    select (select count(*) from gone), (select count(*) from attempts), o.archived_at, o.msg_id
+    from (values (1)) as always
+    left join (select * from old order by archived_at, msg_id offset $5 - 1) as o on true
   $q$, 'a_' || p_queue)
-  into messages, attempts, next_after
-  using v_queue.queue_id, p_after, now() - p_older_than, p_limit;
+  into messages, attempts, next_after, next_after_id
+  using v_queue.queue_id, p_after, p_after_id, now() - p_older_than, p_limit;
   return next;
 end
 $$;
-comment on function qctl.purge(text, interval, timestamptz, integer) is
-  'Deletes one batch of delivered messages archived longer ago than that, with their attempts. Call again with next_after '
-  'until it is null. Never touches unfinished or dead messages, nor what others archived.';
+comment on function qctl.purge(text, interval, timestamptz, bigint, integer) is
+  'Deletes one batch of delivered messages archived longer ago than that, with their attempts. Call again with '
+  'next_after and next_after_id until they are null. Never touches unfinished or dead messages, nor what others archived.';
 
 create or replace function qctl.purgeable(p_queue text, p_older_than interval)
 returns table (messages bigint, attempts bigint, bytes bigint)

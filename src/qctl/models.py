@@ -223,6 +223,7 @@ class PurgedBatch:
     messages: int
     attempts: int
     next_after: datetime | None
+    next_after_id: int | None
 
 
 @dataclass(frozen=True, slots=True)

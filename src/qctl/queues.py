@@ -141,12 +141,14 @@ def workers(connection: db.Connection) -> list[WorkerState]:
     return db.fetch(connection, WorkerState, sqlfiles.query("workers"))
 
 
-def purge_batch(connection: db.Connection, name: str, older_than_s: float, after: Any, limit: int) -> PurgedBatch:
-    """Deletes one batch of delivered history older than that; ``after`` is the batch before's ``next_after``."""
-    arguments: dict[str, Any] = {"queue": name, "older_than": f"{older_than_s} s", "limit": limit}
-    if after is not None:
-        arguments["after"] = after
-    return db.call(connection, PurgedBatch, "purge", **arguments)[0]
+def purge_batch(
+    connection: db.Connection, name: str, older_than_s: float, before: PurgedBatch | None, limit: int
+) -> PurgedBatch:
+    """Deletes one batch of delivered history older than that; goes on where the batch ``before`` ended."""
+    place = {"after": before.next_after, "after_id": before.next_after_id} if before else {}
+    return db.call(
+        connection, PurgedBatch, "purge", queue=name, older_than=f"{older_than_s} s", limit=limit, **place
+    )[0]
 
 
 def purgeable(connection: db.Connection, name: str, older_than_s: float) -> Purged:

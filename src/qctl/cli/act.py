@@ -159,18 +159,17 @@ def purge(
 
 
 def _purge(connection: db.Connection, name: str, older_than_s: float) -> Purged:
-    deleted, attempts, after = 0, 0, None
+    deleted, attempts = 0, 0
+    batch = None
     told_at = time.monotonic()
-    while True:
-        batch = queues.purge_batch(connection, name, older_than_s, after, _PURGE_BATCH)
+    while batch is None or batch.next_after is not None:
+        batch = queues.purge_batch(connection, name, older_than_s, batch, _PURGE_BATCH)
         deleted += batch.messages
         attempts += batch.attempts
-        if batch.next_after is None:
-            return Purged(name, deleted, attempts, None)
         if config.stderr_is_terminal() and time.monotonic() - told_at > 1:
             say(f"{name}: {deleted:,} messages deleted so far")
             told_at = time.monotonic()
-        after = batch.next_after
+    return Purged(name, deleted, attempts, None)
 
 
 def pause(
