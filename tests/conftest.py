@@ -10,8 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from qctl import db, embedded, migrate
+from qctl import db, migrate
 from qctl.config import Database
+from servers import GivenServer, Server, start_embedded
 
 for name in [n for n in os.environ if n.startswith(("QCTL_", "PG")) or n in ("DATABASE_URL", "NO_COLOR")]:
     if not name.startswith("QCTL_TEST_"):
@@ -20,36 +21,11 @@ for name in [n for n in os.environ if n.startswith(("QCTL_", "PG")) or n in ("DA
 _numbers = itertools.count(1)
 
 
-class Server:
-    """A PostgreSQL server that tests may kill and start again."""
-
-    def __init__(self, uri_of, start=None, pid=None) -> None:
-        self.uri = uri_of
-        self.start = start
-        self.pid = pid
-
-
-def start_embedded() -> Server:
-    folder = Path(tempfile.mkdtemp(prefix="qctl-pg-")) / "data"
-    folder.parent.chmod(0o755)
-    server = embedded.start(folder, keep=False)
-    return Server(
-        lambda name="postgres": server.get_uri(name),
-        server.ensure_postgres_running,
-        lambda: server.get_postmaster_info().pid,
-    )
-
-
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+def server() -> Server:
     """The session's server: QCTL_TEST_DSN's, or an embedded one."""
     given = os.environ.get("QCTL_TEST_DSN")
-    if given:
-        base = psycopg.conninfo.conninfo_to_dict(given)
-        yield Server(lambda name="postgres": psycopg.conninfo.make_conninfo(**{**base, "dbname": name}))
-        return
-    started = start_embedded()
-    yield started
+    return GivenServer(given) if given else start_embedded()
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def claim(conn: psycopg.Connection, limit: int = 100, name: str = QUEUE, worker:
 def settle(
     conn: psycopg.Connection,
     claims: list[Claim],
-    status: int | None | list[int | None],
+    status: int | list[int | None] | None,
     *,
     error: str | None = None,
     response: bytes | list[bytes] = b"ok",

@@ -5,6 +5,7 @@ import time
 
 import psycopg
 import pytest
+
 from helpers import create, one
 
 

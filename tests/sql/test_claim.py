@@ -4,8 +4,9 @@ import time
 from datetime import timedelta
 
 import pytest
-from helpers import claim, create, expire_leases, one, send, settle, state, upkeep
 from psycopg.types.json import Jsonb
+
+from helpers import claim, create, expire_leases, one, send, settle, state, upkeep
 
 
 def test_a_claim_gives_all_that_is_needed_to_send(conn):

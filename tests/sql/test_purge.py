@@ -2,6 +2,7 @@
 
 import psycopg
 import pytest
+
 from helpers import claim, create, one, send, settle
 
 

@@ -2,8 +2,9 @@
 
 import psycopg
 import pytest
-from helpers import claim, create, one, send
 from psycopg.types.json import Jsonb
+
+from helpers import claim, create, one, send
 
 URL = "https://n8n.example.com/webhook/orders"
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+
 from helpers import claim, create, expire_leases, make_due, one, outcomes, replay, send, settle, state, states, upkeep
 
 

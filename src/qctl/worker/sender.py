@@ -96,8 +96,9 @@ class Sender:
     def close(self) -> None:
         """Ends the thread; requests under way are cut."""
         self._halted = True
-        self._poke()
-        self._thread.join(timeout=5)
+        if self._thread.is_alive():
+            self._poke()
+            self._thread.join(timeout=5)
 
     def _poke(self) -> None:
         with suppress(BlockingIOError):

@@ -1,0 +1,94 @@
+"""Real processes for tests: the installed executable, the misbehaving endpoint."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from qctl.receiver import Entry, read_ledger
+
+QCTL = Path(sys.executable).with_name("qctl")
+
+
+def environment(**extra: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("QCTL_", "PG")) and k != "DATABASE_URL"}
+    return {**kept, "PYTHONUNBUFFERED": "1", **extra}
+
+
+def qctl(*arguments: str, dsn: str | None = None, stdin: str | bytes | None = None, timeout: float = 60, **extra: str):
+    """Runs the executable to its end; a CompletedProcess with text."""
+    env = environment(**({"QCTL_DSN": dsn} if dsn else {}), **extra)
+    text = not isinstance(stdin, bytes)
+    return subprocess.run(
+        [str(QCTL), *arguments], env=env, input=stdin if stdin is not None else ("" if text else b""),
+        capture_output=True, text=text, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 30, what: str = "the condition") -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not hold within {timeout_s} s")
+        time.sleep(0.05)
+
+
+class Endpoint:
+    """The receiver as a process of its own, with its ledger."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._path = folder / f"ledger-{time.monotonic_ns()}.jsonl"
+        self._path.touch()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "qctl.receiver", str(self._path), *options], stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout
+        self.port = int(self._process.stdout.readline())
+        self.url = f"http://127.0.0.1:{self.port}/hook"
+
+    def entries(self) -> list[Entry]:
+        return read_ledger(self._path)
+
+    def accepted(self) -> Counter:
+        """How often each webhook-id was answered 2xx."""
+        return Counter(e.webhook_id for e in self.entries() if e.answer.startswith("2"))
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
+class WorkerProcess:
+    """``qctl worker`` as users run it."""
+
+    def __init__(self, dsn: str, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [str(QCTL), "worker", *arguments],
+            env=environment(QCTL_DSN=dsn),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self, timeout: float = 30) -> tuple[int, str]:
+        """Waits for the end; exit code and stderr."""
+        _, talk = self._process.communicate(timeout=timeout)
+        return self._process.returncode, talk
+
+    def close(self) -> None:
+        if self.running():
+            self._process.kill()
+        self._process.communicate()
