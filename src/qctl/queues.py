@@ -146,9 +146,9 @@ def purge_batch(
 ) -> PurgedBatch:
     """Deletes one batch of delivered history older than that; goes on where the batch ``before`` ended."""
     place = {"after": before.next_after, "after_id": before.next_after_id} if before else {}
-    return db.call(
-        connection, PurgedBatch, "purge", queue=name, older_than=f"{older_than_s} s", limit=limit, **place
-    )[0]
+    return db.call(connection, PurgedBatch, "purge", queue=name, older_than=f"{older_than_s} s", limit=limit, **place)[
+        0
+    ]
 
 
 def purgeable(connection: db.Connection, name: str, older_than_s: float) -> Purged:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from helpers import claim, one, send, settle, state
 from processes import qctl
-
 from qctl import __version__, db, embedded, migrate, sqlfiles
 from qctl.config import Database
 from qctl.errors import ExitCode, QctlError

@@ -17,12 +17,16 @@ from qctl.cli.session import session
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import Purged, Replayed, ReplayedMessage, SentMessage
 from qctl.output import Column, render
-from qctl.output.columns import instant, number, size
+from qctl.output.columns import instant, number, size, yes_no
 
 _BATCH = 1000
 _PURGE_BATCH = 5000
 _SENT_COLUMNS = [Column("queue_name", "queue"), Column("msg_id", "message", right=True)]
-_PAUSE_COLUMNS = [Column("queue_name", "queue"), Column("changed", "changed"), Column("paused_at", "since", instant)]
+_PAUSE_COLUMNS = [
+    Column("queue_name", "queue"),
+    Column("changed", "changed", yes_no),
+    Column("paused_at", "since", instant),
+]
 _PURGE_COLUMNS = [
     Column("queue_name", "queue"),
     Column("messages", "messages", number, right=True),
@@ -119,8 +123,8 @@ def replay(
         columns = [*_SENT_COLUMNS, Column("outcome", "state now" if dry_run else "outcome")]
         render(rows, columns, output)
     counts = Counter(row.outcome for row in rows)
-    if not dry_run and (config.stderr_is_terminal() or unknown):
-        say(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "nothing replayed")
+    if rows and not dry_run and config.stderr_is_terminal():
+        say(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())))
     missing = [*unknown, *(f"{row.queue_name}/{row.msg_id}" for row in rows if row.outcome == "unknown")]
     if missing and len(missing) >= len(wanted):
         raise NotFoundError(f"no queue knows {_some(missing)}", hint="qctl tail lists recent ids; purged ones are gone")

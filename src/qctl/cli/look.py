@@ -55,16 +55,16 @@ _STATUS_COLUMNS = [
     *_LAG_COLUMNS,
     Column("delivered_1m", "delivered/min", number, right=True, wide=True),
     Column("failed_1m", "failed/min", number, right=True, wide=True),
-    Column("last_error", "last error", one_line, wide=True),
+    Column("last_error", "last error", one_line, wide=True, cut=True),
 ]
 _ATTEMPT_COLUMNS = [
     Column("delivery_no", "delivery", right=True),
-    Column("attempt_no", "attempt", right=True),
+    Column("attempt_no", "no", right=True),
     Column("claimed_at", "started", instant),
     Column("outcome", "outcome", style=_outcome_style),
     Column("status_code", "status", right=True),
     Column("duration_ms", "took", milliseconds, right=True),
-    Column("next_at", "next attempt", instant),
+    Column("next_at", "next", instant),
     Column("error", "error", one_line),
     Column("response", "answer", one_line, wide=True),
     Column("worker", "worker", wide=True),
@@ -327,7 +327,7 @@ _TAIL_COLUMNS = [
     Column("outcome", "outcome", style=_outcome_style),
     Column("status_code", "status", right=True),
     Column("duration_ms", "took", milliseconds, right=True),
-    Column("error", "error", one_line),
+    Column("error", "error", one_line, cut=True),
 ]
 
 

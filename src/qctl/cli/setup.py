@@ -11,7 +11,7 @@ from qctl.cli.session import session
 from qctl.errors import UsageError
 from qctl.models import AttachedTrigger, Step
 from qctl.output import Column, render
-from qctl.output.columns import seconds
+from qctl.output.columns import seconds, yes_no
 
 _STEP_COLUMNS = [Column("kind", "kind"), Column("name", "name"), Column("version", "version", right=True)]
 _TRIGGER_COLUMNS = [
@@ -24,7 +24,7 @@ _TRIGGER_COLUMNS = [
 _DETACHED_COLUMNS = [Column("relation", "table"), Column("queue_name", "queue"), Column("trigger_name", "trigger")]
 _CREATED_COLUMNS = [
     Column("queue_name", "queue"),
-    Column("created", "created"),
+    Column("created", "created", yes_no),
     Column("waiting", "waiting", right=True),
 ]
 
@@ -128,8 +128,8 @@ def create(
     render([created], _CREATED_COLUMNS, output)
     if triggers:
         say(f"captures {', '.join(sorted({t.relation for t in triggers}))}: INSERT, UPDATE, DELETE")
-    say(f"nothing delivers this queue until you run: qctl worker -q {name}")
-    say(f"Next: qctl worker -q {name}" if triggers else f"Next: qctl attach SCHEMA.TABLE -q {name}")
+    say(f"nothing delivers this queue until a worker runs: qctl worker -q {name}")
+    say(f"Next: qctl {'worker' if triggers else 'attach SCHEMA.TABLE'} -q {name}")
 
 
 def set_(

@@ -10,7 +10,8 @@ from typing import Any
 class Column:
     """A field of the rows under a title.
 
-    ``wide`` columns are left out where the terminal is narrower than 120. ``style`` gives a Rich style for a value.
+    ``wide`` columns are left out where the terminal is narrower than 120, ``cut`` ones end in an ellipsis where a
+    terminal has no room. ``style`` gives a Rich style for a value.
     """
 
     field: str
@@ -18,6 +19,7 @@ class Column:
     write: Callable[[Any], str] = str
     right: bool = False
     wide: bool = False
+    cut: bool = False
     style: Callable[[Any], str] | None = None
 
     def text(self, row: Any) -> str:
@@ -33,7 +35,7 @@ def seconds(value: float) -> str:
     if value < 1:
         return f"{value * 1000:.0f}ms"
     if value < 10:
-        return f"{value:.1f}s"
+        return f"{value:.1f}s".replace(".0s", "s")
     left = round(value)
     parts: list[str] = []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
@@ -59,8 +61,9 @@ def size(value: int) -> str:
 
 
 def instant(value: datetime) -> str:
-    """Local date and time to the second."""
-    return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Local time of day, with the date in front when that is another day."""
+    local = value.astimezone()
+    return local.strftime("%H:%M:%S" if local.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M:%S")
 
 
 def clock(value: datetime) -> str:
@@ -71,6 +74,11 @@ def clock(value: datetime) -> str:
 def number(value: int) -> str:
     """A count with thousands set apart."""
     return f"{value:,}"
+
+
+def yes_no(value: bool) -> str:
+    """A truth as a word."""
+    return "yes" if value else "no"
 
 
 def words(value: list[str]) -> str:

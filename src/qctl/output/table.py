@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -34,9 +33,14 @@ def write(rows: Sequence[Any], columns: Sequence[Column]) -> None:
 def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table:
     """A table of rows for a terminal of that width."""
     shown = [column for column in columns if width >= WIDE or not column.wide]
-    drawn = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1), show_edge=False)
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in shown:
-        drawn.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
+        drawn.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            overflow="ellipsis" if column.cut else "fold",
+            no_wrap=column.cut,
+        )
     for row in rows:
         drawn.add_row(
             *(
