@@ -50,7 +50,8 @@ def cli_md() -> str:
 def _help(text: str) -> list[str]:
     """The help with its example as code."""
     return [
-        f"```\n{line.removeprefix('Example: ')}\n```" if line.startswith("Example: ") else line for line in text.splitlines()
+        f"```\n{line.removeprefix('Example: ')}\n```" if line.startswith("Example: ") else line
+        for line in text.splitlines()
     ]
 
 

@@ -9,7 +9,14 @@ from qctl import embedded
 def _dump(uri: str, *options: str) -> str:
     command = [str(embedded.binaries() / "pg_dump"), "--no-owner", "--no-privileges", *options, uri]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    noise = ("\\restrict", "\\unrestrict", "-- Dumped", "SET transaction_timeout", "SET ", "SELECT pg_catalog.set_config")
+    noise = (
+        "\\restrict",
+        "\\unrestrict",
+        "-- Dumped",
+        "SET transaction_timeout",
+        "SET ",
+        "SELECT pg_catalog.set_config",
+    )
     return "\n".join(line for line in text.splitlines() if not line.startswith(noise)) + "\n"
 
 
@@ -30,6 +37,5 @@ def whole(uri: str) -> str:
 
 def restore(uri: str, dump: Path) -> None:
     """Restores a dump made by :func:`whole`."""
-    subprocess.run(
-        [str(embedded.binaries() / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump), uri], check=True, capture_output=True, text=True
-    )
+    command = [str(embedded.binaries() / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump), uri]
+    subprocess.run(command, check=True, capture_output=True, text=True)

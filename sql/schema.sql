@@ -1138,9 +1138,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.pause(p_queue text, p_reason text) IS 'Stops claiming; what is in flight settles, capture goes on.';
 
--- Name: purge(text, interval, timestamp with time zone, integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: purge(text, interval, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestamp with time zone DEFAULT '-infinity'::timestamp with time zone, p_limit integer DEFAULT 5000) RETURNS TABLE(messages integer, attempts integer, next_after timestamp with time zone)
+CREATE FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestamp with time zone DEFAULT '-infinity'::timestamp with time zone, p_after_id bigint DEFAULT 0, p_limit integer DEFAULT 5000) RETURNS TABLE(messages integer, attempts integer, next_after timestamp with time zone, next_after_id bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -1155,26 +1155,27 @@ begin
     with old as materialized (
       select a.msg_id, a.archived_at, a.headers #>> '{qctl,outcome}' = 'delivered' as ours
       from pgmq.%1$I a
-      where a.archived_at >= $2 and a.archived_at < $3
-      order by a.archived_at limit $4
+      where a.archived_at >= $2 and (a.archived_at, a.msg_id) > ($2, $3) and a.archived_at < $4
+      order by a.archived_at, a.msg_id limit $5
     ), gone as (
       delete from pgmq.%1$I a using old o where a.msg_id = o.msg_id and o.ours
       returning a.msg_id
     ), attempts as (
       delete from qctl.attempt t using gone g where t.queue_id = $1 and t.msg_id = g.msg_id returning 1
     )
-    select (select count(*) from gone), (select count(*) from attempts),
-           case when (select count(*) from old) = $4 then (select max(o.archived_at) from old o) end
+    select (select count(*) from gone), (select count(*) from attempts), o.archived_at, o.msg_id
+    from (values (1)) as always
+    left join (select * from old order by archived_at, msg_id offset $5 - 1) as o on true
   $q$, 'a_' || p_queue)
-  into messages, attempts, next_after
-  using v_queue.queue_id, p_after, now() - p_older_than, p_limit;
+  into messages, attempts, next_after, next_after_id
+  using v_queue.queue_id, p_after, p_after_id, now() - p_older_than, p_limit;
   return next;
 end
 $_$;
 
--- Name: FUNCTION purge(p_queue text, p_older_than interval, p_after timestamp with time zone, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION purge(p_queue text, p_older_than interval, p_after timestamp with time zone, p_after_id bigint, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestamp with time zone, p_limit integer) IS 'Deletes one batch of delivered messages archived longer ago than that, with their attempts. Call again with next_after until it is null. Never touches unfinished or dead messages, nor what others archived.';
+COMMENT ON FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestamp with time zone, p_after_id bigint, p_limit integer) IS 'Deletes one batch of delivered messages archived longer ago than that, with their attempts. Call again with next_after and next_after_id until they are null. Never touches unfinished or dead messages, nor what others archived.';
 
 -- Name: purgeable(text, interval); Type: FUNCTION; Schema: qctl; Owner: -
 

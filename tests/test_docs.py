@@ -1,0 +1,71 @@
+"""Documents say what the commands do."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qctl.cli.app import app
+from qctl.errors import ExitCode
+
+TOP = Path(__file__).parents[1]
+COMMANDS = sorted(command.name for command in app.registered_commands)
+DOCS = [TOP / "README.md", *(TOP / "docs").glob("**/*.md")]
+
+
+def test_every_command_is_in_the_reference_and_in_the_readme():
+    reference = (TOP / "docs/cli.md").read_text()
+    readme = (TOP / "README.md").read_text()
+    for command in COMMANDS:
+        assert f"### qctl {command}\n" in reference
+        assert re.search(rf"`(qctl )?{command}\b", readme), command
+
+
+def test_generated_files_are_fresh():
+    done = subprocess.run(
+        [sys.executable, str(TOP / "scripts/generate.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_exit_code_is_explained_and_tested():
+    page = (TOP / "docs/exit-codes.md").read_text()
+    tests = "\n".join(path.read_text() for path in (TOP / "tests").glob("**/*.py"))
+    for code in ExitCode:
+        assert f"| {code.value} |" in page, code
+        if code is ExitCode.CHECK_FAILED:
+            continue  # No command checks anything yet.
+        forms = (rf"failing\({code.value},", rf"code == {code.value}\b", rf"code, \S+\) == \({code.value}\b")
+        assert any(re.search(form, tests) for form in forms), code
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
+
+
+NEVER = {
+    "topic": r"\btopics?\b",
+    "subscriber": r"\bsubscribers?\b",
+    "consumer": r"\bconsumers?\b",
+    "DLQ": r"\bDLQ\b",
+    "poison": r"\bpoison",
+    "backlog as a measure": r"\bqueue (length|size)\b",
+    "resend": r"\bresend\b",
+    "requeue": r"\brequeue",
+    "job": r"\bjobs? (in|of) (the|a) queue\b",
+}
+
+
+def test_the_glossarys_never_column_is_kept():
+    """One noun, one meaning: in SQL, Python, help and documents. The glossary itself may name what is not said."""
+    texts = [*DOCS, *(TOP / "sql").glob("**/*.sql"), *(TOP / "src").glob("**/*.py")]
+    for path in texts:
+        if path.name == "glossary.md":
+            continue
+        for word, pattern in NEVER.items():
+            assert not re.search(pattern, path.read_text(), re.IGNORECASE), (path.name, word)
