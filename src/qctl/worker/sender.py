@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,8 +48,17 @@ class Answer(NamedTuple):
     retry_after_s: int | None = None
 
 
+@dataclass(slots=True)
+class _Line:
+    """A queue's requests: those that wait for a free slot, and how many are under way."""
+
+    limit: int
+    waiting: deque[Request] = field(default_factory=deque)
+    active: int = 0
+
+
 class Sender:
-    """Starts requests as they are submitted and collects answers; safe to use from one other thread.
+    """Starts requests, so many at once per queue, and collects answers; safe to use from one other thread.
 
     Each request is checked right before it starts: its lease must outlive its timeout, the worker must have been heard
     of lately (:attr:`alive_until`), and the request must have been claimed under its present registration
@@ -60,7 +70,9 @@ class Sender:
         self.alive_until = 0.0
         self.valid_since = 0.0
         self._wake = wake
-        self._inbox: deque[Request] = deque()
+        self._inbox: deque[tuple[str, int, list[Request]]] = deque()
+        self._lines: dict[str, _Line] = {}
+        self._handing_back = False
         self._answers: deque[Answer] = deque()
         self._idle: list[_Slot] = []
         self._busy: dict[pycurl.Curl, _Slot] = {}
@@ -81,9 +93,14 @@ class Sender:
         """Starts the thread."""
         self._thread.start()
 
-    def submit(self, requests: list[Request]) -> None:
-        """Hands over requests; they start at once."""
-        self._inbox.extend(requests)
+    def submit(self, queue: str, requests: list[Request], limit: int) -> None:
+        """Hands over requests of a queue, which sends at most ``limit`` at once."""
+        self._inbox.append((queue, limit, requests))
+        self._poke()
+
+    def hand_back(self) -> None:
+        """Starts nothing more: what waits comes back as unsent."""
+        self._handing_back = True
         self._poke()
 
     def collect(self) -> list[Answer]:
@@ -111,29 +128,41 @@ class Sender:
             self._finish()
 
     def _start_submitted(self) -> None:
-        refused = False
         while self._inbox:
-            request = self._inbox.popleft()
-            if not self._may_start(request):
-                self._answers.append(Answer(request, sent=False))
-                refused = True
-                continue
-            slot = self._idle.pop() if self._idle else _Slot()
-            try:
-                slot.prepare(request)
-            except (pycurl.error, UnicodeError, ValueError, TypeError) as error:
-                self._answers.append(Answer(request, sent=True, error=f"the request cannot be made: {error}"))
-                refused = True
-                continue
-            self._busy[slot.handle] = slot
-            self._multi.add_handle(slot.handle)
-        if refused:
+            queue, limit, requests = self._inbox.popleft()
+            line = self._lines.setdefault(queue, _Line(limit))
+            line.limit = limit
+            line.waiting.extend(requests)
+        for line in self._lines.values():
+            while line.waiting and (line.active < line.limit or self._handing_back):
+                self._start(line, line.waiting.popleft())
+
+    def _start(self, line: _Line, request: Request) -> None:
+        if not self._may_start(request):
+            self._give(Answer(request, sent=False))
+            return
+        slot = self._idle.pop() if self._idle else _Slot()
+        try:
+            slot.prepare(request)
+        except (pycurl.error, UnicodeError, ValueError, TypeError) as error:
+            self._give(Answer(request, sent=True, error=f"the request cannot be made: {error}"))
+            return
+        line.active += 1
+        self._busy[slot.handle] = slot
+        self._multi.add_handle(slot.handle)
+
+    def _give(self, answer: Answer) -> None:
+        """Puts an answer out to be collected; wakes the other thread when it has taken all that was there."""
+        was_empty = not self._answers
+        self._answers.append(answer)
+        if was_empty:
             self._wake()
 
     def _may_start(self, request: Request) -> bool:
         now = clock()
         return (
-            now + request.message.timeout_ms / 1000 + _SLACK_S <= request.lease_ends
+            not self._handing_back
+            and now + request.message.timeout_ms / 1000 + _SLACK_S <= request.lease_ends
             and now <= self.alive_until
             and request.claimed_at >= self.valid_since
         )
@@ -153,25 +182,21 @@ class Sender:
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
 
     def _finish(self) -> None:
-        finished = False
         while True:
             waiting, succeeded, failed = self._multi.info_read()
             for handle in succeeded:
-                self._answers.append(self._busy[handle].answer(None, ""))
-                self._recycle(handle)
-                finished = True
+                self._give(self._recycle(handle).answer(None, ""))
             for handle, code, text in failed:
-                self._answers.append(self._busy[handle].answer(code, text))
-                self._recycle(handle)
-                finished = True
+                self._give(self._recycle(handle).answer(code, text))
             if not waiting:
                 break
-        if finished:
-            self._wake()
 
-    def _recycle(self, handle: pycurl.Curl) -> None:
+    def _recycle(self, handle: pycurl.Curl) -> "_Slot":
         self._multi.remove_handle(handle)
-        self._idle.append(self._busy.pop(handle))
+        slot = self._busy.pop(handle)
+        self._idle.append(slot)
+        self._lines[slot.request.queue].active -= 1
+        return slot
 
     def _on_socket(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
         if what == pycurl.POLL_REMOVE:
