@@ -16,8 +16,8 @@ from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
 from qctl.worker.sender import Answer, Request, Sender, clock
 
 SETTLE_BATCH = 500
-SETTLE_AT = 400
-SETTLE_WITHIN_S = 0.02
+SETTLE_AT = 250
+SETTLE_WITHIN_S = 0.005
 AHEAD_S = 0.25
 HEARTBEAT_S = 5.0
 ALIVE_S = 12.0

@@ -4679,7 +4679,7 @@ ALTER TABLE qctl.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENTITY 
 --
 
 COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt, message, headers) FROM stdin;
-1	1	2026-11-24 08:13:13.812782+00	\N	2026-11-24 08:13:13.829738+00	2026-11-24 08:14:43.827367+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T08:13:13.829738+00:00"}}
+1	1	2026-11-24 08:32:27.029313+00	\N	2026-11-24 08:32:27.044746+00	2026-11-24 08:33:57.042548+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T08:32:27.044746+00:00"}}
 \.
 
 
@@ -4688,7 +4688,7 @@ COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt,
 --
 
 COPY pgmq.meta (queue_name, is_partitioned, is_unlogged, created_at) FROM stdin;
-orders	f	f	2026-11-24 08:13:13.812782+00
+orders	f	f	2026-11-24 08:32:27.029313+00
 \.
 
 
@@ -4705,10 +4705,10 @@ COPY pgmq.notify_insert_throttle (queue_name, throttle_interval_ms, last_notifie
 --
 
 COPY pgmq.q_orders (msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers) FROM stdin;
-5	0	2026-11-24 08:13:13.812782+00	\N	2026-11-24 08:13:13.826096+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-6	0	2026-11-24 08:13:13.812782+00	\N	2026-11-25 08:13:13.82654+00	{"later": true}	\N
-4	1	2026-11-24 08:13:13.812782+00	\N	2026-11-24 08:14:43.827367+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-3	1	2026-11-24 08:13:13.812782+00	\N	2026-11-24 08:14:23.998194+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+5	0	2026-11-24 08:32:27.029313+00	\N	2026-11-24 08:32:27.041345+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+6	0	2026-11-24 08:32:27.029313+00	\N	2199-01-01 00:00:00+00	{"later": true}	\N
+4	1	2026-11-24 08:32:27.029313+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+3	1	2026-11-24 08:32:27.029313+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
 \.
 
 
@@ -4738,7 +4738,7 @@ COPY public.users (id, name) FROM stdin;
 --
 
 COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, columns, payload, unchanged, created_at, created_by) FROM stdin;
-1	1	public.users	{INSERT,UPDATE,DELETE}	\N	\N	qctl	f	2026-11-24 08:13:13.812782+00	postgres
+1	1	public.users	{INSERT,UPDATE,DELETE}	\N	\N	qctl	f	2026-11-24 08:32:27.029313+00	postgres
 \.
 
 
@@ -4747,9 +4747,9 @@ COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, c
 --
 
 COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at, settled_at, duration_ms, status_code, error, response, next_at) FROM stdin;
-1	1	1	1	delivered	\N	http	2026-11-24 08:13:13.827367+00	2026-11-24 08:13:13.829738+00	3	200	\N	ok	\N
-1	2	1	1	dead	\N	http	2026-11-24 08:13:13.827367+00	2026-11-24 08:13:13.829738+00	4	400	\N	no	\N
-1	3	1	1	retrying	\N	http	2026-11-24 08:13:13.827367+00	2026-11-24 08:13:13.829738+00	5	503	\N	busy	2026-11-24 08:14:23.998194+00
+1	1	1	1	delivered	\N	http	2026-11-24 08:32:27.042548+00	2026-11-24 08:32:27.044746+00	3	200	\N	ok	\N
+1	2	1	1	dead	\N	http	2026-11-24 08:32:27.042548+00	2026-11-24 08:32:27.044746+00	4	400	\N	no	\N
+1	3	1	1	retrying	\N	http	2026-11-24 08:32:27.042548+00	2026-11-24 08:32:27.044746+00	5	503	\N	busy	2026-11-24 08:33:29.182417+00
 \.
 
 
@@ -4758,8 +4758,8 @@ COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id
 --
 
 COPY qctl.audit (audit_id, at, actor, application, verb, queue_name, detail) FROM stdin;
-1	2026-11-24 08:13:13.821821+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "reject_after": 1, "retry_schedule_s": [60]}
-2	2026-11-24 08:13:13.8255+00	postgres	qctl freeze	attach	orders	{"payload": "qctl", "relation": "public.users", "operations": ["INSERT", "UPDATE", "DELETE"]}
+1	2026-11-24 08:32:27.037378+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "reject_after": 1, "retry_schedule_s": [60]}
+2	2026-11-24 08:32:27.040915+00	postgres	qctl freeze	attach	orders	{"payload": "qctl", "relation": "public.users", "operations": ["INSERT", "UPDATE", "DELETE"]}
 \.
 
 
@@ -4768,7 +4768,7 @@ COPY qctl.audit (audit_id, at, actor, application, verb, queue_name, detail) FRO
 --
 
 COPY qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at) FROM stdin;
-1	2	1	1	0	rejected	\N	400	\N	2026-11-24 08:13:13.812782+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 08:13:13.829738+00
+1	2	1	1	0	rejected	\N	400	\N	2026-11-24 08:32:27.029313+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 08:32:27.044746+00
 \.
 
 
@@ -4786,7 +4786,7 @@ COPY qctl.gate (queue_id, paused_at, paused_by, pause_reason) FROM stdin;
 --
 
 COPY qctl.in_flight (queue_id, msg_id, lease, delivery_no, attempt_no, worker_id, transport, request_id, epoch, claimed_at, expires_at, lapsed_at) FROM stdin;
-1	4	43143e34-116b-4107-8de4-0c853087546a	1	1	\N	http	\N	\N	2026-11-24 08:13:13.827367+00	2026-11-24 08:13:43.827367+00	\N
+1	4	9048a2bc-780e-473a-ba87-cd4601289e3f	1	1	\N	http	\N	\N	2026-11-24 08:32:27.042548+00	2199-01-01 00:00:00+00	\N
 \.
 
 
@@ -4795,7 +4795,7 @@ COPY qctl.in_flight (queue_id, msg_id, lease, delivery_no, attempt_no, worker_id
 --
 
 COPY qctl.migration (version, name, checksum, applied_at, applied_by, qctl_version) FROM stdin;
-1	baseline	d5957a0f1a7951fab5810b8f6fabbda36756d4aac5c4135e88632df886915642	2026-11-24 08:13:13.754799+00	postgres	0.1.0
+1	baseline	d5957a0f1a7951fab5810b8f6fabbda36756d4aac5c4135e88632df886915642	2026-11-24 08:32:26.981481+00	postgres	0.1.0
 \.
 
 
@@ -4804,7 +4804,7 @@ COPY qctl.migration (version, name, checksum, applied_at, applied_by, qctl_versi
 --
 
 COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, created_at, created_by) FROM stdin;
-1	31a96fe8-d4cf-4657-b9ba-ca357b5f1d4e	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 08:13:13.812782+00	postgres
+1	79f806c4-c889-4a93-b334-a9734729264a	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 08:32:27.029313+00	postgres
 \.
 
 
@@ -4813,7 +4813,7 @@ COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, time
 --
 
 COPY qctl.retry (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, webhook_id, replayed_at) FROM stdin;
-1	3	1	1	1	0	0	2026-11-24 08:14:23.998194+00	503	\N	\N	\N
+1	3	1	1	1	0	0	2199-01-01 00:00:00+00	503	\N	\N	\N
 \.
 
 
@@ -4822,20 +4822,20 @@ COPY qctl.retry (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, 
 --
 
 COPY qctl.routine (name, checksum, applied_at, qctl_version) FROM stdin;
-audit	cdcea9f332430fad42251905ef1bea6e6a1bc0b0281d57701ebe6d6c481a2c28	2026-11-24 08:13:13.754799+00	0.1.0
-capture	c1086db7cd357e292f17ab89d12918285f2f8945d4794039e735bd8b9ef74868	2026-11-24 08:13:13.754799+00	0.1.0
-claim	18b05fa6c7ec50233a2aaf9ae146ea2d8264c91d514557979eae3036926b3007	2026-11-24 08:13:13.754799+00	0.1.0
-lapse	e71222a39681e9c43acd0ade6bd6af960435edb5470d5be38fe9baf2723cd60f	2026-11-24 08:13:13.754799+00	0.1.0
-message	18da832c5d00f9f2cf2c58d35d2c5daeacbdcdba7b8172aa9fefac39a3a29514	2026-11-24 08:13:13.754799+00	0.1.0
-purge	f7207953fb9d10aecacb28188010e5dded347cbe86ea10e88d60c9359b052cf4	2026-11-24 08:13:13.754799+00	0.1.0
-queue	bea39d9c36eebb123cb6303b7e5889bb00073f554b956846f5f278eb9c16526f	2026-11-24 08:13:13.754799+00	0.1.0
-replay	ec20714adaea31c465b739935a8d7e402a1c34f929423ab6210c82f4a2f993a6	2026-11-24 08:13:13.754799+00	0.1.0
-settle	7ccca865e2f367629d58bec0c64a7dcb9c23ca4fdb69d6e18638884db03a39b5	2026-11-24 08:13:13.754799+00	0.1.0
-status	59e94c03d8b2b5534511b67bdb4516de6d7a0916d62368832cee754dace2edc1	2026-11-24 08:13:13.754799+00	0.1.0
-text	a4bf22eb90feccf59ffdde52402b0678f7821c56543529a1b03e62c11b90afaa	2026-11-24 08:13:13.754799+00	0.1.0
-wake	27cd7f962f81638bf5cc56d7cdca367b03cdcf65ed0df05bb0e8b576975f8fd6	2026-11-24 08:13:13.754799+00	0.1.0
-worker	926679d38e4cbb446aebeb6cb11e4832e36dd6c6c8daf673684976eeeb8341fd	2026-11-24 08:13:13.754799+00	0.1.0
-views	5aca32c140abddf67d434d7f6af92944bc9862a5a98b21058c6b1c6694c4fb98	2026-11-24 08:13:13.754799+00	0.1.0
+audit	cdcea9f332430fad42251905ef1bea6e6a1bc0b0281d57701ebe6d6c481a2c28	2026-11-24 08:32:26.981481+00	0.1.0
+capture	c1086db7cd357e292f17ab89d12918285f2f8945d4794039e735bd8b9ef74868	2026-11-24 08:32:26.981481+00	0.1.0
+claim	18b05fa6c7ec50233a2aaf9ae146ea2d8264c91d514557979eae3036926b3007	2026-11-24 08:32:26.981481+00	0.1.0
+lapse	e71222a39681e9c43acd0ade6bd6af960435edb5470d5be38fe9baf2723cd60f	2026-11-24 08:32:26.981481+00	0.1.0
+message	18da832c5d00f9f2cf2c58d35d2c5daeacbdcdba7b8172aa9fefac39a3a29514	2026-11-24 08:32:26.981481+00	0.1.0
+purge	f7207953fb9d10aecacb28188010e5dded347cbe86ea10e88d60c9359b052cf4	2026-11-24 08:32:26.981481+00	0.1.0
+queue	bea39d9c36eebb123cb6303b7e5889bb00073f554b956846f5f278eb9c16526f	2026-11-24 08:32:26.981481+00	0.1.0
+replay	ec20714adaea31c465b739935a8d7e402a1c34f929423ab6210c82f4a2f993a6	2026-11-24 08:32:26.981481+00	0.1.0
+settle	7ccca865e2f367629d58bec0c64a7dcb9c23ca4fdb69d6e18638884db03a39b5	2026-11-24 08:32:26.981481+00	0.1.0
+status	59e94c03d8b2b5534511b67bdb4516de6d7a0916d62368832cee754dace2edc1	2026-11-24 08:32:26.981481+00	0.1.0
+text	a4bf22eb90feccf59ffdde52402b0678f7821c56543529a1b03e62c11b90afaa	2026-11-24 08:32:26.981481+00	0.1.0
+wake	27cd7f962f81638bf5cc56d7cdca367b03cdcf65ed0df05bb0e8b576975f8fd6	2026-11-24 08:32:26.981481+00	0.1.0
+worker	926679d38e4cbb446aebeb6cb11e4832e36dd6c6c8daf673684976eeeb8341fd	2026-11-24 08:32:26.981481+00	0.1.0
+views	5aca32c140abddf67d434d7f6af92944bc9862a5a98b21058c6b1c6694c4fb98	2026-11-24 08:32:26.981481+00	0.1.0
 \.
 
 
