@@ -80,7 +80,7 @@ END;
 
 CREATE FUNCTION qctl._backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision) RETURNS double precision
     LANGUAGE sql PARALLEL SAFE
-    RETURN (((p_schedule_s)[LEAST(p_failures, cardinality(p_schedule_s))])::double precision * ((1)::double precision + (p_jitter * (((2)::double precision * random()) - (1)::double precision))));
+    RETURN ((COALESCE((p_schedule_s)[LEAST(p_failures, cardinality(p_schedule_s))], 0))::double precision * ((1)::double precision + (p_jitter * (((2)::double precision * random()) - (1)::double precision))));
 
 -- Name: FUNCTION _backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -95,8 +95,8 @@ CREATE FUNCTION qctl._capture_body(p_queue_name text, p_queue_id integer, p_rela
 declare
   v_schema text;
   v_table text;
-  v_new text := case p_operation when 'INSERT' then 'to_jsonb(new)' when 'UPDATE' then 'to_jsonb(n.new)' else 'null::jsonb' end;
-  v_old text := case p_operation when 'DELETE' then 'to_jsonb(old)' when 'UPDATE' then 'to_jsonb(o.old)' else 'null::jsonb' end;
+  v_new text := case p_operation when 'INSERT' then 'to_jsonb(new.*)' when 'UPDATE' then 'to_jsonb(n.new)' else 'null::jsonb' end;
+  v_old text := case p_operation when 'DELETE' then 'to_jsonb(old.*)' when 'UPDATE' then 'to_jsonb(o.old)' else 'null::jsonb' end;
   v_message text;
   v_from text;
   v_where text := '';
@@ -113,8 +113,8 @@ begin
   v_from := case p_operation
     when 'INSERT' then 'new_rows as new'
     when 'DELETE' then 'old_rows as old'
-    else '(select n as new, row_number() over () as place from new_rows as n) as n'
-                ' join (select o as old, row_number() over () as place from old_rows as o) as o using (place)'
+    else '(select qctl_n as new, row_number() over () as place from new_rows as qctl_n) as n'
+         ' join (select qctl_o as old, row_number() over () as place from old_rows as qctl_o) as o using (place)'
          || case when p_when is null and p_columns is null then ''
                  else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
   end;
@@ -140,7 +140,7 @@ begin
   select clock_timestamp(), %2$s
   from %3$s
   where true%4$s;
-  if found and not pg_try_advisory_xact_lock_shared(1902343276, %5$s) then
+  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, %5$s) then
     perform pg_notify('qctl', '%5$s');
   end if;
   return null;
@@ -211,17 +211,19 @@ CREATE FUNCTION qctl._check_when(p_relation regclass, p_operations text[], p_whe
     AS $$
 declare
   v_cursor refcursor;
-  v_old text := case when p_operations <@ array['INSERT'] then 'false' else 'true' end;
-  v_new text := case when p_operations <@ array['DELETE'] then 'false' else 'true' end;
+  v_operation text;
 begin
-  -- A cursor takes one query only, so the text cannot end the condition and begin another statement.
-  open v_cursor for execute format(E'select 1 from %s where (%s\n)', concat_ws(' cross join ',
-      case when 'DELETE' <> all (p_operations) or array_length(p_operations, 1) > 1 then format('%s as new', p_relation) end,
-      case when 'INSERT' <> all (p_operations) or array_length(p_operations, 1) > 1 then format('%s as old', p_relation) end), p_when);
-  close v_cursor;
+  foreach v_operation in array p_operations loop
+    -- A cursor takes one query only, so the text cannot end the condition and begin another statement.
+    open v_cursor for execute format(E'select 1 from %s where (%s\n)', concat_ws(' cross join ',
+      case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
+      case when v_operation <> 'INSERT' then format('%s as old', p_relation) end), p_when);
+    close v_cursor;
+  end loop;
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
-  raise exception '--when is not a condition over new and old: %', sqlerrm
-    using errcode = 'QC002', hint = 'for example --when "new.status = ''paid''"; it must hold for each captured operation';
+  raise exception '--when is not a condition for %: %', v_operation, sqlerrm
+    using errcode = 'QC002',
+          hint = 'for example --when "new.status = ''paid''"; INSERT has no old and DELETE no new: choose with --on';
 end
 $$;
 
@@ -316,6 +318,8 @@ COMMENT ON COLUMN qctl.queue.max_lost IS 'Leases that may run out unanswered bef
 CREATE FUNCTION qctl._lapse(p_queue qctl.queue, p_now timestamp with time zone) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 declare
   v_q text := 'q_' || p_queue.queue_name;
@@ -346,37 +350,40 @@ begin
     ), lapsed as (
       update qctl.in_flight f set lapsed_at = $2 from due d
       where f.queue_id = $1 and f.msg_id = d.msg_id and f.lease = d.lease
-      returning f.msg_id, f.delivery_no, f.attempt_no
+      returning f.msg_id, f.enqueued_at, f.delivery_no, f.attempt_no
     ), plan as materialized (
-      select l.msg_id, l.delivery_no, greatest(l.attempt_no, coalesce(r.attempt_no, 0)) as attempt_no,
+      select l.msg_id, l.enqueued_at, l.delivery_no, greatest(l.attempt_no, coalesce(r.attempt_no, 0)) as attempt_no,
              coalesce(r.attempts, 0) as attempts, coalesce(r.lost, 0) + 1 as lost, r.webhook_id, r.last_status, r.last_error,
              case when coalesce(r.lost, 0) = 0 then $2
                   else $2 + make_interval(secs => qctl._backoff_s($5, r.lost, $6)) end as next_at
-      from lapsed l left join qctl.retry r on r.queue_id = $1 and r.msg_id = l.msg_id
+      from lapsed l
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = l.msg_id and r.enqueued_at = l.enqueued_at
       where l.msg_id = any ($3)
     ), noted as (
-      insert into qctl.retry as r (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at)
-      select $1, p.msg_id, p.delivery_no, p.attempt_no, 0, 0, 1, p.next_at from plan p where p.lost <= $7
-      on conflict (queue_id, msg_id) do update
+      insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at)
+      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, 0, 0, 1, p.next_at from plan p where p.lost <= $7
+      on conflict (queue_id, msg_id, enqueued_at) do update
         set lost = r.lost + 1, attempt_no = greatest(r.attempt_no, excluded.attempt_no), next_at = excluded.next_at
     ), shown as (
-      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and p.lost <= $7
+      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at and p.lost <= $7
     ), dying as (
-      delete from pgmq.%1$I q using plan p where q.msg_id = p.msg_id and p.lost > $7
-      returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers
+      delete from pgmq.%1$I q using plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at and p.lost > $7
+      returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers, p.delivery_no, p.attempts, p.lost, p.last_status,
+                p.last_error, p.webhook_id
     ), buried as (
       insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
                                     enqueued_at, read_ct, message, headers, webhook_id, died_at)
-      select $1, d.msg_id, p.delivery_no, p.attempts, p.lost, 'lost', p.last_status,
-             coalesce(p.last_error, 'no answer before the lease ran out'),
-             d.enqueued_at, d.read_ct, d.message, d.headers, p.webhook_id, $2
-      from dying d join plan p on p.msg_id = d.msg_id
-      on conflict (queue_id, msg_id) do update
-        set (delivery_no, attempts, lost, reason, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at)
-          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, excluded.status_code, excluded.error,
-             excluded.enqueued_at, excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+      select $1, d.msg_id, d.delivery_no, d.attempts, d.lost, 'lost', d.last_status,
+             coalesce(d.last_error, 'no answer before the lease ran out'),
+             d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $2
+      from dying d
+      on conflict (queue_id, msg_id, enqueued_at) do update
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
+          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
+             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
     ), forgotten as (
-      delete from qctl.retry r using dying d where r.queue_id = $1 and r.msg_id = d.msg_id
+      delete from qctl.retry r using dying d
+      where r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at
     )
     select count(*) from lapsed
   $q$, v_q)
@@ -396,6 +403,26 @@ CREATE FUNCTION qctl._lower_keys(p_headers jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN COALESCE((SELECT jsonb_object_agg(lower(h.key), h.value) AS jsonb_object_agg FROM jsonb_each(_lower_keys.p_headers) h(key, value)), '{}'::jsonb);
 
+-- Name: _mark_number(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._mark_number(p_headers jsonb, p_key text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((jsonb_typeof((p_headers #> ARRAY['qctl'::text, p_key])) = 'number'::text) AND ((p_headers #>> ARRAY['qctl'::text, p_key]) ~ '^[0-9]{1,8}$'::text)) THEN ((p_headers #>> ARRAY['qctl'::text, p_key]))::integer ELSE NULL::integer END;
+
+-- Name: FUNCTION _mark_number(p_headers jsonb, p_key text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._mark_number(p_headers jsonb, p_key text) IS 'A number that settle left in an archived message''s headers; null if that is no number, for producers can write there too.';
+
+-- Name: _mark_webhook_id(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._mark_webhook_id(p_headers jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((p_headers #>> '{qctl,webhook_id}'::text[]) ~ '^msg_[0-9a-f]{64}$'::text) THEN (p_headers #>> '{qctl,webhook_id}'::text[]) ELSE NULL::text END;
+
+-- Name: FUNCTION _mark_webhook_id(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._mark_webhook_id(p_headers jsonb) IS 'The override of a webhook-id in an archived message''s headers, if it is one.';
+
 -- Name: _notify(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._notify(p_queue_id integer) RETURNS void
@@ -403,7 +430,7 @@ CREATE FUNCTION qctl._notify(p_queue_id integer) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-  if not pg_try_advisory_xact_lock_shared(1902343276, p_queue_id) then
+  if current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, p_queue_id) then
     perform pg_notify('qctl', p_queue_id::text);
   end if;
 end
@@ -420,7 +447,7 @@ declare
   v_had_create boolean := has_schema_privilege(p_owner, 'qctl', 'CREATE');
 begin
   execute format('grant usage on schema pgmq to %I', p_owner);
-  execute format('grant insert, select (msg_id) on pgmq.%I to %I', 'q_' || p_queue, p_owner);
+  execute format('grant insert (vt, message), select (msg_id) on pgmq.%I to %I', 'q_' || p_queue, p_owner);
   if not v_had_create then
     execute format('grant create on schema qctl to %I', p_owner);
   end if;
@@ -473,6 +500,7 @@ CREATE FUNCTION qctl._settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 #variable_conflict use_column
 declare
@@ -493,7 +521,7 @@ begin
       from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
       order by a.msg_id, a.lease, qctl._is_success(a.status) desc
     ), tried as materialized (
-      select f.msg_id, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
+      select f.msg_id, f.enqueued_at, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
              a.status, left(a.error, 500) as error, a.response, a.duration_ms, a.retry_after_s
       from answer a join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease
       where f.msg_id = any ($3)
@@ -502,20 +530,21 @@ begin
       delete from qctl.in_flight f using tried t where f.queue_id = $1 and f.msg_id = t.msg_id and f.lease = t.lease
     ), known as materialized (
       select t.*, q.msg_id is not null as waiting, r.msg_id is not null as noted,
-             coalesce(r.attempts, 0) + 1 as attempts,
+             coalesce(r.attempts, d.attempts, 0) + 1 as attempts,
              coalesce(r.rejected, 0) + qctl._is_rejection(t.status)::integer as rejected,
-             coalesce(r.lost, 0) as lost, r.webhook_id,
+             coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
              t.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1)
                and (q.msg_id is not null or d.msg_id is not null) as current
       from tried t
-      left join pgmq.%1$I q on q.msg_id = t.msg_id
-      left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id
-      left join qctl.dead_letter d on d.queue_id = $1 and d.msg_id = t.msg_id and q.msg_id is null
+      left join pgmq.%1$I q on q.msg_id = t.msg_id and q.enqueued_at = t.enqueued_at
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id and r.enqueued_at = t.enqueued_at
+      left join qctl.dead_letter d
+        on d.queue_id = $1 and d.msg_id = t.msg_id and d.enqueued_at = t.enqueued_at and q.msg_id is null
     ), ranked as materialized (
       select k.*, k.current and qctl._is_success(k.status) as won,
              bool_or(k.current and qctl._is_success(k.status)) over m as message_won,
              row_number() over (m order by (k.current and qctl._is_success(k.status)) desc, k.lapsed_at nulls first, k.lease) as rank
-      from known k window m as (partition by k.msg_id)
+      from known k window m as (partition by k.msg_id, k.enqueued_at)
     ), judged as materialized (
       select k.*,
              case when k.won and k.rank = 1 then 'delivered'
@@ -532,11 +561,12 @@ begin
                                                         case when j.retry_after_s > 0 then least(j.retry_after_s, $13) end)) end as next_at
       from judged j where j.outcome in ('retrying', 'paused')
     ), done as (
-      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and j.outcome = 'delivered'
+      delete from pgmq.%1$I q using judged j
+      where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'delivered'
       returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, j.status, j.attempts, j.delivery_no, j.webhook_id
     ), undead as (
       delete from qctl.dead_letter d using judged j
-      where d.queue_id = $1 and d.msg_id = j.msg_id and j.outcome = 'delivered' and not j.waiting
+      where d.queue_id = $1 and d.msg_id = j.msg_id and d.enqueued_at = j.enqueued_at and j.outcome = 'delivered' and not j.waiting
       returning d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.message, d.headers, j.status, j.attempts, j.delivery_no, d.webhook_id
     ), archived as (
       insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
@@ -550,7 +580,7 @@ begin
         set (read_ct, enqueued_at, archived_at, vt, message, headers)
           = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
     ), dying as (
-      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and j.outcome = 'dead'
+      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'dead'
       returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost,
                 j.status, j.error, j.webhook_id
     ), buried as (
@@ -560,24 +590,26 @@ begin
              case when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
              d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9
       from dying d
-      on conflict (queue_id, msg_id) do update
-        set (delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at)
+      on conflict (queue_id, msg_id, enqueued_at) do update
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
           = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
-             excluded.enqueued_at, excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
     ), shown as (
-      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id
+      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at
     ), noted as (
-      insert into qctl.retry as r (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error)
-      select $1, p.msg_id, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else 1 end,
+      insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
+                                   last_status, last_error)
+      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else 1 end,
              qctl._is_rejection(p.status)::integer, 0, p.next_at, p.status, p.error
       from plan p
-      on conflict (queue_id, msg_id) do update
+      on conflict (queue_id, msg_id, enqueued_at) do update
         set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
             rejected = r.rejected + excluded.rejected, next_at = excluded.next_at,
             last_status = excluded.last_status, last_error = excluded.last_error
     ), forgotten as (
-      delete from qctl.retry r where r.queue_id = $1 and r.msg_id = any (array(
-        select j.msg_id from judged j where j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting)))
+      delete from qctl.retry r using judged j
+      where r.queue_id = $1 and r.msg_id = j.msg_id and r.enqueued_at = j.enqueued_at
+        and j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting)
     ), siblings as (
       update qctl.in_flight f set lapsed_at = $9
       where f.queue_id = $1 and f.lapsed_at is null and f.msg_id = any (array(
@@ -615,7 +647,7 @@ $_$;
 -- Name: _text(bytea, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._text(p_bytes bytea, p_max_bytes integer DEFAULT 4096) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
@@ -682,8 +714,9 @@ begin
   if p_operations is null or cardinality(p_operations) = 0 or not p_operations <@ array['INSERT', 'UPDATE', 'DELETE'] then
     raise exception 'operations must be some of INSERT, UPDATE, DELETE' using errcode = 'QC002';
   end if;
-  if p_payload not in ('qctl', 'supabase') then
-    raise exception 'no such payload: %', quote_literal(p_payload) using errcode = 'QC002', hint = 'qctl or supabase';
+  p_operations := array(select distinct o from unnest(p_operations) as o order by o desc);
+  if p_payload is null or p_payload not in ('qctl', 'supabase') then
+    raise exception 'no such payload: %', quote_nullable(p_payload) using errcode = 'QC002', hint = 'qctl or supabase';
   end if;
   select c into v_column from unnest(p_columns) as c
   where not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = c and a.attnum > 0 and not a.attisdropped)
@@ -702,8 +735,14 @@ begin
       using errcode = 'QC007', hint = format('to change it: qctl detach %s -q %s, then attach again', v_relation, p_queue);
   end if;
 
+  select string_agg(a.attname, ', ') into v_column from pg_attribute a
+  where a.attrelid = v_relation and a.attnum > 0 and a.attgenerated = 'v';
+  if v_column is not null then
+    raise warning 'virtual generated columns are captured as null: %', v_column;
+  end if;
+
   v_owner := pg_get_userbyid(v_class.relowner);
-  v_may_own := pg_has_role(v_class.relowner, 'MEMBER');
+  v_may_own := pg_has_role(v_class.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end);
   if not v_may_own and not p_as_me then
     raise exception 'the capture of % should run as its owner %, and % may not act for that role', v_relation, v_owner, current_user
       using errcode = 'QC007',
@@ -717,8 +756,10 @@ begin
 
   foreach v_operation in array p_operations loop
     v_name := format('capture_%s_%s', v_attachment_id, lower(v_operation));
-    execute format('create function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as %L',
-      v_name, qctl._capture_body(p_queue, v_queue.queue_id, v_relation, v_operation, p_payload, p_when, p_columns, p_unchanged));
+    execute format('create function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp%s as %L',
+      v_name,
+      -- Kept plans: one made for a single row would pair many rows by a nested loop.
+      case v_operation when 'UPDATE' then ' set enable_nestloop = off' end, qctl._capture_body(p_queue, v_queue.queue_id, v_relation, v_operation, p_payload, p_when, p_columns, p_unchanged));
     execute format('comment on function qctl.%I() is %L', v_name, format('%s of %s to queue %s', v_operation, v_relation, p_queue));
     execute format('create trigger %I after %s on %s referencing %s for each statement execute function qctl.%I()',
       'qctl_' || v_name, v_operation, v_relation,
@@ -746,6 +787,8 @@ CREATE FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint DEF
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $_$
 #variable_conflict use_column
 declare
@@ -760,11 +803,11 @@ declare
   v_term interval := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
   v_q text := 'q_' || p_queue;
 begin
-  if p_limit < 1 then
+  if coalesce(p_limit, 0) < 1 then
     return;
   end if;
   select g.paused_at is not null into v_paused from qctl.gate g where g.queue_id = v_queue.queue_id for update;
-  if v_paused then
+  if not found or v_paused then
     return;
   end if;
   v_now := clock_timestamp();
@@ -791,13 +834,17 @@ begin
       for update of q skip locked
     ), numbered as materialized (
       select p.*, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
-      from picked p left join qctl.retry r on r.queue_id = $1 and r.msg_id = p.msg_id
+      from picked p
+      left join qctl.retry r
+        on r.queue_id = $1 and r.msg_id = p.msg_id and r.enqueued_at = p.enqueued_at
     ), hidden as (
-      update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1
+      update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1,
+             headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
       from picked p where q.msg_id = p.msg_id
     ), leased as (
-      insert into qctl.in_flight (queue_id, msg_id, lease, delivery_no, attempt_no, worker_id, transport, claimed_at, expires_at)
-      select $1, n.msg_id, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5 from numbered n
+      insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
+                                  expires_at)
+      select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5 from numbered n
     )
     select n.msg_id, $4, $8, n.delivery_no, n.attempt_no, $9, $10,
            case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || jsonb_build_object(
@@ -885,6 +932,7 @@ begin
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
     queue_name := v_queue.queue_name;
     execute format($q$
       select count(*), count(*) filter (where f.msg_id is null and q.vt <= $2),
@@ -892,7 +940,7 @@ begin
              count(f.msg_id), count(*) filter (where f.msg_id is null and q.vt > $2 and r.msg_id is not null)
       from pgmq.%I q
       left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
-      left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     $q$, 'q_' || v_queue.queue_name)
     into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp();
     select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
@@ -911,10 +959,11 @@ CREATE FUNCTION qctl.detach(p_relation text, p_queue text DEFAULT NULL::text) RE
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
-    AS $$
+    AS $_$
 #variable_conflict use_column
 declare
-  v_relation regclass := to_regclass(p_relation);
+  -- A table that was dropped is known by its number only, as describe shows it.
+  v_relation regclass := case when p_relation ~ '^[0-9]{1,9}$' then p_relation::oid else to_regclass(p_relation) end;
   v_attachment record;
   v_operation text;
   v_owner name;
@@ -936,7 +985,9 @@ begin
   loop
     foreach v_operation in array v_attachment.operations loop
       v_name := format('capture_%s_%s', v_attachment.attachment_id, lower(v_operation));
-      execute format('drop trigger if exists %I on %s', 'qctl_' || v_name, v_relation);
+      if exists (select from pg_class c where c.oid = v_relation) then
+        execute format('drop trigger if exists %I on %s', 'qctl_' || v_name, v_relation);
+      end if;
       select pg_get_userbyid(p.proowner) into v_owner from pg_proc p
       where p.pronamespace = 'qctl'::regnamespace and p.proname = v_name;
       execute format('drop function if exists qctl.%I()', v_name);
@@ -946,12 +997,12 @@ begin
     if v_owner is not null and v_owner <> current_user and not exists (
         select from qctl.attachment a join pg_class c on c.oid = a.relation
         where a.queue_id = v_attachment.queue_id and pg_get_userbyid(c.relowner) = v_owner) then
-      execute format('revoke insert, select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
+      execute format('revoke insert (vt, message), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
     end if;
     perform qctl._audit('detach', v_attachment.queue_name, jsonb_build_object('relation', v_relation::text));
   end loop;
 end
-$$;
+$_$;
 
 -- Name: FUNCTION detach(p_relation text, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -1012,6 +1063,7 @@ CREATE FUNCTION qctl.lag(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_na
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 #variable_conflict use_column
 declare
@@ -1021,14 +1073,18 @@ begin
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
     queue_name := v_queue.queue_name;
     -- Ids rise with enqueued_at, so the oldest stands among the first ids; delayed ones before it are passed over.
     execute format($q$
-      select extract(epoch from $2 - (select q.vt from pgmq.%1$I q where q.vt <= $2 order by q.vt limit 1)),
+      select extract(epoch from $2 - (
+               select greatest(q.vt, q.enqueued_at) from pgmq.%1$I q
+               where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 1)),
              extract(epoch from $2 - (
                select min(coalesce(r.replayed_at, q.enqueued_at))
-               from (select * from pgmq.%1$I q order by q.msg_id limit 1000) q
-               left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id
+               from (select * from pgmq.%1$I q where isfinite(q.enqueued_at) order by q.msg_id limit 1000) q
+               left join lateral (select * from qctl.retry r
+                                  where r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at limit 1) r on true
                where q.vt <= $2 or r.msg_id is not null
                   or exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id)))
     $q$, 'q_' || v_queue.queue_name) into lag_s, age_s using v_queue.queue_id, clock_timestamp();
@@ -1058,6 +1114,7 @@ begin
   for v_name, v_id in
     select q.queue_name, q.queue_id from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name
   loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null;
     execute format('select exists (select from pgmq.%1$I where msg_id = $1) or exists (select from pgmq.%2$I where msg_id = $1)',
                    'q_' || v_name, 'a_' || v_name)
       into v_found using p_msg_id;
@@ -1090,7 +1147,7 @@ begin
            coalesce(r.delivery_no, 1), coalesce(r.attempts, 0), coalesce(r.lost, 0), r.next_at, r.last_status, r.last_error,
            null::text, null::text, q.headers, q.message
     from pgmq.%1$I q
-    left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id
+    left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
     where q.msg_id = $4
     union all
@@ -1099,10 +1156,10 @@ begin
     from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = $4
     union all
     select $2, a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
-           coalesce(a.headers #>> '{qctl,webhook_id}', qctl.webhook_id($3, a.msg_id, a.enqueued_at)),
-           a.enqueued_at, null, a.archived_at, coalesce((a.headers #>> '{qctl,delivery_no}')::integer, 1),
-           coalesce((a.headers #>> '{qctl,attempts}')::integer, 0), 0, null,
-           (a.headers #>> '{qctl,status}')::integer, null, null, null,
+           coalesce(qctl._mark_webhook_id(a.headers), qctl.webhook_id($3, a.msg_id, a.enqueued_at)),
+           a.enqueued_at, null, a.archived_at, coalesce(qctl._mark_number(a.headers, 'delivery_no'), 1),
+           coalesce(qctl._mark_number(a.headers, 'attempts'), 0), 0, null,
+           qctl._mark_number(a.headers, 'status'), null, null, null,
            case when jsonb_typeof(a.headers) = 'object' then nullif(a.headers - 'qctl', '{}') else a.headers end, a.message
     from pgmq.%2$I a where a.msg_id = $4
   $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_queue, v_queue.queue_uuid, p_msg_id;
@@ -1144,6 +1201,7 @@ CREATE FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestam
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
@@ -1161,7 +1219,7 @@ begin
       delete from pgmq.%1$I a using old o where a.msg_id = o.msg_id and o.ours
       returning a.msg_id
     ), attempts as (
-      delete from qctl.attempt t using gone g where t.queue_id = $1 and t.msg_id = g.msg_id returning 1
+      delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any (array(select g.msg_id from gone g)) returning 1
     )
     select (select count(*) from gone), (select count(*) from attempts), o.archived_at, o.msg_id
     from (values (1)) as always
@@ -1210,6 +1268,7 @@ CREATE FUNCTION qctl.ready_queues(p_queues text[]) RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 declare
   v_name text;
@@ -1219,6 +1278,7 @@ begin
     select q.queue_name from qctl.queue q join qctl.gate g using (queue_id)
     where q.queue_name = any (p_queues) and g.paused_at is null
   loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null;
     execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
       into v_ready using clock_timestamp();
     if v_ready then
@@ -1294,6 +1354,7 @@ CREATE FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text DEFA
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 #variable_conflict use_column
 declare
@@ -1309,27 +1370,33 @@ begin
 
   execute format($q$
     with archived as (
-      delete from pgmq.%2$I a where a.msg_id = any ($2) and not exists (select from pgmq.%1$I q where q.msg_id = a.msg_id)
+      delete from pgmq.%2$I a
+      where a.msg_id = any ($2) and not exists (select from pgmq.%1$I q where q.msg_id = a.msg_id)
+        and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = a.msg_id)
       returning a.msg_id, a.read_ct, a.enqueued_at, a.message, a.headers
     ), dead as (
-      delete from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = any ($2)
+      delete from qctl.dead_letter d
+      where d.queue_id = $1 and d.msg_id = any ($2) and not exists (select from pgmq.%1$I q where q.msg_id = d.msg_id)
+        and not exists (select from qctl.dead_letter o
+                        where o.queue_id = $1 and o.msg_id = d.msg_id and o.enqueued_at > d.enqueued_at)
       returning d.msg_id, d.read_ct, d.enqueued_at, d.message, d.headers, d.delivery_no, d.webhook_id
     ), moving as materialized (
       select a.msg_id, a.read_ct, a.enqueued_at, a.message, nullif(case when jsonb_typeof(a.headers) = 'object' then a.headers - 'qctl' else a.headers end, '{}') as headers,
-             (a.headers #>> '{qctl,delivery_no}')::integer as delivery_no, a.headers #>> '{qctl,webhook_id}' as webhook_id
-      from archived a where not exists (select from dead d where d.msg_id = a.msg_id)
+             qctl._mark_number(a.headers, 'delivery_no') as delivery_no, qctl._mark_webhook_id(a.headers) as webhook_id
+      from archived a
       union all select * from dead
     ), queued as (
       insert into pgmq.%1$I (msg_id, read_ct, enqueued_at, vt, message, headers) overriding system value
       select m.msg_id, m.read_ct, m.enqueued_at, $3, m.message, m.headers from moving m
       returning msg_id
     ), noted as (
-      insert into qctl.retry as r (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at, webhook_id, replayed_at)
-      select $1, m.msg_id, 1 + greatest(m.delivery_no, 1, (select max(t.delivery_no) from qctl.attempt t
-                                                          where t.queue_id = $1 and t.msg_id = m.msg_id)),
+      insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
+                                   webhook_id, replayed_at)
+      select $1, m.msg_id, m.enqueued_at, 1 + greatest(m.delivery_no, 1, (
+               select max(t.delivery_no) from qctl.attempt t where t.queue_id = $1 and t.msg_id = m.msg_id)),
              0, 0, 0, 0, $3, m.webhook_id, $3
       from moving m
-      on conflict (queue_id, msg_id) do update
+      on conflict (queue_id, msg_id, enqueued_at) do update
         set (delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, replayed_at)
           = (greatest(excluded.delivery_no, r.delivery_no + 1), 0, 0, 0, 0, excluded.next_at, null, null, excluded.replayed_at)
     )
@@ -1338,9 +1405,10 @@ begin
 
   execute format($q$
     with asked as (
-      select distinct id from unnest($2::bigint[]) as id
+      select distinct id from unnest($2::bigint[]) as id where id is not null
     ), state as materialized (
-      select a.id, case when a.id = any (coalesce($3, '{}')) then 'replayed'
+      select a.id, q.enqueued_at,
+             case when a.id = any (coalesce($3, '{}')) then 'replayed'
                         when f.msg_id is not null then 'in_flight'
                         when q.msg_id is null then 'unknown'
                         when q.vt > $4 then 'due_now'
@@ -1351,7 +1419,7 @@ begin
     ), shown as (
       update pgmq.%1$I q set vt = $4 from state s where q.msg_id = s.id and s.outcome = 'due_now'
     ), due as (
-      update qctl.retry r set next_at = $4 from state s where r.queue_id = $1 and r.msg_id = s.id and s.outcome = 'due_now'
+      update qctl.retry r set next_at = $4 from state s where r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and s.outcome = 'due_now'
     )
     select jsonb_object_agg(s.id, s.outcome) from state s
   $q$, v_q) into v_outcomes using v_queue.queue_id, p_msg_ids, v_replayed, v_now;
@@ -1476,6 +1544,14 @@ begin
                  or cardinality_violation then
     get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
   end;
+  -- In order of msg_id, so that two settlers who halve batches with messages in common lock them in one order.
+  select array_agg(a.lease order by a.msg_id, a.lease), array_agg(a.msg_id order by a.msg_id, a.lease),
+         array_agg(a.status order by a.msg_id, a.lease), array_agg(a.error order by a.msg_id, a.lease),
+         array_agg(a.response order by a.msg_id, a.lease), array_agg(a.duration_ms order by a.msg_id, a.lease),
+         array_agg(a.retry_after_s order by a.msg_id, a.lease)
+  into p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s
+  from unnest(p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s)
+    as a (lease, msg_id, status, error, response, duration_ms, retry_after_s);
   -- One bad row harms only itself: halve until it stands alone. Its lease lapses, so it is tried again, and dead at last.
   if v_count = 1 then
     perform qctl._audit('settle_failed', p_queue, jsonb_build_object(
@@ -1501,14 +1577,54 @@ $$;
 
 COMMENT ON FUNCTION qctl.settle(p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[]) IS 'Applies answers by (lease, msg_id): archive, schedule the next attempt or dead-letter, and log. Idempotent. A null status is a timeout or a connection error. Returns how many messages went which way.';
 
+-- Name: in_flight; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.in_flight (
+    queue_id integer NOT NULL,
+    msg_id bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    lease uuid NOT NULL,
+    delivery_no integer NOT NULL,
+    attempt_no integer NOT NULL,
+    worker_id bigint,
+    transport text NOT NULL,
+    request_id bigint,
+    epoch uuid,
+    claimed_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    lapsed_at timestamp with time zone
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
+
+-- Name: TABLE in_flight; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.in_flight IS 'One row per attempt under way: a lease on a message. Lapsed rows wait for late answers.';
+
+-- Name: COLUMN in_flight.enqueued_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.in_flight.enqueued_at IS 'With msg_id names the event: sequences hand out numbers again after a failover, a re-create or a setval.';
+
 -- Name: sign_off(bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.sign_off(p_worker_id bigint) RETURNS void
     LANGUAGE sql
     BEGIN ATOMIC
+ UPDATE qctl.in_flight f SET expires_at = clock_timestamp()
+    FROM ( SELECT o_1.queue_id,
+             o_1.msg_id,
+             o_1.lease
+            FROM qctl.in_flight o_1
+           WHERE ((o_1.lapsed_at IS NULL) AND (o_1.worker_id = sign_off.p_worker_id))
+           ORDER BY o_1.queue_id, o_1.msg_id
+          FOR UPDATE OF o_1 SKIP LOCKED) o
+   WHERE ((f.queue_id = o.queue_id) AND (f.msg_id = o.msg_id) AND (f.lease = o.lease));
  UPDATE qctl.worker SET last_seen_at = clock_timestamp(), stopped_at = clock_timestamp()
    WHERE (worker.worker_id = sign_off.p_worker_id);
 END;
+
+-- Name: FUNCTION sign_off(p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.sign_off(p_worker_id bigint) IS 'A worker ends: what it still holds need not wait for the end of its leases.';
 
 -- Name: upkeep(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1524,7 +1640,7 @@ begin
   lapsed := 0;
   reaped := 0;
   workers_gone := 0;
-  if not pg_try_advisory_xact_lock(1902343276, 0) then
+  if not pg_try_advisory_xact_lock(1902343277, 0) then
     return next;
     return;
   end if;
@@ -1537,18 +1653,30 @@ begin
   select array_agg(g.worker_id) into v_gone from gone g;
   if v_gone is not null then
     workers_gone := cardinality(v_gone);
-    update qctl.in_flight f set expires_at = v_now
-    where f.lapsed_at is null and f.worker_id = any (v_gone) and f.expires_at > v_now;
+    with theirs as (
+      select f.queue_id, f.msg_id, f.lease from qctl.in_flight f
+      where f.lapsed_at is null and f.worker_id = any (v_gone) and f.expires_at > v_now
+      order by f.queue_id, f.msg_id for update skip locked
+    )
+    update qctl.in_flight f set expires_at = v_now from theirs t
+    where f.queue_id = t.queue_id and f.msg_id = t.msg_id and f.lease = t.lease;
   end if;
 
   for v_queue in select * from qctl.queue order by queue_id loop
-    if to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is not null then
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
+    begin
       lapsed := lapsed + qctl._lapse(v_queue, v_now);
-    end if;
+    exception when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation or plpgsql_error then
+      perform qctl._audit('lapse_failed', v_queue.queue_name, jsonb_build_object('sqlstate', sqlstate, 'error', left(sqlerrm, 500)));
+    end;
   end loop;
 
   with old as (
-    delete from qctl.in_flight f where f.lapsed_at < v_now - interval '24 h' returning f.*
+    delete from qctl.in_flight f
+    using (select o.queue_id, o.msg_id, o.lease from qctl.in_flight o
+           where o.lapsed_at < v_now - interval '24 h' order by o.queue_id, o.msg_id for update skip locked) as o
+    where f.queue_id = o.queue_id and f.msg_id = o.msg_id and f.lease = o.lease
+    returning f.*
   ), logged as (
     insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at, settled_at, error)
     select o.queue_id, o.msg_id, o.delivery_no, o.attempt_no, 'lost', o.worker_id, o.transport, o.claimed_at, o.lapsed_at,
@@ -1580,7 +1708,7 @@ $$;
 
 CREATE FUNCTION qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ('msg_'::text || encode(sha256(((uuid_send(p_queue_uuid) || int8send(p_msg_id)) || int8send(((EXTRACT(epoch FROM p_enqueued_at) * (1000000)::numeric))::bigint))), 'hex'::text));
+    RETURN ('msg_'::text || encode(sha256(((uuid_send(p_queue_uuid) || int8send(p_msg_id)) || int8send(CASE WHEN ((p_enqueued_at > '4000-01-01 00:00:00+00 BC'::timestamp with time zone) AND (p_enqueued_at < '200000-01-01 00:00:00+00'::timestamp with time zone)) THEN ((EXTRACT(epoch FROM p_enqueued_at) * (1000000)::numeric))::bigint ELSE (0)::bigint END))), 'hex'::text));
 
 -- Name: FUNCTION webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -1710,28 +1838,6 @@ CREATE TABLE qctl.gate (
 
 COMMENT ON TABLE qctl.gate IS 'One row per queue. A claim locks it: what limits claiming is decided under that lock.';
 
--- Name: in_flight; Type: TABLE; Schema: qctl; Owner: -
-
-CREATE TABLE qctl.in_flight (
-    queue_id integer NOT NULL,
-    msg_id bigint NOT NULL,
-    lease uuid NOT NULL,
-    delivery_no integer NOT NULL,
-    attempt_no integer NOT NULL,
-    worker_id bigint,
-    transport text NOT NULL,
-    request_id bigint,
-    epoch uuid,
-    claimed_at timestamp with time zone NOT NULL,
-    expires_at timestamp with time zone NOT NULL,
-    lapsed_at timestamp with time zone
-)
-WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
-
--- Name: TABLE in_flight; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON TABLE qctl.in_flight IS 'One row per attempt under way: a lease on a message. Lapsed rows wait for late answers.';
-
 -- Name: migration; Type: TABLE; Schema: qctl; Owner: -
 
 CREATE TABLE qctl.migration (
@@ -1763,6 +1869,7 @@ ALTER TABLE qctl.queue ALTER COLUMN queue_id ADD GENERATED ALWAYS AS IDENTITY (
 CREATE TABLE qctl.retry (
     queue_id integer NOT NULL,
     msg_id bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
     delivery_no integer NOT NULL,
     attempt_no integer NOT NULL,
     attempts integer NOT NULL,
@@ -1827,15 +1934,15 @@ CREATE VIEW qctl.status AS
     q.url
    FROM (((((qctl.queue q
      JOIN qctl.gate g USING (queue_id))
-     CROSS JOIN LATERAL qctl.depth(q.queue_name) d(queue_name, depth, ready, delayed, in_flight, retrying, dead))
-     CROSS JOIN LATERAL qctl.lag(q.queue_name) l(queue_name, lag_s, age_s))
+     LEFT JOIN LATERAL qctl.depth(q.queue_name) d(queue_name, depth, ready, delayed, in_flight, retrying, dead) ON (true))
+     LEFT JOIN LATERAL qctl.lag(q.queue_name) l(queue_name, lag_s, age_s) ON (true))
      CROSS JOIN LATERAL ( SELECT count(*) FILTER (WHERE (t.outcome = 'delivered'::text)) AS delivered_1m,
             count(*) FILTER (WHERE (t.outcome = ANY (ARRAY['retrying'::text, 'dead'::text, 'paused'::text]))) AS failed_1m
            FROM qctl.attempt t
           WHERE ((t.queue_id = q.queue_id) AND (t.settled_at > (now() - '00:01:00'::interval)))) a)
      LEFT JOIN LATERAL ( SELECT COALESCE(t.error, ('HTTP '::text || t.status_code)) AS error
            FROM qctl.attempt t
-          WHERE ((t.queue_id = q.queue_id) AND (t.settled_at > (now() - '01:00:00'::interval)) AND (t.outcome = ANY (ARRAY['retrying'::text, 'dead'::text, 'paused'::text])))
+          WHERE ((t.queue_id = q.queue_id) AND (t.settled_at > (now() - '01:00:00'::interval)) AND (t.outcome <> 'delivered'::text) AND (t.outcome = ANY (ARRAY['retrying'::text, 'dead'::text, 'paused'::text])))
           ORDER BY t.settled_at DESC
          LIMIT 1) last ON (true));
 
@@ -1877,7 +1984,7 @@ ALTER TABLE ONLY qctl.audit
 -- Name: dead_letter dead_letter_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.dead_letter
-    ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (queue_id, msg_id);
+    ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (queue_id, msg_id, enqueued_at);
 
 -- Name: gate gate_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
@@ -1912,7 +2019,7 @@ ALTER TABLE ONLY qctl.queue
 -- Name: retry retry_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.retry
-    ADD CONSTRAINT retry_pkey PRIMARY KEY (queue_id, msg_id);
+    ADD CONSTRAINT retry_pkey PRIMARY KEY (queue_id, msg_id, enqueued_at);
 
 -- Name: routine routine_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
@@ -1923,6 +2030,10 @@ ALTER TABLE ONLY qctl.routine
 
 ALTER TABLE ONLY qctl.worker
     ADD CONSTRAINT worker_pkey PRIMARY KEY (worker_id);
+
+-- Name: attempt_failed_idx; Type: INDEX; Schema: qctl; Owner: -
+
+CREATE INDEX attempt_failed_idx ON qctl.attempt USING btree (queue_id, settled_at) WHERE (outcome <> 'delivered'::text);
 
 -- Name: attempt_settled_idx; Type: INDEX; Schema: qctl; Owner: -
 

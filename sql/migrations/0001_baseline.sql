@@ -85,6 +85,7 @@ comment on table qctl.worker is 'Whatever delivers, as it last reported.';
 create table qctl.in_flight (
   queue_id    integer not null,
   msg_id      bigint not null,
+  enqueued_at timestamptz not null,
   lease       uuid not null,
   delivery_no integer not null,
   attempt_no  integer not null,
@@ -100,11 +101,14 @@ create table qctl.in_flight (
 create unique index in_flight_live_idx on qctl.in_flight (queue_id, msg_id) where lapsed_at is null;
 create index in_flight_lapsed_idx on qctl.in_flight (lapsed_at) where lapsed_at is not null;
 comment on table qctl.in_flight is 'One row per attempt under way: a lease on a message. Lapsed rows wait for late answers.';
+comment on column qctl.in_flight.enqueued_at is
+  'With msg_id names the event: sequences hand out numbers again after a failover, a re-create or a setval.';
 comment on index qctl.in_flight_live_idx is 'A message has one live lease; also what room and lapse read, never more than max_in_flight rows.';
 
 create table qctl.retry (
   queue_id    integer not null,
   msg_id      bigint not null,
+  enqueued_at timestamptz not null,
   delivery_no integer not null,
   attempt_no  integer not null,
   attempts    integer not null,
@@ -115,7 +119,7 @@ create table qctl.retry (
   last_error  text,
   webhook_id  text,
   replayed_at timestamptz,
-  constraint retry_pkey primary key (queue_id, msg_id)
+  constraint retry_pkey primary key (queue_id, msg_id, enqueued_at)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
 comment on table qctl.retry is 'One row per unfinished message that was tried or replayed; the only source of attempt_no.';
 comment on column qctl.retry.attempt_no is 'Number of the last attempt of this delivery, lost ones included.';
@@ -142,6 +146,7 @@ create table qctl.attempt (
   constraint attempt_pkey primary key (queue_id, msg_id, delivery_no, attempt_no)
 );
 create index attempt_settled_idx on qctl.attempt (queue_id, settled_at);
+create index attempt_failed_idx on qctl.attempt (queue_id, settled_at) where outcome <> 'delivered';
 comment on table qctl.attempt is 'Append-only log: one HTTP try of one message, and what it did to the message.';
 comment on column qctl.attempt.outcome is
   'delivered, retrying, dead; paused: a 410 that cost no attempt; late: logged only; lost: no answer came.';
@@ -164,7 +169,7 @@ create table qctl.dead_letter (
   headers     jsonb,
   webhook_id  text,
   died_at     timestamptz not null,
-  constraint dead_letter_pkey primary key (queue_id, msg_id)
+  constraint dead_letter_pkey primary key (queue_id, msg_id, enqueued_at)
 );
 create index dead_letter_died_idx on qctl.dead_letter (died_at);
 comment on table qctl.dead_letter is 'Messages whose attempts are spent or that were discarded, with their payload.';

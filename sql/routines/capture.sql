@@ -10,8 +10,8 @@ as $$
 declare
   v_schema text;
   v_table text;
-  v_new text := case p_operation when 'INSERT' then 'to_jsonb(new)' when 'UPDATE' then 'to_jsonb(n.new)' else 'null::jsonb' end;
-  v_old text := case p_operation when 'DELETE' then 'to_jsonb(old)' when 'UPDATE' then 'to_jsonb(o.old)' else 'null::jsonb' end;
+  v_new text := case p_operation when 'INSERT' then 'to_jsonb(new.*)' when 'UPDATE' then 'to_jsonb(n.new)' else 'null::jsonb' end;
+  v_old text := case p_operation when 'DELETE' then 'to_jsonb(old.*)' when 'UPDATE' then 'to_jsonb(o.old)' else 'null::jsonb' end;
   v_message text;
   v_from text;
   v_where text := '';
@@ -28,8 +28,8 @@ begin
   v_from := case p_operation
     when 'INSERT' then 'new_rows as new'
     when 'DELETE' then 'old_rows as old'
-    else '(select n as new, row_number() over () as place from new_rows as n) as n'
-                ' join (select o as old, row_number() over () as place from old_rows as o) as o using (place)'
+    else '(select qctl_n as new, row_number() over () as place from new_rows as qctl_n) as n'
+         ' join (select qctl_o as old, row_number() over () as place from old_rows as qctl_o) as o using (place)'
          || case when p_when is null and p_columns is null then ''
                  else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
   end;
@@ -55,7 +55,7 @@ begin
   select clock_timestamp(), %2$s
   from %3$s
   where true%4$s;
-  if found and not pg_try_advisory_xact_lock_shared(1902343276, %5$s) then
+  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, %5$s) then
     perform pg_notify('qctl', '%5$s');
   end if;
   return null;
@@ -70,17 +70,19 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cursor refcursor;
-  v_old text := case when p_operations <@ array['INSERT'] then 'false' else 'true' end;
-  v_new text := case when p_operations <@ array['DELETE'] then 'false' else 'true' end;
+  v_operation text;
 begin
-  -- A cursor takes one query only, so the text cannot end the condition and begin another statement.
-  open v_cursor for execute format(E'select 1 from %s where (%s\n)', concat_ws(' cross join ',
-      case when 'DELETE' <> all (p_operations) or array_length(p_operations, 1) > 1 then format('%s as new', p_relation) end,
-      case when 'INSERT' <> all (p_operations) or array_length(p_operations, 1) > 1 then format('%s as old', p_relation) end), p_when);
-  close v_cursor;
+  foreach v_operation in array p_operations loop
+    -- A cursor takes one query only, so the text cannot end the condition and begin another statement.
+    open v_cursor for execute format(E'select 1 from %s where (%s\n)', concat_ws(' cross join ',
+      case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
+      case when v_operation <> 'INSERT' then format('%s as old', p_relation) end), p_when);
+    close v_cursor;
+  end loop;
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
-  raise exception '--when is not a condition over new and old: %', sqlerrm
-    using errcode = 'QC002', hint = 'for example --when "new.status = ''paid''"; it must hold for each captured operation';
+  raise exception '--when is not a condition for %: %', v_operation, sqlerrm
+    using errcode = 'QC002',
+          hint = 'for example --when "new.status = ''paid''"; INSERT has no old and DELETE no new: choose with --on';
 end
 $$;
 
@@ -124,8 +126,9 @@ begin
   if p_operations is null or cardinality(p_operations) = 0 or not p_operations <@ array['INSERT', 'UPDATE', 'DELETE'] then
     raise exception 'operations must be some of INSERT, UPDATE, DELETE' using errcode = 'QC002';
   end if;
-  if p_payload not in ('qctl', 'supabase') then
-    raise exception 'no such payload: %', quote_literal(p_payload) using errcode = 'QC002', hint = 'qctl or supabase';
+  p_operations := array(select distinct o from unnest(p_operations) as o order by o desc);
+  if p_payload is null or p_payload not in ('qctl', 'supabase') then
+    raise exception 'no such payload: %', quote_nullable(p_payload) using errcode = 'QC002', hint = 'qctl or supabase';
   end if;
   select c into v_column from unnest(p_columns) as c
   where not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = c and a.attnum > 0 and not a.attisdropped)
@@ -144,8 +147,14 @@ begin
       using errcode = 'QC007', hint = format('to change it: qctl detach %s -q %s, then attach again', v_relation, p_queue);
   end if;
 
+  select string_agg(a.attname, ', ') into v_column from pg_attribute a
+  where a.attrelid = v_relation and a.attnum > 0 and a.attgenerated = 'v';
+  if v_column is not null then
+    raise warning 'virtual generated columns are captured as null: %', v_column;
+  end if;
+
   v_owner := pg_get_userbyid(v_class.relowner);
-  v_may_own := pg_has_role(v_class.relowner, 'MEMBER');
+  v_may_own := pg_has_role(v_class.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end);
   if not v_may_own and not p_as_me then
     raise exception 'the capture of % should run as its owner %, and % may not act for that role', v_relation, v_owner, current_user
       using errcode = 'QC007',
@@ -159,8 +168,10 @@ begin
 
   foreach v_operation in array p_operations loop
     v_name := format('capture_%s_%s', v_attachment_id, lower(v_operation));
-    execute format('create function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as %L',
-      v_name, qctl._capture_body(p_queue, v_queue.queue_id, v_relation, v_operation, p_payload, p_when, p_columns, p_unchanged));
+    execute format('create function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp%s as %L',
+      v_name,
+      -- Kept plans: one made for a single row would pair many rows by a nested loop.
+      case v_operation when 'UPDATE' then ' set enable_nestloop = off' end, qctl._capture_body(p_queue, v_queue.queue_id, v_relation, v_operation, p_payload, p_when, p_columns, p_unchanged));
     execute format('comment on function qctl.%I() is %L', v_name, format('%s of %s to queue %s', v_operation, v_relation, p_queue));
     execute format('create trigger %I after %s on %s referencing %s for each statement execute function qctl.%I()',
       'qctl_' || v_name, v_operation, v_relation,
@@ -189,7 +200,7 @@ declare
   v_had_create boolean := has_schema_privilege(p_owner, 'qctl', 'CREATE');
 begin
   execute format('grant usage on schema pgmq to %I', p_owner);
-  execute format('grant insert, select (msg_id) on pgmq.%I to %I', 'q_' || p_queue, p_owner);
+  execute format('grant insert (vt, message), select (msg_id) on pgmq.%I to %I', 'q_' || p_queue, p_owner);
   if not v_had_create then
     execute format('grant create on schema qctl to %I', p_owner);
   end if;
@@ -210,7 +221,8 @@ set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
 declare
-  v_relation regclass := to_regclass(p_relation);
+  -- A table that was dropped is known by its number only, as describe shows it.
+  v_relation regclass := case when p_relation ~ '^[0-9]{1,9}$' then p_relation::oid else to_regclass(p_relation) end;
   v_attachment record;
   v_operation text;
   v_owner name;
@@ -232,7 +244,9 @@ begin
   loop
     foreach v_operation in array v_attachment.operations loop
       v_name := format('capture_%s_%s', v_attachment.attachment_id, lower(v_operation));
-      execute format('drop trigger if exists %I on %s', 'qctl_' || v_name, v_relation);
+      if exists (select from pg_class c where c.oid = v_relation) then
+        execute format('drop trigger if exists %I on %s', 'qctl_' || v_name, v_relation);
+      end if;
       select pg_get_userbyid(p.proowner) into v_owner from pg_proc p
       where p.pronamespace = 'qctl'::regnamespace and p.proname = v_name;
       execute format('drop function if exists qctl.%I()', v_name);
@@ -242,7 +256,7 @@ begin
     if v_owner is not null and v_owner <> current_user and not exists (
         select from qctl.attachment a join pg_class c on c.oid = a.relation
         where a.queue_id = v_attachment.queue_id and pg_get_userbyid(c.relowner) = v_owner) then
-      execute format('revoke insert, select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
+      execute format('revoke insert (vt, message), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
     end if;
     perform qctl._audit('detach', v_attachment.queue_name, jsonb_build_object('relation', v_relation::text));
   end loop;

@@ -6,6 +6,8 @@ returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer,
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
 as $$
 #variable_conflict use_column
 declare
@@ -20,11 +22,11 @@ declare
   v_term interval := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
   v_q text := 'q_' || p_queue;
 begin
-  if p_limit < 1 then
+  if coalesce(p_limit, 0) < 1 then
     return;
   end if;
   select g.paused_at is not null into v_paused from qctl.gate g where g.queue_id = v_queue.queue_id for update;
-  if v_paused then
+  if not found or v_paused then
     return;
   end if;
   v_now := clock_timestamp();
@@ -51,13 +53,17 @@ begin
       for update of q skip locked
     ), numbered as materialized (
       select p.*, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
-      from picked p left join qctl.retry r on r.queue_id = $1 and r.msg_id = p.msg_id
+      from picked p
+      left join qctl.retry r
+        on r.queue_id = $1 and r.msg_id = p.msg_id and r.enqueued_at = p.enqueued_at
     ), hidden as (
-      update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1
+      update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1,
+             headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
       from picked p where q.msg_id = p.msg_id
     ), leased as (
-      insert into qctl.in_flight (queue_id, msg_id, lease, delivery_no, attempt_no, worker_id, transport, claimed_at, expires_at)
-      select $1, n.msg_id, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5 from numbered n
+      insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
+                                  expires_at)
+      select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5 from numbered n
     )
     select n.msg_id, $4, $8, n.delivery_no, n.attempt_no, $9, $10,
            case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || jsonb_build_object(

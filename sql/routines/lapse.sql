@@ -3,6 +3,8 @@
 create or replace function qctl._lapse(p_queue qctl.queue, p_now timestamptz) returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
   v_q text := 'q_' || p_queue.queue_name;
@@ -33,37 +35,40 @@ begin
     ), lapsed as (
       update qctl.in_flight f set lapsed_at = $2 from due d
       where f.queue_id = $1 and f.msg_id = d.msg_id and f.lease = d.lease
-      returning f.msg_id, f.delivery_no, f.attempt_no
+      returning f.msg_id, f.enqueued_at, f.delivery_no, f.attempt_no
     ), plan as materialized (
-      select l.msg_id, l.delivery_no, greatest(l.attempt_no, coalesce(r.attempt_no, 0)) as attempt_no,
+      select l.msg_id, l.enqueued_at, l.delivery_no, greatest(l.attempt_no, coalesce(r.attempt_no, 0)) as attempt_no,
              coalesce(r.attempts, 0) as attempts, coalesce(r.lost, 0) + 1 as lost, r.webhook_id, r.last_status, r.last_error,
              case when coalesce(r.lost, 0) = 0 then $2
                   else $2 + make_interval(secs => qctl._backoff_s($5, r.lost, $6)) end as next_at
-      from lapsed l left join qctl.retry r on r.queue_id = $1 and r.msg_id = l.msg_id
+      from lapsed l
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = l.msg_id and r.enqueued_at = l.enqueued_at
       where l.msg_id = any ($3)
     ), noted as (
-      insert into qctl.retry as r (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at)
-      select $1, p.msg_id, p.delivery_no, p.attempt_no, 0, 0, 1, p.next_at from plan p where p.lost <= $7
-      on conflict (queue_id, msg_id) do update
+      insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at)
+      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, 0, 0, 1, p.next_at from plan p where p.lost <= $7
+      on conflict (queue_id, msg_id, enqueued_at) do update
         set lost = r.lost + 1, attempt_no = greatest(r.attempt_no, excluded.attempt_no), next_at = excluded.next_at
     ), shown as (
-      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and p.lost <= $7
+      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at and p.lost <= $7
     ), dying as (
-      delete from pgmq.%1$I q using plan p where q.msg_id = p.msg_id and p.lost > $7
-      returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers
+      delete from pgmq.%1$I q using plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at and p.lost > $7
+      returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers, p.delivery_no, p.attempts, p.lost, p.last_status,
+                p.last_error, p.webhook_id
     ), buried as (
       insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
                                     enqueued_at, read_ct, message, headers, webhook_id, died_at)
-      select $1, d.msg_id, p.delivery_no, p.attempts, p.lost, 'lost', p.last_status,
-             coalesce(p.last_error, 'no answer before the lease ran out'),
-             d.enqueued_at, d.read_ct, d.message, d.headers, p.webhook_id, $2
-      from dying d join plan p on p.msg_id = d.msg_id
-      on conflict (queue_id, msg_id) do update
-        set (delivery_no, attempts, lost, reason, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at)
-          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, excluded.status_code, excluded.error,
-             excluded.enqueued_at, excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+      select $1, d.msg_id, d.delivery_no, d.attempts, d.lost, 'lost', d.last_status,
+             coalesce(d.last_error, 'no answer before the lease ran out'),
+             d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $2
+      from dying d
+      on conflict (queue_id, msg_id, enqueued_at) do update
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
+          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
+             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
     ), forgotten as (
-      delete from qctl.retry r using dying d where r.queue_id = $1 and r.msg_id = d.msg_id
+      delete from qctl.retry r using dying d
+      where r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at
     )
     select count(*) from lapsed
   $q$, v_q)

@@ -39,6 +39,7 @@ begin
   for v_name, v_id in
     select q.queue_name, q.queue_id from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name
   loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null;
     execute format('select exists (select from pgmq.%1$I where msg_id = $1) or exists (select from pgmq.%2$I where msg_id = $1)',
                    'q_' || v_name, 'a_' || v_name)
       into v_found using p_msg_id;
@@ -69,7 +70,7 @@ begin
            coalesce(r.delivery_no, 1), coalesce(r.attempts, 0), coalesce(r.lost, 0), r.next_at, r.last_status, r.last_error,
            null::text, null::text, q.headers, q.message
     from pgmq.%1$I q
-    left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id
+    left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
     where q.msg_id = $4
     union all
@@ -78,10 +79,10 @@ begin
     from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = $4
     union all
     select $2, a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
-           coalesce(a.headers #>> '{qctl,webhook_id}', qctl.webhook_id($3, a.msg_id, a.enqueued_at)),
-           a.enqueued_at, null, a.archived_at, coalesce((a.headers #>> '{qctl,delivery_no}')::integer, 1),
-           coalesce((a.headers #>> '{qctl,attempts}')::integer, 0), 0, null,
-           (a.headers #>> '{qctl,status}')::integer, null, null, null,
+           coalesce(qctl._mark_webhook_id(a.headers), qctl.webhook_id($3, a.msg_id, a.enqueued_at)),
+           a.enqueued_at, null, a.archived_at, coalesce(qctl._mark_number(a.headers, 'delivery_no'), 1),
+           coalesce(qctl._mark_number(a.headers, 'attempts'), 0), 0, null,
+           qctl._mark_number(a.headers, 'status'), null, null, null,
            case when jsonb_typeof(a.headers) = 'object' then nullif(a.headers - 'qctl', '{}') else a.headers end, a.message
     from pgmq.%2$I a where a.msg_id = $4
   $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_queue, v_queue.queue_uuid, p_msg_id;

@@ -7,6 +7,7 @@ returns table (messages integer, attempts integer, next_after timestamptz, next_
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
@@ -24,7 +25,7 @@ begin
       delete from pgmq.%1$I a using old o where a.msg_id = o.msg_id and o.ours
       returning a.msg_id
     ), attempts as (
-      delete from qctl.attempt t using gone g where t.queue_id = $1 and t.msg_id = g.msg_id returning 1
+      delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any (array(select g.msg_id from gone g)) returning 1
     )
     select (select count(*) from gone), (select count(*) from attempts), o.archived_at, o.msg_id
     from (values (1)) as always

@@ -26,6 +26,14 @@ begin
                  or cardinality_violation then
     get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
   end;
+  -- In order of msg_id, so that two settlers who halve batches with messages in common lock them in one order.
+  select array_agg(a.lease order by a.msg_id, a.lease), array_agg(a.msg_id order by a.msg_id, a.lease),
+         array_agg(a.status order by a.msg_id, a.lease), array_agg(a.error order by a.msg_id, a.lease),
+         array_agg(a.response order by a.msg_id, a.lease), array_agg(a.duration_ms order by a.msg_id, a.lease),
+         array_agg(a.retry_after_s order by a.msg_id, a.lease)
+  into p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s
+  from unnest(p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s)
+    as a (lease, msg_id, status, error, response, duration_ms, retry_after_s);
   -- One bad row harms only itself: halve until it stands alone. Its lease lapses, so it is tried again, and dead at last.
   if v_count = 1 then
     perform qctl._audit('settle_failed', p_queue, jsonb_build_object(
@@ -57,6 +65,7 @@ returns table (delivered integer, retrying integer, dead integer, paused integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -77,7 +86,7 @@ begin
       from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
       order by a.msg_id, a.lease, qctl._is_success(a.status) desc
     ), tried as materialized (
-      select f.msg_id, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
+      select f.msg_id, f.enqueued_at, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
              a.status, left(a.error, 500) as error, a.response, a.duration_ms, a.retry_after_s
       from answer a join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease
       where f.msg_id = any ($3)
@@ -86,20 +95,21 @@ begin
       delete from qctl.in_flight f using tried t where f.queue_id = $1 and f.msg_id = t.msg_id and f.lease = t.lease
     ), known as materialized (
       select t.*, q.msg_id is not null as waiting, r.msg_id is not null as noted,
-             coalesce(r.attempts, 0) + 1 as attempts,
+             coalesce(r.attempts, d.attempts, 0) + 1 as attempts,
              coalesce(r.rejected, 0) + qctl._is_rejection(t.status)::integer as rejected,
-             coalesce(r.lost, 0) as lost, r.webhook_id,
+             coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
              t.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1)
                and (q.msg_id is not null or d.msg_id is not null) as current
       from tried t
-      left join pgmq.%1$I q on q.msg_id = t.msg_id
-      left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id
-      left join qctl.dead_letter d on d.queue_id = $1 and d.msg_id = t.msg_id and q.msg_id is null
+      left join pgmq.%1$I q on q.msg_id = t.msg_id and q.enqueued_at = t.enqueued_at
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id and r.enqueued_at = t.enqueued_at
+      left join qctl.dead_letter d
+        on d.queue_id = $1 and d.msg_id = t.msg_id and d.enqueued_at = t.enqueued_at and q.msg_id is null
     ), ranked as materialized (
       select k.*, k.current and qctl._is_success(k.status) as won,
              bool_or(k.current and qctl._is_success(k.status)) over m as message_won,
              row_number() over (m order by (k.current and qctl._is_success(k.status)) desc, k.lapsed_at nulls first, k.lease) as rank
-      from known k window m as (partition by k.msg_id)
+      from known k window m as (partition by k.msg_id, k.enqueued_at)
     ), judged as materialized (
       select k.*,
              case when k.won and k.rank = 1 then 'delivered'
@@ -116,11 +126,12 @@ begin
                                                         case when j.retry_after_s > 0 then least(j.retry_after_s, $13) end)) end as next_at
       from judged j where j.outcome in ('retrying', 'paused')
     ), done as (
-      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and j.outcome = 'delivered'
+      delete from pgmq.%1$I q using judged j
+      where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'delivered'
       returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, j.status, j.attempts, j.delivery_no, j.webhook_id
     ), undead as (
       delete from qctl.dead_letter d using judged j
-      where d.queue_id = $1 and d.msg_id = j.msg_id and j.outcome = 'delivered' and not j.waiting
+      where d.queue_id = $1 and d.msg_id = j.msg_id and d.enqueued_at = j.enqueued_at and j.outcome = 'delivered' and not j.waiting
       returning d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.message, d.headers, j.status, j.attempts, j.delivery_no, d.webhook_id
     ), archived as (
       insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
@@ -134,7 +145,7 @@ begin
         set (read_ct, enqueued_at, archived_at, vt, message, headers)
           = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
     ), dying as (
-      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and j.outcome = 'dead'
+      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'dead'
       returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost,
                 j.status, j.error, j.webhook_id
     ), buried as (
@@ -144,24 +155,26 @@ begin
              case when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
              d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9
       from dying d
-      on conflict (queue_id, msg_id) do update
-        set (delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at)
+      on conflict (queue_id, msg_id, enqueued_at) do update
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
           = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
-             excluded.enqueued_at, excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
     ), shown as (
-      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id
+      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at
     ), noted as (
-      insert into qctl.retry as r (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error)
-      select $1, p.msg_id, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else 1 end,
+      insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
+                                   last_status, last_error)
+      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else 1 end,
              qctl._is_rejection(p.status)::integer, 0, p.next_at, p.status, p.error
       from plan p
-      on conflict (queue_id, msg_id) do update
+      on conflict (queue_id, msg_id, enqueued_at) do update
         set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
             rejected = r.rejected + excluded.rejected, next_at = excluded.next_at,
             last_status = excluded.last_status, last_error = excluded.last_error
     ), forgotten as (
-      delete from qctl.retry r where r.queue_id = $1 and r.msg_id = any (array(
-        select j.msg_id from judged j where j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting)))
+      delete from qctl.retry r using judged j
+      where r.queue_id = $1 and r.msg_id = j.msg_id and r.enqueued_at = j.enqueued_at
+        and j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting)
     ), siblings as (
       update qctl.in_flight f set lapsed_at = $9
       where f.queue_id = $1 and f.lapsed_at is null and f.msg_id = any (array(

@@ -13,6 +13,7 @@ begin
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
     queue_name := v_queue.queue_name;
     execute format($q$
       select count(*), count(*) filter (where f.msg_id is null and q.vt <= $2),
@@ -20,7 +21,7 @@ begin
              count(f.msg_id), count(*) filter (where f.msg_id is null and q.vt > $2 and r.msg_id is not null)
       from pgmq.%I q
       left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
-      left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     $q$, 'q_' || v_queue.queue_name)
     into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp();
     select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
@@ -35,6 +36,7 @@ returns table (queue_name text, lag_s double precision, age_s double precision)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -44,14 +46,18 @@ begin
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
     queue_name := v_queue.queue_name;
     -- Ids rise with enqueued_at, so the oldest stands among the first ids; delayed ones before it are passed over.
     execute format($q$
-      select extract(epoch from $2 - (select q.vt from pgmq.%1$I q where q.vt <= $2 order by q.vt limit 1)),
+      select extract(epoch from $2 - (
+               select greatest(q.vt, q.enqueued_at) from pgmq.%1$I q
+               where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 1)),
              extract(epoch from $2 - (
                select min(coalesce(r.replayed_at, q.enqueued_at))
-               from (select * from pgmq.%1$I q order by q.msg_id limit 1000) q
-               left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id
+               from (select * from pgmq.%1$I q where isfinite(q.enqueued_at) order by q.msg_id limit 1000) q
+               left join lateral (select * from qctl.retry r
+                                  where r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at limit 1) r on true
                where q.vt <= $2 or r.msg_id is not null
                   or exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id)))
     $q$, 'q_' || v_queue.queue_name) into lag_s, age_s using v_queue.queue_id, clock_timestamp();

@@ -1,7 +1,7 @@
 -- Text from outside made safe to keep, and the two ids and times that are derived from data.
 
 create or replace function qctl._text(p_bytes bytea, p_max_bytes integer default 4096) returns text
-language plpgsql immutable parallel safe
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -31,7 +31,8 @@ create or replace function qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p
 language sql immutable parallel safe
 return 'msg_' || encode(
   sha256(uuid_send(p_queue_uuid) || int8send(p_msg_id)
-         || int8send((extract(epoch from p_enqueued_at) * 1000000)::bigint)), 'hex');
+         || int8send(case when p_enqueued_at > '4000-01-01 BC' and p_enqueued_at < '200000-01-01'
+                          then (extract(epoch from p_enqueued_at) * 1000000)::bigint else 0 end)), 'hex');
 comment on function qctl.webhook_id(uuid, bigint, timestamptz) is
   'Standard Webhooks id of an event: the same over retries and replays, another after a re-create or failover.';
 
@@ -47,6 +48,18 @@ return coalesce(p_status between 200 and 299, false);
 create or replace function qctl._backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision)
 returns double precision
 language sql volatile parallel safe
-return p_schedule_s[least(p_failures, cardinality(p_schedule_s))] * (1 + p_jitter * (2 * random() - 1));
+return coalesce(p_schedule_s[least(p_failures, cardinality(p_schedule_s))], 0) * (1 + p_jitter * (2 * random() - 1));
 comment on function qctl._backoff_s(integer[], integer, double precision) is
   'Seconds to wait after that many failures: the schedule''s step, spread evenly by plus or minus the jitter.';
+
+create or replace function qctl._mark_number(p_headers jsonb, p_key text) returns integer
+language sql immutable parallel safe
+return case when jsonb_typeof(p_headers #> array['qctl', p_key]) = 'number' and p_headers #>> array['qctl', p_key] ~ '^[0-9]{1,8}$'
+            then (p_headers #>> array['qctl', p_key])::integer end;
+comment on function qctl._mark_number(jsonb, text) is
+  'A number that settle left in an archived message''s headers; null if that is no number, for producers can write there too.';
+
+create or replace function qctl._mark_webhook_id(p_headers jsonb) returns text
+language sql immutable parallel safe
+return case when p_headers #>> '{qctl,webhook_id}' ~ '^msg_[0-9a-f]{64}$' then p_headers #>> '{qctl,webhook_id}' end;
+comment on function qctl._mark_webhook_id(jsonb) is 'The override of a webhook-id in an archived message''s headers, if it is one.';

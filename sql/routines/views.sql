@@ -7,8 +7,8 @@ select q.queue_name, qctl.health(q.queue_id) as health, d.depth, d.ready, d.dela
        g.paused_at, g.paused_by, g.pause_reason, q.url
 from qctl.queue q
 join qctl.gate g using (queue_id)
-cross join lateral qctl.depth(q.queue_name) d
-cross join lateral qctl.lag(q.queue_name) l
+left join lateral qctl.depth(q.queue_name) d on true
+left join lateral qctl.lag(q.queue_name) l on true
 cross join lateral (
   select count(*) filter (where t.outcome = 'delivered') as delivered_1m,
          count(*) filter (where t.outcome in ('retrying', 'dead', 'paused')) as failed_1m
@@ -16,7 +16,8 @@ cross join lateral (
 ) a
 left join lateral (
   select coalesce(t.error, 'HTTP ' || t.status_code) as error from qctl.attempt t
-  where t.queue_id = q.queue_id and t.settled_at > now() - interval '1 hour' and t.outcome in ('retrying', 'dead', 'paused')
+  where t.queue_id = q.queue_id and t.settled_at > now() - interval '1 hour'
+    and t.outcome <> 'delivered' and t.outcome in ('retrying', 'dead', 'paused')
   order by t.settled_at desc limit 1
 ) last on true;
 comment on view qctl.status is 'One row per queue: health, depth by state, lag and age.';

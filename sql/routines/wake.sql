@@ -1,12 +1,13 @@
 -- Waking: a sleeping worker holds an advisory lock per queue, (1902343276, queue_id), exclusively. A writer that gets it
 -- shared knows that nobody sleeps and need not notify; one that does not, notifies. 1902343276 is 'qctl' in ASCII.
+-- A transaction that notified cannot be prepared, so where two-phase commit is in use the workers' polling has to do.
 
 create or replace function qctl._notify(p_queue_id integer) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not pg_try_advisory_xact_lock_shared(1902343276, p_queue_id) then
+  if current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, p_queue_id) then
     perform pg_notify('qctl', p_queue_id::text);
   end if;
 end
@@ -34,6 +35,7 @@ create or replace function qctl.ready_queues(p_queues text[]) returns setof text
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
   v_name text;
@@ -43,6 +45,7 @@ begin
     select q.queue_name from qctl.queue q join qctl.gate g using (queue_id)
     where q.queue_name = any (p_queues) and g.paused_at is null
   loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null;
     execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
       into v_ready using clock_timestamp();
     if v_ready then

@@ -24,8 +24,13 @@ comment on function qctl.heartbeat(bigint, text[]) is
 create or replace function qctl.sign_off(p_worker_id bigint) returns void
 language sql volatile
 begin atomic
+  update qctl.in_flight f set expires_at = clock_timestamp()
+  from (select o.queue_id, o.msg_id, o.lease from qctl.in_flight o where o.lapsed_at is null and o.worker_id = p_worker_id
+        order by o.queue_id, o.msg_id for update skip locked) as o
+  where f.queue_id = o.queue_id and f.msg_id = o.msg_id and f.lease = o.lease;
   update qctl.worker set last_seen_at = clock_timestamp(), stopped_at = clock_timestamp() where worker_id = p_worker_id;
 end;
+comment on function qctl.sign_off(bigint) is 'A worker ends: what it still holds need not wait for the end of its leases.';
 
 create or replace function qctl.upkeep(p_silent interval default '15 s')
 returns table (lapsed integer, reaped integer, workers_gone integer)
@@ -40,7 +45,7 @@ begin
   lapsed := 0;
   reaped := 0;
   workers_gone := 0;
-  if not pg_try_advisory_xact_lock(1902343276, 0) then
+  if not pg_try_advisory_xact_lock(1902343277, 0) then
     return next;
     return;
   end if;
@@ -53,18 +58,30 @@ begin
   select array_agg(g.worker_id) into v_gone from gone g;
   if v_gone is not null then
     workers_gone := cardinality(v_gone);
-    update qctl.in_flight f set expires_at = v_now
-    where f.lapsed_at is null and f.worker_id = any (v_gone) and f.expires_at > v_now;
+    with theirs as (
+      select f.queue_id, f.msg_id, f.lease from qctl.in_flight f
+      where f.lapsed_at is null and f.worker_id = any (v_gone) and f.expires_at > v_now
+      order by f.queue_id, f.msg_id for update skip locked
+    )
+    update qctl.in_flight f set expires_at = v_now from theirs t
+    where f.queue_id = t.queue_id and f.msg_id = t.msg_id and f.lease = t.lease;
   end if;
 
   for v_queue in select * from qctl.queue order by queue_id loop
-    if to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is not null then
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
+    begin
       lapsed := lapsed + qctl._lapse(v_queue, v_now);
-    end if;
+    exception when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation or plpgsql_error then
+      perform qctl._audit('lapse_failed', v_queue.queue_name, jsonb_build_object('sqlstate', sqlstate, 'error', left(sqlerrm, 500)));
+    end;
   end loop;
 
   with old as (
-    delete from qctl.in_flight f where f.lapsed_at < v_now - interval '24 h' returning f.*
+    delete from qctl.in_flight f
+    using (select o.queue_id, o.msg_id, o.lease from qctl.in_flight o
+           where o.lapsed_at < v_now - interval '24 h' order by o.queue_id, o.msg_id for update skip locked) as o
+    where f.queue_id = o.queue_id and f.msg_id = o.msg_id and f.lease = o.lease
+    returning f.*
   ), logged as (
     insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at, settled_at, error)
     select o.queue_id, o.msg_id, o.delivery_no, o.attempt_no, 'lost', o.worker_id, o.transport, o.claimed_at, o.lapsed_at,

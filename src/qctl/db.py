@@ -67,8 +67,13 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
         ) from None
 
 
-def connect_worker(database: Database) -> Connection:
-    """A connection for a worker: to the primary only, and one that notices a dead network within about ten seconds."""
+def connect_worker(database: Database, *, pooled: bool = False) -> Connection:
+    """A connection for a worker: to the primary only, and one that notices a dead network within about ten seconds.
+
+    Args:
+        database: where to.
+        pooled: behind a transaction pooler, where neither settings nor prepared statements outlive a transaction.
+    """
     connection = connect(
         database,
         application="worker",
@@ -78,8 +83,12 @@ def connect_worker(database: Database) -> Connection:
         keepalives_count=3,
         tcp_user_timeout=10_000,
     )
-    with translating():
-        connection.execute("set statement_timeout = '30s'")
+    if pooled:
+        connection.prepare_threshold = None
+    else:
+        # Shorter than the time after which others take this worker for gone: one locked table must not hold it up.
+        with translating():
+            connection.execute("set statement_timeout = '10s'; set lock_timeout = '1s'")
     return connection
 
 

@@ -8,7 +8,7 @@ from qctl.errors import ExitCode, QctlError
 from qctl.models import Step
 from qctl.sqlfiles import SqlFile
 
-_LOCK = b"select pg_advisory_xact_lock(1902343276, 1);"
+_LOCK = b"select pg_advisory_xact_lock(1902343277, 1);"
 
 
 def script(migrations: list[SqlFile] | None = None, routines: list[SqlFile] | None = None) -> bytes:

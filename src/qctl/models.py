@@ -313,4 +313,4 @@ class WorkQueue:
     queue_id: int
     queue_name: str
     concurrency: int
-    timeout_ms: int
+    max_in_flight: int

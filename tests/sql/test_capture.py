@@ -188,14 +188,15 @@ def test_the_capture_runs_as_the_tables_owner_who_gets_only_what_it_needs(table)
         table.execute("insert into users (id) values (1)")
         assert len(captured(table)) == 1
         rights = table.execute(
-            "select has_table_privilege(%(r)s, 'pgmq.q_orders', 'insert'), has_table_privilege(%(r)s, 'pgmq.q_orders', 'select'),"
+            "select has_column_privilege(%(r)s, 'pgmq.q_orders', 'message', 'insert'),"
+            " has_column_privilege(%(r)s, 'pgmq.q_orders', 'msg_id', 'insert'), has_table_privilege(%(r)s, 'pgmq.q_orders', 'select'),"
             " has_column_privilege(%(r)s, 'pgmq.q_orders', 'msg_id', 'select'), has_schema_privilege(%(r)s, 'qctl', 'create'),"
             " has_schema_privilege(%(r)s, 'qctl', 'usage')",
             {"r": name},
         ).fetchone()
-        assert rights == (True, False, True, False, False)
+        assert rights == (True, False, False, True, False, False)
         table.execute("select qctl.detach('public.users')")
-        assert one(table, "select has_table_privilege(%s, 'pgmq.q_orders', 'insert')", name) is False
+        assert one(table, "select has_column_privilege(%s, 'pgmq.q_orders', 'message', 'insert')", name) is False
     finally:
         table.execute(f"reassign owned by {name} to current_user; drop owned by {name}; drop role {name}")
 

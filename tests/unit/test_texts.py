@@ -1,11 +1,15 @@
 """Durations, headers, units, SQL files, settings: what needs no database."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import pytest
 
 from qctl import config, sqlfiles
 from qctl.cli import options
 from qctl.errors import UsageError
 from qctl.output import columns
+from qctl.worker.sender import retry_after_seconds
 
 
 @pytest.mark.parametrize(
@@ -29,6 +33,16 @@ def test_durations(text, seconds):
 def test_what_is_no_duration(text):
     with pytest.raises(UsageError, match="not a duration"):
         options.duration(text)
+
+
+def test_retry_after_in_both_forms():
+    soon = datetime.now(UTC) + timedelta(seconds=100)
+    assert 95 <= retry_after_seconds(format_datetime(soon, usegmt=True).encode()) <= 100
+    assert retry_after_seconds(b" 120\r\n") == 120
+    assert retry_after_seconds(b"9" * 30) == 2**31 - 1
+    assert retry_after_seconds(b"Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    for nothing in (b"", b"soon", b"-5", b"1.5", b"\xff", "٣".encode(), b"Wed, 99 Foo 2015"):
+        assert retry_after_seconds(nothing) is None
 
 
 def test_lists_of_durations():

@@ -35,6 +35,23 @@ def test_kill_9_in_the_middle_loses_nothing(conn, endpoint, worker):
     assert one(conn, "select count(*) from pgmq.a_orders") == COUNT
 
 
+def test_a_worker_can_be_stopped_while_the_database_is_away(endpoint, worker):
+    server = start_embedded()
+    dsn = server.uri()
+    with db.connect(Database(dsn, "test"), application="test") as connection:
+        migrate.apply(connection)
+        create(connection, url=endpoint().url)
+    process = worker("-q", "orders", at=dsn)
+    time.sleep(1.5)
+    server.stop("fast")
+    time.sleep(1)
+    process.send(signal.SIGTERM)
+    started = time.monotonic()
+    assert process.end()[0] == 0
+    assert time.monotonic() - started < 5
+    server.start()
+
+
 @pytest.mark.parametrize("how", ["fast", "immediate", "kill"])
 def test_the_server_stops_and_starts_under_a_running_worker(endpoint, worker, how):
     server = start_embedded()

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +42,8 @@ def worker(
 
     Example: qctl worker --all
     """
+    if not queue and not all_ and (named := config.default_queue()):
+        queue = [named]
     if bool(queue) == all_:
         raise UsageError("which queues?", hint="-q QUEUE, or --all")
     if once and drain:
@@ -48,7 +51,7 @@ def worker(
     database = config.database(dsn)
     person = config.stderr_is_terminal()
     process = Worker(
-        connect=lambda: db.connect_worker(database),
+        connect=lambda: db.connect_worker(database, pooled=no_listen),
         queues=queue or None,
         mode=Mode.ONCE if once else Mode.DRAIN if drain else Mode.FOREVER,
         concurrency=concurrency,
@@ -60,35 +63,29 @@ def worker(
 
     def stop(_signal: int, _frame: Any) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if person:
-            say("\nstopping: what is in flight is settled first; Ctrl-C again ends at once")
         process.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    if person:
-        say(f"delivering {', '.join(queue) if queue else 'all queues'}; Ctrl-C stops")
+    _allow_files()
+    service = not (once or drain)
+    if person or service:
+        process.talk(
+            f"delivering {', '.join(queue) if queue else 'all queues'}; {'Ctrl-C' if person else 'SIGTERM'} stops"
+        )
     started = time.monotonic()
     progress = process.run()
-    if person or progress.claimed:
-        say(f"{_summary(progress)} in {time.monotonic() - started:.1f}s")
+    if person or service:
+        process.talk(f"{progress} in {time.monotonic() - started:.1f}s")
 
 
-def _summary(progress: Progress) -> str:
-    parts = [f"{progress.delivered:,} delivered"]
-    parts += [
-        f"{count:,} {word}"
-        for word, count in (
-            ("to retry", progress.retrying),
-            ("dead", progress.dead),
-            ("answered 410", progress.paused),
-            ("late", progress.late),
-            ("not settled", progress.failed),
-            ("given back unsent", progress.unsent),
-        )
-        if count
-    ]
-    return ", ".join(parts)
+def _allow_files() -> None:
+    """As many open files as the system lets this process have: each request takes one."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Teller:
@@ -101,7 +98,7 @@ class _Teller:
         now = time.monotonic()
         if now - self._told_at >= 5:
             self._told_at = now
-            say(f"{time.strftime('%H:%M:%S')} {_summary(progress)}")
+            say(f"{time.strftime('%H:%M:%S')} {progress}")
 
 
 def demo(

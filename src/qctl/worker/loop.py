@@ -4,14 +4,15 @@ import os
 import select
 import socket
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
+import psycopg
+
 from qctl import __version__, db, sqlfiles
-from qctl.errors import CannotConnectError, ExitCode, QctlError, UsageError
+from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
 from qctl.worker.sender import Answer, Request, Sender, clock
 
@@ -19,11 +20,17 @@ SETTLE_BATCH = 500
 SETTLE_AT = 250
 SETTLE_WITHIN_S = 0.005
 AHEAD_S = 0.25
+AHEAD_BYTES = 16 << 20
 HEARTBEAT_S = 5.0
 ALIVE_S = 12.0
 SHORTEST_POLL_S = 0.01
 LONGEST_POLL_S = 1.0
 AWAKE_S = 0.1
+BUSY_S = 1.0
+BROKEN_S = 30.0
+REPORT_S = 60.0
+
+_PASSING = (ExitCode.CANNOT_CONNECT, ExitCode.BUSY)
 
 
 class Mode(Enum):
@@ -56,6 +63,22 @@ class Progress:
         self.late += settled.late
         self.failed += settled.failed
 
+    def __str__(self) -> str:
+        parts = [f"{self.delivered:,} delivered"]
+        parts += [
+            f"{count:,} {word}"
+            for word, count in (
+                ("to retry", self.retrying),
+                ("dead", self.dead),
+                ("answered 410", self.paused),
+                ("late", self.late),
+                ("not settled", self.failed),
+                ("given back unsent", self.unsent),
+            )
+            if count
+        ]
+        return ", ".join(parts)
+
 
 @dataclass(slots=True)
 class _Queue:
@@ -64,37 +87,59 @@ class _Queue:
     name: str
     queue_id: int
     concurrency: int
+    max_in_flight: int
     outstanding: int = 0
+    unsettled: list[Answer] = field(default_factory=list[Answer])
+    unsent: list[Answer] = field(default_factory=list[Answer])
     asleep: bool = False
+    drained: bool = False
+    claimed_once: bool = False
     poll_at: float = 0.0
     poll_s: float = SHORTEST_POLL_S
     quiet_since: float | None = None
-    rounds: int = 0
+    held_until: float = 0.0
     rate: float = 0.0
     counted: int = 0
     counted_since: float = 0.0
+    body_bytes: float = 1024.0
 
     @property
     def capacity(self) -> int:
         """Messages to hold: what can be under way at once, and what will start within a quarter of a second."""
-        return self.concurrency + min(int(self.rate * AHEAD_S), 4 * self.concurrency)
+        ahead = min(int(self.rate * AHEAD_S), 4 * self.concurrency, int(AHEAD_BYTES / self.body_bytes))
+        return min(self.concurrency + ahead, self.max_in_flight)
 
-    def count(self, answers: int) -> None:
+    @property
+    def busy(self) -> bool:
+        """Whether requests are under way or answers wait to be settled."""
+        return bool(self.outstanding or self.unsettled or self.unsent)
+
+    def count_answer(self) -> None:
         """Measures answers per second, anew each half second."""
         now = time.monotonic()
-        self.counted += answers
+        self.counted += 1
         if now - self.counted_since >= 0.5:
             self.rate = self.counted / (now - self.counted_since)
             self.counted, self.counted_since = 0, now
 
     def saw_work(self) -> None:
-        self.poll_at, self.poll_s, self.quiet_since = 0.0, SHORTEST_POLL_S, None
+        """Looks again at once."""
+        self.poll_at, self.poll_s, self.quiet_since, self.drained = 0.0, SHORTEST_POLL_S, None, False
 
     def saw_nothing(self) -> None:
+        """Looks again later, and later each time."""
         now = time.monotonic()
         self.quiet_since = self.quiet_since or now
         self.poll_at = now + self.poll_s
         self.poll_s = min(self.poll_s * 1.5, LONGEST_POLL_S)
+
+
+def _silent(_line: str) -> None:
+    pass
+
+
+def _unseen(_progress: Progress) -> None:
+    pass
 
 
 @dataclass
@@ -118,21 +163,22 @@ class Worker:
     concurrency: int | None = None
     grace_s: float = 30.0
     listen: bool = True
-    talk: Callable[[str], None] = lambda _line: None
-    on_progress: Callable[[Progress], None] = lambda _progress: None
+    talk: Callable[[str], None] = _silent
+    on_progress: Callable[[Progress], None] = _unseen
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
         self._stop_at: float | None = None
+        self._told_stop = False
         self._queues: dict[str, _Queue] = {}
-        self._broken: set[int] = set()
-        self._unsettled: dict[str, list[Answer]] = defaultdict(list)
-        self._unsent: dict[str, list[Answer]] = defaultdict(list)
         self._notified: set[int] = set()
         self._worker_id: int | None = None
         self._next_heartbeat = 0.0
         self._next_look = 0.0
+        self._next_report = time.monotonic() + REPORT_S
+        self._reported = ""
         self._settle_by: float | None = None
+        self._pause_s = 0.1
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
@@ -152,26 +198,48 @@ class Worker:
         """Works until stopped, or as the mode says.
 
         Raises:
-            QctlError: the first connection fails (3), a queue is unknown (6), the schema is not there (5).
+            QctlError: the first connection fails (3), a queue is unknown (6), the schema is not there (5); answers were
+                left that could not be settled, so those messages will be sent again (9).
         """
         self._connection = self.connect()
         try:
             self._begin()
             self._sender.start()
-            while not self._is_over():
-                try:
-                    self._step()
-                except QctlError as error:
-                    if error.code not in (ExitCode.CANNOT_CONNECT, ExitCode.BUSY):
-                        raise
-                    self._recover(error)
-            with suppress(QctlError):
-                self._release_unsent()
-                db.call_value(self._connection, "sign_off", worker_id=self._worker_id)
+            try:
+                self._work()
+            finally:
+                self._finish()
         finally:
             self._sender.close()
             self._connection.close()
+        if cut := sum(queue.outstanding for queue in self._queues.values()):
+            self.talk(f"{cut} requests had no answer in time; those messages are sent again")
+        if left := sum(len(queue.unsettled) for queue in self._queues.values()):
+            raise QctlError(
+                f"{left} answers could not be settled; those messages are sent again",
+                hint="was the database there? qctl status",
+                code=ExitCode.PARTLY_DONE,
+            )
         return self.progress
+
+    def _work(self) -> None:
+        while not self._is_over():
+            try:
+                self._step()
+                self._pause_s = 0.1
+            except QctlError as error:
+                if error.code not in _PASSING:
+                    raise
+                self._recover(error)
+
+    def _finish(self) -> None:
+        """Settles what has come and signs off, whatever ended the work."""
+        with suppress(QctlError, psycopg.Error):
+            self._sender.hand_back()
+            self._take_answers()
+            self._settle(everything=True)
+            self._release_unsent()
+            db.call_value(self._connection, "sign_off", worker_id=self._worker_id)
 
     def _begin(self) -> None:
         """What a new connection needs: the worker's registration, the queues, notifications."""
@@ -191,100 +259,144 @@ class Worker:
 
     def _read_queues(self) -> None:
         rows = db.fetch(self._connection, WorkQueue, sqlfiles.query("work_queues"), {"queues": self.queues})
-        found = {row.queue_name: row for row in rows if row.queue_id not in self._broken}
-        for name in set(self.queues or []) - {row.queue_name for row in rows}:
-            db.call_value(self._connection, "_queue", queue=name)
-            raise UsageError(f"queue {name} is not delivered by a worker process", hint=f"qctl describe {name}")
-        for name in set(self._queues) - set(found):
-            self._drop(name, "it was dropped")
+        found = {row.queue_name: row for row in rows}
+        if self._worker_id is None:
+            for name in set(self.queues or []) - set(found):
+                db.call_value(self._connection, "_queue", queue=name)
+                raise UsageError(f"queue {name} is not delivered by a worker process", hint=f"qctl describe {name}")
+        for name, queue in list(self._queues.items()):
+            if name not in found or found[name].queue_id != queue.queue_id:
+                self._forget(queue)
         for name, row in found.items():
-            queue = self._queues.setdefault(name, _Queue(name, row.queue_id, row.concurrency))
+            queue = self._queues.setdefault(name, _Queue(name, row.queue_id, row.concurrency, row.max_in_flight))
             queue.concurrency = self.concurrency or row.concurrency
+            queue.max_in_flight = row.max_in_flight
+        if self.queues and not self._queues:
+            raise NotFoundError(f"no queue is left to work on: {', '.join(self.queues)}", hint="qctl queues")
 
-    def _drop(self, name: str, why: str) -> None:
-        """Goes on without a queue: a broken one must not stop the others."""
-        self.talk(f"no longer working on queue {name}: {why}")
-        self._broken.add(self._queues.pop(name).queue_id)
-        self._unsettled.pop(name, None)
-        self._unsent.pop(name, None)
+    def _forget(self, queue: _Queue) -> None:
+        """Goes on without a queue that was dropped."""
+        self.talk(f"queue {queue.name} was dropped; no longer working on it")
+        del self._queues[queue.name]
+        if queue.asleep:
+            db.call_value(self._connection, "wake_up", queue_ids=[queue.queue_id])
+
+    def _guarded(self, queue: _Queue, step: Callable[[_Queue], None]) -> None:
+        """Does one step for a queue. Its trouble holds up only itself: a while for a lock, longer for anything else."""
+        if time.monotonic() < queue.held_until:
+            return
+        try:
+            step(queue)
+        except QctlError as error:
+            if error.code is ExitCode.CANNOT_CONNECT or self._connection.closed:
+                raise
+            pause_s = BUSY_S if error.code is ExitCode.BUSY else BROKEN_S
+            queue.held_until = time.monotonic() + pause_s
+            self.talk(f"queue {queue.name} is left alone for {pause_s:.0f} s: {error.message}")
+            if self.mode is not Mode.FOREVER and error.code is not ExitCode.BUSY:
+                raise
 
     def _is_over(self) -> bool:
-        outstanding = any(queue.outstanding for queue in self._queues.values())
-        busy = outstanding or any(self._unsettled.values()) or any(self._unsent.values())
+        busy = any(queue.busy for queue in self._queues.values())
         if self._stop_at is not None:
             return not busy or time.monotonic() > self._stop_at
         if self.mode is Mode.FOREVER or busy:
             return False
         if self.mode is Mode.ONCE:
-            return all(queue.rounds for queue in self._queues.values())
-        return all(queue.quiet_since for queue in self._queues.values())
+            return all(queue.claimed_once for queue in self._queues.values())
+        return all(queue.drained for queue in self._queues.values())
 
     def _step(self) -> None:
-        self._take_answers()
-        self._settle()
-        self._release_unsent()
+        if self._sender.failure is not None:
+            raise QctlError(
+                f"the sender failed: {self._sender.failure!r}",
+                hint="start the worker again; what was in flight is sent again",
+                code=ExitCode.BUG,
+            )
         now = time.monotonic()
         if now >= self._next_heartbeat:
             self._read_queues()
             self._heartbeat()
+        self._take_answers()
+        self._settle()
+        self._release_unsent()
         if self._stop_at is not None:
+            if not self._told_stop:
+                self._told_stop = True
+                self.talk("stopping: what is in flight is settled first")
             self._sender.hand_back()
         else:
             self._look_at_sleeping(now)
             for queue in list(self._queues.values()):
-                self._claim(queue)
+                self._guarded(queue, self._claim)
+        self._report(now)
         if not self._is_over():
             self._wait()
 
     def _take_answers(self) -> None:
         for answer in self._sender.collect():
-            name = answer.request.queue
-            if queue := self._queues.get(name):
-                queue.outstanding -= 1
-                queue.count(1)
-                (self._unsettled if answer.sent else self._unsent)[name].append(answer)
+            queue = self._queues.get(answer.request.queue)
+            if queue is None or queue.queue_id != answer.request.queue_id:
+                continue
+            queue.outstanding -= 1
+            if answer.sent:
+                queue.count_answer()
+                queue.unsettled.append(answer)
                 self._settle_by = self._settle_by or time.monotonic() + SETTLE_WITHIN_S
+                continue
+            queue.unsent.append(answer)
+            if answer.error:
+                queue.held_until = time.monotonic() + BUSY_S
+                self.talk(f"queue {queue.name} is left alone for {BUSY_S:.0f} s: {answer.error}")
 
-    def _settle(self) -> None:
+    def _settle(self, *, everything: bool = False) -> None:
         """Settles what has come: many at a time while more is coming, and at once when nothing is."""
-        count = sum(len(answers) for answers in self._unsettled.values())
-        more_comes = any(queue.outstanding for queue in self._queues.values())
+        count = sum(len(queue.unsettled) for queue in self._queues.values())
+        more_comes = not everything and any(queue.outstanding for queue in self._queues.values())
         if more_comes and count < SETTLE_AT and time.monotonic() < (self._settle_by or 0.0):
             return
         self._settle_by = None
-        for name, answers in list(self._unsettled.items()):
-            while answers:
-                batch = answers[:SETTLE_BATCH]
-                settled = db.call(
-                    self._connection,
-                    Settled,
-                    "settle",
-                    queue=name,
-                    lease=[a.request.message.lease for a in batch],
-                    msg_id=[a.request.message.msg_id for a in batch],
-                    status=[a.status for a in batch],
-                    error=[a.error for a in batch],
-                    response=[a.response for a in batch],
-                    duration_ms=[a.duration_ms for a in batch],
-                    retry_after_s=[a.retry_after_s for a in batch],
-                )[0]
-                del answers[: len(batch)]
-                self.progress.add(settled)
-                self.on_progress(self.progress)
+        for queue in list(self._queues.values()):
+            if queue.unsettled:
+                self._guarded(queue, self._settle_queue)
+
+    def _settle_queue(self, queue: _Queue) -> None:
+        while queue.unsettled:
+            batch = queue.unsettled[:SETTLE_BATCH]
+            settled = db.call(
+                self._connection,
+                Settled,
+                "settle",
+                queue=queue.name,
+                lease=[a.request.message.lease for a in batch],
+                msg_id=[a.request.message.msg_id for a in batch],
+                status=[a.status for a in batch],
+                error=[a.error for a in batch],
+                response=[a.response for a in batch],
+                duration_ms=[a.duration_ms for a in batch],
+                retry_after_s=[a.retry_after_s for a in batch],
+            )[0]
+            del queue.unsettled[: len(batch)]
+            queue.saw_work()
+            self.progress.add(settled)
+            self.on_progress(self.progress)
 
     def _release_unsent(self) -> None:
-        for name, answers in list(self._unsent.items()):
-            if not answers:
-                continue
-            db.call_value(
-                self._connection,
-                "release",
-                queue=name,
-                lease=[a.request.message.lease for a in answers],
-                msg_id=[a.request.message.msg_id for a in answers],
-            )
-            self.progress.unsent += len(answers)
-            answers.clear()
+        for queue in list(self._queues.values()):
+            if queue.unsent:
+                self._guarded(queue, self._release_queue)
+
+    def _release_queue(self, queue: _Queue) -> None:
+        db.call_value(
+            self._connection,
+            "release",
+            queue=queue.name,
+            lease=[a.request.message.lease for a in queue.unsent],
+            msg_id=[a.request.message.msg_id for a in queue.unsent],
+        )
+        self.progress.unsent += len(queue.unsent)
+        queue.unsent.clear()
+        queue.saw_work()
 
     def _heartbeat(self) -> None:
         before = clock()
@@ -305,8 +417,13 @@ class Worker:
                 version=__version__,
             )[0]
         self._sender.alive_until = before + ALIVE_S
-        db.call(self._connection, Upkeep, "upkeep")
         self._next_heartbeat = time.monotonic() + HEARTBEAT_S
+        try:
+            db.call(self._connection, Upkeep, "upkeep")
+        except QctlError as error:
+            if error.code is ExitCode.CANNOT_CONNECT or self._connection.closed:
+                raise
+            self.talk(f"upkeep is put off: {error.message}")
 
     def _look_at_sleeping(self, now: float) -> None:
         """Wakes queues that a writer notified of or, looked at once a second, that hold a message now due."""
@@ -317,105 +434,119 @@ class Worker:
             self._next_look = now + LONGEST_POLL_S
             woken.update(db.call_value(self._connection, "ready_queues", queues=sorted(sleeping)))
         if woken:
-            ids = [sleeping[name].queue_id for name in woken if name in sleeping]
+            ids = [sleeping[name].queue_id for name in woken]
             db.call_value(self._connection, "wake_up", queue_ids=ids)
             for name in woken:
                 sleeping[name].asleep = False
                 sleeping[name].saw_work()
 
     def _claim(self, queue: _Queue) -> None:
-        room = queue.capacity - queue.outstanding if self.mode is not Mode.ONCE else queue.concurrency
-        if queue.asleep or time.monotonic() < queue.poll_at or room < 1:
-            return
-        if self.mode is Mode.ONCE and queue.rounds:
+        once = self.mode is Mode.ONCE
+        room = queue.concurrency if once else queue.capacity - queue.outstanding
+        if queue.asleep or time.monotonic() < queue.poll_at or room < 1 or (once and queue.claimed_once):
             return
         # Many small claims cost more than a few large ones; a quarter of the room free is soon enough.
         if queue.outstanding and room < queue.capacity // 4:
             return
-        taken = self._claim_once(queue, room)
-        if taken is None or taken == room:
-            return
-        if taken:
+        before = clock()
+        messages = db.call_tuples(
+            self._connection, Claimed, "claim", queue=queue.name, limit=room, worker_id=self._worker_id
+        )
+        queue.claimed_once = True
+        if messages:
+            queue.outstanding += len(messages)
+            queue.body_bytes = max(1.0, sum(len(m.body) for m in messages) / len(messages))
+            self.progress.claimed += len(messages)
+            requests = [Request(queue.name, queue.queue_id, m, before, before + m.lease_ms / 1000) for m in messages]
+            self._sender.submit(queue.name, requests, queue.concurrency)
             queue.saw_work()
-            queue.poll_at = time.monotonic() + SHORTEST_POLL_S
+            queue.poll_at = 0.0 if len(messages) == room else time.monotonic() + SHORTEST_POLL_S
             return
         queue.saw_nothing()
         quiet_s = time.monotonic() - (queue.quiet_since or 0.0)
-        if self.listen and self.mode is Mode.FOREVER and quiet_s >= AWAKE_S:
+        if self.mode is Mode.DRAIN:
+            queue.drained = not self._has_ready(queue)
+        elif self.mode is Mode.FOREVER and self.listen and quiet_s >= AWAKE_S:
             self._fall_asleep(queue)
 
-    def _claim_once(self, queue: _Queue, room: int) -> int | None:
-        """Claims and submits; the number of messages, or None when the queue is gone."""
-        before = clock()
-        try:
-            messages = db.call_tuples(
-                self._connection, Claimed, "claim", queue=queue.name, limit=room, worker_id=self._worker_id
-            )
-        except QctlError as error:
-            if error.code not in (ExitCode.NOT_FOUND, ExitCode.SERVER_UNFIT) or len(self._queues) == 1:
-                raise
-            self._drop(queue.name, error.message)
-            return None
-        queue.rounds += 1
-        if messages:
-            queue.outstanding += len(messages)
-            self.progress.claimed += len(messages)
-            requests = [Request(queue.name, m, before, before + m.lease_ms / 1000) for m in messages]
-            self._sender.submit(queue.name, requests, queue.concurrency)
-        return len(messages)
+    def _has_ready(self, queue: _Queue) -> bool:
+        """Whether a message is ready all the same: other workers may have filled the gate."""
+        return bool(db.call_value(self._connection, "ready_queues", queues=[queue.name]))
 
     def _fall_asleep(self, queue: _Queue) -> None:
         """Sleeps on a queue unless a writer is under way, and looks once more for what came before the lock."""
         sleeper = db.call(self._connection, Sleeper, "fall_asleep", queues=[queue.name])
         if not sleeper or not sleeper[0].asleep:
             return
-        queue.asleep = True
-        if self._claim_once(queue, queue.capacity - queue.outstanding):
+        if self._has_ready(queue):
             db.call_value(self._connection, "wake_up", queue_ids=[queue.queue_id])
-            queue.asleep = False
-            queue.saw_work()
+        else:
+            queue.asleep = True
+
+    def _report(self, now: float) -> None:
+        """Once a minute, the totals, if they changed."""
+        if now >= self._next_report and self.mode is Mode.FOREVER:
+            self._next_report = now + REPORT_S
+            if (line := str(self.progress)) != self._reported:
+                self._reported = line
+                self.talk(line)
 
     def _wait(self) -> None:
         now = time.monotonic()
         moments = [self._next_heartbeat]
         if self._settle_by is not None:
             moments.append(self._settle_by)
+        if self._notified:
+            moments.append(now)
         if self._stop_at is not None:
             moments.append(self._stop_at)
         else:
             for queue in self._queues.values():
-                if queue.asleep:
+                if queue.held_until > now:
+                    moments.append(queue.held_until)
+                elif queue.asleep:
                     moments.append(self._next_look)
                 elif queue.capacity - queue.outstanding >= max(1, queue.capacity // 4) and not (
-                    self.mode is Mode.ONCE and queue.rounds
+                    self.mode is Mode.ONCE and queue.claimed_once
                 ):
                     moments.append(queue.poll_at if queue.poll_at > now else now + SHORTEST_POLL_S)
-        fd = self._connection.fileno()
-        readable, _, _ = select.select([self._wake_out, fd], [], [], max(0.0, min(moments) - now))
+        with db.translating():
+            fd = self._connection.fileno()
+            if fd in self._poll(max(0.0, min(moments) - now), fd):
+                self._connection.execute("select")
+
+    def _poll(self, timeout_s: float, *fds: int) -> set[int]:
+        """Waits until the sender or a signal wakes us, or one of these is readable."""
+        poller = select.poll()
+        for fd in (self._wake_out, *fds):
+            poller.register(fd, select.POLLIN)
+        readable = {fd for fd, _ in poller.poll(timeout_s * 1000)}
         if self._wake_out in readable:
             os.read(self._wake_out, 65536)
-        if fd in readable:
-            with db.translating():
-                self._connection.execute("select")
+        return readable
 
     def _recover(self, error: QctlError) -> None:
         """After a lost connection: tries again with growing pauses; answers are kept and settled then."""
         if error.code is ExitCode.BUSY and not self._connection.closed:
-            time.sleep(0.05)
+            self._poll(BUSY_S)
             return
         self.talk(f"{error.message}; trying again")
-        pause_s = 0.1
         while True:
-            with suppress(Exception):
+            with suppress(psycopg.Error):
                 self._connection.close()
-            if self._stop_at is not None and time.monotonic() > self._stop_at:
+            if self._is_over():
                 return
-            time.sleep(pause_s)
-            pause_s = min(pause_s * 2, 5.0)
+            until = time.monotonic() + self._pause_s
+            self._pause_s = min(self._pause_s * 2, 5.0)
+            while (left_s := until - time.monotonic()) > 0 and not self._is_over():
+                self._poll(left_s)
+                self._take_answers()
             try:
                 self._connection = self.connect()
                 self._begin()
-            except CannotConnectError:
+            except QctlError as again:
+                if again.code not in _PASSING:
+                    raise
                 continue
             self.talk("connected again")
             return

@@ -1,5 +1,6 @@
 """Posts requests concurrently in a thread of its own, with libcurl's multi interface."""
 
+import errno
 import os
 import selectors
 import ssl
@@ -8,6 +9,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,13 +33,14 @@ class Request(NamedTuple):
     """A claimed message of a queue; the times are on :func:`clock`."""
 
     queue: str
+    queue_id: int
     message: Claimed
     claimed_at: float
     lease_ends: float
 
 
 class Answer(NamedTuple):
-    """What came of a request. ``sent`` is False when it was never started, so it costs no attempt."""
+    """What came of a request. ``sent`` is False when nothing went out, so it costs no attempt; ``error`` may say why."""
 
     request: Request
     sent: bool
@@ -69,6 +72,7 @@ class Sender:
         """``wake`` is called from the sender's thread when answers are there to collect."""
         self.alive_until = 0.0
         self.valid_since = 0.0
+        self.failure: BaseException | None = None
         self._wake = wake
         self._inbox: deque[tuple[str, int, list[Request]]] = deque()
         self._lines: dict[str, _Line] = {}
@@ -122,10 +126,14 @@ class Sender:
             os.write(self._wakeup_in, b"x")
 
     def _run(self) -> None:
-        while not self._halted:
-            self._start_submitted()
-            self._wait_and_act()
-            self._finish()
+        try:
+            while not self._halted:
+                self._start_submitted()
+                self._wait_and_act()
+                self._finish()
+        except BaseException as error:
+            self.failure = error
+            self._wake()
 
     def _start_submitted(self) -> None:
         while self._inbox:
@@ -141,8 +149,8 @@ class Sender:
         if not self._may_start(request):
             self._give(Answer(request, sent=False))
             return
-        slot = self._idle.pop() if self._idle else _Slot()
         try:
+            slot = self._idle.pop() if self._idle else _Slot()
             slot.prepare(request)
         except (pycurl.error, UnicodeError, ValueError, TypeError) as error:
             self._give(Answer(request, sent=True, error=f"the request cannot be made: {error}"))
@@ -152,10 +160,9 @@ class Sender:
         self._multi.add_handle(slot.handle)
 
     def _give(self, answer: Answer) -> None:
-        """Puts an answer out to be collected; wakes the other thread when it has taken all that was there."""
-        was_empty = not self._answers
+        """Puts an answer out to be collected; wakes the other thread if it may have taken all that was there."""
         self._answers.append(answer)
-        if was_empty:
+        if len(self._answers) == 1:
             self._wake()
 
     def _may_start(self, request: Request) -> bool:
@@ -222,6 +229,7 @@ class _Slot:
         self.request: Request
         self.kept = b""
         self.seen = 0
+        self.retry_after = b""
         self.handle = pycurl.Curl()
         for option, value in (
             (pycurl.NOSIGNAL, 1),
@@ -234,6 +242,7 @@ class _Slot:
             (pycurl.NOPROGRESS, 1),
             (pycurl.TCP_KEEPALIVE, 1),
             (pycurl.WRITEFUNCTION, self._write),
+            (pycurl.HEADERFUNCTION, self._header),
             *_authorities(),
         ):
             self.handle.setopt(option, value)
@@ -241,7 +250,7 @@ class _Slot:
     def prepare(self, request: Request) -> None:
         """Sets up the handle for a request."""
         message = request.message
-        self.request, self.kept, self.seen = request, b"", 0
+        self.request, self.kept, self.seen, self.retry_after = request, b"", 0, b""
         handle = self.handle
         handle.setopt(pycurl.URL, message.url)
         handle.setopt(pycurl.POSTFIELDS, message.body.encode())
@@ -256,18 +265,35 @@ class _Slot:
         duration_ms = round(handle.getinfo(pycurl.TOTAL_TIME) * 1000)
         cut_by_us = code == pycurl.E_WRITE_ERROR and self.seen > MOST_BYTES
         if code is not None and not cut_by_us:
+            if handle.getinfo(pycurl.OS_ERRNO) in (errno.EMFILE, errno.ENFILE) and not status:
+                return Answer(self.request, False, error="this process may open no more files; raise ulimit -n")
             if code == pycurl.E_OPERATION_TIMEDOUT:
                 text = f"no complete answer within {self.request.message.timeout_ms} ms"
             text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
             return Answer(self.request, True, None, text, self.kept, duration_ms)
-        retry_after_s = handle.getinfo(pycurl.RETRY_AFTER) or None
-        return Answer(self.request, True, status, None, self.kept, duration_ms, retry_after_s)
+        return Answer(self.request, True, status, None, self.kept, duration_ms, retry_after_seconds(self.retry_after))
+
+    def _header(self, line: bytes) -> None:
+        if line[:12].lower() == b"retry-after:":
+            self.retry_after = line[12:]
 
     def _write(self, data: bytes) -> int | None:
         self.seen += len(data)
         if len(self.kept) < KEPT_BYTES:
             self.kept += data[: KEPT_BYTES - len(self.kept)]
         return -1 if self.seen > MOST_BYTES else None
+
+
+def retry_after_seconds(value: bytes) -> int | None:
+    """Seconds that a Retry-After header asks for, in either form of RFC 9110 section 10.2.3; None for anything else."""
+    text = value.decode("ascii", "replace").strip()
+    if text.isascii() and text.isdecimal():
+        return min(int(text[:10]), 2**31 - 1)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return max(0, min(int(seconds), 2**31 - 1))
 
 
 def _header_lines(headers: dict[str, str]) -> list[bytes]:

@@ -2376,7 +2376,7 @@ END;
 
 CREATE FUNCTION qctl._backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision) RETURNS double precision
     LANGUAGE sql PARALLEL SAFE
-    RETURN (((p_schedule_s)[LEAST(p_failures, cardinality(p_schedule_s))])::double precision * ((1)::double precision + (p_jitter * (((2)::double precision * random()) - (1)::double precision))));
+    RETURN ((COALESCE((p_schedule_s)[LEAST(p_failures, cardinality(p_schedule_s))], 0))::double precision * ((1)::double precision + (p_jitter * (((2)::double precision * random()) - (1)::double precision))));
 
 
 --
@@ -2397,8 +2397,8 @@ CREATE FUNCTION qctl._capture_body(p_queue_name text, p_queue_id integer, p_rela
 declare
   v_schema text;
   v_table text;
-  v_new text := case p_operation when 'INSERT' then 'to_jsonb(new)' when 'UPDATE' then 'to_jsonb(n.new)' else 'null::jsonb' end;
-  v_old text := case p_operation when 'DELETE' then 'to_jsonb(old)' when 'UPDATE' then 'to_jsonb(o.old)' else 'null::jsonb' end;
+  v_new text := case p_operation when 'INSERT' then 'to_jsonb(new.*)' when 'UPDATE' then 'to_jsonb(n.new)' else 'null::jsonb' end;
+  v_old text := case p_operation when 'DELETE' then 'to_jsonb(old.*)' when 'UPDATE' then 'to_jsonb(o.old)' else 'null::jsonb' end;
   v_message text;
   v_from text;
   v_where text := '';
@@ -2415,8 +2415,8 @@ begin
   v_from := case p_operation
     when 'INSERT' then 'new_rows as new'
     when 'DELETE' then 'old_rows as old'
-    else '(select n as new, row_number() over () as place from new_rows as n) as n'
-                ' join (select o as old, row_number() over () as place from old_rows as o) as o using (place)'
+    else '(select qctl_n as new, row_number() over () as place from new_rows as qctl_n) as n'
+         ' join (select qctl_o as old, row_number() over () as place from old_rows as qctl_o) as o using (place)'
          || case when p_when is null and p_columns is null then ''
                  else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
   end;
@@ -2442,7 +2442,7 @@ begin
   select clock_timestamp(), %2$s
   from %3$s
   where true%4$s;
-  if found and not pg_try_advisory_xact_lock_shared(1902343276, %5$s) then
+  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, %5$s) then
     perform pg_notify('qctl', '%5$s');
   end if;
   return null;
@@ -2525,17 +2525,19 @@ CREATE FUNCTION qctl._check_when(p_relation regclass, p_operations text[], p_whe
     AS $$
 declare
   v_cursor refcursor;
-  v_old text := case when p_operations <@ array['INSERT'] then 'false' else 'true' end;
-  v_new text := case when p_operations <@ array['DELETE'] then 'false' else 'true' end;
+  v_operation text;
 begin
-  -- A cursor takes one query only, so the text cannot end the condition and begin another statement.
-  open v_cursor for execute format(E'select 1 from %s where (%s\n)', concat_ws(' cross join ',
-      case when 'DELETE' <> all (p_operations) or array_length(p_operations, 1) > 1 then format('%s as new', p_relation) end,
-      case when 'INSERT' <> all (p_operations) or array_length(p_operations, 1) > 1 then format('%s as old', p_relation) end), p_when);
-  close v_cursor;
+  foreach v_operation in array p_operations loop
+    -- A cursor takes one query only, so the text cannot end the condition and begin another statement.
+    open v_cursor for execute format(E'select 1 from %s where (%s\n)', concat_ws(' cross join ',
+      case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
+      case when v_operation <> 'INSERT' then format('%s as old', p_relation) end), p_when);
+    close v_cursor;
+  end loop;
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
-  raise exception '--when is not a condition over new and old: %', sqlerrm
-    using errcode = 'QC002', hint = 'for example --when "new.status = ''paid''"; it must hold for each captured operation';
+  raise exception '--when is not a condition for %: %', v_operation, sqlerrm
+    using errcode = 'QC002',
+          hint = 'for example --when "new.status = ''paid''"; INSERT has no old and DELETE no new: choose with --on';
 end
 $$;
 
@@ -2672,6 +2674,8 @@ COMMENT ON COLUMN qctl.queue.max_lost IS 'Leases that may run out unanswered bef
 CREATE FUNCTION qctl._lapse(p_queue qctl.queue, p_now timestamp with time zone) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 declare
   v_q text := 'q_' || p_queue.queue_name;
@@ -2702,37 +2706,40 @@ begin
     ), lapsed as (
       update qctl.in_flight f set lapsed_at = $2 from due d
       where f.queue_id = $1 and f.msg_id = d.msg_id and f.lease = d.lease
-      returning f.msg_id, f.delivery_no, f.attempt_no
+      returning f.msg_id, f.enqueued_at, f.delivery_no, f.attempt_no
     ), plan as materialized (
-      select l.msg_id, l.delivery_no, greatest(l.attempt_no, coalesce(r.attempt_no, 0)) as attempt_no,
+      select l.msg_id, l.enqueued_at, l.delivery_no, greatest(l.attempt_no, coalesce(r.attempt_no, 0)) as attempt_no,
              coalesce(r.attempts, 0) as attempts, coalesce(r.lost, 0) + 1 as lost, r.webhook_id, r.last_status, r.last_error,
              case when coalesce(r.lost, 0) = 0 then $2
                   else $2 + make_interval(secs => qctl._backoff_s($5, r.lost, $6)) end as next_at
-      from lapsed l left join qctl.retry r on r.queue_id = $1 and r.msg_id = l.msg_id
+      from lapsed l
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = l.msg_id and r.enqueued_at = l.enqueued_at
       where l.msg_id = any ($3)
     ), noted as (
-      insert into qctl.retry as r (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at)
-      select $1, p.msg_id, p.delivery_no, p.attempt_no, 0, 0, 1, p.next_at from plan p where p.lost <= $7
-      on conflict (queue_id, msg_id) do update
+      insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at)
+      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, 0, 0, 1, p.next_at from plan p where p.lost <= $7
+      on conflict (queue_id, msg_id, enqueued_at) do update
         set lost = r.lost + 1, attempt_no = greatest(r.attempt_no, excluded.attempt_no), next_at = excluded.next_at
     ), shown as (
-      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and p.lost <= $7
+      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at and p.lost <= $7
     ), dying as (
-      delete from pgmq.%1$I q using plan p where q.msg_id = p.msg_id and p.lost > $7
-      returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers
+      delete from pgmq.%1$I q using plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at and p.lost > $7
+      returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers, p.delivery_no, p.attempts, p.lost, p.last_status,
+                p.last_error, p.webhook_id
     ), buried as (
       insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
                                     enqueued_at, read_ct, message, headers, webhook_id, died_at)
-      select $1, d.msg_id, p.delivery_no, p.attempts, p.lost, 'lost', p.last_status,
-             coalesce(p.last_error, 'no answer before the lease ran out'),
-             d.enqueued_at, d.read_ct, d.message, d.headers, p.webhook_id, $2
-      from dying d join plan p on p.msg_id = d.msg_id
-      on conflict (queue_id, msg_id) do update
-        set (delivery_no, attempts, lost, reason, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at)
-          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, excluded.status_code, excluded.error,
-             excluded.enqueued_at, excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+      select $1, d.msg_id, d.delivery_no, d.attempts, d.lost, 'lost', d.last_status,
+             coalesce(d.last_error, 'no answer before the lease ran out'),
+             d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $2
+      from dying d
+      on conflict (queue_id, msg_id, enqueued_at) do update
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
+          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
+             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
     ), forgotten as (
-      delete from qctl.retry r using dying d where r.queue_id = $1 and r.msg_id = d.msg_id
+      delete from qctl.retry r using dying d
+      where r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at
     )
     select count(*) from lapsed
   $q$, v_q)
@@ -2760,6 +2767,38 @@ CREATE FUNCTION qctl._lower_keys(p_headers jsonb) RETURNS jsonb
 
 
 --
+-- Name: _mark_number(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
+--
+
+CREATE FUNCTION qctl._mark_number(p_headers jsonb, p_key text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((jsonb_typeof((p_headers #> ARRAY['qctl'::text, p_key])) = 'number'::text) AND ((p_headers #>> ARRAY['qctl'::text, p_key]) ~ '^[0-9]{1,8}$'::text)) THEN ((p_headers #>> ARRAY['qctl'::text, p_key]))::integer ELSE NULL::integer END;
+
+
+--
+-- Name: FUNCTION _mark_number(p_headers jsonb, p_key text); Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON FUNCTION qctl._mark_number(p_headers jsonb, p_key text) IS 'A number that settle left in an archived message''s headers; null if that is no number, for producers can write there too.';
+
+
+--
+-- Name: _mark_webhook_id(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+--
+
+CREATE FUNCTION qctl._mark_webhook_id(p_headers jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((p_headers #>> '{qctl,webhook_id}'::text[]) ~ '^msg_[0-9a-f]{64}$'::text) THEN (p_headers #>> '{qctl,webhook_id}'::text[]) ELSE NULL::text END;
+
+
+--
+-- Name: FUNCTION _mark_webhook_id(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON FUNCTION qctl._mark_webhook_id(p_headers jsonb) IS 'The override of a webhook-id in an archived message''s headers, if it is one.';
+
+
+--
 -- Name: _notify(integer); Type: FUNCTION; Schema: qctl; Owner: -
 --
 
@@ -2768,7 +2807,7 @@ CREATE FUNCTION qctl._notify(p_queue_id integer) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-  if not pg_try_advisory_xact_lock_shared(1902343276, p_queue_id) then
+  if current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, p_queue_id) then
     perform pg_notify('qctl', p_queue_id::text);
   end if;
 end
@@ -2788,7 +2827,7 @@ declare
   v_had_create boolean := has_schema_privilege(p_owner, 'qctl', 'CREATE');
 begin
   execute format('grant usage on schema pgmq to %I', p_owner);
-  execute format('grant insert, select (msg_id) on pgmq.%I to %I', 'q_' || p_queue, p_owner);
+  execute format('grant insert (vt, message), select (msg_id) on pgmq.%I to %I', 'q_' || p_queue, p_owner);
   if not v_had_create then
     execute format('grant create on schema qctl to %I', p_owner);
   end if;
@@ -2856,6 +2895,7 @@ CREATE FUNCTION qctl._settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 #variable_conflict use_column
 declare
@@ -2876,7 +2916,7 @@ begin
       from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
       order by a.msg_id, a.lease, qctl._is_success(a.status) desc
     ), tried as materialized (
-      select f.msg_id, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
+      select f.msg_id, f.enqueued_at, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
              a.status, left(a.error, 500) as error, a.response, a.duration_ms, a.retry_after_s
       from answer a join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease
       where f.msg_id = any ($3)
@@ -2885,20 +2925,21 @@ begin
       delete from qctl.in_flight f using tried t where f.queue_id = $1 and f.msg_id = t.msg_id and f.lease = t.lease
     ), known as materialized (
       select t.*, q.msg_id is not null as waiting, r.msg_id is not null as noted,
-             coalesce(r.attempts, 0) + 1 as attempts,
+             coalesce(r.attempts, d.attempts, 0) + 1 as attempts,
              coalesce(r.rejected, 0) + qctl._is_rejection(t.status)::integer as rejected,
-             coalesce(r.lost, 0) as lost, r.webhook_id,
+             coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
              t.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1)
                and (q.msg_id is not null or d.msg_id is not null) as current
       from tried t
-      left join pgmq.%1$I q on q.msg_id = t.msg_id
-      left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id
-      left join qctl.dead_letter d on d.queue_id = $1 and d.msg_id = t.msg_id and q.msg_id is null
+      left join pgmq.%1$I q on q.msg_id = t.msg_id and q.enqueued_at = t.enqueued_at
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id and r.enqueued_at = t.enqueued_at
+      left join qctl.dead_letter d
+        on d.queue_id = $1 and d.msg_id = t.msg_id and d.enqueued_at = t.enqueued_at and q.msg_id is null
     ), ranked as materialized (
       select k.*, k.current and qctl._is_success(k.status) as won,
              bool_or(k.current and qctl._is_success(k.status)) over m as message_won,
              row_number() over (m order by (k.current and qctl._is_success(k.status)) desc, k.lapsed_at nulls first, k.lease) as rank
-      from known k window m as (partition by k.msg_id)
+      from known k window m as (partition by k.msg_id, k.enqueued_at)
     ), judged as materialized (
       select k.*,
              case when k.won and k.rank = 1 then 'delivered'
@@ -2915,11 +2956,12 @@ begin
                                                         case when j.retry_after_s > 0 then least(j.retry_after_s, $13) end)) end as next_at
       from judged j where j.outcome in ('retrying', 'paused')
     ), done as (
-      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and j.outcome = 'delivered'
+      delete from pgmq.%1$I q using judged j
+      where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'delivered'
       returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, j.status, j.attempts, j.delivery_no, j.webhook_id
     ), undead as (
       delete from qctl.dead_letter d using judged j
-      where d.queue_id = $1 and d.msg_id = j.msg_id and j.outcome = 'delivered' and not j.waiting
+      where d.queue_id = $1 and d.msg_id = j.msg_id and d.enqueued_at = j.enqueued_at and j.outcome = 'delivered' and not j.waiting
       returning d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.message, d.headers, j.status, j.attempts, j.delivery_no, d.webhook_id
     ), archived as (
       insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
@@ -2933,7 +2975,7 @@ begin
         set (read_ct, enqueued_at, archived_at, vt, message, headers)
           = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
     ), dying as (
-      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and j.outcome = 'dead'
+      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'dead'
       returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost,
                 j.status, j.error, j.webhook_id
     ), buried as (
@@ -2943,24 +2985,26 @@ begin
              case when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
              d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9
       from dying d
-      on conflict (queue_id, msg_id) do update
-        set (delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at)
+      on conflict (queue_id, msg_id, enqueued_at) do update
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
           = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
-             excluded.enqueued_at, excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
     ), shown as (
-      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id
+      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at
     ), noted as (
-      insert into qctl.retry as r (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error)
-      select $1, p.msg_id, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else 1 end,
+      insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
+                                   last_status, last_error)
+      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else 1 end,
              qctl._is_rejection(p.status)::integer, 0, p.next_at, p.status, p.error
       from plan p
-      on conflict (queue_id, msg_id) do update
+      on conflict (queue_id, msg_id, enqueued_at) do update
         set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
             rejected = r.rejected + excluded.rejected, next_at = excluded.next_at,
             last_status = excluded.last_status, last_error = excluded.last_error
     ), forgotten as (
-      delete from qctl.retry r where r.queue_id = $1 and r.msg_id = any (array(
-        select j.msg_id from judged j where j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting)))
+      delete from qctl.retry r using judged j
+      where r.queue_id = $1 and r.msg_id = j.msg_id and r.enqueued_at = j.enqueued_at
+        and j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting)
     ), siblings as (
       update qctl.in_flight f set lapsed_at = $9
       where f.queue_id = $1 and f.lapsed_at is null and f.msg_id = any (array(
@@ -3001,7 +3045,7 @@ $_$;
 --
 
 CREATE FUNCTION qctl._text(p_bytes bytea, p_max_bytes integer DEFAULT 4096) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
@@ -3074,8 +3118,9 @@ begin
   if p_operations is null or cardinality(p_operations) = 0 or not p_operations <@ array['INSERT', 'UPDATE', 'DELETE'] then
     raise exception 'operations must be some of INSERT, UPDATE, DELETE' using errcode = 'QC002';
   end if;
-  if p_payload not in ('qctl', 'supabase') then
-    raise exception 'no such payload: %', quote_literal(p_payload) using errcode = 'QC002', hint = 'qctl or supabase';
+  p_operations := array(select distinct o from unnest(p_operations) as o order by o desc);
+  if p_payload is null or p_payload not in ('qctl', 'supabase') then
+    raise exception 'no such payload: %', quote_nullable(p_payload) using errcode = 'QC002', hint = 'qctl or supabase';
   end if;
   select c into v_column from unnest(p_columns) as c
   where not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = c and a.attnum > 0 and not a.attisdropped)
@@ -3094,8 +3139,14 @@ begin
       using errcode = 'QC007', hint = format('to change it: qctl detach %s -q %s, then attach again', v_relation, p_queue);
   end if;
 
+  select string_agg(a.attname, ', ') into v_column from pg_attribute a
+  where a.attrelid = v_relation and a.attnum > 0 and a.attgenerated = 'v';
+  if v_column is not null then
+    raise warning 'virtual generated columns are captured as null: %', v_column;
+  end if;
+
   v_owner := pg_get_userbyid(v_class.relowner);
-  v_may_own := pg_has_role(v_class.relowner, 'MEMBER');
+  v_may_own := pg_has_role(v_class.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end);
   if not v_may_own and not p_as_me then
     raise exception 'the capture of % should run as its owner %, and % may not act for that role', v_relation, v_owner, current_user
       using errcode = 'QC007',
@@ -3109,8 +3160,10 @@ begin
 
   foreach v_operation in array p_operations loop
     v_name := format('capture_%s_%s', v_attachment_id, lower(v_operation));
-    execute format('create function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as %L',
-      v_name, qctl._capture_body(p_queue, v_queue.queue_id, v_relation, v_operation, p_payload, p_when, p_columns, p_unchanged));
+    execute format('create function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp%s as %L',
+      v_name,
+      -- Kept plans: one made for a single row would pair many rows by a nested loop.
+      case v_operation when 'UPDATE' then ' set enable_nestloop = off' end, qctl._capture_body(p_queue, v_queue.queue_id, v_relation, v_operation, p_payload, p_when, p_columns, p_unchanged));
     execute format('comment on function qctl.%I() is %L', v_name, format('%s of %s to queue %s', v_operation, v_relation, p_queue));
     execute format('create trigger %I after %s on %s referencing %s for each statement execute function qctl.%I()',
       'qctl_' || v_name, v_operation, v_relation,
@@ -3150,10 +3203,10 @@ begin
     return null;
   end if;
   insert into pgmq.q_orders (vt, message)
-  select clock_timestamp(), jsonb_build_object('record', null::jsonb, 'old_record', to_jsonb(old), 'operation', 'DELETE', 'table', 'users', 'schema', 'public')
+  select clock_timestamp(), jsonb_build_object('record', null::jsonb, 'old_record', to_jsonb(old.*), 'operation', 'DELETE', 'table', 'users', 'schema', 'public')
   from old_rows as old
   where true;
-  if found and not pg_try_advisory_xact_lock_shared(1902343276, 1) then
+  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, 1) then
     perform pg_notify('qctl', '1');
   end if;
   return null;
@@ -3182,10 +3235,10 @@ begin
     return null;
   end if;
   insert into pgmq.q_orders (vt, message)
-  select clock_timestamp(), jsonb_build_object('record', to_jsonb(new), 'old_record', null::jsonb, 'operation', 'INSERT', 'table', 'users', 'schema', 'public')
+  select clock_timestamp(), jsonb_build_object('record', to_jsonb(new.*), 'old_record', null::jsonb, 'operation', 'INSERT', 'table', 'users', 'schema', 'public')
   from new_rows as new
   where true;
-  if found and not pg_try_advisory_xact_lock_shared(1902343276, 1) then
+  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, 1) then
     perform pg_notify('qctl', '1');
   end if;
   return null;
@@ -3207,6 +3260,7 @@ COMMENT ON FUNCTION qctl.capture_1_insert() IS 'INSERT of public.users to queue 
 CREATE FUNCTION qctl.capture_1_update() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_nestloop TO 'off'
     AS $$
 #variable_conflict use_column
 begin
@@ -3215,9 +3269,9 @@ begin
   end if;
   insert into pgmq.q_orders (vt, message)
   select clock_timestamp(), jsonb_build_object('record', to_jsonb(n.new), 'old_record', to_jsonb(o.old), 'operation', 'UPDATE', 'table', 'users', 'schema', 'public')
-  from (select n as new, row_number() over () as place from new_rows as n) as n join (select o as old, row_number() over () as place from old_rows as o) as o using (place)
+  from (select qctl_n as new, row_number() over () as place from new_rows as qctl_n) as n join (select qctl_o as old, row_number() over () as place from old_rows as qctl_o) as o using (place)
   where true and n.new operator(pg_catalog.*<>) o.old;
-  if found and not pg_try_advisory_xact_lock_shared(1902343276, 1) then
+  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, 1) then
     perform pg_notify('qctl', '1');
   end if;
   return null;
@@ -3240,6 +3294,8 @@ CREATE FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint DEF
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $_$
 #variable_conflict use_column
 declare
@@ -3254,11 +3310,11 @@ declare
   v_term interval := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
   v_q text := 'q_' || p_queue;
 begin
-  if p_limit < 1 then
+  if coalesce(p_limit, 0) < 1 then
     return;
   end if;
   select g.paused_at is not null into v_paused from qctl.gate g where g.queue_id = v_queue.queue_id for update;
-  if v_paused then
+  if not found or v_paused then
     return;
   end if;
   v_now := clock_timestamp();
@@ -3285,13 +3341,17 @@ begin
       for update of q skip locked
     ), numbered as materialized (
       select p.*, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
-      from picked p left join qctl.retry r on r.queue_id = $1 and r.msg_id = p.msg_id
+      from picked p
+      left join qctl.retry r
+        on r.queue_id = $1 and r.msg_id = p.msg_id and r.enqueued_at = p.enqueued_at
     ), hidden as (
-      update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1
+      update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1,
+             headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
       from picked p where q.msg_id = p.msg_id
     ), leased as (
-      insert into qctl.in_flight (queue_id, msg_id, lease, delivery_no, attempt_no, worker_id, transport, claimed_at, expires_at)
-      select $1, n.msg_id, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5 from numbered n
+      insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
+                                  expires_at)
+      select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5 from numbered n
     )
     select n.msg_id, $4, $8, n.delivery_no, n.attempt_no, $9, $10,
            case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || jsonb_build_object(
@@ -3391,6 +3451,7 @@ begin
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
     queue_name := v_queue.queue_name;
     execute format($q$
       select count(*), count(*) filter (where f.msg_id is null and q.vt <= $2),
@@ -3398,7 +3459,7 @@ begin
              count(f.msg_id), count(*) filter (where f.msg_id is null and q.vt > $2 and r.msg_id is not null)
       from pgmq.%I q
       left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
-      left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     $q$, 'q_' || v_queue.queue_name)
     into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp();
     select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
@@ -3423,10 +3484,11 @@ CREATE FUNCTION qctl.detach(p_relation text, p_queue text DEFAULT NULL::text) RE
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
-    AS $$
+    AS $_$
 #variable_conflict use_column
 declare
-  v_relation regclass := to_regclass(p_relation);
+  -- A table that was dropped is known by its number only, as describe shows it.
+  v_relation regclass := case when p_relation ~ '^[0-9]{1,9}$' then p_relation::oid else to_regclass(p_relation) end;
   v_attachment record;
   v_operation text;
   v_owner name;
@@ -3448,7 +3510,9 @@ begin
   loop
     foreach v_operation in array v_attachment.operations loop
       v_name := format('capture_%s_%s', v_attachment.attachment_id, lower(v_operation));
-      execute format('drop trigger if exists %I on %s', 'qctl_' || v_name, v_relation);
+      if exists (select from pg_class c where c.oid = v_relation) then
+        execute format('drop trigger if exists %I on %s', 'qctl_' || v_name, v_relation);
+      end if;
       select pg_get_userbyid(p.proowner) into v_owner from pg_proc p
       where p.pronamespace = 'qctl'::regnamespace and p.proname = v_name;
       execute format('drop function if exists qctl.%I()', v_name);
@@ -3458,12 +3522,12 @@ begin
     if v_owner is not null and v_owner <> current_user and not exists (
         select from qctl.attachment a join pg_class c on c.oid = a.relation
         where a.queue_id = v_attachment.queue_id and pg_get_userbyid(c.relowner) = v_owner) then
-      execute format('revoke insert, select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
+      execute format('revoke insert (vt, message), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
     end if;
     perform qctl._audit('detach', v_attachment.queue_name, jsonb_build_object('relation', v_relation::text));
   end loop;
 end
-$$;
+$_$;
 
 
 --
@@ -3548,6 +3612,7 @@ CREATE FUNCTION qctl.lag(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_na
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 #variable_conflict use_column
 declare
@@ -3557,14 +3622,18 @@ begin
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
     queue_name := v_queue.queue_name;
     -- Ids rise with enqueued_at, so the oldest stands among the first ids; delayed ones before it are passed over.
     execute format($q$
-      select extract(epoch from $2 - (select q.vt from pgmq.%1$I q where q.vt <= $2 order by q.vt limit 1)),
+      select extract(epoch from $2 - (
+               select greatest(q.vt, q.enqueued_at) from pgmq.%1$I q
+               where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 1)),
              extract(epoch from $2 - (
                select min(coalesce(r.replayed_at, q.enqueued_at))
-               from (select * from pgmq.%1$I q order by q.msg_id limit 1000) q
-               left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id
+               from (select * from pgmq.%1$I q where isfinite(q.enqueued_at) order by q.msg_id limit 1000) q
+               left join lateral (select * from qctl.retry r
+                                  where r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at limit 1) r on true
                where q.vt <= $2 or r.msg_id is not null
                   or exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id)))
     $q$, 'q_' || v_queue.queue_name) into lag_s, age_s using v_queue.queue_id, clock_timestamp();
@@ -3600,6 +3669,7 @@ begin
   for v_name, v_id in
     select q.queue_name, q.queue_id from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name
   loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null;
     execute format('select exists (select from pgmq.%1$I where msg_id = $1) or exists (select from pgmq.%2$I where msg_id = $1)',
                    'q_' || v_name, 'a_' || v_name)
       into v_found using p_msg_id;
@@ -3638,7 +3708,7 @@ begin
            coalesce(r.delivery_no, 1), coalesce(r.attempts, 0), coalesce(r.lost, 0), r.next_at, r.last_status, r.last_error,
            null::text, null::text, q.headers, q.message
     from pgmq.%1$I q
-    left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id
+    left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
     where q.msg_id = $4
     union all
@@ -3647,10 +3717,10 @@ begin
     from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = $4
     union all
     select $2, a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
-           coalesce(a.headers #>> '{qctl,webhook_id}', qctl.webhook_id($3, a.msg_id, a.enqueued_at)),
-           a.enqueued_at, null, a.archived_at, coalesce((a.headers #>> '{qctl,delivery_no}')::integer, 1),
-           coalesce((a.headers #>> '{qctl,attempts}')::integer, 0), 0, null,
-           (a.headers #>> '{qctl,status}')::integer, null, null, null,
+           coalesce(qctl._mark_webhook_id(a.headers), qctl.webhook_id($3, a.msg_id, a.enqueued_at)),
+           a.enqueued_at, null, a.archived_at, coalesce(qctl._mark_number(a.headers, 'delivery_no'), 1),
+           coalesce(qctl._mark_number(a.headers, 'attempts'), 0), 0, null,
+           qctl._mark_number(a.headers, 'status'), null, null, null,
            case when jsonb_typeof(a.headers) = 'object' then nullif(a.headers - 'qctl', '{}') else a.headers end, a.message
     from pgmq.%2$I a where a.msg_id = $4
   $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_queue, v_queue.queue_uuid, p_msg_id;
@@ -3704,6 +3774,7 @@ CREATE FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestam
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
@@ -3721,7 +3792,7 @@ begin
       delete from pgmq.%1$I a using old o where a.msg_id = o.msg_id and o.ours
       returning a.msg_id
     ), attempts as (
-      delete from qctl.attempt t using gone g where t.queue_id = $1 and t.msg_id = g.msg_id returning 1
+      delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any (array(select g.msg_id from gone g)) returning 1
     )
     select (select count(*) from gone), (select count(*) from attempts), o.archived_at, o.msg_id
     from (values (1)) as always
@@ -3782,6 +3853,7 @@ CREATE FUNCTION qctl.ready_queues(p_queues text[]) RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 declare
   v_name text;
@@ -3791,6 +3863,7 @@ begin
     select q.queue_name from qctl.queue q join qctl.gate g using (queue_id)
     where q.queue_name = any (p_queues) and g.paused_at is null
   loop
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null;
     execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
       into v_ready using clock_timestamp();
     if v_ready then
@@ -3887,6 +3960,7 @@ CREATE FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text DEFA
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $_$
 #variable_conflict use_column
 declare
@@ -3902,27 +3976,33 @@ begin
 
   execute format($q$
     with archived as (
-      delete from pgmq.%2$I a where a.msg_id = any ($2) and not exists (select from pgmq.%1$I q where q.msg_id = a.msg_id)
+      delete from pgmq.%2$I a
+      where a.msg_id = any ($2) and not exists (select from pgmq.%1$I q where q.msg_id = a.msg_id)
+        and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = a.msg_id)
       returning a.msg_id, a.read_ct, a.enqueued_at, a.message, a.headers
     ), dead as (
-      delete from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = any ($2)
+      delete from qctl.dead_letter d
+      where d.queue_id = $1 and d.msg_id = any ($2) and not exists (select from pgmq.%1$I q where q.msg_id = d.msg_id)
+        and not exists (select from qctl.dead_letter o
+                        where o.queue_id = $1 and o.msg_id = d.msg_id and o.enqueued_at > d.enqueued_at)
       returning d.msg_id, d.read_ct, d.enqueued_at, d.message, d.headers, d.delivery_no, d.webhook_id
     ), moving as materialized (
       select a.msg_id, a.read_ct, a.enqueued_at, a.message, nullif(case when jsonb_typeof(a.headers) = 'object' then a.headers - 'qctl' else a.headers end, '{}') as headers,
-             (a.headers #>> '{qctl,delivery_no}')::integer as delivery_no, a.headers #>> '{qctl,webhook_id}' as webhook_id
-      from archived a where not exists (select from dead d where d.msg_id = a.msg_id)
+             qctl._mark_number(a.headers, 'delivery_no') as delivery_no, qctl._mark_webhook_id(a.headers) as webhook_id
+      from archived a
       union all select * from dead
     ), queued as (
       insert into pgmq.%1$I (msg_id, read_ct, enqueued_at, vt, message, headers) overriding system value
       select m.msg_id, m.read_ct, m.enqueued_at, $3, m.message, m.headers from moving m
       returning msg_id
     ), noted as (
-      insert into qctl.retry as r (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at, webhook_id, replayed_at)
-      select $1, m.msg_id, 1 + greatest(m.delivery_no, 1, (select max(t.delivery_no) from qctl.attempt t
-                                                          where t.queue_id = $1 and t.msg_id = m.msg_id)),
+      insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
+                                   webhook_id, replayed_at)
+      select $1, m.msg_id, m.enqueued_at, 1 + greatest(m.delivery_no, 1, (
+               select max(t.delivery_no) from qctl.attempt t where t.queue_id = $1 and t.msg_id = m.msg_id)),
              0, 0, 0, 0, $3, m.webhook_id, $3
       from moving m
-      on conflict (queue_id, msg_id) do update
+      on conflict (queue_id, msg_id, enqueued_at) do update
         set (delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, replayed_at)
           = (greatest(excluded.delivery_no, r.delivery_no + 1), 0, 0, 0, 0, excluded.next_at, null, null, excluded.replayed_at)
     )
@@ -3931,9 +4011,10 @@ begin
 
   execute format($q$
     with asked as (
-      select distinct id from unnest($2::bigint[]) as id
+      select distinct id from unnest($2::bigint[]) as id where id is not null
     ), state as materialized (
-      select a.id, case when a.id = any (coalesce($3, '{}')) then 'replayed'
+      select a.id, q.enqueued_at,
+             case when a.id = any (coalesce($3, '{}')) then 'replayed'
                         when f.msg_id is not null then 'in_flight'
                         when q.msg_id is null then 'unknown'
                         when q.vt > $4 then 'due_now'
@@ -3944,7 +4025,7 @@ begin
     ), shown as (
       update pgmq.%1$I q set vt = $4 from state s where q.msg_id = s.id and s.outcome = 'due_now'
     ), due as (
-      update qctl.retry r set next_at = $4 from state s where r.queue_id = $1 and r.msg_id = s.id and s.outcome = 'due_now'
+      update qctl.retry r set next_at = $4 from state s where r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and s.outcome = 'due_now'
     )
     select jsonb_object_agg(s.id, s.outcome) from state s
   $q$, v_q) into v_outcomes using v_queue.queue_id, p_msg_ids, v_replayed, v_now;
@@ -4093,6 +4174,14 @@ begin
                  or cardinality_violation then
     get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
   end;
+  -- In order of msg_id, so that two settlers who halve batches with messages in common lock them in one order.
+  select array_agg(a.lease order by a.msg_id, a.lease), array_agg(a.msg_id order by a.msg_id, a.lease),
+         array_agg(a.status order by a.msg_id, a.lease), array_agg(a.error order by a.msg_id, a.lease),
+         array_agg(a.response order by a.msg_id, a.lease), array_agg(a.duration_ms order by a.msg_id, a.lease),
+         array_agg(a.retry_after_s order by a.msg_id, a.lease)
+  into p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s
+  from unnest(p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s)
+    as a (lease, msg_id, status, error, response, duration_ms, retry_after_s);
   -- One bad row harms only itself: halve until it stands alone. Its lease lapses, so it is tried again, and dead at last.
   if v_count = 1 then
     perform qctl._audit('settle_failed', p_queue, jsonb_build_object(
@@ -4123,15 +4212,67 @@ COMMENT ON FUNCTION qctl.settle(p_queue text, p_lease uuid[], p_msg_id bigint[],
 
 
 --
+-- Name: in_flight; Type: TABLE; Schema: qctl; Owner: -
+--
+
+CREATE TABLE qctl.in_flight (
+    queue_id integer NOT NULL,
+    msg_id bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    lease uuid NOT NULL,
+    delivery_no integer NOT NULL,
+    attempt_no integer NOT NULL,
+    worker_id bigint,
+    transport text NOT NULL,
+    request_id bigint,
+    epoch uuid,
+    claimed_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    lapsed_at timestamp with time zone
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
+
+
+--
+-- Name: TABLE in_flight; Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON TABLE qctl.in_flight IS 'One row per attempt under way: a lease on a message. Lapsed rows wait for late answers.';
+
+
+--
+-- Name: COLUMN in_flight.enqueued_at; Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON COLUMN qctl.in_flight.enqueued_at IS 'With msg_id names the event: sequences hand out numbers again after a failover, a re-create or a setval.';
+
+
+--
 -- Name: sign_off(bigint); Type: FUNCTION; Schema: qctl; Owner: -
 --
 
 CREATE FUNCTION qctl.sign_off(p_worker_id bigint) RETURNS void
     LANGUAGE sql
     BEGIN ATOMIC
+ UPDATE qctl.in_flight f SET expires_at = clock_timestamp()
+    FROM ( SELECT o_1.queue_id,
+             o_1.msg_id,
+             o_1.lease
+            FROM qctl.in_flight o_1
+           WHERE ((o_1.lapsed_at IS NULL) AND (o_1.worker_id = sign_off.p_worker_id))
+           ORDER BY o_1.queue_id, o_1.msg_id
+          FOR UPDATE OF o_1 SKIP LOCKED) o
+   WHERE ((f.queue_id = o.queue_id) AND (f.msg_id = o.msg_id) AND (f.lease = o.lease));
  UPDATE qctl.worker SET last_seen_at = clock_timestamp(), stopped_at = clock_timestamp()
    WHERE (worker.worker_id = sign_off.p_worker_id);
 END;
+
+
+--
+-- Name: FUNCTION sign_off(p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON FUNCTION qctl.sign_off(p_worker_id bigint) IS 'A worker ends: what it still holds need not wait for the end of its leases.';
 
 
 --
@@ -4150,7 +4291,7 @@ begin
   lapsed := 0;
   reaped := 0;
   workers_gone := 0;
-  if not pg_try_advisory_xact_lock(1902343276, 0) then
+  if not pg_try_advisory_xact_lock(1902343277, 0) then
     return next;
     return;
   end if;
@@ -4163,18 +4304,30 @@ begin
   select array_agg(g.worker_id) into v_gone from gone g;
   if v_gone is not null then
     workers_gone := cardinality(v_gone);
-    update qctl.in_flight f set expires_at = v_now
-    where f.lapsed_at is null and f.worker_id = any (v_gone) and f.expires_at > v_now;
+    with theirs as (
+      select f.queue_id, f.msg_id, f.lease from qctl.in_flight f
+      where f.lapsed_at is null and f.worker_id = any (v_gone) and f.expires_at > v_now
+      order by f.queue_id, f.msg_id for update skip locked
+    )
+    update qctl.in_flight f set expires_at = v_now from theirs t
+    where f.queue_id = t.queue_id and f.msg_id = t.msg_id and f.lease = t.lease;
   end if;
 
   for v_queue in select * from qctl.queue order by queue_id loop
-    if to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is not null then
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
+    begin
       lapsed := lapsed + qctl._lapse(v_queue, v_now);
-    end if;
+    exception when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation or plpgsql_error then
+      perform qctl._audit('lapse_failed', v_queue.queue_name, jsonb_build_object('sqlstate', sqlstate, 'error', left(sqlerrm, 500)));
+    end;
   end loop;
 
   with old as (
-    delete from qctl.in_flight f where f.lapsed_at < v_now - interval '24 h' returning f.*
+    delete from qctl.in_flight f
+    using (select o.queue_id, o.msg_id, o.lease from qctl.in_flight o
+           where o.lapsed_at < v_now - interval '24 h' order by o.queue_id, o.msg_id for update skip locked) as o
+    where f.queue_id = o.queue_id and f.msg_id = o.msg_id and f.lease = o.lease
+    returning f.*
   ), logged as (
     insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at, settled_at, error)
     select o.queue_id, o.msg_id, o.delivery_no, o.attempt_no, 'lost', o.worker_id, o.transport, o.claimed_at, o.lapsed_at,
@@ -4215,7 +4368,7 @@ $$;
 
 CREATE FUNCTION qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ('msg_'::text || encode(sha256(((uuid_send(p_queue_uuid) || int8send(p_msg_id)) || int8send(((EXTRACT(epoch FROM p_enqueued_at) * (1000000)::numeric))::bigint))), 'hex'::text));
+    RETURN ('msg_'::text || encode(sha256(((uuid_send(p_queue_uuid) || int8send(p_msg_id)) || int8send(CASE WHEN ((p_enqueued_at > '4000-01-01 00:00:00+00 BC'::timestamp with time zone) AND (p_enqueued_at < '200000-01-01 00:00:00+00'::timestamp with time zone)) THEN ((EXTRACT(epoch FROM p_enqueued_at) * (1000000)::numeric))::bigint ELSE (0)::bigint END))), 'hex'::text));
 
 
 --
@@ -4486,34 +4639,6 @@ COMMENT ON TABLE qctl.gate IS 'One row per queue. A claim locks it: what limits 
 
 
 --
--- Name: in_flight; Type: TABLE; Schema: qctl; Owner: -
---
-
-CREATE TABLE qctl.in_flight (
-    queue_id integer NOT NULL,
-    msg_id bigint NOT NULL,
-    lease uuid NOT NULL,
-    delivery_no integer NOT NULL,
-    attempt_no integer NOT NULL,
-    worker_id bigint,
-    transport text NOT NULL,
-    request_id bigint,
-    epoch uuid,
-    claimed_at timestamp with time zone NOT NULL,
-    expires_at timestamp with time zone NOT NULL,
-    lapsed_at timestamp with time zone
-)
-WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
-
-
---
--- Name: TABLE in_flight; Type: COMMENT; Schema: qctl; Owner: -
---
-
-COMMENT ON TABLE qctl.in_flight IS 'One row per attempt under way: a lease on a message. Lapsed rows wait for late answers.';
-
-
---
 -- Name: migration; Type: TABLE; Schema: qctl; Owner: -
 --
 
@@ -4555,6 +4680,7 @@ ALTER TABLE qctl.queue ALTER COLUMN queue_id ADD GENERATED ALWAYS AS IDENTITY (
 CREATE TABLE qctl.retry (
     queue_id integer NOT NULL,
     msg_id bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
     delivery_no integer NOT NULL,
     attempt_no integer NOT NULL,
     attempts integer NOT NULL,
@@ -4640,15 +4766,15 @@ CREATE VIEW qctl.status AS
     q.url
    FROM (((((qctl.queue q
      JOIN qctl.gate g USING (queue_id))
-     CROSS JOIN LATERAL qctl.depth(q.queue_name) d(queue_name, depth, ready, delayed, in_flight, retrying, dead))
-     CROSS JOIN LATERAL qctl.lag(q.queue_name) l(queue_name, lag_s, age_s))
+     LEFT JOIN LATERAL qctl.depth(q.queue_name) d(queue_name, depth, ready, delayed, in_flight, retrying, dead) ON (true))
+     LEFT JOIN LATERAL qctl.lag(q.queue_name) l(queue_name, lag_s, age_s) ON (true))
      CROSS JOIN LATERAL ( SELECT count(*) FILTER (WHERE (t.outcome = 'delivered'::text)) AS delivered_1m,
             count(*) FILTER (WHERE (t.outcome = ANY (ARRAY['retrying'::text, 'dead'::text, 'paused'::text]))) AS failed_1m
            FROM qctl.attempt t
           WHERE ((t.queue_id = q.queue_id) AND (t.settled_at > (now() - '00:01:00'::interval)))) a)
      LEFT JOIN LATERAL ( SELECT COALESCE(t.error, ('HTTP '::text || t.status_code)) AS error
            FROM qctl.attempt t
-          WHERE ((t.queue_id = q.queue_id) AND (t.settled_at > (now() - '01:00:00'::interval)) AND (t.outcome = ANY (ARRAY['retrying'::text, 'dead'::text, 'paused'::text])))
+          WHERE ((t.queue_id = q.queue_id) AND (t.settled_at > (now() - '01:00:00'::interval)) AND (t.outcome <> 'delivered'::text) AND (t.outcome = ANY (ARRAY['retrying'::text, 'dead'::text, 'paused'::text])))
           ORDER BY t.settled_at DESC
          LIMIT 1) last ON (true));
 
@@ -4679,7 +4805,7 @@ ALTER TABLE qctl.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENTITY 
 --
 
 COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt, message, headers) FROM stdin;
-1	1	2026-11-24 08:32:27.029313+00	\N	2026-11-24 08:32:27.044746+00	2026-11-24 08:33:57.042548+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T08:32:27.044746+00:00"}}
+1	1	2026-11-24 08:46:14.995035+00	\N	2026-11-24 08:46:15.015308+00	2026-11-24 08:47:45.011488+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T08:46:15.015308+00:00"}}
 \.
 
 
@@ -4688,7 +4814,7 @@ COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt,
 --
 
 COPY pgmq.meta (queue_name, is_partitioned, is_unlogged, created_at) FROM stdin;
-orders	f	f	2026-11-24 08:32:27.029313+00
+orders	f	f	2026-11-24 08:46:14.995035+00
 \.
 
 
@@ -4705,10 +4831,10 @@ COPY pgmq.notify_insert_throttle (queue_name, throttle_interval_ms, last_notifie
 --
 
 COPY pgmq.q_orders (msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers) FROM stdin;
-5	0	2026-11-24 08:32:27.029313+00	\N	2026-11-24 08:32:27.041345+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-6	0	2026-11-24 08:32:27.029313+00	\N	2199-01-01 00:00:00+00	{"later": true}	\N
-4	1	2026-11-24 08:32:27.029313+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-3	1	2026-11-24 08:32:27.029313+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+5	0	2026-11-24 08:46:14.995035+00	\N	2026-11-24 08:46:15.010333+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+6	0	2026-11-24 08:46:14.995035+00	\N	2199-01-01 00:00:00+00	{"later": true}	\N
+4	1	2026-11-24 08:46:14.995035+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+3	1	2026-11-24 08:46:14.995035+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
 \.
 
 
@@ -4738,7 +4864,7 @@ COPY public.users (id, name) FROM stdin;
 --
 
 COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, columns, payload, unchanged, created_at, created_by) FROM stdin;
-1	1	public.users	{INSERT,UPDATE,DELETE}	\N	\N	qctl	f	2026-11-24 08:32:27.029313+00	postgres
+1	1	public.users	{UPDATE,INSERT,DELETE}	\N	\N	qctl	f	2026-11-24 08:46:14.995035+00	postgres
 \.
 
 
@@ -4747,9 +4873,9 @@ COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, c
 --
 
 COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at, settled_at, duration_ms, status_code, error, response, next_at) FROM stdin;
-1	1	1	1	delivered	\N	http	2026-11-24 08:32:27.042548+00	2026-11-24 08:32:27.044746+00	3	200	\N	ok	\N
-1	2	1	1	dead	\N	http	2026-11-24 08:32:27.042548+00	2026-11-24 08:32:27.044746+00	4	400	\N	no	\N
-1	3	1	1	retrying	\N	http	2026-11-24 08:32:27.042548+00	2026-11-24 08:32:27.044746+00	5	503	\N	busy	2026-11-24 08:33:29.182417+00
+1	1	1	1	delivered	\N	http	2026-11-24 08:46:15.011488+00	2026-11-24 08:46:15.015308+00	3	200	\N	ok	\N
+1	2	1	1	dead	\N	http	2026-11-24 08:46:15.011488+00	2026-11-24 08:46:15.015308+00	4	400	\N	no	\N
+1	3	1	1	retrying	\N	http	2026-11-24 08:46:15.011488+00	2026-11-24 08:46:15.015308+00	5	503	\N	busy	2026-11-24 08:47:24.360072+00
 \.
 
 
@@ -4758,8 +4884,8 @@ COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id
 --
 
 COPY qctl.audit (audit_id, at, actor, application, verb, queue_name, detail) FROM stdin;
-1	2026-11-24 08:32:27.037378+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "reject_after": 1, "retry_schedule_s": [60]}
-2	2026-11-24 08:32:27.040915+00	postgres	qctl freeze	attach	orders	{"payload": "qctl", "relation": "public.users", "operations": ["INSERT", "UPDATE", "DELETE"]}
+1	2026-11-24 08:46:15.005753+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "reject_after": 1, "retry_schedule_s": [60]}
+2	2026-11-24 08:46:15.009848+00	postgres	qctl freeze	attach	orders	{"payload": "qctl", "relation": "public.users", "operations": ["UPDATE", "INSERT", "DELETE"]}
 \.
 
 
@@ -4768,7 +4894,7 @@ COPY qctl.audit (audit_id, at, actor, application, verb, queue_name, detail) FRO
 --
 
 COPY qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at) FROM stdin;
-1	2	1	1	0	rejected	\N	400	\N	2026-11-24 08:32:27.029313+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 08:32:27.044746+00
+1	2	1	1	0	rejected	\N	400	\N	2026-11-24 08:46:14.995035+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 08:46:15.015308+00
 \.
 
 
@@ -4785,8 +4911,8 @@ COPY qctl.gate (queue_id, paused_at, paused_by, pause_reason) FROM stdin;
 -- Data for Name: in_flight; Type: TABLE DATA; Schema: qctl; Owner: -
 --
 
-COPY qctl.in_flight (queue_id, msg_id, lease, delivery_no, attempt_no, worker_id, transport, request_id, epoch, claimed_at, expires_at, lapsed_at) FROM stdin;
-1	4	9048a2bc-780e-473a-ba87-cd4601289e3f	1	1	\N	http	\N	\N	2026-11-24 08:32:27.042548+00	2199-01-01 00:00:00+00	\N
+COPY qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, request_id, epoch, claimed_at, expires_at, lapsed_at) FROM stdin;
+1	4	2026-11-24 08:46:14.995035+00	5fb3ffbe-c80d-44b3-8fa4-ed49b1b0d421	1	1	\N	http	\N	\N	2026-11-24 08:46:15.011488+00	2199-01-01 00:00:00+00	\N
 \.
 
 
@@ -4795,7 +4921,7 @@ COPY qctl.in_flight (queue_id, msg_id, lease, delivery_no, attempt_no, worker_id
 --
 
 COPY qctl.migration (version, name, checksum, applied_at, applied_by, qctl_version) FROM stdin;
-1	baseline	d5957a0f1a7951fab5810b8f6fabbda36756d4aac5c4135e88632df886915642	2026-11-24 08:32:26.981481+00	postgres	0.1.0
+1	baseline	a2af83a3a4a586eacafc3b93233d5468a5bd0b62b57c5b13c1bb1e83f5802e43	2026-11-24 08:46:14.915118+00	postgres	0.1.0
 \.
 
 
@@ -4804,7 +4930,7 @@ COPY qctl.migration (version, name, checksum, applied_at, applied_by, qctl_versi
 --
 
 COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, created_at, created_by) FROM stdin;
-1	79f806c4-c889-4a93-b334-a9734729264a	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 08:32:27.029313+00	postgres
+1	2f120cef-525c-49fd-9634-9653179a53a4	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 08:46:14.995035+00	postgres
 \.
 
 
@@ -4812,8 +4938,8 @@ COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, time
 -- Data for Name: retry; Type: TABLE DATA; Schema: qctl; Owner: -
 --
 
-COPY qctl.retry (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, webhook_id, replayed_at) FROM stdin;
-1	3	1	1	1	0	0	2199-01-01 00:00:00+00	503	\N	\N	\N
+COPY qctl.retry (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, webhook_id, replayed_at) FROM stdin;
+1	3	2026-11-24 08:46:14.995035+00	1	1	1	0	0	2199-01-01 00:00:00+00	503	\N	\N	\N
 \.
 
 
@@ -4822,20 +4948,20 @@ COPY qctl.retry (queue_id, msg_id, delivery_no, attempt_no, attempts, rejected, 
 --
 
 COPY qctl.routine (name, checksum, applied_at, qctl_version) FROM stdin;
-audit	cdcea9f332430fad42251905ef1bea6e6a1bc0b0281d57701ebe6d6c481a2c28	2026-11-24 08:32:26.981481+00	0.1.0
-capture	c1086db7cd357e292f17ab89d12918285f2f8945d4794039e735bd8b9ef74868	2026-11-24 08:32:26.981481+00	0.1.0
-claim	18b05fa6c7ec50233a2aaf9ae146ea2d8264c91d514557979eae3036926b3007	2026-11-24 08:32:26.981481+00	0.1.0
-lapse	e71222a39681e9c43acd0ade6bd6af960435edb5470d5be38fe9baf2723cd60f	2026-11-24 08:32:26.981481+00	0.1.0
-message	18da832c5d00f9f2cf2c58d35d2c5daeacbdcdba7b8172aa9fefac39a3a29514	2026-11-24 08:32:26.981481+00	0.1.0
-purge	f7207953fb9d10aecacb28188010e5dded347cbe86ea10e88d60c9359b052cf4	2026-11-24 08:32:26.981481+00	0.1.0
-queue	bea39d9c36eebb123cb6303b7e5889bb00073f554b956846f5f278eb9c16526f	2026-11-24 08:32:26.981481+00	0.1.0
-replay	ec20714adaea31c465b739935a8d7e402a1c34f929423ab6210c82f4a2f993a6	2026-11-24 08:32:26.981481+00	0.1.0
-settle	7ccca865e2f367629d58bec0c64a7dcb9c23ca4fdb69d6e18638884db03a39b5	2026-11-24 08:32:26.981481+00	0.1.0
-status	59e94c03d8b2b5534511b67bdb4516de6d7a0916d62368832cee754dace2edc1	2026-11-24 08:32:26.981481+00	0.1.0
-text	a4bf22eb90feccf59ffdde52402b0678f7821c56543529a1b03e62c11b90afaa	2026-11-24 08:32:26.981481+00	0.1.0
-wake	27cd7f962f81638bf5cc56d7cdca367b03cdcf65ed0df05bb0e8b576975f8fd6	2026-11-24 08:32:26.981481+00	0.1.0
-worker	926679d38e4cbb446aebeb6cb11e4832e36dd6c6c8daf673684976eeeb8341fd	2026-11-24 08:32:26.981481+00	0.1.0
-views	5aca32c140abddf67d434d7f6af92944bc9862a5a98b21058c6b1c6694c4fb98	2026-11-24 08:32:26.981481+00	0.1.0
+audit	cdcea9f332430fad42251905ef1bea6e6a1bc0b0281d57701ebe6d6c481a2c28	2026-11-24 08:46:14.915118+00	0.1.0
+capture	da1ffc2ef3ce62c4c564b3f1421dd1a58be89b84e77f0642b248bec097460cf1	2026-11-24 08:46:14.915118+00	0.1.0
+claim	0bcb8d397023c878282a1d08eca03ac86902bff91080ddf9f32c1e6b853264f8	2026-11-24 08:46:14.915118+00	0.1.0
+lapse	549e5c13c66d0f046500dc7f336a7072de99bfeb1933a83be5fe75d5c55b2c9b	2026-11-24 08:46:14.915118+00	0.1.0
+message	1c88b480ab1633b5675a5af04adbbfb565cf6b6026cb5a0cd304c74b08aace6c	2026-11-24 08:46:14.915118+00	0.1.0
+purge	27390818d8fafa9d3bd158db92993861fad6780883e8ef6238a7365f51281595	2026-11-24 08:46:14.915118+00	0.1.0
+queue	bea39d9c36eebb123cb6303b7e5889bb00073f554b956846f5f278eb9c16526f	2026-11-24 08:46:14.915118+00	0.1.0
+replay	cdd109b0399fa5e75dfc7375cd680019b969133cae0436e1d7208c30e9742d33	2026-11-24 08:46:14.915118+00	0.1.0
+settle	3635359282c24decc73b1e3328d71edd9f32497be371f15634ce56eb22ff4161	2026-11-24 08:46:14.915118+00	0.1.0
+status	adea06509d3583434ffaa434cdfcdbad616e864626ce832251391beb57e8e87d	2026-11-24 08:46:14.915118+00	0.1.0
+text	68c8ece8cbbaf0da5af0b2e110433df21a556d25af98222c7d3ad4fc42180c99	2026-11-24 08:46:14.915118+00	0.1.0
+wake	3fa4f760e6b90c9ef2d11359c0c803fdeb7eafbac197e7bda7453c3da04218b3	2026-11-24 08:46:14.915118+00	0.1.0
+worker	c896ca91fb1d76035e69363d697f8b6af4a8092e2679eaa614d182e6b11e3515	2026-11-24 08:46:14.915118+00	0.1.0
+views	c2116428822da5c82440f06cef4196d124d89e31da05a68cd8ce07b87b1c0fe1	2026-11-24 08:46:14.915118+00	0.1.0
 \.
 
 
@@ -4967,7 +5093,7 @@ ALTER TABLE ONLY qctl.audit
 --
 
 ALTER TABLE ONLY qctl.dead_letter
-    ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (queue_id, msg_id);
+    ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (queue_id, msg_id, enqueued_at);
 
 
 --
@@ -5023,7 +5149,7 @@ ALTER TABLE ONLY qctl.queue
 --
 
 ALTER TABLE ONLY qctl.retry
-    ADD CONSTRAINT retry_pkey PRIMARY KEY (queue_id, msg_id);
+    ADD CONSTRAINT retry_pkey PRIMARY KEY (queue_id, msg_id, enqueued_at);
 
 
 --
@@ -5068,6 +5194,13 @@ CREATE INDEX idx_topic_bindings_covering ON pgmq.topic_bindings USING btree (pat
 --
 
 CREATE INDEX q_orders_vt_idx ON pgmq.q_orders USING btree (vt);
+
+
+--
+-- Name: attempt_failed_idx; Type: INDEX; Schema: qctl; Owner: -
+--
+
+CREATE INDEX attempt_failed_idx ON qctl.attempt USING btree (queue_id, settled_at) WHERE (outcome <> 'delivered'::text);
 
 
 --
