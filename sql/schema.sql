@@ -42,11 +42,12 @@ begin
   exception
     when check_violation then
       get stacked diagnostics v_constraint = constraint_name;
-      raise exception 'a setting is out of range: %', pg_get_constraintdef(
-          (select oid from pg_constraint where conname = v_constraint and conrelid = 'qctl.queue'::regclass))
+      raise exception 'a setting is out of range: %', coalesce(
+          (select obj_description(oid, 'pg_constraint') from pg_constraint
+           where conname = v_constraint and conrelid = 'qctl.queue'::regclass), v_constraint)
         using errcode = 'QC002';
     when data_exception then
-      raise exception 'a setting is not of its type: %', sqlerrm using errcode = 'QC002';
+      raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
   end;
 end
 $$;
@@ -109,12 +110,13 @@ begin
     else format('jsonb_build_object(''record'', %s, ''old_record'', %s, ''operation'', %L, ''table'', %L, ''schema'', %L)',
                 v_new, v_old, p_operation, v_table, v_schema)
   end;
-  -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place.
+  -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place. The odd
+  -- names are none that a column has, for a column would be taken before the row.
   v_from := case p_operation
     when 'INSERT' then 'new_rows as new'
     when 'DELETE' then 'old_rows as old'
-    else '(select qctl_n as new, row_number() over () as place from new_rows as qctl_n) as n'
-         ' join (select qctl_o as old, row_number() over () as place from old_rows as qctl_o) as o using (place)'
+    else '(select "qctl new row" as new, row_number() over () as place from new_rows as "qctl new row") as n'
+         ' join (select "qctl old row" as old, row_number() over () as place from old_rows as "qctl old row") as o using (place)'
          || case when p_when is null and p_columns is null then ''
                  else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
   end;
@@ -192,10 +194,12 @@ CREATE FUNCTION qctl._check_url(p_url text) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 begin
-  if p_url is null or p_url !~* '^https?://(\[[0-9a-f:.]+\]|[^][/?#@:\s\\]+)(:[0-9]{1,5})?([/?#][!-~]*)?$' or p_url !~ '^[!-~]+$' then
+  if p_url is null or length(p_url) > 2000 or p_url !~ '^[!-~]+$'
+     or p_url !~* '^https?://(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?)(:[0-9]{1,5})?([/?#].*)?$'
+     or coalesce(substring(p_url from '^[a-zA-Z]+://[^/?#]*:([0-9]+)(?:[/?#]|$)')::integer, 1) not between 1 and 65535 then
     if p_url ~* '^https?://[^/?#]*@' then
       raise exception 'a URL may not hold a user name or password'
-        using errcode = 'QC002', hint = 'put credentials into a header: --header ''Authorization: …''';
+        using errcode = 'QC002', hint = 'it would stand in plain sight; put credentials into a header';
     end if;
     raise exception 'not an http or https URL: %', quote_literal(coalesce(left(p_url, 200), ''))
       using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders';
@@ -312,6 +316,38 @@ COMMENT ON COLUMN qctl.queue.reject_after IS 'Attempts answered 400, 413, 415 or
 -- Name: COLUMN queue.max_lost; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.queue.max_lost IS 'Leases that may run out unanswered before the message is dead.';
+
+-- Name: CONSTRAINT queue_concurrency_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_concurrency_check ON qctl.queue IS 'concurrency is 1 to 10000';
+
+-- Name: CONSTRAINT queue_max_in_flight_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_max_in_flight_check ON qctl.queue IS 'max in flight is 1 to 100000';
+
+-- Name: CONSTRAINT queue_max_lost_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_max_lost_check ON qctl.queue IS 'max_lost is at least 0';
+
+-- Name: CONSTRAINT queue_reject_after_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_reject_after_check ON qctl.queue IS 'reject_after is at least 1';
+
+-- Name: CONSTRAINT queue_retry_after_max_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_retry_after_max_check ON qctl.queue IS 'retry_after_max_s is 0 to 2592000';
+
+-- Name: CONSTRAINT queue_retry_jitter_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_retry_jitter_check ON qctl.queue IS 'retry_jitter is 0 to 1';
+
+-- Name: CONSTRAINT queue_retry_schedule_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_retry_schedule_check ON qctl.queue IS 'the retry schedule has at most 100 waits of 1s to 30d';
+
+-- Name: CONSTRAINT queue_timeout_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_timeout_check ON qctl.queue IS 'timeout is 100ms to 5m';
 
 -- Name: _lapse(qctl.queue, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -643,6 +679,16 @@ begin
   return next;
 end
 $_$;
+
+-- Name: _shown_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._shown_headers(p_headers jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((SELECT jsonb_object_agg(h.key, CASE WHEN (h.key ~* 'auth|cookie|key|token|secret|signature|password'::text) THEN '"…"'::jsonb ELSE h.value END) AS jsonb_object_agg FROM jsonb_each(_shown_headers.p_headers) h(key, value)), '{}'::jsonb);
+
+-- Name: FUNCTION _shown_headers(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._shown_headers(p_headers jsonb) IS 'Headers as people may see them: the values of those that look like secrets are left out.';
 
 -- Name: _text(bytea, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1032,13 +1078,17 @@ CREATE FUNCTION qctl.health(p_queue_id integer) RETURNS text
     when g.paused_at is not null then 'paused'
     when not exists (select from qctl.worker w where w.stopped_at is null and q.queue_name = any (w.queues)
                      and w.last_seen_at > clock_timestamp() - interval '30 s') then 'no_worker'
+    when exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome <> 'delivered'
+                 and t.outcome in ('retrying', 'dead') and t.settled_at > clock_timestamp() - interval '1 minute')
+     and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome = 'delivered'
+                     and t.settled_at > clock_timestamp() - interval '1 minute') then 'endpoint_failing'
     else 'ok' end
   from qctl.queue q join qctl.gate g using (queue_id) where q.queue_id = p_queue_id
 $$;
 
 -- Name: FUNCTION health(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.health(p_queue_id integer) IS 'The first that holds of: paused, no_worker, ok.';
+COMMENT ON FUNCTION qctl.health(p_queue_id integer) IS 'The first that holds of: paused, no_worker, endpoint_failing, ok.';
 
 -- Name: heartbeat(bigint, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1143,7 +1193,8 @@ begin
     select $2, q.msg_id,
            case when f.msg_id is not null then 'in_flight' when q.vt <= clock_timestamp() then 'ready'
                 when r.msg_id is not null then 'retrying' else 'delayed' end,
-           coalesce(r.webhook_id, qctl.webhook_id($3, q.msg_id, q.enqueued_at)), q.enqueued_at, q.vt, null::timestamptz,
+           coalesce(r.webhook_id, qctl.webhook_id($3, q.msg_id, q.enqueued_at)),
+           case when isfinite(q.enqueued_at) then q.enqueued_at end, case when isfinite(q.vt) then q.vt end, null::timestamptz,
            coalesce(r.delivery_no, 1), coalesce(r.attempts, 0), coalesce(r.lost, 0), r.next_at, r.last_status, r.last_error,
            null::text, null::text, q.headers, q.message
     from pgmq.%1$I q
@@ -1151,13 +1202,14 @@ begin
     left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
     where q.msg_id = $4
     union all
-    select $2, d.msg_id, 'dead', coalesce(d.webhook_id, qctl.webhook_id($3, d.msg_id, d.enqueued_at)), d.enqueued_at, null,
+    select $2, d.msg_id, 'dead', coalesce(d.webhook_id, qctl.webhook_id($3, d.msg_id, d.enqueued_at)),
+           case when isfinite(d.enqueued_at) then d.enqueued_at end, null,
            d.died_at, d.delivery_no, d.attempts, d.lost, null, d.status_code, d.error, d.reason, d.note, d.headers, d.message
     from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = $4
     union all
     select $2, a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
            coalesce(qctl._mark_webhook_id(a.headers), qctl.webhook_id($3, a.msg_id, a.enqueued_at)),
-           a.enqueued_at, null, a.archived_at, coalesce(qctl._mark_number(a.headers, 'delivery_no'), 1),
+           case when isfinite(a.enqueued_at) then a.enqueued_at end, null, a.archived_at, coalesce(qctl._mark_number(a.headers, 'delivery_no'), 1),
            coalesce(qctl._mark_number(a.headers, 'attempts'), 0), 0, null,
            qctl._mark_number(a.headers, 'status'), null, null, null,
            case when jsonb_typeof(a.headers) = 'object' then nullif(a.headers - 'qctl', '{}') else a.headers end, a.message
@@ -1475,8 +1527,8 @@ begin
   if p_headers is not null then
     perform qctl._check_headers(p_headers);
   end if;
-  if p_delay_s < 0 then
-    raise exception 'a delay cannot be negative' using errcode = 'QC002';
+  if p_delay_s is null or p_delay_s < 0 or p_delay_s > 315360000 then
+    raise exception 'a delay is 0 to 10 years' using errcode = 'QC002';
   end if;
   return query execute format(
     'insert into pgmq.%I (vt, message, headers)

@@ -35,6 +35,14 @@ create table qctl.queue (
   created_at        timestamptz not null default now(),
   created_by        text not null default session_user
 );
+comment on constraint queue_timeout_check on qctl.queue is 'timeout is 100ms to 5m';
+comment on constraint queue_concurrency_check on qctl.queue is 'concurrency is 1 to 10000';
+comment on constraint queue_max_in_flight_check on qctl.queue is 'max in flight is 1 to 100000';
+comment on constraint queue_retry_schedule_check on qctl.queue is 'the retry schedule has at most 100 waits of 1s to 30d';
+comment on constraint queue_retry_jitter_check on qctl.queue is 'retry_jitter is 0 to 1';
+comment on constraint queue_retry_after_max_check on qctl.queue is 'retry_after_max_s is 0 to 2592000';
+comment on constraint queue_reject_after_check on qctl.queue is 'reject_after is at least 1';
+comment on constraint queue_max_lost_check on qctl.queue is 'max_lost is at least 0';
 comment on table qctl.queue is 'A pgmq queue and its delivery settings; one endpoint per queue.';
 comment on column qctl.queue.queue_uuid is 'Part of each webhook-id: a queue created again never repeats an id.';
 comment on column qctl.queue.concurrency is 'Simultaneous requests of one qctl worker process.';

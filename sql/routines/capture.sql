@@ -24,12 +24,13 @@ begin
     else format('jsonb_build_object(''record'', %s, ''old_record'', %s, ''operation'', %L, ''table'', %L, ''schema'', %L)',
                 v_new, v_old, p_operation, v_table, v_schema)
   end;
-  -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place.
+  -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place. The odd
+  -- names are none that a column has, for a column would be taken before the row.
   v_from := case p_operation
     when 'INSERT' then 'new_rows as new'
     when 'DELETE' then 'old_rows as old'
-    else '(select qctl_n as new, row_number() over () as place from new_rows as qctl_n) as n'
-         ' join (select qctl_o as old, row_number() over () as place from old_rows as qctl_o) as o using (place)'
+    else '(select "qctl new row" as new, row_number() over () as place from new_rows as "qctl new row") as n'
+         ' join (select "qctl old row" as old, row_number() over () as place from old_rows as "qctl old row") as o using (place)'
          || case when p_when is null and p_columns is null then ''
                  else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
   end;

@@ -11,8 +11,8 @@ begin
   if p_headers is not null then
     perform qctl._check_headers(p_headers);
   end if;
-  if p_delay_s < 0 then
-    raise exception 'a delay cannot be negative' using errcode = 'QC002';
+  if p_delay_s is null or p_delay_s < 0 or p_delay_s > 315360000 then
+    raise exception 'a delay is 0 to 10 years' using errcode = 'QC002';
   end if;
   return query execute format(
     'insert into pgmq.%I (vt, message, headers)
@@ -66,7 +66,8 @@ begin
     select $2, q.msg_id,
            case when f.msg_id is not null then 'in_flight' when q.vt <= clock_timestamp() then 'ready'
                 when r.msg_id is not null then 'retrying' else 'delayed' end,
-           coalesce(r.webhook_id, qctl.webhook_id($3, q.msg_id, q.enqueued_at)), q.enqueued_at, q.vt, null::timestamptz,
+           coalesce(r.webhook_id, qctl.webhook_id($3, q.msg_id, q.enqueued_at)),
+           case when isfinite(q.enqueued_at) then q.enqueued_at end, case when isfinite(q.vt) then q.vt end, null::timestamptz,
            coalesce(r.delivery_no, 1), coalesce(r.attempts, 0), coalesce(r.lost, 0), r.next_at, r.last_status, r.last_error,
            null::text, null::text, q.headers, q.message
     from pgmq.%1$I q
@@ -74,13 +75,14 @@ begin
     left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
     where q.msg_id = $4
     union all
-    select $2, d.msg_id, 'dead', coalesce(d.webhook_id, qctl.webhook_id($3, d.msg_id, d.enqueued_at)), d.enqueued_at, null,
+    select $2, d.msg_id, 'dead', coalesce(d.webhook_id, qctl.webhook_id($3, d.msg_id, d.enqueued_at)),
+           case when isfinite(d.enqueued_at) then d.enqueued_at end, null,
            d.died_at, d.delivery_no, d.attempts, d.lost, null, d.status_code, d.error, d.reason, d.note, d.headers, d.message
     from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = $4
     union all
     select $2, a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
            coalesce(qctl._mark_webhook_id(a.headers), qctl.webhook_id($3, a.msg_id, a.enqueued_at)),
-           a.enqueued_at, null, a.archived_at, coalesce(qctl._mark_number(a.headers, 'delivery_no'), 1),
+           case when isfinite(a.enqueued_at) then a.enqueued_at end, null, a.archived_at, coalesce(qctl._mark_number(a.headers, 'delivery_no'), 1),
            coalesce(qctl._mark_number(a.headers, 'attempts'), 0), 0, null,
            qctl._mark_number(a.headers, 'status'), null, null, null,
            case when jsonb_typeof(a.headers) = 'object' then nullif(a.headers - 'qctl', '{}') else a.headers end, a.message

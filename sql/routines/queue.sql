@@ -37,10 +37,12 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_url is null or p_url !~* '^https?://(\[[0-9a-f:.]+\]|[^][/?#@:\s\\]+)(:[0-9]{1,5})?([/?#][!-~]*)?$' or p_url !~ '^[!-~]+$' then
+  if p_url is null or length(p_url) > 2000 or p_url !~ '^[!-~]+$'
+     or p_url !~* '^https?://(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?)(:[0-9]{1,5})?([/?#].*)?$'
+     or coalesce(substring(p_url from '^[a-zA-Z]+://[^/?#]*:([0-9]+)(?:[/?#]|$)')::integer, 1) not between 1 and 65535 then
     if p_url ~* '^https?://[^/?#]*@' then
       raise exception 'a URL may not hold a user name or password'
-        using errcode = 'QC002', hint = 'put credentials into a header: --header ''Authorization: …''';
+        using errcode = 'QC002', hint = 'it would stand in plain sight; put credentials into a header';
     end if;
     raise exception 'not an http or https URL: %', quote_literal(coalesce(left(p_url, 200), ''))
       using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders';
@@ -87,6 +89,12 @@ return case when jsonb_typeof(p_message) = 'object' then
   else p_queue end;
 comment on function qctl._request_headers(jsonb, jsonb) is
   'The queue''s headers and those of the message that are fit to be sent; the message''s win.';
+
+create or replace function qctl._shown_headers(p_headers jsonb) returns jsonb
+language sql immutable parallel safe
+return coalesce((select jsonb_object_agg(h.key, case when h.key ~* 'auth|cookie|key|token|secret|signature|password' then '"…"' else h.value end)
+                 from jsonb_each(p_headers) as h), '{}');
+comment on function qctl._shown_headers(jsonb) is 'Headers as people may see them: the values of those that look like secrets are left out.';
 
 create or replace function qctl._lower_keys(p_headers jsonb) returns jsonb
 language sql immutable parallel safe
@@ -176,11 +184,12 @@ begin
   exception
     when check_violation then
       get stacked diagnostics v_constraint = constraint_name;
-      raise exception 'a setting is out of range: %', pg_get_constraintdef(
-          (select oid from pg_constraint where conname = v_constraint and conrelid = 'qctl.queue'::regclass))
+      raise exception 'a setting is out of range: %', coalesce(
+          (select obj_description(oid, 'pg_constraint') from pg_constraint
+           where conname = v_constraint and conrelid = 'qctl.queue'::regclass), v_constraint)
         using errcode = 'QC002';
     when data_exception then
-      raise exception 'a setting is not of its type: %', sqlerrm using errcode = 'QC002';
+      raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
   end;
 end
 $$;

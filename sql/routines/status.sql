@@ -76,7 +76,11 @@ as $$
     when g.paused_at is not null then 'paused'
     when not exists (select from qctl.worker w where w.stopped_at is null and q.queue_name = any (w.queues)
                      and w.last_seen_at > clock_timestamp() - interval '30 s') then 'no_worker'
+    when exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome <> 'delivered'
+                 and t.outcome in ('retrying', 'dead') and t.settled_at > clock_timestamp() - interval '1 minute')
+     and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome = 'delivered'
+                     and t.settled_at > clock_timestamp() - interval '1 minute') then 'endpoint_failing'
     else 'ok' end
   from qctl.queue q join qctl.gate g using (queue_id) where q.queue_id = p_queue_id
 $$;
-comment on function qctl.health(integer) is 'The first that holds of: paused, no_worker, ok.';
+comment on function qctl.health(integer) is 'The first that holds of: paused, no_worker, endpoint_failing, ok.';

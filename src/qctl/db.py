@@ -17,7 +17,7 @@ Connection = psycopg.Connection[TupleRow]
 Row = TypeVar("Row")
 
 _HINTS = {
-    "42501": "ask the owner of schema qctl for the right, or use the role that installed it",
+    "42501": "use a role that may: the one that installed qctl, or the owner of that object",
     "55P03": "another session holds the table; try again when it is quiet",
     "40P01": "try again",
     "40001": "try again",
@@ -56,7 +56,7 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
     conninfo = make_conninfo(database.conninfo, **{**defaults, **{k: str(v) for k, v in given.items()}, **keywords})
     try:
         return psycopg.connect(conninfo, autocommit=True)
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         for prefix in ("connection failed: ", "connection is bad: "):
             message = message.removeprefix(prefix)
@@ -65,6 +65,16 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
             detail=redacted(message, str(given.get("password") or "")),
             hint="is the server up, and are host, user and database right? --dsn, QCTL_DSN and DATABASE_URL name another",
         ) from None
+
+
+def on_warning(connection: Connection, tell: Callable[[str], None]) -> None:
+    """Calls ``tell`` with each WARNING that the server sends."""
+
+    def handle(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            tell(notice.message_primary or "")
+
+    connection.add_notice_handler(handle)
 
 
 def connect_worker(database: Database, *, pooled: bool = False) -> Connection:

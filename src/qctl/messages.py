@@ -15,19 +15,25 @@ _ID = re.compile(r"(?:([a-z_][a-z0-9_]{0,46})/)?([0-9]{1,19})")
 _LARGEST_ID = 2**63 - 1
 
 
+def _as_it_is(text: str) -> str:
+    return text
+
+
 def send(
-    connection: db.Connection, queue: str, bodies: list[Any], headers: dict[str, str], delay_s: float
+    connection: db.Connection, queue: str, bodies: list[str], headers: dict[str, str], delay_s: float
 ) -> list[int | QctlError]:
     """Enqueues messages; each gives its id or, where PostgreSQL refuses it, the error. The others are sent all the same.
 
     Args:
-        bodies: JSON values.
+        bodies: JSON values as text.
         headers: sent as HTTP headers with each of them.
         delay_s: seconds before they may be delivered.
     """
     arguments: dict[str, Any] = {"queue": queue, "headers": Jsonb(headers) if headers else None, "delay_s": delay_s}
     try:
-        return list(db.call_value(connection, "send", messages=[Jsonb(body) for body in bodies], **arguments))
+        return list(
+            db.call_value(connection, "send", messages=[Jsonb(body, dumps=_as_it_is) for body in bodies], **arguments)
+        )
     except QctlError as error:
         if error.code is not ExitCode.USAGE or not isinstance(error.__cause__, psycopg.DataError):
             raise

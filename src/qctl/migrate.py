@@ -112,6 +112,14 @@ def _located(error: psycopg.Error, migrations: list[SqlFile], routines: list[Sql
     return db.translated(error)
 
 
+def is_installed(connection: db.Connection) -> bool:
+    """Whether qctl was ever installed in this database."""
+    with db.translating(), connection.cursor() as cursor:
+        cursor.execute(sqlfiles.query("is_installed"), {})
+        row = cursor.fetchone()
+        return bool(row and row[0])
+
+
 def pending(connection: db.Connection) -> list[Step]:
     """What :func:`apply` would apply now. Reads only.
 
@@ -119,11 +127,9 @@ def pending(connection: db.Connection) -> list[Step]:
         QctlError: the database is newer than this qctl (5).
     """
     with db.translating(), connection.cursor() as cursor:
-        cursor.execute(sqlfiles.query("is_installed"), {})
-        row = cursor.fetchone()
         done: dict[int, str] = {}
         current: dict[str, str] = {}
-        if row and row[0]:
+        if is_installed(connection):
             cursor.execute(sqlfiles.query("migrations"), {})
             done.update(cursor.fetchall())
             cursor.execute(sqlfiles.query("routines"), {})

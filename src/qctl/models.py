@@ -109,12 +109,12 @@ class Status:
 
     queue_name: str
     health: str
-    depth: int
-    ready: int
-    delayed: int
-    in_flight: int
-    retrying: int
-    dead: int
+    depth: int | None
+    ready: int | None
+    delayed: int | None
+    in_flight: int | None
+    retrying: int | None
+    dead: int | None
     lag_s: float | None
     age_s: float | None
     delivered_1m: int
@@ -156,7 +156,7 @@ class Message:
     msg_id: int
     state: str
     webhook_id: str
-    enqueued_at: datetime
+    enqueued_at: datetime | None
     visible_at: datetime | None
     finished_at: datetime | None
     delivery_no: int

@@ -63,7 +63,8 @@ def alter(
 ) -> Queue:
     """Changes a queue and returns it as it is now. A header with value None goes."""
     function, arguments = change(name, url, headers, settings)
-    return db.call(connection, Queue, function, **_given(arguments))[0]
+    db.call_value(connection, function, **_given(arguments))
+    return described(connection, name)
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +107,9 @@ def some(connection: db.Connection, given: str | None) -> list[str]:
     Raises:
         QctlError: the given one is not there (6).
     """
-    return [described(connection, given).queue_name] if given else [q.queue_name for q in listed(connection)]
+    return (
+        [described(connection, given).queue_name] if given is not None else [q.queue_name for q in listed(connection)]
+    )
 
 
 def pause(connection: db.Connection, name: str, reason: str | None) -> PauseState:

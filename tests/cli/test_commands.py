@@ -369,7 +369,87 @@ def test_a_role_without_rights(conn, dsn):
 def test_pgmq_gone_behind_our_back(conn, dsn):
     create(conn)
     conn.execute("drop schema pgmq cascade")
-    assert "pgmq" in failing(4, "depth", dsn=dsn)
+    assert json.loads(ok("status", "-o", "json", dsn=dsn).stdout)[0]["depth"] is None
+    assert "pgmq" in failing(4, "send", "1", dsn=dsn)
+
+
+def test_one_broken_queue_blinds_no_one(conn, dsn):
+    for name in ("broken", "sound"):
+        create(conn, name)
+        send(conn, name=name)
+    settle(conn, claim(conn, name="sound"), 200, name="sound")
+    conn.execute("select pgmq.drop_queue('broken')")
+    rows = json.loads(ok("status", "-o", "json", dsn=dsn).stdout)
+    assert [(row["queue_name"], row["depth"]) for row in rows] == [("broken", None), ("sound", 0)]
+    assert [row["queue_name"] for row in json.loads(ok("depth", "-o", "json", dsn=dsn).stdout)] == ["sound"]
+    assert json.loads(ok("show", "1", "-o", "json", dsn=dsn).stdout)[0]["queue_name"] == "sound"
+    assert "broken:" in failing(9, "purge", "--older-than", "0s", dsn=dsn)
+    assert one(conn, "select count(*) from pgmq.a_sound") == 0
+
+
+def test_an_empty_queue_name_never_means_all(conn, dsn):
+    create(conn)
+    send(conn)
+    settle(conn, claim(conn), 200)
+    for arguments in (("purge", "--older-than", "0s"), ("status",), ("depth",), ("pause",)):
+        assert "no queue named" in failing(6, *arguments, "-q", "", dsn=dsn)
+    assert one(conn, "select count(*) from pgmq.a_orders") == 1
+
+
+def test_numbers_are_sent_as_they_are_written(conn, dsn):
+    create(conn)
+    number = "0.12345678901234567890123"
+    ok("send", f'{{"n": {number}}}', dsn=dsn)
+    assert number in one(conn, "select message::text from pgmq.q_orders")
+    assert "line 1" in failing(2, "send", "", dsn=dsn)
+    assert "10 years" in failing(2, "send", "1", "--delay", "99999d", dsn=dsn)
+
+
+def test_secrets_in_headers_are_not_shown(conn, dsn):
+    ok("create", "orders", "--url", URL, "-H", "Authorization: Bearer hush", "-H", "X-Plain: seen", dsn=dsn)
+    for output in ("json", "plain", "csv"):
+        text = ok("describe", "orders", "-o", output, dsn=dsn).stdout
+        assert "hush" not in text
+        assert "seen" in text
+    assert "hush" not in ok("set", "--timeout", "9s", "-o", "json", dsn=dsn).stdout
+
+
+def test_odd_surroundings(conn, dsn):
+    create(conn)
+    script = f"""
+        {QCTL} queues >/dev/full; echo $?
+        {QCTL} queues >&-; echo $?
+        {QCTL} status -h | head -n 1 >/dev/null; echo ${{PIPESTATUS[0]}}
+        {QCTL} describe $'\\xff'; echo $?
+    """
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment(QCTL_DSN=dsn), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "0", "0", "2"]
+    assert "Traceback" not in done.stderr
+    assert "bug" not in done.stderr
+    assert "cannot connect" in failing(3, "queues", "--dsn", "postgresql:///x?connect_timeout=abc&host=/nonexistent")
+
+
+def test_tail_shows_as_many_lines_as_asked_and_then_only_new_ones(conn, dsn):
+    create(conn)
+    send(conn, 60)
+    settle(conn, claim(conn, 50), 200)
+    process = subprocess.Popen(
+        [str(QCTL), "tail", "-f", "-n", "3"], env=environment(QCTL_DSN=dsn), stdout=subprocess.PIPE, text=True
+    )
+    lines = [json.loads(process.stdout.readline())["msg_id"] for _ in range(3)]
+    time.sleep(1.2)
+    settle(conn, claim(conn, 1), 200)
+    lines.append(json.loads(process.stdout.readline())["msg_id"])
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert len(set(lines)) == 4
+    assert lines[3] == 51
+
+
+def test_upgrade_does_not_install(empty_dsn):
+    assert "qctl install" in failing(5, "upgrade", dsn=empty_dsn)
 
 
 @pytest.mark.parametrize("flag", ["before", "after", "env", "database_url"])

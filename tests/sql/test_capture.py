@@ -189,7 +189,8 @@ def test_the_capture_runs_as_the_tables_owner_who_gets_only_what_it_needs(table)
         assert len(captured(table)) == 1
         rights = table.execute(
             "select has_column_privilege(%(r)s, 'pgmq.q_orders', 'message', 'insert'),"
-            " has_column_privilege(%(r)s, 'pgmq.q_orders', 'msg_id', 'insert'), has_table_privilege(%(r)s, 'pgmq.q_orders', 'select'),"
+            " has_column_privilege(%(r)s, 'pgmq.q_orders', 'msg_id', 'insert'),"
+            " has_table_privilege(%(r)s, 'pgmq.q_orders', 'select'),"
             " has_column_privilege(%(r)s, 'pgmq.q_orders', 'msg_id', 'select'), has_schema_privilege(%(r)s, 'qctl', 'create'),"
             " has_schema_privilege(%(r)s, 'qctl', 'usage')",
             {"r": name},

@@ -25,7 +25,7 @@ def test_drain_delivers_everything_and_ends(conn, endpoint, worker):
     send(conn, 500)
     code, talk = worker("-q", "orders", "--drain").end()
     assert code == 0, talk
-    assert "500 delivered" in talk
+    assert talk == "", "quiet success in cron"
     assert len(receiver.accepted()) == 500
     assert set(receiver.accepted().values()) == {1}
     assert one(conn, "select count(*) from qctl.attempt where outcome = 'delivered'") == 500
@@ -333,7 +333,8 @@ def test_a_message_with_an_impossible_age_is_delivered_like_any_other(conn, endp
     receiver = endpoint()
     create(conn, url=receiver.url)
     conn.execute(
-        "insert into pgmq.q_orders (vt, enqueued_at, message) values (now(), '-infinity', '1'), (now(), 'infinity', '2')"
+        "insert into pgmq.q_orders (vt, enqueued_at, message)"
+        " values (now(), '-infinity', '1'), (now(), 'infinity', '2')"
     )
     send(conn)
     assert worker("-q", "orders", "--drain").end()[0] == 0
@@ -344,12 +345,12 @@ def test_running_out_of_files_costs_no_attempt(conn, endpoint, dsn):
     receiver = endpoint("--delay-s", "0.3")
     create(conn, url=receiver.url, concurrency=200)
     send(conn, 200)
-    command = f"ulimit -Hn 60; exec {QCTL} worker -q orders --drain"
+    command = f"ulimit -Sn 60; ulimit -Hn 60; exec {QCTL} worker -q orders --drain"
     done = subprocess.run(
         ["bash", "-c", command], env=environment(QCTL_DSN=dsn), capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "may open no more files" in done.stderr
+    assert "at most 8 of 200 requests at once" in done.stderr
     assert len(receiver.accepted()) == 200
     assert one(conn, "select count(*) from qctl.attempt where outcome <> 'delivered'") == 0
 

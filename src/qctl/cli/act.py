@@ -55,17 +55,24 @@ def send(
     delay_s = options.duration(delay)
     lines: Iterable[str] = sys.stdin if body == "-" else [body]
     problems: list[str] = []
-    sent: list[Any] = []
+    sent: list[SentMessage] = []
     with session(dsn, "send", changes=True) as connection:
         name = queues.the_one(connection, queue)
-        parsed = _parsed(enumerate(lines, start=1), problems)
-        while batch := list(islice(parsed, _BATCH)):
-            results = messages.send(connection, name, [value for _, value in batch], headers, delay_s)
-            for (line_no, _), result in zip(batch, results, strict=True):
-                if isinstance(result, QctlError):
-                    problems.append(f"line {line_no}: {result.message}")
-                else:
-                    sent.append(SentMessage(name, result))
+        parsed = _parsed(enumerate(lines, start=1), problems, skip_blank=body == "-")
+        last_line = 0
+        try:
+            while batch := list(islice(parsed, _BATCH)):
+                results = messages.send(connection, name, [text for _, text in batch], headers, delay_s)
+                for (line_no, _), result in zip(batch, results, strict=True):
+                    if isinstance(result, QctlError):
+                        problems.append(f"line {line_no}: {result.message}")
+                    else:
+                        sent.append(SentMessage(name, result))
+                last_line = batch[-1][0]
+        except QctlError as error:
+            if not sent:
+                raise
+            problems.append(f"after line {last_line}: {error.message}")
     render(sent, _SENT_COLUMNS, output)
     for problem in problems:
         say(problem)
@@ -79,16 +86,20 @@ def send(
         raise UsageError("nothing was sent", hint="""a message is one JSON value, for example '{"id": 7}'""")
 
 
-def _parsed(lines: Iterable[tuple[int, str]], problems: list[str]) -> Iterator[tuple[int, Any]]:
+def _parsed(lines: Iterable[tuple[int, str]], problems: list[str], *, skip_blank: bool) -> Iterator[tuple[int, str]]:
+    """The lines that are JSON, as they were written: PostgreSQL reads numbers more exactly than Python."""
     for line_no, line in lines:
-        if not line.strip():
+        text = line.strip()
+        if not text and skip_blank:
             continue
         try:
-            yield line_no, json.loads(line)
-        except ValueError as error:
-            problems.append(f"line {line_no}: not JSON: {error}")
+            json.loads(text, parse_int=str, parse_float=str)
+        except json.JSONDecodeError as error:
+            problems.append(f"line {line_no}: not JSON: {error.msg}, column {error.colno}")
         except RecursionError:
             problems.append(f"line {line_no}: not JSON: nested too deep")
+        else:
+            yield line_no, text
 
 
 def replay(
@@ -129,7 +140,11 @@ def replay(
     if missing and len(missing) >= len(wanted):
         raise NotFoundError(f"no queue knows {_some(missing)}", hint="qctl tail lists recent ids; purged ones are gone")
     if missing:
-        raise QctlError(f"no queue knows {_some(missing)}", code=ExitCode.PARTLY_DONE, hint="the others were replayed")
+        raise QctlError(
+            f"no queue knows {_some(missing)}",
+            code=ExitCode.PARTLY_DONE,
+            hint="stdout says what was done to the others",
+        )
 
 
 def _some(names: list[str]) -> str:
@@ -155,11 +170,25 @@ def purge(
     older_than_s = options.duration(older_than)
     with session(dsn, "purge", changes=not dry_run) as connection:
         names = queues.some(connection, queue)
-        if dry_run:
-            rows = [queues.purgeable(connection, name, older_than_s) for name in names]
-        else:
-            rows = [_purge(connection, name, older_than_s) for name in names]
+        rows: list[Purged] = []
+        problems: list[str] = []
+        for name in names:
+            try:
+                if dry_run:
+                    rows.append(queues.purgeable(connection, name, older_than_s))
+                else:
+                    rows.append(_purge(connection, name, older_than_s))
+            except QctlError as error:
+                if connection.closed or len(names) == 1:
+                    raise
+                problems.append(f"{name}: {error.message}")
     render(rows, _PURGE_COLUMNS, output)
+    for problem in problems:
+        say(problem)
+    if problems:
+        raise QctlError(
+            f"{len(problems)} of {len(names)} queues could not be purged", code=ExitCode.PARTLY_DONE, hint="qctl status"
+        )
 
 
 def _purge(connection: db.Connection, name: str, older_than_s: float) -> Purged:

@@ -1,12 +1,16 @@
 """The root command: puts the commands together."""
 
+import os
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from qctl import __version__
 from qctl.cli import act, look, run, setup
-from qctl.cli.guard import Guard
+from qctl.cli.guard import Guard, report
+from qctl.errors import ExitCode, UsageError
 
 app = typer.Typer(
     name="qctl",
@@ -46,4 +50,15 @@ for module in (setup, look, act, run):
 
 def main() -> None:
     """The entry point of the executable."""
-    app()
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+    if any("\udc80" <= letter <= "\udcff" for word in sys.argv for letter in word):
+        report(UsageError("an argument is not valid UTF-8", hint="write it in UTF-8; LC_ALL=C.UTF-8 may help"))
+        sys.exit(ExitCode.USAGE)
+    try:
+        app()
+    except SystemExit as ended:
+        # Rich ends the process when the reader of a pipe has gone; for us that is no failure.
+        if isinstance(ended.__context__, BrokenPipeError):
+            sys.exit(ExitCode.DONE)
+        raise

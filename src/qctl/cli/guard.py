@@ -27,6 +27,11 @@ class Guard(TyperGroup):
             # The reader has what it wanted; nothing is left to flush into the closed pipe at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(ExitCode.DONE) from None
+        except OSError as error:
+            if config.debug():
+                raise
+            say(f"Error: {error.strerror or error}")
+            raise typer.Exit(ExitCode.BUG) from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] == "typer":
                 raise

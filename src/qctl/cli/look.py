@@ -1,5 +1,7 @@
 """Commands that look: status, depth, lag, queues, describe, show, tail."""
 
+import itertools
+import sys
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -41,13 +43,13 @@ def _dead_style(value: Any) -> str:
 _DEPTH_COLUMNS = [
     Column("depth", "depth", number, right=True),
     Column("ready", "ready", number, right=True),
-    Column("delayed", "delayed", number, right=True),
+    Column("delayed", "delay", number, right=True),
     Column("in_flight", "flying", number, right=True),
-    Column("retrying", "retrying", number, right=True),
+    Column("retrying", "retry", number, right=True),
     Column("dead", "dead", number, right=True, style=_dead_style),
 ]
 _LAG_COLUMNS = [Column("lag_s", "lag", seconds, right=True), Column("age_s", "age", seconds, right=True)]
-_QUEUE = Column("queue_name", "queue")
+_QUEUE = Column("queue_name", "queue", fold=True)
 _STATUS_COLUMNS = [
     _QUEUE,
     Column("health", "health", style=_health_style),
@@ -55,7 +57,7 @@ _STATUS_COLUMNS = [
     *_LAG_COLUMNS,
     Column("delivered_1m", "delivered/min", number, right=True, wide=True),
     Column("failed_1m", "failed/min", number, right=True, wide=True),
-    Column("last_error", "last error", one_line, wide=True, cut=True),
+    Column("last_error", "last error", one_line, wide=True),
 ]
 _ATTEMPT_COLUMNS = [
     Column("delivery_no", "delivery", right=True),
@@ -65,7 +67,7 @@ _ATTEMPT_COLUMNS = [
     Column("status_code", "status", right=True),
     Column("duration_ms", "took", milliseconds, right=True),
     Column("next_at", "next", instant),
-    Column("error", "error", one_line),
+    Column("error", "error", one_line, fold=True),
     Column("response", "answer", one_line, wide=True),
     Column("worker", "worker", wide=True),
 ]
@@ -74,7 +76,7 @@ _WORKER_COLUMNS = [
     Column("name", "worker"),
     Column("state", "state", style=lambda value: {"running": "green", "silent": "bold red"}.get(value, "dim")),
     Column("in_flight", "flying", number, right=True),
-    Column("queues", "queues", words),
+    Column("queues", "queues", words, fold=True),
     Column("last_seen_at", "last seen", instant),
     Column("qctl_version", "version", wide=True),
 ]
@@ -90,13 +92,13 @@ def status(
 ) -> None:
     """How each queue stands: health, depth by state, lag, age.
 
-    Health is the first that holds of: paused, no_worker, ok.
-    "flying" is in flight. Lag is how long the oldest ready message has waited for a worker; age is how old the
-    oldest unfinished, not delayed message is.
+    Health is the first that holds of: paused, no_worker, endpoint_failing (every attempt of the last minute), ok.
+    "flying" is in flight, "delay" and "retry" wait. Lag is how long the oldest ready message has waited for a worker;
+    age is how old the oldest unfinished, not delayed message is.
 
     Example: qctl status --watch
     """
-    pause_s = options.duration(every)
+    pause_s = max(0.1, options.duration(every))
     with session(dsn, "status") as connection:
         if workers:
             render(queues.workers(connection), _WORKER_COLUMNS, output)
@@ -118,14 +120,21 @@ def _advise(rows: list[Status]) -> None:
         if row.health == "paused":
             why = f": {row.pause_reason}" if row.pause_reason else ""
             say(f"{row.queue_name} is paused by {row.paused_by}{why}. Next: qctl resume -q {row.queue_name}")
+        elif row.health == "endpoint_failing":
+            say(
+                f"{row.queue_name}: every attempt of the last minute failed. Next: qctl tail -q {row.queue_name} --failed"
+            )
         elif row.health == "no_worker":
             say(f"{row.queue_name} has no live worker. Next: qctl worker -q {row.queue_name}")
+        if row.last_error and table.console().width < table.WIDE:
+            say(f"{row.queue_name} last error: {row.last_error}")
 
 
 def _watch(read: Callable[[], list[Status]], pause_s: float, output: Format | None) -> None:
     if chosen(output) is not Format.TABLE:
         while True:
             render(read(), _STATUS_COLUMNS, output)
+            sys.stdout.flush()
             time.sleep(pause_s)
     from rich.live import Live
 
@@ -166,7 +175,7 @@ def queues_(dsn: options.Dsn = None, output: options.Output = None) -> None:
         Column("transport", "transport"),
         Column("attached", "tables", right=True),
         Column("paused_at", "paused since", instant),
-        Column("url", "url"),
+        Column("url", "url", fold=True),
         Column("created_at", "created", instant, wide=True),
     ]
     with session(dsn, "queues") as connection:
@@ -187,11 +196,14 @@ def describe(
     Example: qctl describe orders
     """
     with session(dsn, "describe") as connection:
-        chosen_name = queues.the_one(connection, name or queue)
+        chosen_name = queues.the_one(connection, queue if name is None else name)
         row = queues.described(connection, chosen_name)
         attached = attachments.listed(connection, chosen_name)
     if chosen(output) in (Format.JSON, Format.JSONL):
         machine.write_object({**machine.as_dict(row), "attachments": [machine.as_dict(a) for a in attached]})
+        return
+    if chosen(output) in (Format.CSV, Format.TSV):
+        render([row], [], output)
         return
     schedule = " ".join(seconds(wait) for wait in row.retry_schedule_s) or "no second attempt"
     table.write_pairs(
@@ -214,7 +226,7 @@ def describe(
         Column("relation", "table"),
         Column("operations", "operations", words),
         Column("triggers", "triggers", style=lambda value: "green" if value == "ok" else "bold red"),
-        Column("when_sql", "when", one_line),
+        Column("when_sql", "when", one_line, fold=True),
         Column("columns", "columns", words),
         Column("payload", "payload"),
         Column("runs_as", "runs as", wide=True),
@@ -246,6 +258,8 @@ def show(
         machine.write_json_values([_life(message, tried, payload=payload) for message, tried in lives])
     elif chosen(output) is Format.JSONL:
         machine.write_jsonl_values(_life(message, tried, payload=payload) for message, tried in lives)
+    elif chosen(output) in (Format.CSV, Format.TSV):
+        render([attempt for _, tried in lives for attempt in tried], [], output)
     else:
         for message, tried in lives:
             _show_one(message, tried, output, payload=payload)
@@ -267,7 +281,7 @@ def _show_one(message: Message, tried: list[Attempt], output: Format | None, *, 
         ("message", f"{message.queue_name}/{message.msg_id}"),
         ("state", message.state),
         ("webhook-id", message.webhook_id),
-        ("enqueued", instant(message.enqueued_at)),
+        ("enqueued", instant(message.enqueued_at) if message.enqueued_at else ""),
     ]
     if message.finished_at:
         pairs.append((message.state, instant(message.finished_at)))
@@ -304,19 +318,27 @@ def tail(
         if queue is not None:
             queues.described(connection, queue)
         watcher = attempts.Tail(connection, queue, failed=failed)
-        rows = list(watcher.look(lines))
+        rows = watcher.last(lines)
         if not follow:
             render(rows, _TAIL_COLUMNS, output)
             return
-        as_lines = chosen(output) is not Format.TABLE
-        while True:
-            if as_lines:
-                machine.write_jsonl(rows)
-            else:
-                for row in rows:
-                    table.write_line(row, _TAIL_COLUMNS)
+        for first in itertools.chain([True], itertools.repeat(False)):
+            _follow(rows, output, first=first)
             time.sleep(0.5)
-            rows = list(watcher.look(10_000))
+            rows = list(watcher.look(100_000))
+
+
+def _follow(rows: list[Attempt], output: Format | None, *, first: bool) -> None:
+    """Writes rows to an output that goes on and on."""
+    match chosen(output) if output or sys.stdout.isatty() else Format.JSONL:
+        case Format.JSON | Format.JSONL:
+            machine.write_jsonl(rows)
+        case Format.CSV | Format.TSV as kind:
+            machine.write_separated(rows, "\t" if kind is Format.TSV else ",", header=first)
+        case _:
+            for row in rows:
+                table.write_line(row, _TAIL_COLUMNS)
+    sys.stdout.flush()
 
 
 _TAIL_COLUMNS = [
@@ -327,7 +349,7 @@ _TAIL_COLUMNS = [
     Column("outcome", "outcome", style=_outcome_style),
     Column("status_code", "status", right=True),
     Column("duration_ms", "took", milliseconds, right=True),
-    Column("error", "error", one_line, cut=True),
+    Column("error", "error", one_line),
 ]
 
 

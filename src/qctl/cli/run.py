@@ -2,7 +2,6 @@
 
 import signal
 import time
-from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -67,7 +66,6 @@ def worker(
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    _allow_files()
     service = not (once or drain)
     if person or service:
         process.talk(
@@ -77,15 +75,6 @@ def worker(
     progress = process.run()
     if person or service:
         process.talk(f"{progress} in {time.monotonic() - started:.1f}s")
-
-
-def _allow_files() -> None:
-    """As many open files as the system lets this process have: each request takes one."""
-    import resource
-
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Teller:
@@ -120,6 +109,8 @@ def demo(
     """
     from qctl import demo as play
 
+    # A polite kill must stop PostgreSQL and the endpoint as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with table.progress() as shown:
         result = play.run(count, fail_rate, keep=keep, dsn=dsn, talk=say, on_progress=shown)
     table.write_pairs(result.lines())

@@ -18,6 +18,7 @@ def session(dsn: str | None, command: str, *, changes: bool = False) -> Generato
     """
     database = config.database(dsn)
     connection = db.connect(database, application=command)
+    db.on_warning(connection, lambda line: say(f"Warning: {line}"))
     try:
         if changes and config.stderr_is_terminal():
             say(f"on {db.where(connection)} (from {database.source})")

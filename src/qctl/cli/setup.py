@@ -8,7 +8,7 @@ from qctl import attachments, db, migrate, queues
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
-from qctl.errors import UsageError
+from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.models import AttachedTrigger, Step
 from qctl.output import Column, render
 from qctl.output.columns import seconds, yes_no
@@ -54,7 +54,7 @@ def _settings(
 def install(
     dsn: options.Dsn = None, output: options.Output = None, dry_run: options.DryRun = False, sql: options.AsSql = False
 ) -> None:
-    """Install qctl into a database, or bring it up to date: the same as upgrade.
+    """Install qctl into a database; where it is installed already, bring it up to date.
 
     Makes schema qctl, and pgmq where it is missing: as an extension if the server offers it, else as plain SQL.
     One transaction; running it again does nothing.
@@ -69,7 +69,7 @@ def upgrade(
 ) -> None:
     """Bring the schema in a database up to this version of qctl.
 
-    Database first, workers after: running workers go on with the upgraded schema.
+    Database first, workers after: running workers go on with the upgraded schema. Refuses a database without qctl.
 
     Example: qctl upgrade --dry-run
     """
@@ -81,6 +81,10 @@ def _apply(command: str, dsn: str | None, output: Any, *, dry_run: bool, sql: bo
         typer.echo(migrate.script().decode(), nl=False)
         return
     with session(dsn, command, changes=not dry_run) as connection:
+        if command == "upgrade" and not migrate.is_installed(connection):
+            raise QctlError(
+                f"qctl is not installed in {db.where(connection)}", hint="qctl install", code=ExitCode.SCHEMA_VERSION
+            )
         if dry_run:
             steps: list[Step] = migrate.pending(connection)
             say(f"{len(steps)} files would be applied" if steps else "nothing to do: the schema is up to date")

@@ -10,8 +10,8 @@ from typing import Any
 class Column:
     """A field of the rows under a title.
 
-    ``wide`` columns are left out where the terminal is narrower than 120, ``cut`` ones end in an ellipsis where a
-    terminal has no room. ``style`` gives a Rich style for a value.
+    ``wide`` columns are left out where the terminal is narrower than 120. Where it has no room, ``fold`` columns go on
+    in the next line and others end in an ellipsis. ``style`` gives a Rich style for a value.
     """
 
     field: str
@@ -19,7 +19,7 @@ class Column:
     write: Callable[[Any], str] = str
     right: bool = False
     wide: bool = False
-    cut: bool = False
+    fold: bool = False
     style: Callable[[Any], str] | None = None
 
     def text(self, row: Any) -> str:

@@ -57,15 +57,14 @@ def write_jsonl(rows: Iterable[Any]) -> None:
     sys.stdout.flush()
 
 
-def write_separated(rows: Iterable[Any], separator: str) -> None:
-    """CSV or TSV with a header line."""
+def write_separated(rows: Iterable[Any], separator: str, *, header: bool = True) -> None:
+    """CSV or TSV, with a header line unless told otherwise."""
     writer = csv.writer(sys.stdout, delimiter=separator, lineterminator="\n")
-    header: list[str] | None = None
     for row in rows:
         values = as_dict(row)
-        if header is None:
-            header = list(values)
-            writer.writerow(header)
+        if header:
+            header = False
+            writer.writerow(values)
         writer.writerow([_cell(value) for value in values.values()])
 
 

@@ -38,8 +38,8 @@ def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table:
         drawn.add_column(
             column.title,
             justify="right" if column.right else "left",
-            overflow="ellipsis" if column.cut else "fold",
-            no_wrap=column.cut,
+            overflow="fold" if column.fold else "ellipsis",
+            no_wrap=not column.fold,
         )
     for row in rows:
         drawn.add_row(

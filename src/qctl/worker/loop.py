@@ -170,6 +170,7 @@ class Worker:
     def __post_init__(self) -> None:
         self._stop_at: float | None = None
         self._told_stop = False
+        self._told_most = 0
         self._queues: dict[str, _Queue] = {}
         self._notified: set[int] = set()
         self._worker_id: int | None = None
@@ -271,6 +272,11 @@ class Worker:
             queue = self._queues.setdefault(name, _Queue(name, row.queue_id, row.concurrency, row.max_in_flight))
             queue.concurrency = self.concurrency or row.concurrency
             queue.max_in_flight = row.max_in_flight
+        if (wanted := sum(queue.concurrency for queue in self._queues.values())) > self._sender.most > self._told_most:
+            self._told_most = self._sender.most
+            self.talk(
+                f"at most {self._sender.most} of {wanted} requests at once: this process may open no more files (ulimit -n)"
+            )
         if self.queues and not self._queues:
             raise NotFoundError(f"no queue is left to work on: {', '.join(self.queues)}", hint="qctl queues")
 
@@ -345,9 +351,6 @@ class Worker:
                 self._settle_by = self._settle_by or time.monotonic() + SETTLE_WITHIN_S
                 continue
             queue.unsent.append(answer)
-            if answer.error:
-                queue.held_until = time.monotonic() + BUSY_S
-                self.talk(f"queue {queue.name} is left alone for {BUSY_S:.0f} s: {answer.error}")
 
     def _settle(self, *, everything: bool = False) -> None:
         """Settles what has come: many at a time while more is coming, and at once when nothing is."""

@@ -1,7 +1,7 @@
 """Posts requests concurrently in a thread of its own, with libcurl's multi interface."""
 
-import errno
 import os
+import resource
 import selectors
 import ssl
 import threading
@@ -40,7 +40,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came of a request. ``sent`` is False when nothing went out, so it costs no attempt; ``error`` may say why."""
+    """What came of a request. ``sent`` is False when it was never started, so it costs no attempt."""
 
     request: Request
     sent: bool
@@ -69,7 +69,11 @@ class Sender:
     """
 
     def __init__(self, wake: Any) -> None:
-        """``wake`` is called from the sender's thread when answers are there to collect."""
+        """``wake`` is called from the sender's thread when answers are there to collect.
+
+        ``most`` is how many requests may be under way in all: each takes an open file, and a look-up of a name two more.
+        """
+        self.most = max(8, (_open_files() - 64) // 3)
         self.alive_until = 0.0
         self.valid_since = 0.0
         self.failure: BaseException | None = None
@@ -90,7 +94,7 @@ class Sender:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, 10000)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, self.most)
         self._thread = threading.Thread(target=self._run, name="qctl-sender", daemon=True)
 
     def start(self) -> None:
@@ -142,7 +146,7 @@ class Sender:
             line.limit = limit
             line.waiting.extend(requests)
         for line in self._lines.values():
-            while line.waiting and (line.active < line.limit or self._handing_back):
+            while line.waiting and ((line.active < line.limit and len(self._busy) < self.most) or self._handing_back):
                 self._start(line, line.waiting.popleft())
 
     def _start(self, line: _Line, request: Request) -> None:
@@ -265,8 +269,6 @@ class _Slot:
         duration_ms = round(handle.getinfo(pycurl.TOTAL_TIME) * 1000)
         cut_by_us = code == pycurl.E_WRITE_ERROR and self.seen > MOST_BYTES
         if code is not None and not cut_by_us:
-            if handle.getinfo(pycurl.OS_ERRNO) in (errno.EMFILE, errno.ENFILE) and not status:
-                return Answer(self.request, False, error="this process may open no more files; raise ulimit -n")
             if code == pycurl.E_OPERATION_TIMEDOUT:
                 text = f"no complete answer within {self.request.message.timeout_ms} ms"
             text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
@@ -294,6 +296,15 @@ def retry_after_seconds(value: bytes) -> int | None:
     except (ValueError, OverflowError):
         return None
     return max(0, min(int(seconds), 2**31 - 1))
+
+
+def _open_files() -> int:
+    """How many files this process may have open, after asking for as many as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return 1_000_000 if soft == resource.RLIM_INFINITY else min(soft, 1_000_000)
 
 
 def _header_lines(headers: dict[str, str]) -> list[bytes]:

@@ -2324,11 +2324,12 @@ begin
   exception
     when check_violation then
       get stacked diagnostics v_constraint = constraint_name;
-      raise exception 'a setting is out of range: %', pg_get_constraintdef(
-          (select oid from pg_constraint where conname = v_constraint and conrelid = 'qctl.queue'::regclass))
+      raise exception 'a setting is out of range: %', coalesce(
+          (select obj_description(oid, 'pg_constraint') from pg_constraint
+           where conname = v_constraint and conrelid = 'qctl.queue'::regclass), v_constraint)
         using errcode = 'QC002';
     when data_exception then
-      raise exception 'a setting is not of its type: %', sqlerrm using errcode = 'QC002';
+      raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
   end;
 end
 $$;
@@ -2411,12 +2412,13 @@ begin
     else format('jsonb_build_object(''record'', %s, ''old_record'', %s, ''operation'', %L, ''table'', %L, ''schema'', %L)',
                 v_new, v_old, p_operation, v_table, v_schema)
   end;
-  -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place.
+  -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place. The odd
+  -- names are none that a column has, for a column would be taken before the row.
   v_from := case p_operation
     when 'INSERT' then 'new_rows as new'
     when 'DELETE' then 'old_rows as old'
-    else '(select qctl_n as new, row_number() over () as place from new_rows as qctl_n) as n'
-         ' join (select qctl_o as old, row_number() over () as place from old_rows as qctl_o) as o using (place)'
+    else '(select "qctl new row" as new, row_number() over () as place from new_rows as "qctl new row") as n'
+         ' join (select "qctl old row" as old, row_number() over () as place from old_rows as "qctl old row") as o using (place)'
          || case when p_when is null and p_columns is null then ''
                  else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
   end;
@@ -2503,10 +2505,12 @@ CREATE FUNCTION qctl._check_url(p_url text) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 begin
-  if p_url is null or p_url !~* '^https?://(\[[0-9a-f:.]+\]|[^][/?#@:\s\\]+)(:[0-9]{1,5})?([/?#][!-~]*)?$' or p_url !~ '^[!-~]+$' then
+  if p_url is null or length(p_url) > 2000 or p_url !~ '^[!-~]+$'
+     or p_url !~* '^https?://(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?)(:[0-9]{1,5})?([/?#].*)?$'
+     or coalesce(substring(p_url from '^[a-zA-Z]+://[^/?#]*:([0-9]+)(?:[/?#]|$)')::integer, 1) not between 1 and 65535 then
     if p_url ~* '^https?://[^/?#]*@' then
       raise exception 'a URL may not hold a user name or password'
-        using errcode = 'QC002', hint = 'put credentials into a header: --header ''Authorization: …''';
+        using errcode = 'QC002', hint = 'it would stand in plain sight; put credentials into a header';
     end if;
     raise exception 'not an http or https URL: %', quote_literal(coalesce(left(p_url, 200), ''))
       using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders';
@@ -2665,6 +2669,62 @@ COMMENT ON COLUMN qctl.queue.reject_after IS 'Attempts answered 400, 413, 415 or
 --
 
 COMMENT ON COLUMN qctl.queue.max_lost IS 'Leases that may run out unanswered before the message is dead.';
+
+
+--
+-- Name: CONSTRAINT queue_concurrency_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON CONSTRAINT queue_concurrency_check ON qctl.queue IS 'concurrency is 1 to 10000';
+
+
+--
+-- Name: CONSTRAINT queue_max_in_flight_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON CONSTRAINT queue_max_in_flight_check ON qctl.queue IS 'max in flight is 1 to 100000';
+
+
+--
+-- Name: CONSTRAINT queue_max_lost_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON CONSTRAINT queue_max_lost_check ON qctl.queue IS 'max_lost is at least 0';
+
+
+--
+-- Name: CONSTRAINT queue_reject_after_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON CONSTRAINT queue_reject_after_check ON qctl.queue IS 'reject_after is at least 1';
+
+
+--
+-- Name: CONSTRAINT queue_retry_after_max_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON CONSTRAINT queue_retry_after_max_check ON qctl.queue IS 'retry_after_max_s is 0 to 2592000';
+
+
+--
+-- Name: CONSTRAINT queue_retry_jitter_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON CONSTRAINT queue_retry_jitter_check ON qctl.queue IS 'retry_jitter is 0 to 1';
+
+
+--
+-- Name: CONSTRAINT queue_retry_schedule_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON CONSTRAINT queue_retry_schedule_check ON qctl.queue IS 'the retry schedule has at most 100 waits of 1s to 30d';
+
+
+--
+-- Name: CONSTRAINT queue_timeout_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON CONSTRAINT queue_timeout_check ON qctl.queue IS 'timeout is 100ms to 5m';
 
 
 --
@@ -3041,6 +3101,22 @@ $_$;
 
 
 --
+-- Name: _shown_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+--
+
+CREATE FUNCTION qctl._shown_headers(p_headers jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((SELECT jsonb_object_agg(h.key, CASE WHEN (h.key ~* 'auth|cookie|key|token|secret|signature|password'::text) THEN '"…"'::jsonb ELSE h.value END) AS jsonb_object_agg FROM jsonb_each(_shown_headers.p_headers) h(key, value)), '{}'::jsonb);
+
+
+--
+-- Name: FUNCTION _shown_headers(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON FUNCTION qctl._shown_headers(p_headers jsonb) IS 'Headers as people may see them: the values of those that look like secrets are left out.';
+
+
+--
 -- Name: _text(bytea, integer); Type: FUNCTION; Schema: qctl; Owner: -
 --
 
@@ -3269,7 +3345,7 @@ begin
   end if;
   insert into pgmq.q_orders (vt, message)
   select clock_timestamp(), jsonb_build_object('record', to_jsonb(n.new), 'old_record', to_jsonb(o.old), 'operation', 'UPDATE', 'table', 'users', 'schema', 'public')
-  from (select qctl_n as new, row_number() over () as place from new_rows as qctl_n) as n join (select qctl_o as old, row_number() over () as place from old_rows as qctl_o) as o using (place)
+  from (select "qctl new row" as new, row_number() over () as place from new_rows as "qctl new row") as n join (select "qctl old row" as old, row_number() over () as place from old_rows as "qctl old row") as o using (place)
   where true and n.new operator(pg_catalog.*<>) o.old;
   if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, 1) then
     perform pg_notify('qctl', '1');
@@ -3569,6 +3645,10 @@ CREATE FUNCTION qctl.health(p_queue_id integer) RETURNS text
     when g.paused_at is not null then 'paused'
     when not exists (select from qctl.worker w where w.stopped_at is null and q.queue_name = any (w.queues)
                      and w.last_seen_at > clock_timestamp() - interval '30 s') then 'no_worker'
+    when exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome <> 'delivered'
+                 and t.outcome in ('retrying', 'dead') and t.settled_at > clock_timestamp() - interval '1 minute')
+     and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome = 'delivered'
+                     and t.settled_at > clock_timestamp() - interval '1 minute') then 'endpoint_failing'
     else 'ok' end
   from qctl.queue q join qctl.gate g using (queue_id) where q.queue_id = p_queue_id
 $$;
@@ -3578,7 +3658,7 @@ $$;
 -- Name: FUNCTION health(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
 --
 
-COMMENT ON FUNCTION qctl.health(p_queue_id integer) IS 'The first that holds of: paused, no_worker, ok.';
+COMMENT ON FUNCTION qctl.health(p_queue_id integer) IS 'The first that holds of: paused, no_worker, endpoint_failing, ok.';
 
 
 --
@@ -3704,7 +3784,8 @@ begin
     select $2, q.msg_id,
            case when f.msg_id is not null then 'in_flight' when q.vt <= clock_timestamp() then 'ready'
                 when r.msg_id is not null then 'retrying' else 'delayed' end,
-           coalesce(r.webhook_id, qctl.webhook_id($3, q.msg_id, q.enqueued_at)), q.enqueued_at, q.vt, null::timestamptz,
+           coalesce(r.webhook_id, qctl.webhook_id($3, q.msg_id, q.enqueued_at)),
+           case when isfinite(q.enqueued_at) then q.enqueued_at end, case when isfinite(q.vt) then q.vt end, null::timestamptz,
            coalesce(r.delivery_no, 1), coalesce(r.attempts, 0), coalesce(r.lost, 0), r.next_at, r.last_status, r.last_error,
            null::text, null::text, q.headers, q.message
     from pgmq.%1$I q
@@ -3712,13 +3793,14 @@ begin
     left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
     where q.msg_id = $4
     union all
-    select $2, d.msg_id, 'dead', coalesce(d.webhook_id, qctl.webhook_id($3, d.msg_id, d.enqueued_at)), d.enqueued_at, null,
+    select $2, d.msg_id, 'dead', coalesce(d.webhook_id, qctl.webhook_id($3, d.msg_id, d.enqueued_at)),
+           case when isfinite(d.enqueued_at) then d.enqueued_at end, null,
            d.died_at, d.delivery_no, d.attempts, d.lost, null, d.status_code, d.error, d.reason, d.note, d.headers, d.message
     from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = $4
     union all
     select $2, a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
            coalesce(qctl._mark_webhook_id(a.headers), qctl.webhook_id($3, a.msg_id, a.enqueued_at)),
-           a.enqueued_at, null, a.archived_at, coalesce(qctl._mark_number(a.headers, 'delivery_no'), 1),
+           case when isfinite(a.enqueued_at) then a.enqueued_at end, null, a.archived_at, coalesce(qctl._mark_number(a.headers, 'delivery_no'), 1),
            coalesce(qctl._mark_number(a.headers, 'attempts'), 0), 0, null,
            qctl._mark_number(a.headers, 'status'), null, null, null,
            case when jsonb_typeof(a.headers) = 'object' then nullif(a.headers - 'qctl', '{}') else a.headers end, a.message
@@ -4093,8 +4175,8 @@ begin
   if p_headers is not null then
     perform qctl._check_headers(p_headers);
   end if;
-  if p_delay_s < 0 then
-    raise exception 'a delay cannot be negative' using errcode = 'QC002';
+  if p_delay_s is null or p_delay_s < 0 or p_delay_s > 315360000 then
+    raise exception 'a delay is 0 to 10 years' using errcode = 'QC002';
   end if;
   return query execute format(
     'insert into pgmq.%I (vt, message, headers)
@@ -4805,7 +4887,7 @@ ALTER TABLE qctl.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENTITY 
 --
 
 COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt, message, headers) FROM stdin;
-1	1	2026-11-24 08:46:14.995035+00	\N	2026-11-24 08:46:15.015308+00	2026-11-24 08:47:45.011488+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T08:46:15.015308+00:00"}}
+1	1	2026-11-24 09:04:08.342203+00	\N	2026-11-24 09:04:08.362747+00	2026-11-24 09:05:38.360244+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T09:04:08.362747+00:00"}}
 \.
 
 
@@ -4814,7 +4896,7 @@ COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt,
 --
 
 COPY pgmq.meta (queue_name, is_partitioned, is_unlogged, created_at) FROM stdin;
-orders	f	f	2026-11-24 08:46:14.995035+00
+orders	f	f	2026-11-24 09:04:08.342203+00
 \.
 
 
@@ -4831,10 +4913,10 @@ COPY pgmq.notify_insert_throttle (queue_name, throttle_interval_ms, last_notifie
 --
 
 COPY pgmq.q_orders (msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers) FROM stdin;
-5	0	2026-11-24 08:46:14.995035+00	\N	2026-11-24 08:46:15.010333+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-6	0	2026-11-24 08:46:14.995035+00	\N	2199-01-01 00:00:00+00	{"later": true}	\N
-4	1	2026-11-24 08:46:14.995035+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-3	1	2026-11-24 08:46:14.995035+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+5	0	2026-11-24 09:04:08.342203+00	\N	2026-11-24 09:04:08.35893+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+6	0	2026-11-24 09:04:08.342203+00	\N	2199-01-01 00:00:00+00	{"later": true}	\N
+4	1	2026-11-24 09:04:08.342203+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+3	1	2026-11-24 09:04:08.342203+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
 \.
 
 
@@ -4864,7 +4946,7 @@ COPY public.users (id, name) FROM stdin;
 --
 
 COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, columns, payload, unchanged, created_at, created_by) FROM stdin;
-1	1	public.users	{UPDATE,INSERT,DELETE}	\N	\N	qctl	f	2026-11-24 08:46:14.995035+00	postgres
+1	1	public.users	{UPDATE,INSERT,DELETE}	\N	\N	qctl	f	2026-11-24 09:04:08.342203+00	postgres
 \.
 
 
@@ -4873,9 +4955,9 @@ COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, c
 --
 
 COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at, settled_at, duration_ms, status_code, error, response, next_at) FROM stdin;
-1	1	1	1	delivered	\N	http	2026-11-24 08:46:15.011488+00	2026-11-24 08:46:15.015308+00	3	200	\N	ok	\N
-1	2	1	1	dead	\N	http	2026-11-24 08:46:15.011488+00	2026-11-24 08:46:15.015308+00	4	400	\N	no	\N
-1	3	1	1	retrying	\N	http	2026-11-24 08:46:15.011488+00	2026-11-24 08:46:15.015308+00	5	503	\N	busy	2026-11-24 08:47:24.360072+00
+1	1	1	1	delivered	\N	http	2026-11-24 09:04:08.360244+00	2026-11-24 09:04:08.362747+00	3	200	\N	ok	\N
+1	2	1	1	dead	\N	http	2026-11-24 09:04:08.360244+00	2026-11-24 09:04:08.362747+00	4	400	\N	no	\N
+1	3	1	1	retrying	\N	http	2026-11-24 09:04:08.360244+00	2026-11-24 09:04:08.362747+00	5	503	\N	busy	2026-11-24 09:05:02.090781+00
 \.
 
 
@@ -4884,8 +4966,8 @@ COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id
 --
 
 COPY qctl.audit (audit_id, at, actor, application, verb, queue_name, detail) FROM stdin;
-1	2026-11-24 08:46:15.005753+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "reject_after": 1, "retry_schedule_s": [60]}
-2	2026-11-24 08:46:15.009848+00	postgres	qctl freeze	attach	orders	{"payload": "qctl", "relation": "public.users", "operations": ["UPDATE", "INSERT", "DELETE"]}
+1	2026-11-24 09:04:08.353915+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "reject_after": 1, "retry_schedule_s": [60]}
+2	2026-11-24 09:04:08.358244+00	postgres	qctl freeze	attach	orders	{"payload": "qctl", "relation": "public.users", "operations": ["UPDATE", "INSERT", "DELETE"]}
 \.
 
 
@@ -4894,7 +4976,7 @@ COPY qctl.audit (audit_id, at, actor, application, verb, queue_name, detail) FRO
 --
 
 COPY qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at) FROM stdin;
-1	2	1	1	0	rejected	\N	400	\N	2026-11-24 08:46:14.995035+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 08:46:15.015308+00
+1	2	1	1	0	rejected	\N	400	\N	2026-11-24 09:04:08.342203+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 09:04:08.362747+00
 \.
 
 
@@ -4912,7 +4994,7 @@ COPY qctl.gate (queue_id, paused_at, paused_by, pause_reason) FROM stdin;
 --
 
 COPY qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, request_id, epoch, claimed_at, expires_at, lapsed_at) FROM stdin;
-1	4	2026-11-24 08:46:14.995035+00	5fb3ffbe-c80d-44b3-8fa4-ed49b1b0d421	1	1	\N	http	\N	\N	2026-11-24 08:46:15.011488+00	2199-01-01 00:00:00+00	\N
+1	4	2026-11-24 09:04:08.342203+00	f682e59a-1936-417e-aa68-3186343a5fb0	1	1	\N	http	\N	\N	2026-11-24 09:04:08.360244+00	2199-01-01 00:00:00+00	\N
 \.
 
 
@@ -4921,7 +5003,7 @@ COPY qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_
 --
 
 COPY qctl.migration (version, name, checksum, applied_at, applied_by, qctl_version) FROM stdin;
-1	baseline	a2af83a3a4a586eacafc3b93233d5468a5bd0b62b57c5b13c1bb1e83f5802e43	2026-11-24 08:46:14.915118+00	postgres	0.1.0
+1	baseline	6517e8524bf9126a8a4062f5982bdd4e0da840a1bc3516e87b813445195a19ba	2026-11-24 09:04:08.266547+00	postgres	0.1.0
 \.
 
 
@@ -4930,7 +5012,7 @@ COPY qctl.migration (version, name, checksum, applied_at, applied_by, qctl_versi
 --
 
 COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, created_at, created_by) FROM stdin;
-1	2f120cef-525c-49fd-9634-9653179a53a4	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 08:46:14.995035+00	postgres
+1	04e4e8dd-5437-415e-96ad-6b164e749721	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 09:04:08.342203+00	postgres
 \.
 
 
@@ -4939,7 +5021,7 @@ COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, time
 --
 
 COPY qctl.retry (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, webhook_id, replayed_at) FROM stdin;
-1	3	2026-11-24 08:46:14.995035+00	1	1	1	0	0	2199-01-01 00:00:00+00	503	\N	\N	\N
+1	3	2026-11-24 09:04:08.342203+00	1	1	1	0	0	2199-01-01 00:00:00+00	503	\N	\N	\N
 \.
 
 
@@ -4948,20 +5030,20 @@ COPY qctl.retry (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempt
 --
 
 COPY qctl.routine (name, checksum, applied_at, qctl_version) FROM stdin;
-audit	cdcea9f332430fad42251905ef1bea6e6a1bc0b0281d57701ebe6d6c481a2c28	2026-11-24 08:46:14.915118+00	0.1.0
-capture	da1ffc2ef3ce62c4c564b3f1421dd1a58be89b84e77f0642b248bec097460cf1	2026-11-24 08:46:14.915118+00	0.1.0
-claim	0bcb8d397023c878282a1d08eca03ac86902bff91080ddf9f32c1e6b853264f8	2026-11-24 08:46:14.915118+00	0.1.0
-lapse	549e5c13c66d0f046500dc7f336a7072de99bfeb1933a83be5fe75d5c55b2c9b	2026-11-24 08:46:14.915118+00	0.1.0
-message	1c88b480ab1633b5675a5af04adbbfb565cf6b6026cb5a0cd304c74b08aace6c	2026-11-24 08:46:14.915118+00	0.1.0
-purge	27390818d8fafa9d3bd158db92993861fad6780883e8ef6238a7365f51281595	2026-11-24 08:46:14.915118+00	0.1.0
-queue	bea39d9c36eebb123cb6303b7e5889bb00073f554b956846f5f278eb9c16526f	2026-11-24 08:46:14.915118+00	0.1.0
-replay	cdd109b0399fa5e75dfc7375cd680019b969133cae0436e1d7208c30e9742d33	2026-11-24 08:46:14.915118+00	0.1.0
-settle	3635359282c24decc73b1e3328d71edd9f32497be371f15634ce56eb22ff4161	2026-11-24 08:46:14.915118+00	0.1.0
-status	adea06509d3583434ffaa434cdfcdbad616e864626ce832251391beb57e8e87d	2026-11-24 08:46:14.915118+00	0.1.0
-text	68c8ece8cbbaf0da5af0b2e110433df21a556d25af98222c7d3ad4fc42180c99	2026-11-24 08:46:14.915118+00	0.1.0
-wake	3fa4f760e6b90c9ef2d11359c0c803fdeb7eafbac197e7bda7453c3da04218b3	2026-11-24 08:46:14.915118+00	0.1.0
-worker	c896ca91fb1d76035e69363d697f8b6af4a8092e2679eaa614d182e6b11e3515	2026-11-24 08:46:14.915118+00	0.1.0
-views	c2116428822da5c82440f06cef4196d124d89e31da05a68cd8ce07b87b1c0fe1	2026-11-24 08:46:14.915118+00	0.1.0
+audit	cdcea9f332430fad42251905ef1bea6e6a1bc0b0281d57701ebe6d6c481a2c28	2026-11-24 09:04:08.266547+00	0.1.0
+capture	71fd406b8aa23a56c531bfd6ca425bbc6f705b3486d471dc13c84f0374dcb6a7	2026-11-24 09:04:08.266547+00	0.1.0
+claim	0bcb8d397023c878282a1d08eca03ac86902bff91080ddf9f32c1e6b853264f8	2026-11-24 09:04:08.266547+00	0.1.0
+lapse	549e5c13c66d0f046500dc7f336a7072de99bfeb1933a83be5fe75d5c55b2c9b	2026-11-24 09:04:08.266547+00	0.1.0
+message	03ca35909a8317cccbf8e312f32163f2d26fa965ffaee4cf8756ec39eee4ecc2	2026-11-24 09:04:08.266547+00	0.1.0
+purge	27390818d8fafa9d3bd158db92993861fad6780883e8ef6238a7365f51281595	2026-11-24 09:04:08.266547+00	0.1.0
+queue	a5e0ac68435f1bdc5df96b8940e7d85cc1725ccd83625aa3af358decb8a06e7d	2026-11-24 09:04:08.266547+00	0.1.0
+replay	cdd109b0399fa5e75dfc7375cd680019b969133cae0436e1d7208c30e9742d33	2026-11-24 09:04:08.266547+00	0.1.0
+settle	3635359282c24decc73b1e3328d71edd9f32497be371f15634ce56eb22ff4161	2026-11-24 09:04:08.266547+00	0.1.0
+status	496455d72e7d655415eec3025fb95dd958d18877a8fa0fb935751fc33fbe9977	2026-11-24 09:04:08.266547+00	0.1.0
+text	68c8ece8cbbaf0da5af0b2e110433df21a556d25af98222c7d3ad4fc42180c99	2026-11-24 09:04:08.266547+00	0.1.0
+wake	3fa4f760e6b90c9ef2d11359c0c803fdeb7eafbac197e7bda7453c3da04218b3	2026-11-24 09:04:08.266547+00	0.1.0
+worker	c896ca91fb1d76035e69363d697f8b6af4a8092e2679eaa614d182e6b11e3515	2026-11-24 09:04:08.266547+00	0.1.0
+views	c2116428822da5c82440f06cef4196d124d89e31da05a68cd8ce07b87b1c0fe1	2026-11-24 09:04:08.266547+00	0.1.0
 \.
 
 
