@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from helpers import claim, create, one, send, settle, state
 from processes import QCTL, environment, qctl, wait_until
@@ -358,7 +359,7 @@ def test_a_role_without_rights(conn, dsn):
     name = f"outsider_{one(conn, 'select current_database()')}"
     conn.execute(f"create role {name} login")
     try:
-        theirs = dsn.replace("postgres:@", f"{name}:@")
+        theirs = make_conninfo(dsn, user=name)
         talk = failing(4, "status", dsn=theirs)
         assert "permission denied for schema qctl" in talk
         assert "Try:" in talk

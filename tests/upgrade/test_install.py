@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from helpers import claim, one, send, settle, state
 from processes import qctl
@@ -150,7 +151,7 @@ def test_a_role_without_rights_is_told_so(empty_dsn):
         name = one(connection, "select 'outsider_' || current_database()")
         connection.execute(f"create role {name} login")
         try:
-            with connected(empty_dsn.replace("postgres:@", f"{name}:@")) as outsider:
+            with connected(make_conninfo(empty_dsn, user=name)) as outsider:
                 with pytest.raises(QctlError) as caught:
                     migrate.apply(outsider)
                 assert caught.value.code is ExitCode.SERVER_UNFIT
