@@ -27,6 +27,7 @@ def main() -> None:
         connection.execute((RELEASED / "seed.sql").read_bytes())
     (RELEASED / f"v{__version__}.sql").write_text(schema_dump.whole(uri), encoding="utf-8")
     server.cleanup()
+    folder.rmdir()
     checksums = [f"{file.checksum}  {file.version:04d}_{file.name}\n" for file in sqlfiles.migrations()]
     (RELEASED / "checksums.txt").write_text("".join(checksums), encoding="utf-8")
 

@@ -1279,6 +1279,9 @@ begin
   $q$, 'a_' || p_queue)
   into messages, attempts, next_after, next_after_id
   using v_queue.queue_id, p_after, p_after_id, now() - p_older_than, p_limit;
+  if messages > 0 then
+    perform qctl._audit('purge', p_queue, jsonb_build_object('older_than', p_older_than, 'messages', messages, 'attempts', attempts));
+  end if;
   return next;
 end
 $_$;
@@ -1515,9 +1518,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.resume(p_queue text) IS 'Lets workers claim again.';
 
--- Name: send(text, jsonb[], jsonb, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: send(text, jsonb[], jsonb, double precision, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb DEFAULT NULL::jsonb, p_delay_s double precision DEFAULT 0) RETURNS SETOF bigint
+CREATE FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb DEFAULT NULL::jsonb, p_delay_s double precision DEFAULT 0, p_audit boolean DEFAULT false) RETURNS SETOF bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -1534,13 +1537,16 @@ begin
     'insert into pgmq.%I (vt, message, headers)
      select $3, m, $2 from unnest($1) with ordinality as u (m, n) order by n returning msg_id', 'q_' || p_queue)
     using p_messages, nullif(qctl._lower_keys(p_headers), '{}'), clock_timestamp() + make_interval(secs => p_delay_s);
+  if p_audit then
+    perform qctl._audit('send', p_queue, jsonb_build_object('messages', cardinality(p_messages), 'delay_s', nullif(p_delay_s, 0)));
+  end if;
   perform qctl._notify(v_queue.queue_id);
 end
 $_$;
 
--- Name: FUNCTION send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision) IS 'Enqueues messages, all with the same headers and delay; returns their ids in order.';
+COMMENT ON FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean) IS 'Enqueues messages, all with the same headers and delay; returns their ids in order. p_audit records that it was done, not what was sent.';
 
 -- Name: set_queue(text, text, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 

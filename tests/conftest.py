@@ -35,6 +35,8 @@ def template(server: Server) -> str:
     with psycopg.connect(server.uri(), autocommit=True) as admin:
         admin.execute(f'create database "{name}"')
     with db.connect(Database(server.uri(name), "test"), application="test") as connection:
+        if older_pgmq := os.environ.get("QCTL_TEST_PGMQ"):
+            connection.execute(Path(older_pgmq).read_bytes())
         migrate.apply(connection)
     return name
 

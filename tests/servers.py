@@ -1,6 +1,8 @@
 """PostgreSQL servers for tests."""
 
+import atexit
 import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -47,4 +49,6 @@ class GivenServer(Server):
 def start_embedded() -> Server:
     folder = Path(tempfile.mkdtemp(prefix="qctl-pg-")) / "data"
     folder.parent.chmod(0o755)
+    # Registered first, so it runs after the server's own clean-up.
+    atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
     return Server(embedded.start(folder, keep=False))

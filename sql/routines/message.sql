@@ -1,6 +1,7 @@
 -- Messages: send, and one message's whole life.
 
-create or replace function qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb default null, p_delay_s double precision default 0)
+create or replace function qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb default null, p_delay_s double precision default 0,
+                                     p_audit boolean default false)
 returns setof bigint
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -18,11 +19,14 @@ begin
     'insert into pgmq.%I (vt, message, headers)
      select $3, m, $2 from unnest($1) with ordinality as u (m, n) order by n returning msg_id', 'q_' || p_queue)
     using p_messages, nullif(qctl._lower_keys(p_headers), '{}'), clock_timestamp() + make_interval(secs => p_delay_s);
+  if p_audit then
+    perform qctl._audit('send', p_queue, jsonb_build_object('messages', cardinality(p_messages), 'delay_s', nullif(p_delay_s, 0)));
+  end if;
   perform qctl._notify(v_queue.queue_id);
 end
 $$;
-comment on function qctl.send(text, jsonb[], jsonb, double precision) is
-  'Enqueues messages, all with the same headers and delay; returns their ids in order.';
+comment on function qctl.send(text, jsonb[], jsonb, double precision, boolean) is
+  'Enqueues messages, all with the same headers and delay; returns their ids in order. p_audit records that it was done, not what was sent.';
 
 create or replace function qctl.locate(p_msg_id bigint, p_queue text default null) returns setof text
 language plpgsql stable

@@ -33,6 +33,9 @@ begin
   $q$, 'a_' || p_queue)
   into messages, attempts, next_after, next_after_id
   using v_queue.queue_id, p_after, p_after_id, now() - p_older_than, p_limit;
+  if messages > 0 then
+    perform qctl._audit('purge', p_queue, jsonb_build_object('older_than', p_older_than, 'messages', messages, 'attempts', attempts));
+  end if;
   return next;
 end
 $$;

@@ -29,7 +29,12 @@ def send(
         headers: sent as HTTP headers with each of them.
         delay_s: seconds before they may be delivered.
     """
-    arguments: dict[str, Any] = {"queue": queue, "headers": Jsonb(headers) if headers else None, "delay_s": delay_s}
+    arguments: dict[str, Any] = {
+        "queue": queue,
+        "headers": Jsonb(headers) if headers else None,
+        "delay_s": delay_s,
+        "audit": True,
+    }
     try:
         return list(
             db.call_value(connection, "send", messages=[Jsonb(body, dumps=_as_it_is) for body in bodies], **arguments)

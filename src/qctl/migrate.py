@@ -31,6 +31,7 @@ def script(migrations: list[SqlFile] | None = None, routines: list[SqlFile] | No
         _guard(len(migrations)),
         *(_migration_step(file) for file in migrations),
         *(_routine_step(file) for file in routines),
+        sqlfiles.read("epilogue"),
         sqlfiles.read("queries/applied_now"),
         b"commit;",
     ]

@@ -246,6 +246,23 @@ def test_replay_says_what_it_did(conn, dsn):
     assert json.loads(ok("replay", "-", "-o", "json", stdin="1 2\n", dsn=dsn).stdout)[1]["outcome"] == "ready"
 
 
+def test_acts_are_in_the_audit_without_payloads(conn, dsn):
+    create(conn)
+    ok("send", '{"secret": "hush"}', dsn=dsn)
+    settle(conn, claim(conn), 200)
+    ok("replay", "1", "--reason", "asked for", dsn=dsn)
+    settle(conn, claim(conn), 200)
+    ok("purge", "--older-than", "0s", dsn=dsn)
+    rows = conn.execute(
+        "select verb, application, detail from qctl.audit where queue_name = 'orders' order by audit_id"
+    ).fetchall()
+    assert [(verb, application) for verb, application, _ in rows[1:]] == [
+        ("send", "qctl send"), ("replay", "qctl replay"), ("purge", "qctl purge"),
+    ]  # fmt: skip
+    assert rows[3][2]["messages"] == 1
+    assert "hush" not in str(rows)
+
+
 def test_an_id_known_in_two_queues_must_be_named_with_its_queue(conn, dsn):
     for name in ("alpha", "beta"):
         create(conn, name)

@@ -184,7 +184,7 @@ def test_whatever_changes_something_writes_audit(conn):
     ):
         conn.execute(f"select qctl.{call}")
     verbs = [row[0] for row in conn.execute("select verb from qctl.audit order by audit_id")]
-    assert verbs == ["create", "set", "pause", "resume", "attach", "detach"]
+    assert verbs == ["upgrade", "create", "set", "pause", "resume", "attach", "detach"]
 
 
 def test_audit_and_describe_hold_no_header_value(conn):

@@ -3882,6 +3882,9 @@ begin
   $q$, 'a_' || p_queue)
   into messages, attempts, next_after, next_after_id
   using v_queue.queue_id, p_after, p_after_id, now() - p_older_than, p_limit;
+  if messages > 0 then
+    perform qctl._audit('purge', p_queue, jsonb_build_object('older_than', p_older_than, 'messages', messages, 'attempts', attempts));
+  end if;
   return next;
 end
 $_$;
@@ -4162,10 +4165,10 @@ COMMENT ON FUNCTION qctl.resume(p_queue text) IS 'Lets workers claim again.';
 
 
 --
--- Name: send(text, jsonb[], jsonb, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: send(text, jsonb[], jsonb, double precision, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 --
 
-CREATE FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb DEFAULT NULL::jsonb, p_delay_s double precision DEFAULT 0) RETURNS SETOF bigint
+CREATE FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb DEFAULT NULL::jsonb, p_delay_s double precision DEFAULT 0, p_audit boolean DEFAULT false) RETURNS SETOF bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -4182,16 +4185,19 @@ begin
     'insert into pgmq.%I (vt, message, headers)
      select $3, m, $2 from unnest($1) with ordinality as u (m, n) order by n returning msg_id', 'q_' || p_queue)
     using p_messages, nullif(qctl._lower_keys(p_headers), '{}'), clock_timestamp() + make_interval(secs => p_delay_s);
+  if p_audit then
+    perform qctl._audit('send', p_queue, jsonb_build_object('messages', cardinality(p_messages), 'delay_s', nullif(p_delay_s, 0)));
+  end if;
   perform qctl._notify(v_queue.queue_id);
 end
 $_$;
 
 
 --
--- Name: FUNCTION send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean); Type: COMMENT; Schema: qctl; Owner: -
 --
 
-COMMENT ON FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision) IS 'Enqueues messages, all with the same headers and delay; returns their ids in order.';
+COMMENT ON FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean) IS 'Enqueues messages, all with the same headers and delay; returns their ids in order. p_audit records that it was done, not what was sent.';
 
 
 --
@@ -4887,7 +4893,7 @@ ALTER TABLE qctl.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENTITY 
 --
 
 COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt, message, headers) FROM stdin;
-1	1	2026-11-24 09:04:08.342203+00	\N	2026-11-24 09:04:08.362747+00	2026-11-24 09:05:38.360244+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T09:04:08.362747+00:00"}}
+1	1	2026-11-24 09:29:32.368025+00	\N	2026-11-24 09:29:32.38476+00	2026-11-24 09:31:02.38185+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T09:29:32.38476+00:00"}}
 \.
 
 
@@ -4896,7 +4902,7 @@ COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt,
 --
 
 COPY pgmq.meta (queue_name, is_partitioned, is_unlogged, created_at) FROM stdin;
-orders	f	f	2026-11-24 09:04:08.342203+00
+orders	f	f	2026-11-24 09:29:32.368025+00
 \.
 
 
@@ -4913,10 +4919,10 @@ COPY pgmq.notify_insert_throttle (queue_name, throttle_interval_ms, last_notifie
 --
 
 COPY pgmq.q_orders (msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers) FROM stdin;
-5	0	2026-11-24 09:04:08.342203+00	\N	2026-11-24 09:04:08.35893+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-6	0	2026-11-24 09:04:08.342203+00	\N	2199-01-01 00:00:00+00	{"later": true}	\N
-4	1	2026-11-24 09:04:08.342203+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-3	1	2026-11-24 09:04:08.342203+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+5	0	2026-11-24 09:29:32.368025+00	\N	2026-11-24 09:29:32.380638+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+6	0	2026-11-24 09:29:32.368025+00	\N	2199-01-01 00:00:00+00	{"later": true}	\N
+4	1	2026-11-24 09:29:32.368025+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+3	1	2026-11-24 09:29:32.368025+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
 \.
 
 
@@ -4946,7 +4952,7 @@ COPY public.users (id, name) FROM stdin;
 --
 
 COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, columns, payload, unchanged, created_at, created_by) FROM stdin;
-1	1	public.users	{UPDATE,INSERT,DELETE}	\N	\N	qctl	f	2026-11-24 09:04:08.342203+00	postgres
+1	1	public.users	{UPDATE,INSERT,DELETE}	\N	\N	qctl	f	2026-11-24 09:29:32.368025+00	postgres
 \.
 
 
@@ -4955,9 +4961,9 @@ COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, c
 --
 
 COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at, settled_at, duration_ms, status_code, error, response, next_at) FROM stdin;
-1	1	1	1	delivered	\N	http	2026-11-24 09:04:08.360244+00	2026-11-24 09:04:08.362747+00	3	200	\N	ok	\N
-1	2	1	1	dead	\N	http	2026-11-24 09:04:08.360244+00	2026-11-24 09:04:08.362747+00	4	400	\N	no	\N
-1	3	1	1	retrying	\N	http	2026-11-24 09:04:08.360244+00	2026-11-24 09:04:08.362747+00	5	503	\N	busy	2026-11-24 09:05:02.090781+00
+1	1	1	1	delivered	\N	http	2026-11-24 09:29:32.38185+00	2026-11-24 09:29:32.38476+00	3	200	\N	ok	\N
+1	2	1	1	dead	\N	http	2026-11-24 09:29:32.38185+00	2026-11-24 09:29:32.38476+00	4	400	\N	no	\N
+1	3	1	1	retrying	\N	http	2026-11-24 09:29:32.38185+00	2026-11-24 09:29:32.38476+00	5	503	\N	busy	2026-11-24 09:30:32.382284+00
 \.
 
 
@@ -4966,8 +4972,9 @@ COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id
 --
 
 COPY qctl.audit (audit_id, at, actor, application, verb, queue_name, detail) FROM stdin;
-1	2026-11-24 09:04:08.353915+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "reject_after": 1, "retry_schedule_s": [60]}
-2	2026-11-24 09:04:08.358244+00	postgres	qctl freeze	attach	orders	{"payload": "qctl", "relation": "public.users", "operations": ["UPDATE", "INSERT", "DELETE"]}
+1	2026-11-24 09:29:32.36545+00	postgres	qctl freeze	upgrade	\N	{"applied": ["audit", "baseline", "capture", "claim", "lapse", "message", "purge", "queue", "replay", "settle", "status", "text", "views", "wake", "worker"]}
+2	2026-11-24 09:29:32.376312+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "reject_after": 1, "retry_schedule_s": [60]}
+3	2026-11-24 09:29:32.38022+00	postgres	qctl freeze	attach	orders	{"payload": "qctl", "relation": "public.users", "operations": ["UPDATE", "INSERT", "DELETE"]}
 \.
 
 
@@ -4976,7 +4983,7 @@ COPY qctl.audit (audit_id, at, actor, application, verb, queue_name, detail) FRO
 --
 
 COPY qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at) FROM stdin;
-1	2	1	1	0	rejected	\N	400	\N	2026-11-24 09:04:08.342203+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 09:04:08.362747+00
+1	2	1	1	0	rejected	\N	400	\N	2026-11-24 09:29:32.368025+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 09:29:32.38476+00
 \.
 
 
@@ -4994,7 +5001,7 @@ COPY qctl.gate (queue_id, paused_at, paused_by, pause_reason) FROM stdin;
 --
 
 COPY qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, request_id, epoch, claimed_at, expires_at, lapsed_at) FROM stdin;
-1	4	2026-11-24 09:04:08.342203+00	f682e59a-1936-417e-aa68-3186343a5fb0	1	1	\N	http	\N	\N	2026-11-24 09:04:08.360244+00	2199-01-01 00:00:00+00	\N
+1	4	2026-11-24 09:29:32.368025+00	873316f8-e0e9-4934-82e5-7683a3612fba	1	1	\N	http	\N	\N	2026-11-24 09:29:32.38185+00	2199-01-01 00:00:00+00	\N
 \.
 
 
@@ -5003,7 +5010,7 @@ COPY qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_
 --
 
 COPY qctl.migration (version, name, checksum, applied_at, applied_by, qctl_version) FROM stdin;
-1	baseline	6517e8524bf9126a8a4062f5982bdd4e0da840a1bc3516e87b813445195a19ba	2026-11-24 09:04:08.266547+00	postgres	0.1.0
+1	baseline	6517e8524bf9126a8a4062f5982bdd4e0da840a1bc3516e87b813445195a19ba	2026-11-24 09:29:32.306251+00	postgres	0.1.0
 \.
 
 
@@ -5012,7 +5019,7 @@ COPY qctl.migration (version, name, checksum, applied_at, applied_by, qctl_versi
 --
 
 COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, created_at, created_by) FROM stdin;
-1	04e4e8dd-5437-415e-96ad-6b164e749721	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 09:04:08.342203+00	postgres
+1	33e04fcb-ea9a-4949-9c1a-9acf96f7fa42	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 09:29:32.368025+00	postgres
 \.
 
 
@@ -5021,7 +5028,7 @@ COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, time
 --
 
 COPY qctl.retry (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, webhook_id, replayed_at) FROM stdin;
-1	3	2026-11-24 09:04:08.342203+00	1	1	1	0	0	2199-01-01 00:00:00+00	503	\N	\N	\N
+1	3	2026-11-24 09:29:32.368025+00	1	1	1	0	0	2199-01-01 00:00:00+00	503	\N	\N	\N
 \.
 
 
@@ -5030,20 +5037,20 @@ COPY qctl.retry (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempt
 --
 
 COPY qctl.routine (name, checksum, applied_at, qctl_version) FROM stdin;
-audit	cdcea9f332430fad42251905ef1bea6e6a1bc0b0281d57701ebe6d6c481a2c28	2026-11-24 09:04:08.266547+00	0.1.0
-capture	71fd406b8aa23a56c531bfd6ca425bbc6f705b3486d471dc13c84f0374dcb6a7	2026-11-24 09:04:08.266547+00	0.1.0
-claim	0bcb8d397023c878282a1d08eca03ac86902bff91080ddf9f32c1e6b853264f8	2026-11-24 09:04:08.266547+00	0.1.0
-lapse	549e5c13c66d0f046500dc7f336a7072de99bfeb1933a83be5fe75d5c55b2c9b	2026-11-24 09:04:08.266547+00	0.1.0
-message	03ca35909a8317cccbf8e312f32163f2d26fa965ffaee4cf8756ec39eee4ecc2	2026-11-24 09:04:08.266547+00	0.1.0
-purge	27390818d8fafa9d3bd158db92993861fad6780883e8ef6238a7365f51281595	2026-11-24 09:04:08.266547+00	0.1.0
-queue	a5e0ac68435f1bdc5df96b8940e7d85cc1725ccd83625aa3af358decb8a06e7d	2026-11-24 09:04:08.266547+00	0.1.0
-replay	cdd109b0399fa5e75dfc7375cd680019b969133cae0436e1d7208c30e9742d33	2026-11-24 09:04:08.266547+00	0.1.0
-settle	3635359282c24decc73b1e3328d71edd9f32497be371f15634ce56eb22ff4161	2026-11-24 09:04:08.266547+00	0.1.0
-status	496455d72e7d655415eec3025fb95dd958d18877a8fa0fb935751fc33fbe9977	2026-11-24 09:04:08.266547+00	0.1.0
-text	68c8ece8cbbaf0da5af0b2e110433df21a556d25af98222c7d3ad4fc42180c99	2026-11-24 09:04:08.266547+00	0.1.0
-wake	3fa4f760e6b90c9ef2d11359c0c803fdeb7eafbac197e7bda7453c3da04218b3	2026-11-24 09:04:08.266547+00	0.1.0
-worker	c896ca91fb1d76035e69363d697f8b6af4a8092e2679eaa614d182e6b11e3515	2026-11-24 09:04:08.266547+00	0.1.0
-views	c2116428822da5c82440f06cef4196d124d89e31da05a68cd8ce07b87b1c0fe1	2026-11-24 09:04:08.266547+00	0.1.0
+audit	cdcea9f332430fad42251905ef1bea6e6a1bc0b0281d57701ebe6d6c481a2c28	2026-11-24 09:29:32.306251+00	0.1.0
+capture	71fd406b8aa23a56c531bfd6ca425bbc6f705b3486d471dc13c84f0374dcb6a7	2026-11-24 09:29:32.306251+00	0.1.0
+claim	0bcb8d397023c878282a1d08eca03ac86902bff91080ddf9f32c1e6b853264f8	2026-11-24 09:29:32.306251+00	0.1.0
+lapse	549e5c13c66d0f046500dc7f336a7072de99bfeb1933a83be5fe75d5c55b2c9b	2026-11-24 09:29:32.306251+00	0.1.0
+message	5529f1284b9949126f7a2b1e749556e0e479681ac6470c260a00349f5f10c486	2026-11-24 09:29:32.306251+00	0.1.0
+purge	31c0da45d4a6274313b7383982ea70b59cf0f274af8c32bc424461749bfbed00	2026-11-24 09:29:32.306251+00	0.1.0
+queue	a5e0ac68435f1bdc5df96b8940e7d85cc1725ccd83625aa3af358decb8a06e7d	2026-11-24 09:29:32.306251+00	0.1.0
+replay	cdd109b0399fa5e75dfc7375cd680019b969133cae0436e1d7208c30e9742d33	2026-11-24 09:29:32.306251+00	0.1.0
+settle	3635359282c24decc73b1e3328d71edd9f32497be371f15634ce56eb22ff4161	2026-11-24 09:29:32.306251+00	0.1.0
+status	496455d72e7d655415eec3025fb95dd958d18877a8fa0fb935751fc33fbe9977	2026-11-24 09:29:32.306251+00	0.1.0
+text	68c8ece8cbbaf0da5af0b2e110433df21a556d25af98222c7d3ad4fc42180c99	2026-11-24 09:29:32.306251+00	0.1.0
+wake	3fa4f760e6b90c9ef2d11359c0c803fdeb7eafbac197e7bda7453c3da04218b3	2026-11-24 09:29:32.306251+00	0.1.0
+worker	c896ca91fb1d76035e69363d697f8b6af4a8092e2679eaa614d182e6b11e3515	2026-11-24 09:29:32.306251+00	0.1.0
+views	c2116428822da5c82440f06cef4196d124d89e31da05a68cd8ce07b87b1c0fe1	2026-11-24 09:29:32.306251+00	0.1.0
 \.
 
 
@@ -5073,7 +5080,7 @@ SELECT pg_catalog.setval('qctl.attachment_attachment_id_seq', 1, true);
 -- Name: audit_audit_id_seq; Type: SEQUENCE SET; Schema: qctl; Owner: -
 --
 
-SELECT pg_catalog.setval('qctl.audit_audit_id_seq', 2, true);
+SELECT pg_catalog.setval('qctl.audit_audit_id_seq', 3, true);
 
 
 --
