@@ -57,7 +57,7 @@ _STATUS_COLUMNS = [
     *_LAG_COLUMNS,
     Column("delivered_1m", "delivered/min", number, right=True, wide=True),
     Column("failed_1m", "failed/min", number, right=True, wide=True),
-    Column("last_error", "last error", one_line, wide=True),
+    Column("last_error", "last error", one_line, wide=True, cut=True),
 ]
 _ATTEMPT_COLUMNS = [
     Column("delivery_no", "delivery", right=True),
@@ -68,7 +68,7 @@ _ATTEMPT_COLUMNS = [
     Column("duration_ms", "took", milliseconds, right=True),
     Column("next_at", "next", instant),
     Column("error", "error", one_line, fold=True),
-    Column("response", "answer", one_line, wide=True),
+    Column("response", "answer", one_line, wide=True, cut=True),
     Column("worker", "worker", wide=True),
 ]
 _WORKER_COLUMNS = [
@@ -343,13 +343,13 @@ def _follow(rows: list[Attempt], output: Format | None, *, first: bool) -> None:
 
 _TAIL_COLUMNS = [
     Column("settled_at", "settled", clock),
-    Column("queue_name", "queue"),
+    Column("queue_name", "queue", fold=True),
     Column("msg_id", "message", right=True),
     Column("attempt_no", "attempt", right=True),
     Column("outcome", "outcome", style=_outcome_style),
     Column("status_code", "status", right=True),
     Column("duration_ms", "took", milliseconds, right=True),
-    Column("error", "error", one_line),
+    Column("error", "error", one_line, cut=True),
 ]
 
 

@@ -94,7 +94,7 @@ def _apply(command: str, dsn: str | None, output: Any, *, dry_run: bool, sql: bo
     if steps or output:
         render(steps, _STEP_COLUMNS, output)
     if not dry_run:
-        say("Next: qctl create NAME --url URL --attach SCHEMA.TABLE")
+        say("Next: qctl status" if command == "upgrade" else "Next: qctl create NAME --url URL --attach SCHEMA.TABLE")
 
 
 def create(

@@ -10,8 +10,9 @@ from typing import Any
 class Column:
     """A field of the rows under a title.
 
-    ``wide`` columns are left out where the terminal is narrower than 120. Where it has no room, ``fold`` columns go on
-    in the next line and others end in an ellipsis. ``style`` gives a Rich style for a value.
+    ``wide`` columns are left out where the terminal is narrower than 120. Where it has no room, ``cut`` columns end in an
+    ellipsis and, if that is not enough, ``fold`` columns go on in the next line; the others keep their width. ``style``
+    gives a Rich style for a value.
     """
 
     field: str
@@ -20,6 +21,7 @@ class Column:
     right: bool = False
     wide: bool = False
     fold: bool = False
+    cut: bool = False
     style: Callable[[Any], str] | None = None
 
     def text(self, row: Any) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +13,7 @@ from rich.text import Text
 from qctl.output.columns import Column
 
 WIDE = 120
+_LEAST = 14
 
 
 def console() -> Console:
@@ -33,22 +35,35 @@ def write(rows: Sequence[Any], columns: Sequence[Column]) -> None:
 def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table:
     """A table of rows for a terminal of that width."""
     shown = [column for column in columns if width >= WIDE or not column.wide]
+    cells = [[column.text(row) for column in shown] for row in rows]
+    widths = [max([cell_len(c.title), *(cell_len(line[i]) for line in cells)]) for i, c in enumerate(shown)]
+    _shrink(shown, widths, width - 2 * (len(shown) - 1))
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in shown:
+    for column, fitting in zip(shown, widths, strict=True):
         drawn.add_column(
             column.title,
             justify="right" if column.right else "left",
             overflow="fold" if column.fold else "ellipsis",
             no_wrap=not column.fold,
+            width=fitting,
         )
-    for row in rows:
+    for row, line in zip(rows, cells, strict=True):
         drawn.add_row(
             *(
-                Text(column.text(row), style=column.style(getattr(row, column.field)) if column.style else "")
-                for column in shown
+                Text(cell, style=column.style(getattr(row, column.field)) if column.style else "")
+                for column, cell in zip(shown, line, strict=True)
             )
         )
     return drawn
+
+
+def _shrink(columns: Sequence[Column], widths: list[int], room: int) -> None:
+    """Takes what is too much from the columns that may lose it, first those that can be cut, then those that fold."""
+    for kind in ("cut", "fold"):
+        for index, column in enumerate(columns):
+            too_much = sum(widths) - room
+            if too_much > 0 and getattr(column, kind):
+                widths[index] = max(min(widths[index], _LEAST), widths[index] - too_much)
 
 
 def write_pairs(pairs: Sequence[tuple[str, str]]) -> None:
