@@ -9,7 +9,7 @@ from qctl import config, sqlfiles
 from qctl.cli import options
 from qctl.errors import UsageError
 from qctl.output import columns
-from qctl.worker.sender import retry_after_seconds
+from qctl.worker.request import retry_after_seconds
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
-"""Commands that look: status, depth, lag, queues, describe, show, tail."""
+"""Commands that look at queues: status, depth, lag, queues, describe."""
 
-import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -8,32 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from qctl import attachments, attempts, config, messages, queues
+from qctl import attachments, config, queues
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
-from qctl.errors import NotFoundError
-from qctl.models import Attempt, Message, Status
+from qctl.models import Status
 from qctl.output import Column, Format, chosen, machine, render, table
-from qctl.output.columns import clock, instant, milliseconds, number, one_line, seconds, words
+from qctl.output.columns import instant, milliseconds, number, one_line, seconds, words
 
 _HEALTH = {"ok": "green", "paused": "yellow"}
-_OUTCOME = {
-    "delivered": "green",
-    "retrying": "yellow",
-    "paused": "yellow",
-    "late": "dim",
-    "in_flight": "cyan",
-    "lapsed": "yellow",
-}
 
 
 def _health_style(value: Any) -> str:
     return _HEALTH.get(value, "bold red")
-
-
-def _outcome_style(value: Any) -> str:
-    return _OUTCOME.get(value, "red")
 
 
 def _dead_style(value: Any) -> str:
@@ -58,18 +44,6 @@ _STATUS_COLUMNS = [
     Column("delivered_1m", "delivered/min", number, right=True, wide=True),
     Column("failed_1m", "failed/min", number, right=True, wide=True),
     Column("last_error", "last error", one_line, wide=True, cut=True),
-]
-_ATTEMPT_COLUMNS = [
-    Column("delivery_no", "delivery", right=True),
-    Column("attempt_no", "no", right=True),
-    Column("claimed_at", "started", instant),
-    Column("outcome", "outcome", style=_outcome_style),
-    Column("status_code", "status", right=True),
-    Column("duration_ms", "took", milliseconds, right=True),
-    Column("next_at", "next", instant),
-    Column("error", "error", one_line, fold=True),
-    Column("response", "answer", one_line, wide=True, cut=True),
-    Column("worker", "worker", wide=True),
 ]
 _WORKER_COLUMNS = [
     Column("worker_id", "id", right=True),
@@ -237,123 +211,7 @@ def describe(
         say(f"no table is attached. Next: qctl attach SCHEMA.TABLE -q {chosen_name}")
 
 
-def show(
-    ids: Annotated[list[str], typer.Argument(help="1234 or orders/1234.", metavar="MSG_ID...")],
-    queue: options.Queue = None,
-    payload: Annotated[bool, typer.Option("--payload", help="Show the body and the headers, too.")] = False,
-    dsn: options.Dsn = None,
-    output: options.Output = None,
-) -> None:
-    """A message's whole life: its state, each attempt, what comes next.
-
-    Example: qctl show orders/1234 --payload
-    """
-    with session(dsn, "show") as connection:
-        found, unknown = messages.resolve(connection, ids, queue)
-        lives = [
-            (messages.get(connection, name, msg_id), attempts.of_message(connection, name, msg_id))
-            for name, msg_id in found
-        ]
-    if chosen(output) is Format.JSON:
-        machine.write_json_values([_life(message, tried, payload=payload) for message, tried in lives])
-    elif chosen(output) is Format.JSONL:
-        machine.write_jsonl_values(_life(message, tried, payload=payload) for message, tried in lives)
-    elif chosen(output) in (Format.CSV, Format.TSV):
-        render([attempt for _, tried in lives for attempt in tried], [], output)
-    else:
-        for message, tried in lives:
-            _show_one(message, tried, output, payload=payload)
-    if unknown:
-        raise NotFoundError(
-            f"no queue knows {', '.join(unknown)}", hint="qctl tail lists recent ids; purged ones are gone"
-        )
-
-
-def _life(message: Message, tried: list[Attempt], *, payload: bool) -> dict[str, Any]:
-    values = machine.as_dict(message)
-    if not payload:
-        del values["message"], values["headers"]
-    return {**values, "attempt_log": [machine.as_dict(attempt) for attempt in tried]}
-
-
-def _show_one(message: Message, tried: list[Attempt], output: Format | None, *, payload: bool) -> None:
-    pairs = [
-        ("message", f"{message.queue_name}/{message.msg_id}"),
-        ("state", message.state),
-        ("webhook-id", message.webhook_id),
-        ("enqueued", instant(message.enqueued_at) if message.enqueued_at else ""),
-    ]
-    if message.finished_at:
-        pairs.append((message.state, instant(message.finished_at)))
-    if message.next_at and message.state == "retrying":
-        pairs.append(("next attempt", instant(message.next_at)))
-    if message.state == "delayed" and message.visible_at:
-        pairs.append(("visible", instant(message.visible_at)))
-    if message.reason:
-        pairs.append(("dead because", message.reason + (f": {message.note}" if message.note else "")))
-    if message.last_error or message.last_status:
-        pairs.append(("last answer", " ".join(str(v) for v in (message.last_status, message.last_error) if v)))
-    pairs.append(("delivery", f"{message.delivery_no}, {message.attempts} attempts, {message.lost} lost"))
-    if payload:
-        pairs.append(("headers", machine.text(message.headers) if message.headers else ""))
-        pairs.append(("payload", machine.text(message.message)))
-    table.write_pairs(pairs)
-    if tried:
-        render(tried, _ATTEMPT_COLUMNS, output)
-
-
-def tail(
-    queue: options.Queue = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as attempts settle, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last attempts.", min=1)] = 20,
-    failed: Annotated[bool, typer.Option("--failed", help="Only attempts that did not deliver.")] = False,
-    dsn: options.Dsn = None,
-    output: options.Output = None,
-) -> None:
-    """The last attempts, oldest first.
-
-    Example: qctl tail -f --failed
-    """
-    with session(dsn, "tail") as connection:
-        if queue is not None:
-            queues.described(connection, queue)
-        watcher = attempts.Tail(connection, queue, failed=failed)
-        rows = watcher.last(lines)
-        if not follow:
-            render(rows, _TAIL_COLUMNS, output)
-            return
-        for first in itertools.chain([True], itertools.repeat(False)):
-            _follow(rows, output, first=first)
-            time.sleep(0.5)
-            rows = list(watcher.look(100_000))
-
-
-def _follow(rows: list[Attempt], output: Format | None, *, first: bool) -> None:
-    """Writes rows to an output that goes on and on."""
-    match chosen(output) if output or sys.stdout.isatty() else Format.JSONL:
-        case Format.JSON | Format.JSONL:
-            machine.write_jsonl(rows)
-        case Format.CSV | Format.TSV as kind:
-            machine.write_separated(rows, "\t" if kind is Format.TSV else ",", header=first)
-        case _:
-            for row in rows:
-                table.write_line(row, _TAIL_COLUMNS)
-    sys.stdout.flush()
-
-
-_TAIL_COLUMNS = [
-    Column("settled_at", "settled", clock),
-    Column("queue_name", "queue", fold=True),
-    Column("msg_id", "message", right=True),
-    Column("attempt_no", "attempt", right=True),
-    Column("outcome", "outcome", style=_outcome_style),
-    Column("status_code", "status", right=True),
-    Column("duration_ms", "took", milliseconds, right=True),
-    Column("error", "error", one_line, cut=True),
-]
-
-
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (status, depth, lag, queues_, describe, show, tail):
+    for function in (status, depth, lag, queues_, describe):
         app.command(function.__name__.rstrip("_"), rich_help_panel="Look")(function)

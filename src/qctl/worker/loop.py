@@ -14,17 +14,16 @@ import psycopg
 from qctl import __version__, db, sqlfiles
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
-from qctl.worker.sender import Answer, Request, Sender, clock
+from qctl.worker.held import LONGEST_POLL_S, SHORTEST_POLL_S, HeldQueue
+from qctl.worker.progress import Progress
+from qctl.worker.request import Request
+from qctl.worker.sender import Sender, clock
 
 SETTLE_BATCH = 500
 SETTLE_AT = 250
 SETTLE_WITHIN_S = 0.005
-AHEAD_S = 0.25
-AHEAD_BYTES = 16 << 20
 HEARTBEAT_S = 5.0
 ALIVE_S = 12.0
-SHORTEST_POLL_S = 0.01
-LONGEST_POLL_S = 1.0
 AWAKE_S = 0.1
 BUSY_S = 1.0
 BROKEN_S = 30.0
@@ -39,99 +38,6 @@ class Mode(Enum):
     FOREVER = "forever"
     ONCE = "once"
     DRAIN = "drain"
-
-
-@dataclass(slots=True)
-class Progress:
-    """Totals since the start, as the database reported them."""
-
-    claimed: int = 0
-    delivered: int = 0
-    retrying: int = 0
-    dead: int = 0
-    paused: int = 0
-    late: int = 0
-    failed: int = 0
-    unsent: int = 0
-
-    def add(self, settled: Settled) -> None:
-        """Adds what one settle did."""
-        self.delivered += settled.delivered
-        self.retrying += settled.retrying
-        self.dead += settled.dead
-        self.paused += settled.paused
-        self.late += settled.late
-        self.failed += settled.failed
-
-    def __str__(self) -> str:
-        parts = [f"{self.delivered:,} delivered"]
-        parts += [
-            f"{count:,} {word}"
-            for word, count in (
-                ("to retry", self.retrying),
-                ("dead", self.dead),
-                ("answered 410", self.paused),
-                ("late", self.late),
-                ("not settled", self.failed),
-                ("given back unsent", self.unsent),
-            )
-            if count
-        ]
-        return ", ".join(parts)
-
-
-@dataclass(slots=True)
-class _Queue:
-    """A queue as this process sees it."""
-
-    name: str
-    queue_id: int
-    concurrency: int
-    max_in_flight: int
-    outstanding: int = 0
-    unsettled: list[Answer] = field(default_factory=list[Answer])
-    unsent: list[Answer] = field(default_factory=list[Answer])
-    asleep: bool = False
-    drained: bool = False
-    claimed_once: bool = False
-    poll_at: float = 0.0
-    poll_s: float = SHORTEST_POLL_S
-    quiet_since: float | None = None
-    held_until: float = 0.0
-    rate: float = 0.0
-    counted: int = 0
-    counted_since: float = 0.0
-    body_bytes: float = 1024.0
-
-    @property
-    def capacity(self) -> int:
-        """Messages to hold: what can be under way at once, and what will start within a quarter of a second."""
-        ahead = min(int(self.rate * AHEAD_S), 4 * self.concurrency, int(AHEAD_BYTES / self.body_bytes))
-        return min(self.concurrency + ahead, self.max_in_flight)
-
-    @property
-    def busy(self) -> bool:
-        """Whether requests are under way or answers wait to be settled."""
-        return bool(self.outstanding or self.unsettled or self.unsent)
-
-    def count_answer(self) -> None:
-        """Measures answers per second, anew each half second."""
-        now = time.monotonic()
-        self.counted += 1
-        if now - self.counted_since >= 0.5:
-            self.rate = self.counted / (now - self.counted_since)
-            self.counted, self.counted_since = 0, now
-
-    def saw_work(self) -> None:
-        """Looks again at once."""
-        self.poll_at, self.poll_s, self.quiet_since, self.drained = 0.0, SHORTEST_POLL_S, None, False
-
-    def saw_nothing(self) -> None:
-        """Looks again later, and later each time."""
-        now = time.monotonic()
-        self.quiet_since = self.quiet_since or now
-        self.poll_at = now + self.poll_s
-        self.poll_s = min(self.poll_s * 1.5, LONGEST_POLL_S)
 
 
 def _silent(_line: str) -> None:
@@ -171,7 +77,7 @@ class Worker:
         self._stop_at: float | None = None
         self._told_stop = False
         self._told_most = 0
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, HeldQueue] = {}
         self._notified: set[int] = set()
         self._worker_id: int | None = None
         self._next_heartbeat = 0.0
@@ -269,7 +175,7 @@ class Worker:
             if name not in found or found[name].queue_id != queue.queue_id:
                 self._forget(queue)
         for name, row in found.items():
-            queue = self._queues.setdefault(name, _Queue(name, row.queue_id, row.concurrency, row.max_in_flight))
+            queue = self._queues.setdefault(name, HeldQueue(name, row.queue_id, row.concurrency, row.max_in_flight))
             queue.concurrency = self.concurrency or row.concurrency
             queue.max_in_flight = row.max_in_flight
         if (wanted := sum(queue.concurrency for queue in self._queues.values())) > self._sender.most > self._told_most:
@@ -280,14 +186,14 @@ class Worker:
         if self.queues and not self._queues:
             raise NotFoundError(f"no queue is left to work on: {', '.join(self.queues)}", hint="qctl queues")
 
-    def _forget(self, queue: _Queue) -> None:
+    def _forget(self, queue: HeldQueue) -> None:
         """Goes on without a queue that was dropped."""
         self.talk(f"queue {queue.name} was dropped; no longer working on it")
         del self._queues[queue.name]
         if queue.asleep:
             db.call_value(self._connection, "wake_up", queue_ids=[queue.queue_id])
 
-    def _guarded(self, queue: _Queue, step: Callable[[_Queue], None]) -> None:
+    def _guarded(self, queue: HeldQueue, step: Callable[[HeldQueue], None]) -> None:
         """Does one step for a queue. Its trouble holds up only itself: a while for a lock, longer for anything else."""
         if time.monotonic() < queue.held_until:
             return
@@ -363,7 +269,7 @@ class Worker:
             if queue.unsettled:
                 self._guarded(queue, self._settle_queue)
 
-    def _settle_queue(self, queue: _Queue) -> None:
+    def _settle_queue(self, queue: HeldQueue) -> None:
         while queue.unsettled:
             batch = queue.unsettled[:SETTLE_BATCH]
             settled = db.call(
@@ -389,7 +295,7 @@ class Worker:
             if queue.unsent:
                 self._guarded(queue, self._release_queue)
 
-    def _release_queue(self, queue: _Queue) -> None:
+    def _release_queue(self, queue: HeldQueue) -> None:
         db.call_value(
             self._connection,
             "release",
@@ -443,7 +349,7 @@ class Worker:
                 sleeping[name].asleep = False
                 sleeping[name].saw_work()
 
-    def _claim(self, queue: _Queue) -> None:
+    def _claim(self, queue: HeldQueue) -> None:
         once = self.mode is Mode.ONCE
         room = queue.concurrency if once else queue.capacity - queue.outstanding
         if queue.asleep or time.monotonic() < queue.poll_at or room < 1 or (once and queue.claimed_once):
@@ -472,11 +378,11 @@ class Worker:
         elif self.mode is Mode.FOREVER and self.listen and quiet_s >= AWAKE_S:
             self._fall_asleep(queue)
 
-    def _has_ready(self, queue: _Queue) -> bool:
+    def _has_ready(self, queue: HeldQueue) -> bool:
         """Whether a message is ready all the same: other workers may have filled the gate."""
         return bool(db.call_value(self._connection, "ready_queues", queues=[queue.name]))
 
-    def _fall_asleep(self, queue: _Queue) -> None:
+    def _fall_asleep(self, queue: HeldQueue) -> None:
         """Sleeps on a queue unless a writer is under way, and looks once more for what came before the lock."""
         sleeper = db.call(self._connection, Sleeper, "fall_asleep", queues=[queue.name])
         if not sleeper or not sleeper[0].asleep:

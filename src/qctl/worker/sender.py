@@ -3,52 +3,23 @@
 import os
 import resource
 import selectors
-import ssl
 import threading
 import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import certifi
 import pycurl
 
-from qctl import __version__
-from qctl.models import Claimed
+from qctl.worker.request import Answer, Handle, Request
 
-KEPT_BYTES = 4096
-MOST_BYTES = 1 << 20
 _SLACK_S = 0.5
 
 
 def clock() -> float:
     """Seconds on a clock that also runs while the machine sleeps, so that a lease cannot outlive a suspend unseen."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-class Request(NamedTuple):
-    """A claimed message of a queue; the times are on :func:`clock`."""
-
-    queue: str
-    queue_id: int
-    message: Claimed
-    claimed_at: float
-    lease_ends: float
-
-
-class Answer(NamedTuple):
-    """What came of a request. ``sent`` is False when it was never started, so it costs no attempt."""
-
-    request: Request
-    sent: bool
-    status: int | None = None
-    error: str | None = None
-    response: bytes | None = None
-    duration_ms: int | None = None
-    retry_after_s: int | None = None
 
 
 @dataclass(slots=True)
@@ -82,8 +53,8 @@ class Sender:
         self._lines: dict[str, _Line] = {}
         self._handing_back = False
         self._answers: deque[Answer] = deque()
-        self._idle: list[_Slot] = []
-        self._busy: dict[pycurl.Curl, _Slot] = {}
+        self._idle: list[Handle] = []
+        self._busy: dict[pycurl.Curl, Handle] = {}
         self._deadline: float | None = None
         self._halted = False
         self._selector = selectors.DefaultSelector()
@@ -154,14 +125,14 @@ class Sender:
             self._give(Answer(request, sent=False))
             return
         try:
-            slot = self._idle.pop() if self._idle else _Slot()
-            slot.prepare(request)
+            handle = self._idle.pop() if self._idle else Handle()
+            handle.prepare(request)
         except (pycurl.error, UnicodeError, ValueError, TypeError) as error:
             self._give(Answer(request, sent=True, error=f"the request cannot be made: {error}"))
             return
         line.active += 1
-        self._busy[slot.handle] = slot
-        self._multi.add_handle(slot.handle)
+        self._busy[handle.curl] = handle
+        self._multi.add_handle(handle.curl)
 
     def _give(self, answer: Answer) -> None:
         """Puts an answer out to be collected; wakes the other thread if it may have taken all that was there."""
@@ -195,19 +166,19 @@ class Sender:
     def _finish(self) -> None:
         while True:
             waiting, succeeded, failed = self._multi.info_read()
-            for handle in succeeded:
-                self._give(self._recycle(handle).answer(None, ""))
-            for handle, code, text in failed:
-                self._give(self._recycle(handle).answer(code, text))
+            for curl in succeeded:
+                self._give(self._recycle(curl).answer(None, ""))
+            for curl, code, text in failed:
+                self._give(self._recycle(curl).answer(code, text))
             if not waiting:
                 break
 
-    def _recycle(self, handle: pycurl.Curl) -> "_Slot":
-        self._multi.remove_handle(handle)
-        slot = self._busy.pop(handle)
-        self._idle.append(slot)
-        self._lines[slot.request.queue].active -= 1
-        return slot
+    def _recycle(self, curl: pycurl.Curl) -> Handle:
+        self._multi.remove_handle(curl)
+        handle = self._busy.pop(curl)
+        self._idle.append(handle)
+        self._lines[handle.request.queue].active -= 1
+        return handle
 
     def _on_socket(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
         if what == pycurl.POLL_REMOVE:
@@ -226,78 +197,6 @@ class Sender:
         self._deadline = None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
 
 
-class _Slot:
-    """One libcurl handle, used for one request after another."""
-
-    def __init__(self) -> None:
-        self.request: Request
-        self.kept = b""
-        self.seen = 0
-        self.retry_after = b""
-        self.handle = pycurl.Curl()
-        for option, value in (
-            (pycurl.NOSIGNAL, 1),
-            (pycurl.FOLLOWLOCATION, 0),
-            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
-            (pycurl.PROXY, ""),
-            (pycurl.USERAGENT, f"qctl/{__version__}"),
-            (pycurl.HTTP09_ALLOWED, 0),
-            (pycurl.PATH_AS_IS, 1),
-            (pycurl.NOPROGRESS, 1),
-            (pycurl.TCP_KEEPALIVE, 1),
-            (pycurl.WRITEFUNCTION, self._write),
-            (pycurl.HEADERFUNCTION, self._header),
-            *_authorities(),
-        ):
-            self.handle.setopt(option, value)
-
-    def prepare(self, request: Request) -> None:
-        """Sets up the handle for a request."""
-        message = request.message
-        self.request, self.kept, self.seen, self.retry_after = request, b"", 0, b""
-        handle = self.handle
-        handle.setopt(pycurl.URL, message.url)
-        handle.setopt(pycurl.POSTFIELDS, message.body.encode())
-        handle.setopt(pycurl.HTTPHEADER, _header_lines(message.headers))
-        handle.setopt(pycurl.TIMEOUT_MS, message.timeout_ms)
-        handle.setopt(pycurl.CONNECTTIMEOUT_MS, min(message.timeout_ms, 10_000))
-
-    def answer(self, code: int | None, text: str) -> Answer:
-        """The answer of the request that has ended; ``code`` is libcurl's error, None for none."""
-        handle = self.handle
-        status = handle.getinfo(pycurl.RESPONSE_CODE) or None
-        duration_ms = round(handle.getinfo(pycurl.TOTAL_TIME) * 1000)
-        cut_by_us = code == pycurl.E_WRITE_ERROR and self.seen > MOST_BYTES
-        if code is not None and not cut_by_us:
-            if code == pycurl.E_OPERATION_TIMEDOUT:
-                text = f"no complete answer within {self.request.message.timeout_ms} ms"
-            text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
-            return Answer(self.request, True, None, text, self.kept, duration_ms)
-        return Answer(self.request, True, status, None, self.kept, duration_ms, retry_after_seconds(self.retry_after))
-
-    def _header(self, line: bytes) -> None:
-        if line[:12].lower() == b"retry-after:":
-            self.retry_after = line[12:]
-
-    def _write(self, data: bytes) -> int | None:
-        self.seen += len(data)
-        if len(self.kept) < KEPT_BYTES:
-            self.kept += data[: KEPT_BYTES - len(self.kept)]
-        return -1 if self.seen > MOST_BYTES else None
-
-
-def retry_after_seconds(value: bytes) -> int | None:
-    """Seconds that a Retry-After header asks for, in either form of RFC 9110 section 10.2.3; None for anything else."""
-    text = value.decode("ascii", "replace").strip()
-    if text.isascii() and text.isdecimal():
-        return min(int(text[:10]), 2**31 - 1)
-    try:
-        seconds = parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
-    return max(0, min(int(seconds), 2**31 - 1))
-
-
 def _open_files() -> int:
     """How many files this process may have open, after asking for as many as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -305,31 +204,3 @@ def _open_files() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
     return 1_000_000 if soft == resource.RLIM_INFINITY else min(soft, 1_000_000)
-
-
-def _header_lines(headers: dict[str, str]) -> list[bytes]:
-    """Header lines for libcurl, whose form for an empty value is ``Name;``.
-
-    Raises:
-        ValueError: a header that would not be one line.
-    """
-    lines = [b"Expect:"]
-    if "content-type" not in headers:
-        lines.append(b"content-type: application/json")
-    for name, value in headers.items():
-        line = f"{name}: {value}" if value else f"{name};"
-        if "\r" in line or "\n" in line or "\0" in line:
-            raise ValueError(f"header {name!r} is not one line")
-        lines.append(line.encode())
-    return lines
-
-
-def _authorities() -> list[tuple[int, str]]:
-    """Where trusted certificates lie: the system's own, else those of certifi."""
-    paths = ssl.get_default_verify_paths()
-    found = [
-        (option, path)
-        for option, path in ((pycurl.CAINFO, paths.cafile), (pycurl.CAPATH, paths.capath))
-        if path and Path(path).exists()
-    ]
-    return found or [(pycurl.CAINFO, certifi.where())]

@@ -1,0 +1,65 @@
+"""A queue as one worker process sees it: what it holds of it, and when it looks again."""
+
+import time
+from dataclasses import dataclass, field
+
+from qctl.worker.request import Answer
+
+AHEAD_S = 0.25
+AHEAD_BYTES = 16 << 20
+SHORTEST_POLL_S = 0.01
+LONGEST_POLL_S = 1.0
+
+
+@dataclass(slots=True)
+class HeldQueue:
+    """A queue as this process sees it."""
+
+    name: str
+    queue_id: int
+    concurrency: int
+    max_in_flight: int
+    outstanding: int = 0
+    unsettled: list[Answer] = field(default_factory=list[Answer])
+    unsent: list[Answer] = field(default_factory=list[Answer])
+    asleep: bool = False
+    drained: bool = False
+    claimed_once: bool = False
+    poll_at: float = 0.0
+    poll_s: float = SHORTEST_POLL_S
+    quiet_since: float | None = None
+    held_until: float = 0.0
+    rate: float = 0.0
+    counted: int = 0
+    counted_since: float = 0.0
+    body_bytes: float = 1024.0
+
+    @property
+    def capacity(self) -> int:
+        """Messages to hold: what can be under way at once, and what will start within a quarter of a second."""
+        ahead = min(int(self.rate * AHEAD_S), 4 * self.concurrency, int(AHEAD_BYTES / self.body_bytes))
+        return min(self.concurrency + ahead, self.max_in_flight)
+
+    @property
+    def busy(self) -> bool:
+        """Whether requests are under way or answers wait to be settled."""
+        return bool(self.outstanding or self.unsettled or self.unsent)
+
+    def count_answer(self) -> None:
+        """Measures answers per second, anew each half second."""
+        now = time.monotonic()
+        self.counted += 1
+        if now - self.counted_since >= 0.5:
+            self.rate = self.counted / (now - self.counted_since)
+            self.counted, self.counted_since = 0, now
+
+    def saw_work(self) -> None:
+        """Looks again at once."""
+        self.poll_at, self.poll_s, self.quiet_since, self.drained = 0.0, SHORTEST_POLL_S, None, False
+
+    def saw_nothing(self) -> None:
+        """Looks again later, and later each time."""
+        now = time.monotonic()
+        self.quiet_since = self.quiet_since or now
+        self.poll_at = now + self.poll_s
+        self.poll_s = min(self.poll_s * 1.5, LONGEST_POLL_S)

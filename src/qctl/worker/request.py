@@ -1,0 +1,138 @@
+"""One HTTP request: what is sent, how libcurl is told, what comes back."""
+
+import ssl
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import certifi
+import pycurl
+
+from qctl import __version__
+from qctl.models import Claimed
+
+KEPT_BYTES = 4096
+MOST_BYTES = 1 << 20
+
+
+class Request(NamedTuple):
+    """A claimed message of a queue; the times are on :func:`clock`."""
+
+    queue: str
+    queue_id: int
+    message: Claimed
+    claimed_at: float
+    lease_ends: float
+
+
+class Answer(NamedTuple):
+    """What came of a request. ``sent`` is False when it was never started, so it costs no attempt."""
+
+    request: Request
+    sent: bool
+    status: int | None = None
+    error: str | None = None
+    response: bytes | None = None
+    duration_ms: int | None = None
+    retry_after_s: int | None = None
+
+
+class Handle:
+    """One libcurl handle, used for one request after another."""
+
+    def __init__(self) -> None:
+        self.request: Request
+        self.kept = b""
+        self.seen = 0
+        self.retry_after = b""
+        self.curl = pycurl.Curl()
+        for option, value in (
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.FOLLOWLOCATION, 0),
+            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.PROXY, ""),
+            (pycurl.USERAGENT, f"qctl/{__version__}"),
+            (pycurl.HTTP09_ALLOWED, 0),
+            (pycurl.PATH_AS_IS, 1),
+            (pycurl.NOPROGRESS, 1),
+            (pycurl.TCP_KEEPALIVE, 1),
+            (pycurl.WRITEFUNCTION, self._write),
+            (pycurl.HEADERFUNCTION, self._header),
+            *_authorities(),
+        ):
+            self.curl.setopt(option, value)
+
+    def prepare(self, request: Request) -> None:
+        """Sets up the handle for a request."""
+        message = request.message
+        self.request, self.kept, self.seen, self.retry_after = request, b"", 0, b""
+        curl = self.curl
+        curl.setopt(pycurl.URL, message.url)
+        curl.setopt(pycurl.POSTFIELDS, message.body.encode())
+        curl.setopt(pycurl.HTTPHEADER, _header_lines(message.headers))
+        curl.setopt(pycurl.TIMEOUT_MS, message.timeout_ms)
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, min(message.timeout_ms, 10_000))
+
+    def answer(self, code: int | None, text: str) -> Answer:
+        """The answer of the request that has ended; ``code`` is libcurl's error, None for none."""
+        curl = self.curl
+        status = curl.getinfo(pycurl.RESPONSE_CODE) or None
+        duration_ms = round(curl.getinfo(pycurl.TOTAL_TIME) * 1000)
+        cut_by_us = code == pycurl.E_WRITE_ERROR and self.seen > MOST_BYTES
+        if code is not None and not cut_by_us:
+            if code == pycurl.E_OPERATION_TIMEDOUT:
+                text = f"no complete answer within {self.request.message.timeout_ms} ms"
+            text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
+            return Answer(self.request, True, None, text, self.kept, duration_ms)
+        return Answer(self.request, True, status, None, self.kept, duration_ms, retry_after_seconds(self.retry_after))
+
+    def _header(self, line: bytes) -> None:
+        if line[:12].lower() == b"retry-after:":
+            self.retry_after = line[12:]
+
+    def _write(self, data: bytes) -> int | None:
+        self.seen += len(data)
+        if len(self.kept) < KEPT_BYTES:
+            self.kept += data[: KEPT_BYTES - len(self.kept)]
+        return -1 if self.seen > MOST_BYTES else None
+
+
+def retry_after_seconds(value: bytes) -> int | None:
+    """Seconds that a Retry-After header asks for, in either form of RFC 9110 section 10.2.3; None for anything else."""
+    text = value.decode("ascii", "replace").strip()
+    if text.isascii() and text.isdecimal():
+        return min(int(text[:10]), 2**31 - 1)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return max(0, min(int(seconds), 2**31 - 1))
+
+
+def _header_lines(headers: dict[str, str]) -> list[bytes]:
+    """Header lines for libcurl, whose form for an empty value is ``Name;``.
+
+    Raises:
+        ValueError: a header that would not be one line.
+    """
+    lines = [b"Expect:"]
+    if "content-type" not in headers:
+        lines.append(b"content-type: application/json")
+    for name, value in headers.items():
+        line = f"{name}: {value}" if value else f"{name};"
+        if "\r" in line or "\n" in line or "\0" in line:
+            raise ValueError(f"header {name!r} is not one line")
+        lines.append(line.encode())
+    return lines
+
+
+def _authorities() -> list[tuple[int, str]]:
+    """Where trusted certificates lie: the system's own, else those of certifi."""
+    paths = ssl.get_default_verify_paths()
+    found = [
+        (option, path)
+        for option, path in ((pycurl.CAINFO, paths.cafile), (pycurl.CAPATH, paths.capath))
+        if path and Path(path).exists()
+    ]
+    return found or [(pycurl.CAINFO, certifi.where())]
