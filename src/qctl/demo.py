@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,12 @@ def _database(dsn: str | None, *, keep: bool, talk: Callable[[str], None]) -> Ge
     folder = Path(tempfile.mkdtemp(prefix="qctl-demo-"))
     folder.chmod(0o755)
     talk("starting PostgreSQL (embedded, a temporary folder, no network port)")
-    server = embedded.start(folder / "data", keep=keep)
+    try:
+        server = embedded.start(folder / "data", keep=keep)
+    except QctlError:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
     uri = server.get_uri("postgres")
     advice = (
         [

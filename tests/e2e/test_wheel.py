@@ -46,6 +46,8 @@ def test_it_installs_and_works_without_dev_dependencies(wheel, empty_dsn, tmp_pa
     assert run("send", "{}").returncode == 0
     assert run("worker", "--all", "--once").returncode == 0
     assert "retrying" in run("show", "1").stdout
-    without_extra = run("demo")
+    (tmp_path / "tmp").mkdir()
+    without_extra = run("demo", TMPDIR=str(tmp_path / "tmp"))
+    assert list((tmp_path / "tmp").iterdir()) == []
     assert without_extra.returncode == 4
     assert "pip install 'qctl[embedded]'" in without_extra.stderr
