@@ -3,3 +3,6 @@ insert into qctl.audit (verb, detail)
 select 'upgrade', jsonb_build_object('applied', jsonb_agg(name order by name))
 from (select name from qctl.migration where applied_at = now() union all select name from qctl.routine where applied_at = now()) as a
 having count(*) > 0;
+-- Running CALLs of the old code end at their next step.
+update qctl.scheduler set generation = generation + 1
+where exists (select from qctl.migration where applied_at = now()) or exists (select from qctl.routine where applied_at = now());

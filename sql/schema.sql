@@ -10,6 +10,90 @@ CREATE SCHEMA qctl;
 
 COMMENT ON SCHEMA qctl IS 'Webhook delivery from PostgreSQL: pgmq queue to HTTP endpoint, at least once.';
 
+-- Name: purge_place; Type: TYPE; Schema: qctl; Owner: -
+
+CREATE TYPE qctl.purge_place AS (
+	after timestamp with time zone,
+	after_id bigint
+);
+
+-- Name: TYPE purge_place; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TYPE qctl.purge_place IS 'Where a purge goes on.';
+
+-- Name: work_plan; Type: TYPE; Schema: qctl; Owner: -
+
+CREATE TYPE qctl.work_plan AS (
+	collect integer[],
+	due_review boolean,
+	dispatch text[]
+);
+
+-- Name: TYPE work_plan; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TYPE qctl.work_plan IS 'One step of qctl.work: queues with requests under way, whether to judge them, queues with ready messages.';
+
+-- Name: work_run; Type: TYPE; Schema: qctl; Owner: -
+
+CREATE TYPE qctl.work_run AS (
+	slot integer,
+	queue_id integer,
+	dedicated boolean,
+	worker_id bigint,
+	generation bigint,
+	deadline timestamp with time zone,
+	reviewed_at timestamp with time zone
+);
+
+-- Name: TYPE work_run; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TYPE qctl.work_run IS 'What one CALL of qctl.work knows of itself.';
+
+-- Name: _answers(integer[], interval, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval DEFAULT '00:00:10'::interval, p_most integer DEFAULT 1000) RETURNS TABLE(queue_id integer, lease uuid[], msg_id bigint[], status integer[], error text[], response bytea[], retry_after_s integer[])
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_nestloop TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_epoch uuid;
+begin
+  if not qctl._net_readable() then
+    return;
+  end if;
+  v_epoch := qctl._net_epoch();
+  if v_epoch is null then
+    return;
+  end if;
+  return query
+  with sent as materialized (
+    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at
+    from qctl.in_flight f
+    where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
+      and (f.lapsed_at is null or f.lapsed_at > v_now - interval '10 min')
+  ), answered as materialized (
+    select s.queue_id, s.msg_id, s.lease, r.status_code, coalesce(r.error_msg, case when r.timed_out then 'timeout' end) as error,
+           r.content, r.headers
+    from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
+    where r.created >= (select min(o.claimed_at) from sent o) - p_margin
+    limit p_most
+  )
+  select a.queue_id, array_agg(a.lease), array_agg(a.msg_id), array_agg(a.status_code),
+         array_agg(case when a.status_code is null then coalesce(a.error, 'no answer') end),
+         array_agg(qctl._octets(a.content)), array_agg(qctl._retry_after_s(a.headers, v_now))
+  from answered a group by a.queue_id;
+end
+$$;
+
+-- Name: FUNCTION _answers(p_queue_ids integer[], p_margin interval, p_most integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval, p_most integer) IS 'pg_net''s answers to attempts of these queues, a row per queue. p_margin: how long before the claim the batch of an answer may have begun, for pg_net dates answers by the begin of their batch.';
+
 -- Name: _apply_settings(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._apply_settings(p_queue text, p_settings jsonb) RETURNS void
@@ -19,12 +103,16 @@ CREATE FUNCTION qctl._apply_settings(p_queue text, p_settings jsonb) RETURNS voi
 declare
   v_unknown text;
   v_constraint text;
+  v_transport text;
 begin
   select string_agg(k, ', ') into v_unknown from jsonb_object_keys(p_settings) as k
   where k not in ('timeout_ms', 'concurrency', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
-                  'retry_after_max_s', 'reject_after', 'max_lost');
+                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'retention_s');
   if v_unknown is not null then
     raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
+  end if;
+  if p_settings ? 'transport' then
+    select c.transport into v_transport from qctl.choose_transport(p_settings ->> 'transport') c;
   end if;
   begin
     update qctl.queue q set
@@ -37,7 +125,11 @@ begin
       retry_jitter      = coalesce((p_settings ->> 'retry_jitter')::double precision, q.retry_jitter),
       retry_after_max_s = coalesce((p_settings ->> 'retry_after_max_s')::integer, q.retry_after_max_s),
       reject_after      = coalesce((p_settings ->> 'reject_after')::integer, q.reject_after),
-      max_lost          = coalesce((p_settings ->> 'max_lost')::integer, q.max_lost)
+      max_lost          = coalesce((p_settings ->> 'max_lost')::integer, q.max_lost),
+      transport         = coalesce(v_transport, q.transport),
+      batch             = coalesce((p_settings ->> 'batch')::integer, q.batch),
+      dedicated         = coalesce((p_settings ->> 'dedicated')::boolean, q.dedicated),
+      retention_s       = case when p_settings ? 'retention_s' then (p_settings ->> 'retention_s')::integer else q.retention_s end
     where q.queue_name = p_queue;
   exception
     when check_violation then
@@ -49,6 +141,8 @@ begin
     when data_exception then
       raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
   end;
+  perform qctl._check_net_url(q.url), qctl._check_net_headers(q.headers)
+  from qctl.queue q where q.queue_name = p_queue and q.transport = 'pg_net';
 end
 $$;
 
@@ -77,6 +171,25 @@ CREATE FUNCTION qctl._audit(p_verb text, p_queue_name text, p_detail jsonb DEFAU
    VALUES (_audit.p_verb, _audit.p_queue_name, jsonb_strip_nulls(COALESCE(_audit.p_detail, '{}'::jsonb)));
 END;
 
+-- Name: _audit_rarely(text, text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._audit_rarely(p_verb text, p_queue_name text, p_sqlstate text, p_error text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if not exists (select from qctl.audit a
+                 where a.at > clock_timestamp() - interval '1 min' and a.verb = p_verb
+                   and a.queue_name is not distinct from p_queue_name and a.detail ->> 'sqlstate' = p_sqlstate) then
+    perform qctl._audit(p_verb, p_queue_name, jsonb_build_object('sqlstate', p_sqlstate, 'error', left(p_error, 500)));
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _audit_rarely(p_verb text, p_queue_name text, p_sqlstate text, p_error text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._audit_rarely(p_verb text, p_queue_name text, p_sqlstate text, p_error text) IS 'Records a failure of something that is tried again and again, once a minute.';
+
 -- Name: _backoff_s(integer[], integer, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision) RETURNS double precision
@@ -86,6 +199,15 @@ CREATE FUNCTION qctl._backoff_s(p_schedule_s integer[], p_failures integer, p_ji
 -- Name: FUNCTION _backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision) IS 'Seconds to wait after that many failures: the schedule''s step, spread evenly by plus or minus the jitter.';
+
+-- Name: _before(timestamp with time zone, qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._before(p_deadline timestamp with time zone, p_place qctl.purge_place) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p_place.after is not null and clock_timestamp() < p_deadline
+$$;
 
 -- Name: _capture_body(text, integer, regclass, text, text, text, text[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -187,6 +309,53 @@ begin
 end
 $_$;
 
+-- Name: _check_net_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_net_headers(p_headers jsonb) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if coalesce(p_headers ->> 'content-type', 'application/json') <> 'application/json' then
+    raise exception 'pg_net sends no content type but application/json'
+      using errcode = 'QC002', hint = 'leave the header out, or use --transport http';
+  end if;
+end
+$$;
+
+-- Name: _check_net_url(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_net_url(p_url text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+             where n.nspname = 'net' and p.proname = '_encode_url_with_params_array') then
+    perform net._encode_url_with_params_array(p_url, '{}'::text[]);
+  end if;
+exception when others then
+  raise exception 'pg_net refuses this URL: %', left(sqlerrm, 200)
+    using errcode = 'QC002', hint = 'write it as curl takes it, or use --transport http';
+end
+$$;
+
+-- Name: _check_schedule(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_schedule(p_schedule text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+  if p_schedule !~ '^\s*([0-9*/,$A-Za-z-]+\s+){4}[0-9*/,$A-Za-z-]+\s*$' and p_schedule !~ '^[1-5]?[0-9] seconds?$' then
+    raise exception 'not a schedule: %', quote_literal(left(p_schedule, 100))
+      using errcode = 'QC002',
+            detail = 'pg_cron takes five fields; it ignores a sixth, so */30 * * * * * would run every 30 minutes.',
+            hint = 'for example * * * * *';
+  end if;
+end
+$_$;
+
 -- Name: _check_url(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._check_url(p_url text) RETURNS void
@@ -231,31 +400,167 @@ exception when syntax_error_or_access_rule_violation or data_exception or undefi
 end
 $$;
 
--- Name: _is_header(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _claim(text, integer, bigint, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._is_header(p_name text, p_value jsonb) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ((p_name ~ '^[!#$%&''*+.^_`|~0-9A-Za-z-]{1,200}$'::text) AND (jsonb_typeof(p_value) = 'string'::text) AND ((p_value #>> '{}'::text[]) ~ '^[^\u0001-\u001f\u007f]*$'::text) AND (length((p_value #>> '{}'::text[])) <= 4096) AND (lower(p_name) <> ALL (ARRAY['host'::text, 'content-length'::text, 'transfer-encoding'::text, 'connection'::text, 'keep-alive'::text, 'upgrade'::text, 'te'::text, 'trailer'::text, 'expect'::text, 'proxy-authorization'::text, 'proxy-connection'::text, 'webhook-id'::text, 'webhook-timestamp'::text, 'webhook-signature'::text, 'qctl'::text])) AND (lower(p_name) !~~ 'x-pgmq-%'::text));
+CREATE FUNCTION qctl._claim(p_queue text, p_limit integer, p_worker_id bigint, p_transport text) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+  -- An http lease outlives its request by 15 s. A pg_net request may wait 60 s to be started, and its answer comes into sight
+  -- with those of its whole batch.
+  c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_paused boolean;
+  v_now timestamptz;
+  v_live integer;
+  v_expired boolean;
+  v_room integer;
+  v_lease uuid := gen_random_uuid();
+  v_term interval;
+  v_q text := 'q_' || p_queue;
+begin
+  if coalesce(p_limit, 0) < 1 then
+    return;
+  end if;
+  select g.paused_at is not null into v_paused from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  if not found or v_paused then
+    return;
+  end if;
+  -- Read under the lock: the queue may have moved to another transport meanwhile.
+  select * into v_queue from qctl.queue q where q.queue_id = v_queue.queue_id;
+  if v_queue.transport <> p_transport or not qctl.is_armed() then
+    return;
+  end if;
+  v_now := clock_timestamp();
+  v_term := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
 
--- Name: FUNCTION _is_header(p_name text, p_value jsonb); Type: COMMENT; Schema: qctl; Owner: -
+  select count(*), coalesce(bool_or(f.request_id is null and f.expires_at <= v_now), false) into v_live, v_expired
+  from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
+  if v_expired then
+    v_live := v_live - qctl._lapse(v_queue, v_now);
+  end if;
+  v_room := least(p_limit, v_queue.max_in_flight - v_live);
+  if v_room < 1 then
+    return;
+  end if;
 
-COMMENT ON FUNCTION qctl._is_header(p_name text, p_value jsonb) IS 'May this name and value go out as one HTTP header: a token, no control character, not one that qctl or HTTP owns.';
+  -- visible_at is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
+  return query execute format($q$
+    with picked as materialized (
+      select q.msg_id, q.enqueued_at, q.message, q.headers
+      from pgmq.%1$I q
+      where q.vt <= $2
+        and not exists (select from qctl.in_flight f
+                        where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
+      order by q.vt limit $3
+      for update of q skip locked
+    ), numbered as materialized (
+      select p.*, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
+      from picked p
+      left join qctl.retry r
+        on r.queue_id = $1 and r.msg_id = p.msg_id and r.enqueued_at = p.enqueued_at
+    ), hidden as (
+      update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1,
+             headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
+      from picked p where q.msg_id = p.msg_id
+    ), leased as (
+      insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
+                                  expires_at)
+      select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5 from numbered n
+    )
+    select n.msg_id, $4, $8, n.delivery_no, n.attempt_no, $9, $10,
+           case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || jsonb_build_object(
+             'webhook-id', coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)),
+             'webhook-timestamp', extract(epoch from $2)::bigint::text),
+           coalesce(n.message::text, 'null')
+    from numbered n order by n.msg_id
+  $q$, v_q)
+  using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
+        (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_queue.headers, v_queue.queue_uuid;
+end
+$_$;
 
--- Name: _is_rejection(integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _code_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._is_rejection(p_status integer) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN COALESCE((p_status = ANY (ARRAY[400, 413, 415, 422])), false);
+CREATE FUNCTION qctl._code_of(p_command text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_code text := p_command;
+  v_seen oid[] := '{}';
+  v_new oid[];
+begin
+  for v_depth in 1..5 loop
+    select array_agg(p.oid) into v_new
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where p.prokind in ('f', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'pgmq', 'qctl', 'cron', 'net')
+      and not p.oid = any (v_seen)
+      and p.proname = any (array(select lower(m[1]) from regexp_matches(v_code, '([[:alpha:]_][[:alnum:]_$]*)"?\s*\(', 'g') as m));
+    exit when v_new is null;
+    v_seen := v_seen || v_new;
+    v_code := v_code || E'\n' || (select string_agg(pg_get_functiondef(o), E'\n') from unnest(v_new) as o);
+  end loop;
+  return v_code;
+end
+$_$;
 
--- Name: FUNCTION _is_rejection(p_status integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _code_of(p_command text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_rejection(p_status integer) IS 'Answers that concern the payload, not the endpoint''s health.';
+COMMENT ON FUNCTION qctl._code_of(p_command text) IS 'A command, and the source of the functions that it calls, down to the fifth call.';
 
--- Name: _is_success(integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _cron_here(); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._is_success(p_status integer) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN COALESCE(((p_status >= 200) AND (p_status <= 299)), false);
+CREATE FUNCTION qctl._cron_here() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (
+    select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = 'cron' and p.proname = 'schedule' and p.pronargs = 3
+      and has_schema_privilege(n.oid, 'usage') and has_function_privilege(p.oid, 'execute'))
+$$;
+
+-- Name: FUNCTION _cron_here(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._cron_here() IS 'Can this role schedule jobs in this database?';
+
+-- Name: _cron_slots(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cron_slots() RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(nullif(current_setting('cron.max_running_jobs', true), '')::integer,
+                  case when current_setting('cron.use_background_workers', true) = 'on' then 5 else 32 end)
+$$;
+
+-- Name: FUNCTION _cron_slots(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._cron_slots() IS 'Jobs that pg_cron runs at the same time, everybody''s.';
+
+-- Name: _due_retention(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._due_retention() RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  update qctl.upkept u set retained_at = clock_timestamp()
+  where u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min';
+  if found then
+    return query
+    select q.queue_name from qctl.queue q
+    where q.retention_s is not null and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null
+    order by random();
+  end if;
+end
+$$;
 
 -- Name: queue; Type: TABLE; Schema: qctl; Owner: -
 
@@ -276,12 +581,17 @@ CREATE TABLE qctl.queue (
     max_lost integer DEFAULT 10 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     created_by text DEFAULT SESSION_USER NOT NULL,
+    batch integer DEFAULT 200 NOT NULL,
+    dedicated boolean DEFAULT false NOT NULL,
+    retention_s integer,
+    CONSTRAINT queue_batch_check CHECK (((batch >= 1) AND (batch <= 10000))),
     CONSTRAINT queue_concurrency_check CHECK (((concurrency >= 1) AND (concurrency <= 10000))),
     CONSTRAINT queue_headers_check CHECK ((jsonb_typeof(headers) = 'object'::text)),
     CONSTRAINT queue_max_in_flight_check CHECK (((max_in_flight >= 1) AND (max_in_flight <= 100000))),
     CONSTRAINT queue_max_lost_check CHECK ((max_lost >= 0)),
     CONSTRAINT queue_name_check CHECK ((queue_name ~ '^[a-z_][a-z0-9_]{0,46}$'::text)),
     CONSTRAINT queue_reject_after_check CHECK ((reject_after >= 1)),
+    CONSTRAINT queue_retention_check CHECK (((retention_s >= 60) AND (retention_s <= 315360000))),
     CONSTRAINT queue_retry_after_max_check CHECK (((retry_after_max_s >= 0) AND (retry_after_max_s <= 2592000))),
     CONSTRAINT queue_retry_jitter_check CHECK (((retry_jitter >= (0)::double precision) AND (retry_jitter <= (1)::double precision))),
     CONSTRAINT queue_retry_schedule_check CHECK (((cardinality(retry_schedule_s) <= 100) AND (0 < ALL (retry_schedule_s)) AND (2592000 >= ALL (retry_schedule_s)) AND (array_position(retry_schedule_s, NULL::integer) IS NULL))),
@@ -317,6 +627,22 @@ COMMENT ON COLUMN qctl.queue.reject_after IS 'Attempts answered 400, 413, 415 or
 
 COMMENT ON COLUMN qctl.queue.max_lost IS 'Leases that may run out unanswered before the message is dead.';
 
+-- Name: COLUMN queue.batch; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.batch IS 'pg_net: messages handed over at once, at most.';
+
+-- Name: COLUMN queue.dedicated; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.dedicated IS 'pg_net: a job of its own delivers this queue; the shared ones pass over it.';
+
+-- Name: COLUMN queue.retention_s; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.retention_s IS 'How long delivered messages are kept; null: for ever.';
+
+-- Name: CONSTRAINT queue_batch_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_batch_check ON qctl.queue IS 'a batch is 1 to 10000';
+
 -- Name: CONSTRAINT queue_concurrency_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON CONSTRAINT queue_concurrency_check ON qctl.queue IS 'concurrency is 1 to 10000';
@@ -332,6 +658,10 @@ COMMENT ON CONSTRAINT queue_max_lost_check ON qctl.queue IS 'max_lost is at leas
 -- Name: CONSTRAINT queue_reject_after_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON CONSTRAINT queue_reject_after_check ON qctl.queue IS 'reject_after is at least 1';
+
+-- Name: CONSTRAINT queue_retention_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_retention_check ON qctl.queue IS 'retention is 1m to 3650d, or none';
 
 -- Name: CONSTRAINT queue_retry_after_max_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
@@ -349,6 +679,61 @@ COMMENT ON CONSTRAINT queue_retry_schedule_check ON qctl.queue IS 'the retry sch
 
 COMMENT ON CONSTRAINT queue_timeout_check ON qctl.queue IS 'timeout is 100ms to 5m';
 
+-- Name: _expire_missing(qctl.queue, uuid, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_nestloop TO 'off'
+    AS $$
+declare
+  v_count integer;
+begin
+  -- One statement, one snapshot: what is in neither table in it was in neither at one instant.
+  with old as materialized (
+    select f.msg_id, f.lease, f.request_id, f.claimed_at from qctl.in_flight f
+    where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = p_epoch and f.request_id is not null
+      and f.claimed_at < p_before - make_interval(secs => p_queue.timeout_ms / 1000.0)
+  ), gone as materialized (
+    select o.msg_id, o.lease from old o
+    where not exists (select from net.http_request_queue h where h.id = o.request_id)
+      and not exists (select from net._http_response r
+                      where r.id = o.request_id and r.created >= (select min(s.claimed_at) from old s) - interval '5 min')
+    order by o.msg_id
+  )
+  update qctl.in_flight f set expires_at = f.claimed_at - interval '1 day' from gone g
+  where f.queue_id = p_queue.queue_id and f.msg_id = g.msg_id and f.lease = g.lease and f.lapsed_at is null;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;
+
+-- Name: _is_header(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_header(p_name text, p_value jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((p_name ~ '^[!#$%&''*+.^_`|~0-9A-Za-z-]{1,200}$'::text) AND (jsonb_typeof(p_value) = 'string'::text) AND ((p_value #>> '{}'::text[]) ~ '^[^\u0001-\u001f\u007f]*$'::text) AND (length((p_value #>> '{}'::text[])) <= 4096) AND (lower(p_name) <> ALL (ARRAY['host'::text, 'content-length'::text, 'transfer-encoding'::text, 'connection'::text, 'keep-alive'::text, 'upgrade'::text, 'te'::text, 'trailer'::text, 'expect'::text, 'proxy-authorization'::text, 'proxy-connection'::text, 'webhook-id'::text, 'webhook-timestamp'::text, 'webhook-signature'::text, 'qctl'::text])) AND (lower(p_name) !~~ 'x-pgmq-%'::text));
+
+-- Name: FUNCTION _is_header(p_name text, p_value jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_header(p_name text, p_value jsonb) IS 'May this name and value go out as one HTTP header: a token, no control character, not one that qctl or HTTP owns.';
+
+-- Name: _is_rejection(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_rejection(p_status integer) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((p_status = ANY (ARRAY[400, 413, 415, 422])), false);
+
+-- Name: FUNCTION _is_rejection(p_status integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_rejection(p_status integer) IS 'Answers that concern the payload, not the endpoint''s health.';
+
+-- Name: _is_success(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_success(p_status integer) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE(((p_status >= 200) AND (p_status <= 299)), false);
+
 -- Name: _lapse(qctl.queue, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._lapse(p_queue qctl.queue, p_now timestamp with time zone) RETURNS integer
@@ -365,7 +750,7 @@ declare
   v_count integer;
 begin
   select array_agg(f.msg_id) into v_expired from qctl.in_flight f
-  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.expires_at <= p_now;
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.expires_at <= qctl._lapse_at(f.request_id, p_now);
   if v_expired is null then
     return 0;
   end if;
@@ -380,7 +765,7 @@ begin
   execute format($q$
     with due as materialized (
       select f.msg_id, f.lease from qctl.in_flight f
-      where f.queue_id = $1 and f.lapsed_at is null and f.expires_at <= $2
+      where f.queue_id = $1 and f.lapsed_at is null and f.expires_at <= qctl._lapse_at(f.request_id, $2)
         and (f.msg_id = any ($3) or not f.msg_id = any (coalesce($4, '{}')))
       order by f.msg_id for update skip locked
     ), lapsed as (
@@ -433,11 +818,32 @@ $_$;
 
 COMMENT ON FUNCTION qctl._lapse(p_queue qctl.queue, p_now timestamp with time zone) IS 'Marks expired leases of a queue and shows their messages again: the first time at once, later by the schedule.';
 
+-- Name: _lapse_at(bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._lapse_at(p_request_id bigint, p_now timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_request_id IS NULL) THEN p_now ELSE (p_now - '00:10:00'::interval) END;
+
+-- Name: FUNCTION _lapse_at(p_request_id bigint, p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._lapse_at(p_request_id bigint, p_now timestamp with time zone) IS 'Leases that ended before this have run out. Those of pg_net requests are judged by qctl._net_review, which looks where the request is; time alone ends them only when nobody has looked for 10 minutes.';
+
 -- Name: _lower_keys(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._lower_keys(p_headers jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN COALESCE((SELECT jsonb_object_agg(lower(h.key), h.value) AS jsonb_object_agg FROM jsonb_each(_lower_keys.p_headers) h(key, value)), '{}'::jsonb);
+
+-- Name: _maintenance_deadline(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._maintenance_deadline() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select statement_timestamp() + least(interval '50 s', (
+    select make_interval(secs => s.setting::integer / 1000.0) - interval '2 s' from pg_settings s
+    where s.name = 'statement_timeout' and s.setting <> '0'))
+$$;
 
 -- Name: _mark_number(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -459,6 +865,278 @@ CREATE FUNCTION qctl._mark_webhook_id(p_headers jsonb) RETURNS text
 
 COMMENT ON FUNCTION qctl._mark_webhook_id(p_headers jsonb) IS 'The override of a webhook-id in an archived message''s headers, if it is one.';
 
+-- Name: _net_allowed(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_allowed(p_timeout_ms integer) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select qctl._net_batch_size() * least(2, greatest(1, 60000 / (p_timeout_ms + 1000)))
+$$;
+
+-- Name: FUNCTION _net_allowed(p_timeout_ms integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_allowed(p_timeout_ms integer) IS 'Requests that may stand in pg_net''s queue: as many batches as it starts in 60 s if every one takes the whole timeout, at most two: more would only make a newcomer wait.';
+
+-- Name: _net_batch_size(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_batch_size() RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(nullif(current_setting('pg_net.batch_size', true), '')::integer, 200)
+$$;
+
+-- Name: FUNCTION _net_batch_size(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_batch_size() IS 'Requests that pg_net starts at once, and about how many it does in a second.';
+
+-- Name: _net_epoch(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_epoch() RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_ident text := qctl._net_ident();
+  v_epoch uuid;
+begin
+  if v_ident is null then
+    return null;
+  end if;
+  for v_try in 1..2 loop
+    select e.epoch into v_epoch from qctl.net_epoch e where e.ident = v_ident;
+    if found and not qctl._net_ids_went_back(v_epoch) then
+      return v_epoch;
+    end if;
+    if v_try = 1 then
+      perform pg_advisory_xact_lock(1902343277, 2);
+    end if;
+  end loop;
+  insert into qctl.net_epoch as e (epoch, ident) values (gen_random_uuid(), v_ident)
+  on conflict (one) do update set (epoch, ident) = (excluded.epoch, excluded.ident)
+  returning e.epoch into v_epoch;
+  return v_epoch;
+end
+$$;
+
+-- Name: FUNCTION _net_epoch(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_epoch() IS 'The time between two losses of pg_net''s tables: answers count only for requests of the same epoch. Null: there is no pg_net.';
+
+-- Name: _net_free(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_free() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  update qctl.scheduler s set net_held_since = null, net_held_reason = null, net_probe_at = null where s.net_held_since is not null;
+  if found then
+    perform qctl._audit('net_free', null);
+  end if;
+end
+$$;
+
+-- Name: _net_hold(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_hold(p_reason text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  update qctl.scheduler s
+  set net_held_since = clock_timestamp(), net_probe_at = clock_timestamp(),
+      net_held_reason = p_reason || case
+        when exists (select from pg_stat_activity a where a.application_name ~ '^pg_net' or a.backend_type ~ '^pg_net') then ''
+        else '; its worker is not to be seen in pg_stat_activity' end
+  where s.net_held_since is null;
+  if found then
+    perform qctl._audit('net_hold', null, jsonb_build_object('reason', p_reason));
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _net_hold(p_reason text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_hold(p_reason text) IS 'pg_net stands still: hand it one message a minute until it answers one.';
+
+-- Name: _net_ident(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_ident() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format('%s/%s/%s', c.system_identifier, d.oid, qctl._net_relation('http_request_queue'))
+  from pg_control_system() c, pg_database d
+  where d.datname = current_database() and qctl._net_relation('http_request_queue') is not null
+$$;
+
+-- Name: FUNCTION _net_ident(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_ident() IS 'Names cluster, database and pg_net''s table; null where there is none.';
+
+-- Name: _net_ids_went_back(uuid); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_ids_went_back(p_epoch uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_sequence oid := qctl._net_relation('http_request_queue_id_seq');
+begin
+  return v_sequence is not null and has_sequence_privilege(v_sequence, 'usage, select')
+    and coalesce(pg_sequence_last_value(v_sequence::regclass), 0)
+        < (select max(f.request_id) from qctl.in_flight f where f.epoch = p_epoch and f.request_id is not null);
+end
+$$;
+
+-- Name: FUNCTION _net_ids_went_back(p_epoch uuid); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_ids_went_back(p_epoch uuid) IS 'Were request ids reset without a crash, by TRUNCATE or setval?';
+
+-- Name: _net_max_body(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_max_body(p_version text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((p_version ~ '^\d+(\.\d+)+$'::text) AND (((string_to_array(p_version, '.'::text))::integer[] < '{0,11,0}'::integer[]) OR ((string_to_array(p_version, '.'::text))::integer[] > '{0,20,4}'::integer[]))) THEN NULL::integer ELSE 49152 END;
+
+-- Name: FUNCTION _net_max_body(p_version text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_max_body(p_version text) IS 'Bytes that this pg_net version carries for certain: 0.11.0 to 0.20.4 hang on bodies over 64 KB, and 0.20.5 reports 0.20.4. Null: no limit.';
+
+-- Name: _net_pending(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_pending(p_most integer) RETURNS integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return (select count(*) from (select from net.http_request_queue limit p_most) as p);
+end
+$$;
+
+-- Name: FUNCTION _net_pending(p_most integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_pending(p_most integer) IS 'Requests of anybody that stand in pg_net''s queue, counted up to p_most.';
+
+-- Name: _net_readable(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_readable() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(bool_and(has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')), true)
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = 'net' and c.relname in ('http_request_queue', '_http_response')
+$$;
+
+-- Name: FUNCTION _net_readable(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_readable() IS 'May this role look into pg_net''s tables? Also true where there are none: then every request is known to be gone.';
+
+-- Name: _net_relation(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_relation(p_name text) RETURNS oid
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'net' and c.relname = p_name
+$$;
+
+-- Name: _net_review(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_review(p_queue qctl.queue) RETURNS TABLE(other_epoch integer, taken_back integer, missing integer)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_start constant interval := '60 s';
+  v_now timestamptz := clock_timestamp();
+  v_epoch uuid;
+begin
+  other_epoch := 0;
+  taken_back := 0;
+  missing := 0;
+  if not qctl._net_readable() or to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is null then
+    return next;
+    return;
+  end if;
+  v_epoch := qctl._net_epoch();
+
+  update qctl.in_flight f set expires_at = f.claimed_at - interval '1 day'
+  from (select o.queue_id, o.msg_id, o.lease from qctl.in_flight o
+        where o.queue_id = p_queue.queue_id and o.lapsed_at is null and o.request_id is not null
+          and o.epoch is distinct from v_epoch
+        order by o.msg_id for update skip locked) as o
+  where f.queue_id = o.queue_id and f.msg_id = o.msg_id and f.lease = o.lease;
+  get diagnostics other_epoch = row_count;
+
+  if v_epoch is not null then
+    taken_back := qctl._take_back(p_queue, c_start);
+    if taken_back > 0 and not exists (select from net._http_response r where r.created > v_now - c_start) then
+      perform qctl._net_hold('pg_net has started nothing for 60 s');
+    end if;
+    missing := qctl._expire_missing(p_queue, v_epoch, v_now - c_start);
+  end if;
+  if other_epoch + missing > 0 then
+    perform qctl._lapse(p_queue, v_now);
+  end if;
+  return next;
+end
+$$;
+
+-- Name: FUNCTION _net_review(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_review(p_queue qctl.queue) IS 'Judges the pg_net requests of a queue that have no answer: those of another epoch lapse at once; those not started within 60 s are taken back; those in neither of pg_net''s tables lapse 60 s after their timeout.';
+
+-- Name: _net_room(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_room(p_queue qctl.queue) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_probe constant interval := '60 s';
+  v_now timestamptz := clock_timestamp();
+  v_allowed integer := qctl._net_allowed(p_queue.timeout_ms);
+  v_pending integer := qctl._net_pending(v_allowed);
+  v_state qctl.scheduler;
+  v_hold_until timestamptz;
+begin
+  select * into v_state from qctl.scheduler;
+  if v_pending >= v_allowed then
+    if v_state.net_held_since is null and not exists (
+         select from qctl.in_flight f where f.request_id is not null and f.lapsed_at is null and f.epoch = qctl._net_epoch()) then
+      perform qctl._net_hold(format('%s or more requests of others stand before ours in pg_net''s queue', v_pending));
+    end if;
+    return 0;
+  end if;
+
+  if v_state.net_held_since is not null then
+    if exists (select from net._http_response r where r.created > v_state.net_held_since) then
+      perform qctl._net_free();
+    else
+      update qctl.scheduler s set net_probe_at = v_now where s.net_probe_at is null or s.net_probe_at < v_now - c_probe;
+      return case when found then 1 else 0 end;
+    end if;
+  end if;
+
+  select g.net_hold_until into v_hold_until from qctl.gate g where g.queue_id = p_queue.queue_id;
+  if v_hold_until > v_now then
+    return 0;
+  elsif v_hold_until is not null then
+    return case when exists (select from qctl.in_flight f
+                             where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.request_id is not null) then 0 else 1 end;
+  end if;
+  return v_allowed - v_pending;
+end
+$$;
+
+-- Name: FUNCTION _net_room(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_room(p_queue qctl.queue) IS 'How many requests of this queue pg_net may be handed now: none while it stands still, one to try whether it moves again.';
+
 -- Name: _notify(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._notify(p_queue_id integer) RETURNS void
@@ -471,6 +1149,46 @@ begin
   end if;
 end
 $$;
+
+-- Name: _octets(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._octets(p_text text, p_most integer DEFAULT 4096) RETURNS bytea
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when current_setting('client_encoding') = current_setting('server_encoding')
+              then substring(textsend(p_text) from 1 for p_most) end
+$$;
+
+-- Name: FUNCTION _octets(p_text text, p_most integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._octets(p_text text, p_most integer) IS 'The first bytes of a text that may hold no valid UTF-8, as pg_net''s answers may; null for a client of another encoding.';
+
+-- Name: _other_consumers(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._other_consumers(p_queue text) RETURNS TABLE(job_id bigint, job_name text, owner text, command text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if not qctl._cron_here() then
+    return;
+  end if;
+  return query
+  select j.jobid, coalesce(j.jobname::text, j.jobid::text), j.username::text, j.command
+  from cron.job j
+  cross join lateral (select qctl._code_of(j.command) as text) code
+  where j.active and j.database = current_database()::text and j.command !~ '^call qctl\.'
+    and (code.text ~* format('\mq_%s\M', p_queue) and code.text ~* '\m(delete|update|truncate)\M'
+         or code.text ~* '\m(pgmq|pgmq_public)"?\s*\.\s*"?(read|pop|archive|delete|set_vt|purge_queue)'
+            and code.text ~* format('''%s''', p_queue))
+  order by j.jobid;
+end
+$$;
+
+-- Name: FUNCTION _other_consumers(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._other_consumers(p_queue text) IS 'Active jobs, not ours, whose code reads, pops, archives or deletes messages of this queue.';
 
 -- Name: _own_capture(integer, text, text[], name); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -496,6 +1214,117 @@ begin
 end
 $$;
 
+-- Name: _plan_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._plan_jobs() RETURNS TABLE(job_name text, done text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_job record;
+begin
+  if not qctl._cron_here() then
+    return;
+  end if;
+  perform pg_advisory_xact_lock(1902343277, 3);
+  for v_job in
+    select h.job_id, h.job_name from qctl.jobs() h
+    where h.owner = current_user and not exists (select from qctl._wanted_jobs() w where w.job_name = h.job_name)
+  loop
+    perform cron.unschedule(v_job.job_id);
+    return query select v_job.job_name, 'unscheduled';
+  end loop;
+  for v_job in
+    select w.* from qctl._wanted_jobs() w
+    where not exists (select from qctl.jobs() h where h.job_name = w.job_name
+                        and (h.owner <> current_user or h.active and h.schedule = w.schedule and h.command = w.command))
+  loop
+    perform qctl._schedule_job(v_job.job_name, v_job.schedule, v_job.command);
+    return query select v_job.job_name, 'scheduled';
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _plan_jobs(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._plan_jobs() IS 'Schedules the jobs that are wanted and removes the others of ours. Returns what it changed.';
+
+-- Name: _post(qctl.queue, uuid[], bigint[], jsonb[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._post(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_headers jsonb[], p_body text[]) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_count integer := cardinality(p_msg_id);
+  v_half integer := cardinality(p_msg_id) / 2;
+  v_error text;
+begin
+  begin
+    with sent as materialized (
+      select s.msg_id, s.lease,
+             net.http_post(url := p_queue.url, body := s.body::jsonb, headers := s.headers,
+                           timeout_milliseconds := p_queue.timeout_ms) as request_id
+      from (select * from unnest(p_lease, p_msg_id, p_headers, p_body) as u (lease, msg_id, headers, body) order by u.msg_id) s
+    )
+    update qctl.in_flight f set request_id = s.request_id, epoch = qctl._net_epoch() from sent s
+    where f.queue_id = p_queue.queue_id and f.msg_id = s.msg_id and f.lease = s.lease;
+    return v_count;
+  exception when others then
+    v_error := 'not sent: ' || sqlerrm;
+  end;
+  -- A request that is refused harms only itself: halve until it stands alone.
+  if v_count > 1 then
+    return qctl._post(p_queue, p_lease[:v_half], p_msg_id[:v_half], p_headers[:v_half], p_body[:v_half])
+         + qctl._post(p_queue, p_lease[v_half + 1:], p_msg_id[v_half + 1:], p_headers[v_half + 1:], p_body[v_half + 1:]);
+  end if;
+  perform qctl.settle(p_queue.queue_name, p_lease, p_msg_id, array[null::integer], array[v_error], array[null::bytea],
+                      array[null::integer], array[null::integer]);
+  return 0;
+end
+$$;
+
+-- Name: FUNCTION _post(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_headers jsonb[], p_body text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._post(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_headers jsonb[], p_body text[]) IS 'Hands claimed messages to pg_net and notes their request ids. What net.http_post refuses counts as a failed attempt.';
+
+-- Name: _purge(text, interval, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._purge(p_queue text, p_older_than interval, p_after timestamp with time zone, p_after_id bigint, p_limit integer) RETURNS TABLE(messages integer, attempts integer, next_after timestamp with time zone, next_after_id bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  if p_older_than is null or p_older_than < interval '0' then
+    raise exception 'an age of % makes no sense', p_older_than using errcode = 'QC002';
+  end if;
+  execute format($q$
+    with old as materialized (
+      select a.msg_id, a.archived_at, a.headers #>> '{qctl,outcome}' = 'delivered' as ours
+      from pgmq.%1$I a
+      where a.archived_at >= $2 and (a.archived_at, a.msg_id) > ($2, $3) and a.archived_at < $4
+      order by a.archived_at, a.msg_id limit $5
+    ), gone as (
+      delete from pgmq.%1$I a using old o where a.msg_id = o.msg_id and o.ours
+      returning a.msg_id
+    ), attempts as (
+      delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any (array(select g.msg_id from gone g)) returning 1
+    )
+    select (select count(*) from gone), (select count(*) from attempts), o.archived_at, o.msg_id
+    from (values (1)) as always
+    left join (select * from old order by archived_at, msg_id offset $5 - 1) as o on true
+  $q$, 'a_' || p_queue)
+  into messages, attempts, next_after, next_after_id
+  using v_queue.queue_id, p_after, p_after_id, now() - p_older_than, p_limit;
+  return next;
+end
+$_$;
+
 -- Name: _queue(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._queue(p_queue text) RETURNS qctl.queue
@@ -520,6 +1349,25 @@ $$;
 
 COMMENT ON FUNCTION qctl._queue(p_queue text) IS 'The queue of that name, or error QC006 that lists the names there are.';
 
+-- Name: _refuse_other_consumers(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._refuse_other_consumers(p_queue text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_names text;
+begin
+  select string_agg(format('%s (%s, of %s)', c.job_name, left(regexp_replace(btrim(c.command), '\s+', ' ', 'g'), 60), c.owner), '; ')
+  into v_names from qctl._other_consumers(p_queue) c;
+  if v_names is not null then
+    raise exception 'another cron job takes messages from pgmq queue %: %', p_queue, v_names
+      using errcode = 'QC007', detail = 'Two consumers would each see a part of the messages.',
+            hint = 'to switch that job off in the same transaction: --take-over';
+  end if;
+end
+$$;
+
 -- Name: _request_headers(jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._request_headers(p_queue jsonb, p_message jsonb) RETURNS jsonb
@@ -530,9 +1378,123 @@ CREATE FUNCTION qctl._request_headers(p_queue jsonb, p_message jsonb) RETURNS js
 
 COMMENT ON FUNCTION qctl._request_headers(p_queue jsonb, p_message jsonb) IS 'The queue''s headers and those of the message that are fit to be sent; the message''s win.';
 
--- Name: _settle(qctl.queue, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _retain(text, qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[]) RETURNS TABLE(delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer)
+CREATE FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) RETURNS qctl.purge_place
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_place qctl.purge_place;
+begin
+  select p.next_after, p.next_after_id into v_place.after, v_place.after_id
+  from qctl.queue q,
+       qctl._purge(p_queue, make_interval(secs => q.retention_s), coalesce(p_place.after, '-infinity'), coalesce(p_place.after_id, 0), 5000) p
+  where q.queue_name = p_queue and q.retention_s is not null;
+  return v_place;
+exception when others then
+  perform qctl._audit_rarely('retention_failed', p_queue, sqlstate, sqlerrm);
+  return null;
+end
+$$;
+
+-- Name: FUNCTION _retain(p_queue text, p_place qctl.purge_place); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) IS 'Deletes one batch of what is past the queue''s retention; returns where to go on, or null.';
+
+-- Name: _retry_after_s(jsonb, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._retry_after_s(p_headers jsonb, p_now timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "DateStyle" TO 'ISO, MDY'
+    AS $_$
+declare
+  v_text text;
+begin
+  if jsonb_typeof(p_headers) is distinct from 'object' then
+    return null;
+  end if;
+  select btrim(h.value) into v_text from jsonb_each_text(p_headers) as h where lower(h.key) = 'retry-after' limit 1;
+  if v_text ~ '^[0-9]{1,40}$' then
+    return least(v_text::numeric, 2147483647)::integer;
+  elsif v_text ~ '^[A-Za-z]{3}, [0-9]{2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$' then
+    return greatest(0, least(extract(epoch from to_timestamp(substring(v_text from 6 for 20), 'DD Mon YYYY HH24:MI:SS')::timestamp
+                                                at time zone 'UTC' - p_now), 2147483647))::integer;
+  end if;
+  return null;
+exception when data_exception then
+  return null;
+end
+$_$;
+
+-- Name: FUNCTION _retry_after_s(p_headers jsonb, p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._retry_after_s(p_headers jsonb, p_now timestamp with time zone) IS 'Seconds that a stored answer''s Retry-After asks for, in either form of RFC 9110 section 10.2.3; null for anything else.';
+
+-- Name: _roll_up(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._roll_up() RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_to timestamptz := date_trunc('minute', clock_timestamp() - interval '30 s');
+  v_from timestamptz;
+  v_count integer;
+begin
+  select coalesce(u.rolled_to, v_to - interval '1 h') into v_from from qctl.upkept u for update skip locked;
+  if not found or v_from >= v_to then
+    return 0;
+  end if;
+  -- After a long pause no more than a day at once; status looks back an hour.
+  v_to := least(v_to, v_from + interval '1 day');
+  insert into qctl.throughput as t (queue_id, minute, delivered, failed, dead, lost, p50_ms, p95_ms)
+  select a.queue_id, date_trunc('minute', a.settled_at),
+         count(*) filter (where a.outcome = 'delivered'), count(*) filter (where a.outcome in ('retrying', 'paused')),
+         count(*) filter (where a.outcome = 'dead'), count(*) filter (where a.outcome = 'lost'),
+         percentile_cont(0.5) within group (order by extract(epoch from a.settled_at - a.claimed_at) * 1000)
+           filter (where a.outcome = 'delivered'),
+         percentile_cont(0.95) within group (order by extract(epoch from a.settled_at - a.claimed_at) * 1000)
+           filter (where a.outcome = 'delivered')
+  from qctl.queue q
+  join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to
+  group by 1, 2
+  on conflict (queue_id, minute) do update
+    set (delivered, failed, dead, lost, p50_ms, p95_ms)
+      = (excluded.delivered, excluded.failed, excluded.dead, excluded.lost, excluded.p50_ms, excluded.p95_ms);
+  get diagnostics v_count = row_count;
+  update qctl.upkept u set rolled_to = v_to;
+  return v_count;
+end
+$$;
+
+-- Name: FUNCTION _roll_up(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._roll_up() IS 'Adds the minutes that have ended to qctl.throughput.';
+
+-- Name: _schedule_job(text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._schedule_job(p_name text, p_schedule text, p_command text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_job_id bigint;
+begin
+  perform qctl._check_schedule(p_schedule);
+  v_job_id := cron.schedule(p_name, p_schedule, p_command);
+  -- schedule() leaves a job that was switched off as it is.
+  if not (select j.active from cron.job j where j.jobid = v_job_id) then
+    perform cron.alter_job(job_id := v_job_id, active := true);
+  end if;
+  return v_job_id;
+end
+$$;
+
+-- Name: _settle(qctl.queue, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean DEFAULT false) RETURNS TABLE(delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -585,6 +1547,7 @@ begin
       select k.*,
              case when k.won and k.rank = 1 then 'delivered'
                   when k.message_won or not k.current or not k.waiting or k.lapsed_at is not null then 'late'
+                  when $14 then 'dead'
                   when k.status = 410 then 'paused'
                   when qctl._is_rejection(k.status) and k.rejected >= $10 then 'dead'
                   when k.attempts > cardinality($11::integer[]) then 'dead'
@@ -623,7 +1586,7 @@ begin
       insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
                                     enqueued_at, read_ct, message, headers, webhook_id, died_at)
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
-             case when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
+             case when $14 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
              d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9
       from dying d
       on conflict (queue_id, msg_id, enqueued_at) do update
@@ -671,7 +1634,7 @@ begin
   $q$, v_q, v_a)
   into delivered, retrying, dead, paused, late, unknown
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
-        p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s;
+        p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize;
 
   if paused > 0 then
     perform qctl.pause(p_queue.queue_name, 'the endpoint answered 410 Gone');
@@ -679,6 +1642,47 @@ begin
   return next;
 end
 $_$;
+
+-- Name: _settle_answers(integer, uuid[], bigint[], integer[], text[], bytea[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue qctl.queue;
+  v_timeouts integer;
+  v_answered integer;
+begin
+  select * into v_queue from qctl.queue q where q.queue_id = p_queue_id;
+  if not found or to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null
+     or not pg_try_advisory_xact_lock(1902343280, p_queue_id) then
+    return 0;
+  end if;
+  begin
+    perform qctl.settle(v_queue.queue_name, p_lease, p_msg_id, p_status, p_error, p_response,
+                        array_fill(null::integer, array[cardinality(p_msg_id)]), p_retry_after_s);
+  exception when others then
+    perform qctl._audit_rarely('collect_failed', v_queue.queue_name, sqlstate, sqlerrm);
+    return 0;
+  end;
+
+  -- One request that hangs holds up the whole batch, everybody's. An endpoint that only times out gets single tries.
+  select count(*) filter (where a.status is null and a.error ~* '^timeout'), count(a.status) into v_timeouts, v_answered
+  from unnest(p_status, p_error) as a (status, error);
+  if v_answered > 0 then
+    update qctl.gate g set net_timeouts = 0, net_hold_until = null where g.queue_id = p_queue_id and g.net_timeouts > 0;
+  elsif v_timeouts > 0 then
+    update qctl.gate g
+    set net_timeouts = least(g.net_timeouts + 1, 20),
+        net_hold_until = clock_timestamp()
+          + least(interval '10 min', make_interval(secs => v_queue.timeout_ms / 1000.0 * 5 * 2 ^ least(g.net_timeouts, 8)))
+    where g.queue_id = p_queue_id;
+    perform qctl._take_back(v_queue, '0 s');
+  end if;
+  return cardinality(p_msg_id);
+end
+$$;
 
 -- Name: _shown_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -689,6 +1693,128 @@ CREATE FUNCTION qctl._shown_headers(p_headers jsonb) RETURNS jsonb
 -- Name: FUNCTION _shown_headers(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._shown_headers(p_headers jsonb) IS 'Headers as people may see them: the values of those that look like secrets are left out.';
+
+-- Name: _skip_waiting(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._skip_waiting(p_queue text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_count bigint;
+begin
+  execute format($q$
+    with skipped as (
+      delete from pgmq.%1$I q returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
+    ), archived as (
+      insert into pgmq.%2$I (msg_id, read_ct, enqueued_at, vt, message, headers)
+      select s.msg_id, s.read_ct, s.enqueued_at, s.vt, s.message, s.headers from skipped s
+      on conflict (msg_id) do update
+        set (read_ct, enqueued_at, archived_at, vt, message, headers)
+          = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
+    )
+    select count(*) from skipped
+  $q$, 'q_' || p_queue, 'a_' || p_queue) into v_count;
+  return v_count;
+end
+$_$;
+
+-- Name: FUNCTION _skip_waiting(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._skip_waiting(p_queue text) IS 'Moves what waits in a pgmq queue to its archive, undelivered; replay can bring each back.';
+
+-- Name: _sweep(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._sweep() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  update qctl.upkept u set swept_at = clock_timestamp()
+  where u.swept_at is null or u.swept_at < clock_timestamp() - interval '1 h';
+  if not found then
+    return;
+  end if;
+  delete from qctl.throughput t where t.minute < clock_timestamp() - interval '30 days';
+  if qctl._cron_here() then
+    -- Runs that a crash cut off have no end, or no start either; those are told by their number.
+    delete from cron.job_run_details d
+    where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\('
+      and (coalesce(d.end_time, d.start_time) < clock_timestamp() - interval '1 day'
+           or d.start_time is null and d.runid < (select max(o.runid) from cron.job_run_details o
+                                                  where o.start_time < clock_timestamp() - interval '1 day'));
+  end if;
+exception when insufficient_privilege then
+  perform qctl._audit_rarely('sweep_failed', null, sqlstate, sqlerrm);
+end
+$$;
+
+-- Name: FUNCTION _sweep(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._sweep() IS 'Once an hour: old throughput, and the history of our own jobs older than a day.';
+
+-- Name: _take_back(qctl.queue, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._take_back(p_queue qctl.queue, p_after interval) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_epoch uuid := qctl._net_epoch();
+  v_waiting bigint[];
+  v_back bigint[];
+  v_count integer;
+begin
+  select array_agg(f.request_id) into v_waiting from qctl.in_flight f
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = v_epoch and f.request_id is not null
+    and f.claimed_at <= clock_timestamp() - p_after;
+  if v_waiting is null then
+    return 0;
+  end if;
+  -- Rows of the batch under way are locked by pg_net, or gone already: only what it has not started can be had.
+  with unstarted as materialized (
+    select h.ctid from net.http_request_queue h where h.id = any (v_waiting) for update skip locked
+  ), back as (
+    delete from net.http_request_queue h where h.ctid = any (array(select u.ctid from unstarted u)) returning h.id
+  )
+  select array_agg(b.id) into v_back from back b;
+  if v_back is null then
+    return 0;
+  end if;
+  select qctl.release(p_queue.queue_name, array_agg(f.lease), array_agg(f.msg_id)) into v_count
+  from qctl.in_flight f
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = v_epoch and f.request_id = any (v_back);
+  return v_count;
+exception when insufficient_privilege then
+  return 0;
+end
+$$;
+
+-- Name: FUNCTION _take_back(p_queue qctl.queue, p_after interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._take_back(p_queue qctl.queue, p_after interval) IS 'Deletes from pg_net''s queue what it has not started that long after the claim, and releases those messages: no attempt is spent.';
+
+-- Name: _take_over(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._take_over(p_queue text) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_job record;
+  v_names text[] := '{}';
+begin
+  for v_job in select * from qctl._other_consumers(p_queue) loop
+    perform cron.alter_job(job_id := v_job.job_id, active := false);
+    v_names := v_names || v_job.job_name;
+  end loop;
+  return v_names;
+end
+$$;
+
+-- Name: FUNCTION _take_over(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._take_over(p_queue text) IS 'Switches the other consumers of a queue off; they stay in cron.job.';
 
 -- Name: _text(bytea, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -720,6 +1846,285 @@ $$;
 -- Name: FUNCTION _text(p_bytes bytea, p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._text(p_bytes bytea, p_max_bytes integer) IS 'First bytes of an answer as valid text; what is no UTF-8 comes back as PostgreSQL''s escape notation.';
+
+-- Name: _timeline(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._timeline() RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when pg_is_in_recovery() then (select c.timeline_id from pg_control_checkpoint() c)
+              else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer end
+$$;
+
+-- Name: FUNCTION _timeline(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._timeline() IS 'The timeline written now. pg_control names the old one until the first checkpoint after a promotion.';
+
+-- Name: _version(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._version() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select m.qctl_version from qctl.routine m order by m.applied_at desc limit 1
+$$;
+
+-- Name: _wanted_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._wanted_jobs() RETURNS TABLE(job_name text, schedule text, command text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with net as (
+    select q.queue_id, q.queue_name, q.dedicated from qctl.queue q
+    where q.transport = 'pg_net'
+       or exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.request_id is not null and f.lapsed_at is null)
+  )
+  select 'qctl-worker' || case when n > 1 then '-' || n else '' end, '* * * * *', 'call qctl.work()'
+  from qctl.scheduler s, generate_series(1, s.workers) n where exists (select from net where not net.dedicated)
+  union all
+  select 'qctl-worker-' || net.queue_name, '* * * * *', format('call qctl.work(%L)', net.queue_name)
+  from net, qctl.scheduler s where net.dedicated and s.workers > 0
+  union all
+  select 'qctl-maintenance', '* * * * *', 'call qctl.maintenance()' where exists (select from qctl.queue)
+$$;
+
+-- Name: FUNCTION _wanted_jobs(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._wanted_jobs() IS 'One job serves all queues of the pg_net transport, further ones and those of single queues come by qctl scale; one does the maintenance.';
+
+-- Name: _work_beat_due(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_beat_due(p_run qctl.work_run) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select w.last_seen_at < clock_timestamp() - interval '5 s' from qctl.worker w where w.worker_id = p_run.worker_id
+$$;
+
+-- Name: _work_begin(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_begin(p_queue text) RETURNS qctl.work_run
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_longest constant interval := '60 s';
+  c_spare constant interval := '2 s';
+  v_run qctl.work_run;
+  v_limit interval;
+  v_name text;
+begin
+  select s.generation into v_run.generation from qctl.scheduler s;
+  if p_queue is not null then
+    select q.queue_id, q.dedicated into v_run.queue_id, v_run.dedicated from qctl._queue(p_queue) q;
+    v_run.slot := case when pg_try_advisory_lock(1902343279, v_run.queue_id) then 0 end;
+    v_name := 'job for ' || p_queue;
+  else
+    for v_slot in 1..(select s.workers from qctl.scheduler s) loop
+      if pg_try_advisory_lock(1902343278, v_slot) then
+        v_run.slot := v_slot;
+        v_name := 'job ' || v_slot;
+        exit;
+      end if;
+    end loop;
+  end if;
+  if v_run.slot is null then
+    return v_run;
+  end if;
+
+  select make_interval(secs => s.setting::integer / 1000.0) into v_limit from pg_settings s
+  where s.name = 'statement_timeout' and s.setting <> '0';
+  v_run.deadline := statement_timestamp() + least(c_longest, v_limit - c_spare);
+  v_run.reviewed_at := '-infinity';
+
+  select w.worker_id into v_run.worker_id from qctl.worker w
+  where w.transport = 'pg_net' and w.name = v_name order by w.worker_id desc limit 1;
+  if found then
+    update qctl.worker w set started_at = clock_timestamp(), last_seen_at = clock_timestamp(), stopped_at = null,
+      qctl_version = qctl._version(), queues = qctl._work_queues(v_run.queue_id) where w.worker_id = v_run.worker_id;
+  else
+    v_run.worker_id := qctl.register_worker(v_name, 'pg_net', qctl._work_queues(v_run.queue_id), qctl._version());
+  end if;
+  return v_run;
+end
+$$;
+
+-- Name: FUNCTION _work_begin(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._work_begin(p_queue text) IS 'Takes a free slot of a shared worker, or a queue''s own, for this session; slot is null if there is none.';
+
+-- Name: _work_dispatch(qctl.work_run, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_dispatch(p_run qctl.work_run, p_queue text, p_share integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return qctl.dispatch(p_queue, p_share, p_run.worker_id);
+exception when others then
+  perform qctl._audit_rarely('dispatch_failed', p_queue, sqlstate, sqlerrm);
+  return 0;
+end
+$$;
+
+-- Name: FUNCTION _work_dispatch(p_run qctl.work_run, p_queue text, p_share integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._work_dispatch(p_run qctl.work_run, p_queue text, p_share integer) IS 'One queue that fails, a dropped one say, does not stop the others.';
+
+-- Name: _work_end(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_end(p_run qctl.work_run) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  -- The job runs again within the minute, so the worker is not gone unless it is no longer wanted.
+  update qctl.worker w set last_seen_at = clock_timestamp(),
+    stopped_at = case when p_run.slot > (select s.workers from qctl.scheduler s) then clock_timestamp() end
+  where w.worker_id = p_run.worker_id;
+  if p_run.queue_id is null then
+    perform pg_advisory_unlock(1902343278, p_run.slot);
+  else
+    perform pg_advisory_unlock(1902343279, p_run.queue_id);
+  end if;
+end
+$$;
+
+-- Name: _work_goes_on(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_goes_on(p_run qctl.work_run) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select s.generation = p_run.generation and clock_timestamp() < p_run.deadline
+     and case when p_run.queue_id is null then p_run.slot <= s.workers
+              else exists (select from qctl.queue q where q.queue_id = p_run.queue_id and q.dedicated = p_run.dedicated) end
+  from qctl.scheduler s
+$$;
+
+-- Name: FUNCTION _work_goes_on(p_run qctl.work_run); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._work_goes_on(p_run qctl.work_run) IS 'Read at each step: false at the end of the minute, after an upgrade, or when this worker is no longer wanted.';
+
+-- Name: _work_nap_s(qctl.work_run, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_nap_s(p_run qctl.work_run, p_moved integer) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select greatest(0, least(case when p_moved > 0 then 0.2 else 0.5 end, extract(epoch from p_run.deadline - clock_timestamp())))
+$$;
+
+-- Name: _work_plan(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_plan(p_run qctl.work_run) RETURNS qctl.work_plan
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  c_review constant interval := '10 s';
+  v_plan qctl.work_plan;
+  v_epoch uuid;
+begin
+  -- Also queues that have moved to another transport, until the last of their requests is settled.
+  select array_agg(distinct f.queue_id) into v_plan.collect from qctl.in_flight f join qctl.queue q using (queue_id)
+  where f.request_id is not null and (f.lapsed_at is null or f.lapsed_at > clock_timestamp() - interval '10 min')
+    and case when p_run.queue_id is null then not q.dedicated else q.queue_id = p_run.queue_id end;
+  if v_plan.collect is not null then
+    v_epoch := qctl._net_epoch();
+    v_plan.due_review := clock_timestamp() > p_run.reviewed_at + c_review
+      or exists (select from qctl.in_flight f where f.request_id is not null and f.lapsed_at is null and f.epoch is distinct from v_epoch);
+  end if;
+  if qctl.is_armed() and qctl._net_relation('http_request_queue') is not null then
+    select array_agg(r.name order by random()) into v_plan.dispatch
+    from qctl.ready_queues(qctl._work_queues(p_run.queue_id)) as r (name);
+  end if;
+  return v_plan;
+end
+$$;
+
+-- Name: _work_queues(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_queues(p_queue_id integer) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(array_agg(q.queue_name order by q.queue_name), '{}') from qctl.queue q
+  where q.transport = 'pg_net' and case when p_queue_id is null then not q.dedicated else q.queue_id = p_queue_id end
+$$;
+
+-- Name: _work_review(qctl.work_run, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_review(p_run qctl.work_run, p_queue_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue qctl.queue;
+begin
+  select * into v_queue from qctl.queue q where q.queue_id = p_queue_id;
+  if not found then
+    return;
+  end if;
+  perform qctl._settle_answers(a.queue_id, a.lease, a.msg_id, a.status, a.error, a.response, a.retry_after_s)
+  from qctl._answers(array[p_queue_id], '5 min') a;
+  perform qctl._net_review(v_queue);
+exception when others then
+  perform qctl._audit_rarely('review_failed', v_queue.queue_name, sqlstate, sqlerrm);
+end
+$$;
+
+-- Name: _work_share(qctl.work_plan); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_share(p_plan qctl.work_plan) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when cardinality(p_plan.dispatch) > 1
+              then greatest(1, qctl._net_batch_size() / cardinality(p_plan.dispatch)) end
+$$;
+
+-- Name: FUNCTION _work_share(p_plan qctl.work_plan); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._work_share(p_plan qctl.work_plan) IS 'With several ready queues each gets its part of a batch, for pg_net serves in the order of arrival. Null: no limit.';
+
+-- Name: arm(boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.arm(p_survive_failover boolean DEFAULT NULL::boolean) RETURNS TABLE(armed boolean, changed boolean, database text, system_identifier text, timeline integer, survive_failover boolean, armed_at timestamp with time zone, armed_by text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_was boolean := qctl.is_armed();
+  v_survive boolean := coalesce(p_survive_failover, (select a.survive_failover from qctl.arming a), false);
+  v_changed boolean;
+begin
+  v_changed := not v_was or v_survive is distinct from (select a.survive_failover from qctl.arming a);
+  if v_changed then
+    insert into qctl.arming as a (system_identifier, database_oid, timeline, survive_failover)
+    select c.system_identifier, d.oid, qctl._timeline(), v_survive
+    from pg_control_system() c, pg_database d where d.datname = current_database()
+    on conflict (one) do update
+      set (system_identifier, database_oid, timeline, survive_failover, armed_at, armed_by)
+        = (excluded.system_identifier, excluded.database_oid, excluded.timeline, excluded.survive_failover,
+           excluded.armed_at, excluded.armed_by);
+    perform qctl._audit('arm', null, jsonb_build_object('was_armed', v_was, 'survive_failover', v_survive));
+    perform qctl._notify(q.queue_id) from qctl.queue q;
+  end if;
+  return query
+  select true, v_changed, current_database()::text, a.system_identifier::text, a.timeline, a.survive_failover, a.armed_at, a.armed_by
+  from qctl.arming a;
+end
+$$;
+
+-- Name: FUNCTION arm(p_survive_failover boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.arm(p_survive_failover boolean) IS 'Lets this database deliver. With p_survive_failover also after a standby of it was promoted; null leaves that as it is.';
 
 -- Name: attach(text, text, text[], text, text[], text, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -827,90 +2232,171 @@ $$;
 
 COMMENT ON FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean) IS 'Captures the changes of a table into a queue. Waits at most 2 s for the table''s lock.';
 
+-- Name: capacity(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.capacity(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, transport text, workers integer, dedicated boolean, batch integer, max_in_flight integer, concurrency integer, latency_s double precision, latency_p95_s double precision, measured bigint, ceiling_per_s double precision, limited_by text, hanging_per_s double precision, limits jsonb)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  c_pg_net_cycle_s constant double precision := 1.02;
+  c_step_s constant double precision := 0.25;
+  v_queue qctl.queue;
+  v_state qctl.scheduler;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  select * into v_state from qctl.scheduler;
+  for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    queue_name := v_queue.queue_name;
+    transport := v_queue.transport;
+    dedicated := v_queue.dedicated;
+    batch := v_queue.batch;
+    max_in_flight := v_queue.max_in_flight;
+    concurrency := v_queue.concurrency;
+    workers := case v_queue.transport
+      when 'pg_net' then case when v_queue.dedicated then least(v_state.workers, 1) else v_state.workers end
+      else (select count(*) from qctl.worker w where w.transport = 'http' and w.stopped_at is null
+              and w.last_seen_at > clock_timestamp() - interval '30 s' and v_queue.queue_name = any (w.queues)) end;
+    select count(*), percentile_cont(0.5) within group (order by a.s), percentile_cont(0.95) within group (order by a.s)
+    into measured, latency_s, latency_p95_s
+    from (select case when t.transport = 'pg_net' then extract(epoch from t.settled_at - t.claimed_at)
+                      else t.duration_ms / 1000.0 end as s
+          from qctl.attempt t
+          where t.queue_id = v_queue.queue_id and t.transport = v_queue.transport and t.status_code is not null
+            and t.settled_at > clock_timestamp() - interval '10 min'
+          order by t.settled_at desc limit 1000) a;
+
+    if v_queue.transport = 'pg_net' then
+      limits := jsonb_build_array(
+        jsonb_build_object('per_s', qctl._net_batch_size() / c_pg_net_cycle_s, 'limit',
+          format('pg_net.batch_size %s, shared by all queues of pg_net', qctl._net_batch_size())),
+        jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 2), 0.5), 'limit',
+          format('max_in_flight %s with an answer settled in %s s%s', v_queue.max_in_flight,
+                 round(greatest(coalesce(latency_s, 2), 0.5)::numeric, 1), case when measured = 0 then ' (assumed)' else '' end)),
+        jsonb_build_object('per_s', v_queue.batch / c_step_s * workers, 'limit',
+          format('batch %s a step with %s jobs', v_queue.batch, workers)));
+      if measured > 0 then
+        limits := limits || jsonb_build_object(
+          'per_s', least(qctl._net_batch_size(), v_queue.max_in_flight) / greatest(c_pg_net_cycle_s, latency_p95_s - 1), 'limit',
+          format('the endpoint: %s at once, the slowest 5 %% settled after %s s', least(qctl._net_batch_size(), v_queue.max_in_flight),
+                 round(latency_p95_s::numeric, 1)));
+      end if;
+    else
+      limits := jsonb_build_array(
+        jsonb_build_object('per_s', workers * v_queue.concurrency / greatest(coalesce(latency_s, 0.1), 0.001), 'limit',
+          format('%s worker processes with concurrency %s, an answer in %s ms%s', workers, v_queue.concurrency,
+                 round((greatest(coalesce(latency_s, 0.1), 0.001) * 1000)::numeric), case when measured = 0 then ' (assumed)' else '' end)),
+        jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
+          format('max_in_flight %s', v_queue.max_in_flight)));
+    end if;
+    if workers = 0 then
+      limits := limits || jsonb_build_object('per_s', 0, 'limit', 'no worker');
+    end if;
+    select (l.value ->> 'per_s')::double precision, l.value ->> 'limit' into ceiling_per_s, limited_by
+    from jsonb_array_elements(limits) l order by (l.value ->> 'per_s')::double precision limit 1;
+    hanging_per_s := v_queue.max_in_flight / (v_queue.timeout_ms / 1000.0);
+    return next;
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION capacity(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.capacity(p_queue text) IS 'What each queue can carry in messages a second, and what limits it. Latency is that of the last 1000 answers within 10 minutes: of the request on http, from claim to settled on pg_net. hanging_per_s: attempts a second while every one times out.';
+
+-- Name: choose_transport(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.choose_transport(p_wanted text DEFAULT 'auto'::text) RETURNS TABLE(transport text, reason text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_net_database text := nullif(current_setting('pg_net.database_name', true), '');
+  v_problem text;
+begin
+  if p_wanted = 'http' then
+    return query select 'http', 'asked for';
+    return;
+  elsif p_wanted is null or p_wanted not in ('auto', 'pg_net') then
+    raise exception 'no such transport: %', quote_literal(coalesce(p_wanted, ''))
+      using errcode = 'QC002', hint = 'auto, pg_net or http';
+  end if;
+  v_problem := case
+    when not exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+                     where n.nspname = 'net' and p.proname = 'http_post')
+      then 'pg_net is not installed in this database'
+           || case when exists (select from pg_available_extensions where name = 'pg_net') then ' (create extension pg_net)' else '' end
+    when v_net_database <> current_database() then format('pg_net works in database %s, not here', v_net_database)
+    when not qctl._net_readable() or not exists (
+           select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+           where n.nspname = 'net' and p.proname = 'http_post' and has_schema_privilege(n.oid, 'usage')
+             and has_function_privilege(p.oid, 'execute'))
+      then format('role %s may not use schema net', current_user) end;
+  if p_wanted = 'pg_net' then
+    if v_problem is not null then
+      raise exception 'transport pg_net cannot be used: %', v_problem
+        using errcode = 'QC004', hint = '--transport http, and a qctl worker process, needs no extension';
+    end if;
+    return query select 'pg_net', 'asked for';
+    return;
+  end if;
+  v_problem := coalesce(v_problem, case
+    when not exists (select from pg_namespace where nspname = 'cron')
+      then coalesce(format('pg_cron works in database %s, not here', nullif(current_setting('cron.database_name', true), current_database())),
+                    'pg_cron is not installed in this database')
+    when not qctl._cron_here() then format('role %s may not use schema cron', current_user) end);
+  if v_problem is null then
+    return query select 'pg_net', 'pg_net and pg_cron are here, so nothing needs to be hosted';
+  else
+    return query select 'http', v_problem;
+  end if;
+end
+$$;
+
+-- Name: FUNCTION choose_transport(p_wanted text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.choose_transport(p_wanted text) IS 'What auto, pg_net or http comes to in this database, and why. Error QC004 where pg_net is asked for and cannot be used.';
+
 -- Name: claim(text, integer, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint DEFAULT NULL::bigint) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
-    LANGUAGE plpgsql
+    LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    SET enable_material TO 'off'
-    AS $_$
-#variable_conflict use_column
-declare
-  c_slack constant interval := '15 s';
-  v_queue qctl.queue := qctl._queue(p_queue);
-  v_paused boolean;
-  v_now timestamptz;
-  v_live integer;
-  v_expired boolean;
-  v_room integer;
-  v_lease uuid := gen_random_uuid();
-  v_term interval := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
-  v_q text := 'q_' || p_queue;
-begin
-  if coalesce(p_limit, 0) < 1 then
-    return;
-  end if;
-  select g.paused_at is not null into v_paused from qctl.gate g where g.queue_id = v_queue.queue_id for update;
-  if not found or v_paused then
-    return;
-  end if;
-  v_now := clock_timestamp();
-
-  select count(*), coalesce(bool_or(f.expires_at <= v_now), false) into v_live, v_expired
-  from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
-  if v_expired then
-    v_live := v_live - qctl._lapse(v_queue, v_now);
-  end if;
-  v_room := least(p_limit, v_queue.max_in_flight - v_live);
-  if v_room < 1 then
-    return;
-  end if;
-
-  -- visible_at is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
-  return query execute format($q$
-    with picked as materialized (
-      select q.msg_id, q.enqueued_at, q.message, q.headers
-      from pgmq.%1$I q
-      where q.vt <= $2
-        and not exists (select from qctl.in_flight f
-                        where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
-      order by q.vt limit $3
-      for update of q skip locked
-    ), numbered as materialized (
-      select p.*, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
-      from picked p
-      left join qctl.retry r
-        on r.queue_id = $1 and r.msg_id = p.msg_id and r.enqueued_at = p.enqueued_at
-    ), hidden as (
-      update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1,
-             headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
-      from picked p where q.msg_id = p.msg_id
-    ), leased as (
-      insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
-                                  expires_at)
-      select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5 from numbered n
-    )
-    select n.msg_id, $4, $8, n.delivery_no, n.attempt_no, $9, $10,
-           case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || jsonb_build_object(
-             'webhook-id', coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)),
-             'webhook-timestamp', extract(epoch from $2)::bigint::text),
-           coalesce(n.message::text, 'null')
-    from numbered n order by n.msg_id
-  $q$, v_q)
-  using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
-        (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_queue.headers, v_queue.queue_uuid;
-end
-$_$;
+    AS $$
+  select * from qctl._claim(p_queue, p_limit, p_worker_id, 'http')
+$$;
 
 -- Name: FUNCTION claim(p_queue text, p_limit integer, p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint) IS 'Leases up to p_limit ready messages to one worker and returns all that is needed to send them. lease_ms counts from before the call; a request must be over by then.';
+COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint) IS 'Leases up to p_limit ready messages to one worker and returns all that is needed to send them. Nothing while the queue is paused, the database not armed, or for a queue of another transport. lease_ms counts from before the call; a request must be over by then.';
 
--- Name: create_queue(text, text, jsonb, jsonb, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: collect(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb DEFAULT '{}'::jsonb, p_settings jsonb DEFAULT '{}'::jsonb, p_adopt boolean DEFAULT false) RETURNS TABLE(queue_name text, created boolean, waiting bigint)
+CREATE FUNCTION qctl.collect(p_queue text) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_count integer;
+begin
+  select sum(qctl._settle_answers(a.queue_id, a.lease, a.msg_id, a.status, a.error, a.response, a.retry_after_s)) into v_count
+  from qctl._answers(array[v_queue.queue_id], '5 min') a;
+  perform qctl._net_review(v_queue);
+  return coalesce(v_count, 0);
+end
+$$;
+
+-- Name: FUNCTION collect(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.collect(p_queue text) IS 'Settles the answers that pg_net has for a queue, and judges the requests that got none. Returns how many answers there were.';
+
+-- Name: create_queue(text, text, jsonb, jsonb, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb DEFAULT '{}'::jsonb, p_settings jsonb DEFAULT '{}'::jsonb, p_waiting text DEFAULT NULL::text, p_take_over boolean DEFAULT false) RETURNS TABLE(queue_name text, created boolean, waiting bigint, skipped bigint, transport text, reason text, switched_off text[])
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -918,12 +2404,22 @@ CREATE FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb DEFA
 declare
   v_meta record;
   v_waiting bigint := 0;
+  v_skipped bigint := 0;
   v_exists boolean;
   v_queue_id integer;
+  v_transport text;
+  v_reason text;
+  v_switched_off text[] := '{}';
 begin
   perform qctl._check_name(p_queue);
   perform qctl._check_url(p_url);
   perform qctl._check_headers(p_headers);
+  if p_waiting is not null and p_waiting not in ('deliver', 'skip') then
+    raise exception 'not a choice for waiting messages: %', quote_literal(left(p_waiting, 100))
+      using errcode = 'QC002', hint = 'deliver or skip';
+  end if;
+  select c.transport, c.reason into v_transport, v_reason
+  from qctl.choose_transport(coalesce(p_settings ->> 'transport', 'auto')) c;
   perform pg_advisory_xact_lock(hashtextextended('qctl.create_queue', 0));
   if exists (select from qctl.queue q where q.queue_name = p_queue) then
     raise exception 'queue % exists already', p_queue
@@ -941,9 +2437,17 @@ begin
               hint = 'make a plain one under another name and move the messages';
     end if;
     execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_waiting;
-    if not p_adopt then
+    if p_take_over then
+      v_switched_off := qctl._take_over(p_queue);
+    else
+      perform qctl._refuse_other_consumers(p_queue);
+    end if;
+    if p_waiting is null and v_waiting > 0 then
       raise exception 'pgmq queue % exists already and holds % messages', p_queue, v_waiting
-        using errcode = 'QC007', hint = 'to deliver them to this endpoint: --adopt; or choose another name';
+        using errcode = 'QC007',
+              hint = 'to deliver them to this endpoint: --waiting deliver; to archive them undelivered: --waiting skip';
+    elsif p_waiting = 'skip' then
+      v_skipped := qctl._skip_waiting(p_queue);
     end if;
   else
     perform pgmq.create(p_queue);
@@ -951,18 +2455,24 @@ begin
   execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, '
                  'autovacuum_vacuum_cost_delay = 0)', 'q_' || p_queue);
 
-  insert into qctl.queue (queue_name, url, headers) values (p_queue, p_url, qctl._lower_keys(p_headers))
+  -- An adopted queue's history is its owner's; a new one's would grow for ever. On pg_net a slow request stalls those of all.
+  insert into qctl.queue (queue_name, url, headers, timeout_ms, retention_s)
+  values (p_queue, p_url, qctl._lower_keys(p_headers), case v_transport when 'pg_net' then 5000 else 15000 end,
+          case when not v_exists then 7 * 86400 end)
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
-  perform qctl._apply_settings(p_queue, p_settings);
-  perform qctl._audit('create', p_queue, p_settings || jsonb_build_object('url', p_url, 'adopted', v_exists));
-  return query select p_queue, not v_exists, v_waiting;
+  perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport));
+  perform qctl._plan_jobs();
+  perform qctl._audit('create', p_queue, p_settings || jsonb_build_object(
+    'url', p_url, 'adopted', v_exists, 'transport', v_transport, 'skipped', nullif(v_skipped, 0),
+    'switched_off', nullif(to_jsonb(v_switched_off), '[]')));
+  return query select p_queue, not v_exists, v_waiting, v_skipped, v_transport, v_reason, v_switched_off;
 end
 $$;
 
--- Name: FUNCTION create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_adopt boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_adopt boolean) IS 'Makes a pgmq queue (or adopts one) with its endpoint. Settings: see qctl.set_queue.';
+COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean) IS 'Makes a pgmq queue, or adopts one, with its endpoint. p_waiting says what becomes of messages that wait in an adopted one: deliver, or skip: to the archive. p_take_over switches off cron jobs that take messages from it. Settings: see qctl.set_queue.';
 
 -- Name: depth(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1054,6 +2564,85 @@ $_$;
 
 COMMENT ON FUNCTION qctl.detach(p_relation text, p_queue text) IS 'Stops capturing a table. What is in the queue stays.';
 
+-- Name: disarm(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.disarm() RETURNS TABLE(armed boolean, changed boolean, database text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_was boolean := qctl.is_armed();
+begin
+  delete from qctl.arming;
+  if found then
+    perform qctl._audit('disarm', null, jsonb_build_object('was_armed', v_was));
+  end if;
+  return query select false, v_was, current_database()::text;
+end
+$$;
+
+-- Name: FUNCTION disarm(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.disarm() IS 'Nothing is claimed any more, by whatever transport; what is in flight settles, capture goes on.';
+
+-- Name: dispatch(text, integer, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.dispatch(p_queue text, p_limit integer DEFAULT NULL::integer, p_worker_id bigint DEFAULT NULL::bigint) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_max_body integer;
+  v_room integer;
+  v_lease uuid[];
+  v_msg_id bigint[];
+  v_headers jsonb[];
+  v_body text[];
+  v_big_lease uuid[];
+  v_big_id bigint[];
+  v_big_error text[];
+begin
+  if v_queue.transport <> 'pg_net' then
+    return 0;
+  end if;
+  if qctl._net_epoch() is null then
+    raise exception 'pg_net is not installed in this database' using errcode = 'QC004', hint = 'qctl set --transport http';
+  end if;
+  -- Nothing may reach the endpoint of which a crash could take the record.
+  if current_setting('synchronous_commit') in ('off', 'local') then
+    perform set_config('synchronous_commit', 'on', true);
+  end if;
+  v_room := least(coalesce(p_limit, v_queue.batch), v_queue.batch, qctl._net_room(v_queue));
+  if v_room < 1 then
+    return 0;
+  end if;
+
+  v_max_body := qctl._net_max_body(coalesce((select e.extversion from pg_extension e where e.extname = 'pg_net'), '0.20.4'));
+  select array_agg(c.lease) filter (where not c.big), array_agg(c.msg_id) filter (where not c.big),
+         array_agg(c.headers) filter (where not c.big), array_agg(c.body) filter (where not c.big),
+         array_agg(c.lease) filter (where c.big), array_agg(c.msg_id) filter (where c.big),
+         array_agg(format('not sent: the body has %s bytes, pg_net carries %s here', octet_length(c.body), v_max_body)) filter (where c.big)
+  into v_lease, v_msg_id, v_headers, v_body, v_big_lease, v_big_id, v_big_error
+  from (select k.*, coalesce(octet_length(k.body) > v_max_body, false) as big
+        from qctl._claim(p_queue, v_room, p_worker_id, 'pg_net') k) c;
+  if v_big_id is not null then
+    perform qctl._settle(v_queue, v_big_lease, v_big_id, array_fill(null::integer, array[cardinality(v_big_id)]), v_big_error,
+                         array_fill(null::bytea, array[cardinality(v_big_id)]), array_fill(null::integer, array[cardinality(v_big_id)]),
+                         array_fill(null::integer, array[cardinality(v_big_id)]), true);
+  end if;
+  if v_msg_id is null then
+    return 0;
+  end if;
+  return qctl._post(v_queue, v_lease, v_msg_id, v_headers, v_body);
+end
+$$;
+
+-- Name: FUNCTION dispatch(p_queue text, p_limit integer, p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.dispatch(p_queue text, p_limit integer, p_worker_id bigint) IS 'Claims messages of a pg_net queue and hands them to pg_net, which starts when the transaction commits. Returns how many.';
+
 -- Name: fall_asleep(text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.fall_asleep(p_queues text[]) RETURNS TABLE(queue_id integer, queue_name text, asleep boolean)
@@ -1075,9 +2664,13 @@ CREATE FUNCTION qctl.health(p_queue_id integer) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select case
+    when not qctl.is_armed() then 'unarmed'
     when g.paused_at is not null then 'paused'
     when not exists (select from qctl.worker w where w.stopped_at is null and q.queue_name = any (w.queues)
-                     and w.last_seen_at > clock_timestamp() - interval '30 s') then 'no_worker'
+                     and w.transport = q.transport
+                     and w.last_seen_at > clock_timestamp() - case w.transport when 'http' then interval '30 s' else '90 s' end)
+      then 'no_worker'
+    when q.transport = 'pg_net' and (select s.net_held_since from qctl.scheduler s) is not null then 'paused'
     when exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome <> 'delivered'
                  and t.outcome in ('retrying', 'dead') and t.settled_at > clock_timestamp() - interval '1 minute')
      and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome = 'delivered'
@@ -1088,7 +2681,7 @@ $$;
 
 -- Name: FUNCTION health(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.health(p_queue_id integer) IS 'The first that holds of: paused, no_worker, endpoint_failing, ok.';
+COMMENT ON FUNCTION qctl.health(p_queue_id integer) IS 'The first that holds of: unarmed, paused (also while pg_net stands still), no_worker, endpoint_failing, ok.';
 
 -- Name: heartbeat(bigint, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1106,6 +2699,43 @@ $$;
 -- Name: FUNCTION heartbeat(p_worker_id bigint, p_queues text[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.heartbeat(p_worker_id bigint, p_queues text[]) IS 'False when the worker was taken for gone: its leases may have lapsed, so it sends nothing more of them.';
+
+-- Name: is_armed(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.is_armed() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (
+    select from qctl.arming a
+    where a.system_identifier = (select c.system_identifier from pg_control_system() c)
+      and a.database_oid = (select d.oid from pg_database d where d.datname = current_database())
+      and (a.survive_failover or a.timeline = qctl._timeline()))
+$$;
+
+-- Name: FUNCTION is_armed(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.is_armed() IS 'May this database deliver? False in a copy: another cluster, database or timeline.';
+
+-- Name: jobs(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.jobs() RETURNS TABLE(job_id bigint, job_name text, schedule text, command text, active boolean, owner text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if qctl._cron_here() then
+    return query
+    select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text from cron.job j
+    where j.database = current_database()::text and j.jobname::text ~ '^qctl-(worker|maintenance)' and j.command ~ '^call qctl\.'
+    order by j.jobname::text;
+  end if;
+end
+$$;
+
+-- Name: FUNCTION jobs(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.jobs() IS 'Our jobs in pg_cron, as far as this role may see them.';
 
 -- Name: lag(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1178,6 +2808,39 @@ $_$;
 -- Name: FUNCTION locate(p_msg_id bigint, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.locate(p_msg_id bigint, p_queue text) IS 'The queues that know a message of this id.';
+
+-- Name: maintenance(); Type: PROCEDURE; Schema: qctl; Owner: -
+
+CREATE PROCEDURE qctl.maintenance()
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_deadline timestamptz := qctl._maintenance_deadline();
+  v_place qctl.purge_place;
+  v_queue record;
+begin
+  perform qctl.upkeep();
+  commit;
+  perform qctl._roll_up();
+  commit;
+  for v_queue in select r.name from qctl._due_retention() as r (name) loop
+    v_place := null;
+    loop
+      v_place := qctl._retain(v_queue.name, v_place);
+      commit;
+      exit when not qctl._before(v_deadline, v_place);
+    end loop;
+  end loop;
+  perform qctl._sweep();
+  commit;
+  perform qctl._plan_jobs();
+  commit;
+end
+$$;
+
+-- Name: PROCEDURE maintenance(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON PROCEDURE qctl.maintenance() IS 'Lapses leases, rolls up throughput, deletes what is past retention, and cleans up after our own jobs. Run it each minute.';
 
 -- Name: message(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1252,39 +2915,16 @@ COMMENT ON FUNCTION qctl.pause(p_queue text, p_reason text) IS 'Stops claiming; 
 CREATE FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestamp with time zone DEFAULT '-infinity'::timestamp with time zone, p_after_id bigint DEFAULT 0, p_limit integer DEFAULT 5000) RETURNS TABLE(messages integer, attempts integer, next_after timestamp with time zone, next_after_id bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    AS $_$
-declare
-  v_queue qctl.queue := qctl._queue(p_queue);
+    AS $$
 begin
-  if p_older_than is null or p_older_than < interval '0' then
-    raise exception 'an age of % makes no sense', p_older_than using errcode = 'QC002';
-  end if;
-  execute format($q$
-    with old as materialized (
-      select a.msg_id, a.archived_at, a.headers #>> '{qctl,outcome}' = 'delivered' as ours
-      from pgmq.%1$I a
-      where a.archived_at >= $2 and (a.archived_at, a.msg_id) > ($2, $3) and a.archived_at < $4
-      order by a.archived_at, a.msg_id limit $5
-    ), gone as (
-      delete from pgmq.%1$I a using old o where a.msg_id = o.msg_id and o.ours
-      returning a.msg_id
-    ), attempts as (
-      delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any (array(select g.msg_id from gone g)) returning 1
-    )
-    select (select count(*) from gone), (select count(*) from attempts), o.archived_at, o.msg_id
-    from (values (1)) as always
-    left join (select * from old order by archived_at, msg_id offset $5 - 1) as o on true
-  $q$, 'a_' || p_queue)
-  into messages, attempts, next_after, next_after_id
-  using v_queue.queue_id, p_after, p_after_id, now() - p_older_than, p_limit;
+  select p.* into messages, attempts, next_after, next_after_id
+  from qctl._purge(p_queue, p_older_than, p_after, p_after_id, p_limit) p;
   if messages > 0 then
     perform qctl._audit('purge', p_queue, jsonb_build_object('older_than', p_older_than, 'messages', messages, 'attempts', attempts));
   end if;
   return next;
 end
-$_$;
+$$;
 
 -- Name: FUNCTION purge(p_queue text, p_older_than interval, p_after timestamp with time zone, p_after_id bigint, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -1329,6 +2969,9 @@ declare
   v_name text;
   v_ready boolean;
 begin
+  if not qctl.is_armed() then
+    return;
+  end if;
   for v_name in
     select q.queue_name from qctl.queue q join qctl.gate g using (queue_id)
     where q.queue_name = any (p_queues) and g.paused_at is null
@@ -1345,7 +2988,7 @@ $_$;
 
 -- Name: FUNCTION ready_queues(p_queues text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.ready_queues(p_queues text[]) IS 'Those of these queues that are not paused and hold a ready message.';
+COMMENT ON FUNCTION qctl.ready_queues(p_queues text[]) IS 'Those of these queues that are not paused and hold a ready message; none in a database that is not armed.';
 
 -- Name: worker; Type: TABLE; Schema: qctl; Owner: -
 
@@ -1504,9 +3147,14 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_since timestamptz;
 begin
-  select g.paused_at into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  if v_queue.transport = 'pg_net' then
+    v_since := (select s.net_held_since from qctl.scheduler s);
+    perform qctl._net_free();
+  end if;
+  select coalesce(g.paused_at, v_since) into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
   if v_since is not null then
-    update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null where g.queue_id = v_queue.queue_id;
+    update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null, net_timeouts = 0, net_hold_until = null
+    where g.queue_id = v_queue.queue_id;
     perform qctl._audit('resume', p_queue, jsonb_build_object('paused_at', v_since));
     perform qctl._notify(v_queue.queue_id);
   end if;
@@ -1517,6 +3165,69 @@ $$;
 -- Name: FUNCTION resume(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.resume(p_queue text) IS 'Lets workers claim again.';
+
+-- Name: running_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.running_jobs() RETURNS TABLE(pid integer, slot integer, queue_id integer)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select l.pid, case l.classid::bigint when 1902343278 then l.objid::bigint::integer end, case l.classid::bigint when 1902343279 then l.objid::bigint::integer end
+  from pg_locks l
+  where l.locktype = 'advisory' and l.objsubid = 2 and l.granted and l.classid::bigint in (1902343278, 1902343279)
+    and l.database = (select d.oid from pg_database d where d.datname = current_database())
+$$;
+
+-- Name: FUNCTION running_jobs(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.running_jobs() IS 'Each CALL of qctl.work that runs now: a shared worker with its slot, or a queue''s own.';
+
+-- Name: scale(text, integer, boolean, integer, integer, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.scale(p_queue text DEFAULT NULL::text, p_workers integer DEFAULT NULL::integer, p_dedicated boolean DEFAULT NULL::boolean, p_batch integer DEFAULT NULL::integer, p_max_in_flight integer DEFAULT NULL::integer, p_concurrency integer DEFAULT NULL::integer) RETURNS TABLE(job_name text, done text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_settings jsonb := jsonb_strip_nulls(jsonb_build_object(
+    'dedicated', p_dedicated, 'batch', p_batch, 'max_in_flight', p_max_in_flight, 'concurrency', p_concurrency));
+  v_queue qctl.queue;
+  v_jobs integer;
+begin
+  if p_queue is not null then
+    v_queue := qctl._queue(p_queue);
+    if v_queue.transport <> 'pg_net' and v_settings ?| array['dedicated', 'batch'] then
+      raise exception 'queue % is of the http transport: jobs and batches are those of pg_net', p_queue
+        using errcode = 'QC002', hint = 'an http queue has --concurrency and --max-in-flight, and as many processes as you start';
+    end if;
+    perform qctl._apply_settings(p_queue, v_settings);
+  elsif v_settings <> '{}' then
+    raise exception 'which queue?' using errcode = 'QC002', hint = '-q QUEUE';
+  end if;
+  if p_workers is not null then
+    if p_workers < 0 then
+      raise exception 'workers are 0 or more' using errcode = 'QC002';
+    end if;
+    if not qctl._cron_here() then
+      raise exception 'there is no pg_cron in this database whose jobs could be scaled'
+        using errcode = 'QC004', hint = 'the http transport scales by processes: start another qctl worker';
+    end if;
+    update qctl.scheduler s set workers = least(p_workers, 64);
+  end if;
+  select count(*) into v_jobs from qctl._wanted_jobs();
+  if v_jobs > qctl._cron_slots() / 2 and (p_workers > 1 or p_dedicated) then
+    raise exception '% jobs would take more than half of the % that pg_cron runs at once', v_jobs, qctl._cron_slots()
+      using errcode = 'QC007', hint = format('at most %s, maintenance included; raise cron.max_running_jobs, or use qctl worker', qctl._cron_slots() / 2);
+  end if;
+  return query select p.job_name, p.done from qctl._plan_jobs() p;
+  perform qctl._audit('scale', p_queue, jsonb_strip_nulls(v_settings || jsonb_build_object('workers', p_workers)));
+end
+$$;
+
+-- Name: FUNCTION scale(p_queue text, p_workers integer, p_dedicated boolean, p_batch integer, p_max_in_flight integer, p_concurrency integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.scale(p_queue text, p_workers integer, p_dedicated boolean, p_batch integer, p_max_in_flight integer, p_concurrency integer) IS 'Sets the number of shared worker jobs (0 stops them) and what concerns one queue; reschedules in this transaction. Running CALLs follow within a second or so. Returns the jobs that were scheduled or unscheduled.';
 
 -- Name: send(text, jsonb[], jsonb, double precision, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1567,6 +3278,10 @@ begin
     where q.queue_id = v_queue.queue_id;
   end if;
   perform qctl._apply_settings(p_queue, p_settings);
+  if p_settings ?| array['transport', 'dedicated'] then
+    perform qctl._plan_jobs();
+    perform qctl._notify(v_queue.queue_id);
+  end if;
   perform qctl._audit('set', p_queue, p_settings || jsonb_build_object(
     'url', p_url, 'headers', (select jsonb_agg(k) from jsonb_object_keys(p_headers) as k)));
   return query select * from qctl.queue q where q.queue_id = v_queue.queue_id;
@@ -1575,7 +3290,7 @@ $$;
 
 -- Name: FUNCTION set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost.';
+COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, retention_s (null: for ever).';
 
 -- Name: settle(text, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1684,6 +3399,58 @@ END;
 
 COMMENT ON FUNCTION qctl.sign_off(p_worker_id bigint) IS 'A worker ends: what it still holds need not wait for the end of its leases.';
 
+-- Name: sizing(text, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.sizing(p_queue text, p_per_s double precision) RETURNS TABLE(reachable boolean, batch integer, max_in_flight integer, concurrency integer, reason text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_now record;
+  v_reach double precision;
+  v_needed integer;
+begin
+  if p_per_s is null or not p_per_s > 0 or p_per_s > 1000000 then
+    raise exception 'not a rate that makes sense: % a second', p_per_s using errcode = 'QC002';
+  end if;
+  select * into v_now from qctl.capacity(p_queue);
+  batch := v_queue.batch;
+  max_in_flight := v_queue.max_in_flight;
+  concurrency := v_queue.concurrency;
+  reachable := true;
+  if v_queue.transport = 'pg_net' then
+    v_reach := floor(qctl._net_batch_size() * 0.9);
+    if p_per_s > v_reach then
+      reachable := false;
+      reason := format('pg_net does about %s requests a second here, for all queues together', v_reach);
+    else
+      batch := greatest(batch, ceil(p_per_s * 0.5));
+      v_needed := least(ceil(p_per_s * greatest(coalesce(v_now.latency_p95_s, 3), 2) * 1.5), 100000);
+      max_in_flight := greatest(max_in_flight, v_needed);
+      reason := format('%s in flight at the most%s', v_needed, case when v_now.measured = 0 then ', nothing being measured yet' else '' end);
+    end if;
+  else
+    v_needed := ceil(p_per_s * greatest(coalesce(v_now.latency_p95_s, 0.1), 0.005) * 1.5 / greatest(v_now.workers, 1));
+    if v_needed > 10000 then
+      reachable := false;
+      reason := format('%s requests at once in one process are too many: run more worker processes', v_needed);
+    else
+      concurrency := greatest(v_needed, 1);
+      max_in_flight := greatest(max_in_flight, least(4 * concurrency * greatest(v_now.workers, 1), 100000));
+      reason := format('%s at once in each of %s worker processes%s', concurrency, greatest(v_now.workers, 1),
+                       case when v_now.measured = 0 then ', an answer assumed in 100 ms, nothing being measured yet' else '' end);
+    end if;
+  end if;
+  return next;
+end
+$$;
+
+-- Name: FUNCTION sizing(p_queue text, p_per_s double precision); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.sizing(p_queue text, p_per_s double precision) IS 'The settings with which a queue carries so many messages a second; reachable is false where its transport cannot.';
+
 -- Name: upkeep(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.upkeep(p_silent interval DEFAULT '00:00:15'::interval) RETURNS TABLE(lapsed integer, reaped integer, workers_gone integer)
@@ -1705,7 +3472,8 @@ begin
 
   with gone as (
     update qctl.worker w set stopped_at = v_now
-    where w.transport = 'http' and w.stopped_at is null and w.last_seen_at < v_now - p_silent
+    where w.stopped_at is null
+      and w.last_seen_at < v_now - case w.transport when 'http' then p_silent else greatest(p_silent, interval '5 min') end
     returning w.worker_id
   )
   select array_agg(g.worker_id) into v_gone from gone g;
@@ -1713,7 +3481,7 @@ begin
     workers_gone := cardinality(v_gone);
     with theirs as (
       select f.queue_id, f.msg_id, f.lease from qctl.in_flight f
-      where f.lapsed_at is null and f.worker_id = any (v_gone) and f.expires_at > v_now
+      where f.lapsed_at is null and f.worker_id = any (v_gone) and f.request_id is null and f.expires_at > v_now
       order by f.queue_id, f.msg_id for update skip locked
     )
     update qctl.in_flight f set expires_at = v_now from theirs t
@@ -1723,9 +3491,12 @@ begin
   for v_queue in select * from qctl.queue order by queue_id loop
     continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
     begin
+      if exists (select from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.request_id is not null) then
+        perform qctl.collect(v_queue.queue_name);
+      end if;
       lapsed := lapsed + qctl._lapse(v_queue, v_now);
     exception when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation or plpgsql_error then
-      perform qctl._audit('lapse_failed', v_queue.queue_name, jsonb_build_object('sqlstate', sqlstate, 'error', left(sqlerrm, 500)));
+      perform qctl._audit_rarely('lapse_failed', v_queue.queue_name, sqlstate, sqlerrm);
     end;
   end loop;
 
@@ -1771,6 +3542,74 @@ CREATE FUNCTION qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_a
 -- Name: FUNCTION webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone) IS 'Standard Webhooks id of an event: the same over retries and replays, another after a re-create or failover.';
+
+-- Name: work(text); Type: PROCEDURE; Schema: qctl; Owner: -
+
+CREATE PROCEDURE qctl.work(IN p_queue text DEFAULT NULL::text)
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_run qctl.work_run := qctl._work_begin(p_queue);
+  v_plan qctl.work_plan;
+  v_answers record;
+  v_item record;
+  v_moved integer;
+begin
+  commit;
+  if v_run.slot is null then
+    return;
+  end if;
+  loop
+    v_plan := qctl._work_plan(v_run);
+    v_moved := 0;
+    for v_answers in select * from qctl._answers(v_plan.collect) loop
+      v_moved := v_moved operator(pg_catalog.+) qctl._settle_answers(v_answers.queue_id, v_answers.lease, v_answers.msg_id,
+        v_answers.status, v_answers.error, v_answers.response, v_answers.retry_after_s);
+      commit;
+    end loop;
+    if v_plan.due_review then
+      for v_item in select u.id from pg_catalog.unnest(v_plan.collect) as u (id) loop
+        perform qctl._work_review(v_run, v_item.id);
+        commit;
+      end loop;
+      v_run.reviewed_at := pg_catalog.clock_timestamp();
+    end if;
+    for v_item in select u.name from pg_catalog.unnest(v_plan.dispatch) as u (name) loop
+      v_moved := v_moved operator(pg_catalog.+) qctl._work_dispatch(v_run, v_item.name, qctl._work_share(v_plan));
+      commit;
+    end loop;
+    perform qctl.heartbeat(v_run.worker_id, qctl._work_queues(v_run.queue_id)) where qctl._work_beat_due(v_run);
+    commit;
+    exit when not qctl._work_goes_on(v_run);
+    perform pg_catalog.pg_sleep(qctl._work_nap_s(v_run, v_moved));
+    commit;
+    exit when not qctl._work_goes_on(v_run);
+  end loop;
+  perform qctl._work_end(v_run);
+  commit;
+end
+$$;
+
+-- Name: PROCEDURE work(IN p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON PROCEDURE qctl.work(IN p_queue text) IS 'Delivers the queues of the pg_net transport for up to a minute, or to 2 s before the statement_timeout: collects and settles answers, hands over what is ready, commits each step. Schedule it with pg_cron each minute; qctl scale does. With a queue: only that one.';
+
+-- Name: arming; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.arming (
+    one boolean DEFAULT true NOT NULL,
+    system_identifier bigint NOT NULL,
+    database_oid oid NOT NULL,
+    timeline integer NOT NULL,
+    survive_failover boolean DEFAULT false NOT NULL,
+    armed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    armed_by text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT arming_one_check CHECK (one)
+);
+
+-- Name: TABLE arming; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.arming IS 'The one database that may deliver. A copy differs in one of the three and stays silent until armed.';
 
 -- Name: attachment; Type: TABLE; Schema: qctl; Owner: -
 
@@ -1876,7 +3715,7 @@ CREATE TABLE qctl.dead_letter (
     headers jsonb,
     webhook_id text,
     died_at timestamp with time zone NOT NULL,
-    CONSTRAINT dead_letter_reason_check CHECK ((reason = ANY (ARRAY['exhausted'::text, 'rejected'::text, 'lost'::text, 'discarded'::text])))
+    CONSTRAINT dead_letter_reason_check CHECK ((reason = ANY (ARRAY['exhausted'::text, 'rejected'::text, 'lost'::text, 'oversize'::text, 'discarded'::text])))
 );
 
 -- Name: TABLE dead_letter; Type: COMMENT; Schema: qctl; Owner: -
@@ -1889,12 +3728,22 @@ CREATE TABLE qctl.gate (
     queue_id integer NOT NULL,
     paused_at timestamp with time zone,
     paused_by text,
-    pause_reason text
+    pause_reason text,
+    net_timeouts integer DEFAULT 0 NOT NULL,
+    net_hold_until timestamp with time zone
 );
 
 -- Name: TABLE gate; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON TABLE qctl.gate IS 'One row per queue. A claim locks it: what limits claiming is decided under that lock.';
+
+-- Name: COLUMN gate.net_timeouts; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.net_timeouts IS 'pg_net: rounds in a row in which every answer was a timeout.';
+
+-- Name: COLUMN gate.net_hold_until; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.net_hold_until IS 'pg_net: until then only one message is handed over, for a slow request stalls the batches of all.';
 
 -- Name: migration; Type: TABLE; Schema: qctl; Owner: -
 
@@ -1910,6 +3759,19 @@ CREATE TABLE qctl.migration (
 -- Name: TABLE migration; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON TABLE qctl.migration IS 'Numbered migrations that were applied to this database.';
+
+-- Name: net_epoch; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE UNLOGGED TABLE qctl.net_epoch (
+    one boolean DEFAULT true NOT NULL,
+    epoch uuid NOT NULL,
+    ident text NOT NULL,
+    CONSTRAINT net_epoch_one_check CHECK (one)
+);
+
+-- Name: TABLE net_epoch; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.net_epoch IS 'Vanishes in the same crash that empties pg_net''s tables and restarts its ids. Unlogged on purpose.';
 
 -- Name: queue_queue_id_seq; Type: SEQUENCE; Schema: qctl; Owner: -
 
@@ -1970,6 +3832,35 @@ CREATE TABLE qctl.routine (
 
 COMMENT ON TABLE qctl.routine IS 'Checksum of each routine file as last applied.';
 
+-- Name: scheduler; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.scheduler (
+    one boolean DEFAULT true NOT NULL,
+    generation bigint DEFAULT 1 NOT NULL,
+    workers integer DEFAULT 1 NOT NULL,
+    net_held_since timestamp with time zone,
+    net_held_reason text,
+    net_probe_at timestamp with time zone,
+    CONSTRAINT scheduler_one_check CHECK (one),
+    CONSTRAINT scheduler_workers_check CHECK (((workers >= 0) AND (workers <= 64)))
+);
+
+-- Name: TABLE scheduler; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.scheduler IS 'What running jobs re-read at each step.';
+
+-- Name: COLUMN scheduler.generation; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.scheduler.generation IS 'One more with each upgrade: a running CALL of an older one ends.';
+
+-- Name: COLUMN scheduler.workers; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.scheduler.workers IS 'Shared worker jobs wanted.';
+
+-- Name: COLUMN scheduler.net_held_since; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.scheduler.net_held_since IS 'pg_net stands still since then; until it moves it gets one message a minute.';
+
 -- Name: status; Type: VIEW; Schema: qctl; Owner: -
 
 CREATE VIEW qctl.status AS
@@ -1986,12 +3877,24 @@ CREATE VIEW qctl.status AS
     a.delivered_1m,
     a.failed_1m,
     last.error AS last_error,
-    g.paused_at,
-    g.paused_by,
-    g.pause_reason,
-    q.url
-   FROM (((((qctl.queue q
+    COALESCE(g.paused_at, held.since) AS paused_at,
+        CASE
+            WHEN (g.paused_at IS NOT NULL) THEN g.paused_by
+            WHEN (held.since IS NOT NULL) THEN 'qctl'::text
+            ELSE NULL::text
+        END AS paused_by,
+        CASE
+            WHEN (g.paused_at IS NOT NULL) THEN g.pause_reason
+            ELSE held.reason
+        END AS pause_reason,
+    q.url,
+    q.transport
+   FROM ((((((qctl.queue q
      JOIN qctl.gate g USING (queue_id))
+     LEFT JOIN LATERAL ( SELECT s.net_held_since AS since,
+            s.net_held_reason AS reason
+           FROM qctl.scheduler s
+          WHERE (q.transport = 'pg_net'::text)) held ON (true))
      LEFT JOIN LATERAL qctl.depth(q.queue_name) d(queue_name, depth, ready, delayed, in_flight, retrying, dead) ON (true))
      LEFT JOIN LATERAL qctl.lag(q.queue_name) l(queue_name, lag_s, age_s) ON (true))
      CROSS JOIN LATERAL ( SELECT count(*) FILTER (WHERE (t.outcome = 'delivered'::text)) AS delivered_1m,
@@ -2008,6 +3911,45 @@ CREATE VIEW qctl.status AS
 
 COMMENT ON VIEW qctl.status IS 'One row per queue: health, depth by state, lag and age.';
 
+-- Name: throughput; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.throughput (
+    queue_id integer NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    delivered integer NOT NULL,
+    failed integer NOT NULL,
+    dead integer NOT NULL,
+    lost integer NOT NULL,
+    p50_ms integer,
+    p95_ms integer
+);
+
+-- Name: TABLE throughput; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.throughput IS 'Attempts settled per queue and minute, rolled up by the maintenance. Minutes without any have no row.';
+
+-- Name: COLUMN throughput.failed; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.throughput.failed IS 'Attempts that failed and are retried.';
+
+-- Name: COLUMN throughput.p50_ms; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.throughput.p50_ms IS 'From claim to settled, of the attempts that were answered 2xx.';
+
+-- Name: upkept; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.upkept (
+    one boolean DEFAULT true NOT NULL,
+    rolled_to timestamp with time zone,
+    retained_at timestamp with time zone,
+    swept_at timestamp with time zone,
+    CONSTRAINT upkept_one_check CHECK (one)
+);
+
+-- Name: TABLE upkept; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.upkept IS 'How far the maintenance has come.';
+
 -- Name: worker_worker_id_seq; Type: SEQUENCE; Schema: qctl; Owner: -
 
 ALTER TABLE qctl.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -2018,6 +3960,11 @@ ALTER TABLE qctl.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENTITY 
     NO MAXVALUE
     CACHE 1
 );
+
+-- Name: arming arming_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.arming
+    ADD CONSTRAINT arming_pkey PRIMARY KEY (one);
 
 -- Name: attachment attachment_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
@@ -2059,6 +4006,11 @@ ALTER TABLE ONLY qctl.in_flight
 ALTER TABLE ONLY qctl.migration
     ADD CONSTRAINT migration_pkey PRIMARY KEY (version);
 
+-- Name: net_epoch net_epoch_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.net_epoch
+    ADD CONSTRAINT net_epoch_pkey PRIMARY KEY (one);
+
 -- Name: queue queue_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.queue
@@ -2083,6 +4035,21 @@ ALTER TABLE ONLY qctl.retry
 
 ALTER TABLE ONLY qctl.routine
     ADD CONSTRAINT routine_pkey PRIMARY KEY (name);
+
+-- Name: scheduler scheduler_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.scheduler
+    ADD CONSTRAINT scheduler_pkey PRIMARY KEY (one);
+
+-- Name: throughput throughput_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.throughput
+    ADD CONSTRAINT throughput_pkey PRIMARY KEY (queue_id, minute);
+
+-- Name: upkept upkept_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.upkept
+    ADD CONSTRAINT upkept_pkey PRIMARY KEY (one);
 
 -- Name: worker worker_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
@@ -2116,6 +4083,10 @@ CREATE UNIQUE INDEX in_flight_live_idx ON qctl.in_flight USING btree (queue_id, 
 -- Name: INDEX in_flight_live_idx; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON INDEX qctl.in_flight_live_idx IS 'A message has one live lease; also what room and lapse read, never more than max_in_flight rows.';
+
+-- Name: in_flight_request_idx; Type: INDEX; Schema: qctl; Owner: -
+
+CREATE UNIQUE INDEX in_flight_request_idx ON qctl.in_flight USING btree (epoch, request_id) WHERE (request_id IS NOT NULL);
 
 -- Name: attachment attachment_queue_id_fkey; Type: FK CONSTRAINT; Schema: qctl; Owner: -
 

@@ -1,10 +1,10 @@
-"""Fixtures: one embedded server for the session, one template database, a clone of it per test."""
+"""Fixtures: one embedded server for the session, one template database, a clone of it per test; endpoints."""
 
 import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -12,6 +12,7 @@ import pytest
 
 from qctl import db, migrate
 from qctl.config import Database
+from processes import Endpoint
 from servers import GivenServer, Server, start_embedded
 
 for name in [n for n in os.environ if n.startswith(("QCTL_", "PG")) or n in ("DATABASE_URL", "NO_COLOR")]:
@@ -47,6 +48,9 @@ def dsn(server: Server, template: str) -> Iterator[str]:
     name = f"qctl_test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server.uri(), autocommit=True) as admin:
         admin.execute(f'create database "{name}" template "{template}"')
+    # A clone is a copy, and a copy stays silent until it is armed.
+    with psycopg.connect(server.uri(name), autocommit=True) as connection:
+        connection.execute("select qctl.arm()")
     yield server.uri(name)
     with psycopg.connect(server.uri(), autocommit=True) as admin:
         admin.execute(f'drop database "{name}" with (force)')
@@ -81,3 +85,17 @@ def scratch() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="qctl-test-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def endpoint(tmp_path) -> Iterator[Callable[..., Endpoint]]:
+    """Starts endpoints that are gone after the test."""
+    started: list[Endpoint] = []
+
+    def start(*options: str) -> Endpoint:
+        started.append(Endpoint(tmp_path, *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()

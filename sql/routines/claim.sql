@@ -1,6 +1,6 @@
 -- Claiming: which messages a worker may send now, under one lease; and handing unsent ones back.
 
-create or replace function qctl.claim(p_queue text, p_limit integer, p_worker_id bigint default null)
+create or replace function qctl._claim(p_queue text, p_limit integer, p_worker_id bigint, p_transport text)
 returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,
                url text, timeout_ms integer, headers jsonb, body text)
 language plpgsql volatile
@@ -11,7 +11,9 @@ set enable_material = off
 as $$
 #variable_conflict use_column
 declare
-  c_slack constant interval := '15 s';
+  -- An http lease outlives its request by 15 s. A pg_net request may wait 60 s to be started, and its answer comes into sight
+  -- with those of its whole batch.
+  c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
   v_queue qctl.queue := qctl._queue(p_queue);
   v_paused boolean;
   v_now timestamptz;
@@ -19,7 +21,7 @@ declare
   v_expired boolean;
   v_room integer;
   v_lease uuid := gen_random_uuid();
-  v_term interval := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
+  v_term interval;
   v_q text := 'q_' || p_queue;
 begin
   if coalesce(p_limit, 0) < 1 then
@@ -29,9 +31,15 @@ begin
   if not found or v_paused then
     return;
   end if;
+  -- Read under the lock: the queue may have moved to another transport meanwhile.
+  select * into v_queue from qctl.queue q where q.queue_id = v_queue.queue_id;
+  if v_queue.transport <> p_transport or not qctl.is_armed() then
+    return;
+  end if;
   v_now := clock_timestamp();
+  v_term := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
 
-  select count(*), coalesce(bool_or(f.expires_at <= v_now), false) into v_live, v_expired
+  select count(*), coalesce(bool_or(f.request_id is null and f.expires_at <= v_now), false) into v_live, v_expired
   from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
   if v_expired then
     v_live := v_live - qctl._lapse(v_queue, v_now);
@@ -76,8 +84,18 @@ begin
         (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_queue.headers, v_queue.queue_uuid;
 end
 $$;
+
+create or replace function qctl.claim(p_queue text, p_limit integer, p_worker_id bigint default null)
+returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,
+               url text, timeout_ms integer, headers jsonb, body text)
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from qctl._claim(p_queue, p_limit, p_worker_id, 'http')
+$$;
 comment on function qctl.claim(text, integer, bigint) is
   'Leases up to p_limit ready messages to one worker and returns all that is needed to send them. '
+  'Nothing while the queue is paused, the database not armed, or for a queue of another transport. '
   'lease_ms counts from before the call; a request must be over by then.';
 
 create or replace function qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) returns integer

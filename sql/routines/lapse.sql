@@ -1,5 +1,12 @@
 -- Leases that ran out before their answer came.
 
+create or replace function qctl._lapse_at(p_request_id bigint, p_now timestamptz) returns timestamptz
+language sql immutable parallel safe
+return case when p_request_id is null then p_now else p_now - interval '10 min' end;
+comment on function qctl._lapse_at(bigint, timestamptz) is
+  'Leases that ended before this have run out. Those of pg_net requests are judged by qctl._net_review, which looks where the '
+  'request is; time alone ends them only when nobody has looked for 10 minutes.';
+
 create or replace function qctl._lapse(p_queue qctl.queue, p_now timestamptz) returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -14,7 +21,7 @@ declare
   v_count integer;
 begin
   select array_agg(f.msg_id) into v_expired from qctl.in_flight f
-  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.expires_at <= p_now;
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.expires_at <= qctl._lapse_at(f.request_id, p_now);
   if v_expired is null then
     return 0;
   end if;
@@ -29,7 +36,7 @@ begin
   execute format($q$
     with due as materialized (
       select f.msg_id, f.lease from qctl.in_flight f
-      where f.queue_id = $1 and f.lapsed_at is null and f.expires_at <= $2
+      where f.queue_id = $1 and f.lapsed_at is null and f.expires_at <= qctl._lapse_at(f.request_id, $2)
         and (f.msg_id = any ($3) or not f.msg_id = any (coalesce($4, '{}')))
       order by f.msg_id for update skip locked
     ), lapsed as (

@@ -1,8 +1,7 @@
 -- Purge: remove old delivered history, a bounded batch a call.
 
-create or replace function qctl.purge(
-  p_queue text, p_older_than interval, p_after timestamptz default '-infinity', p_after_id bigint default 0,
-  p_limit integer default 5000)
+create or replace function qctl._purge(
+  p_queue text, p_older_than interval, p_after timestamptz, p_after_id bigint, p_limit integer)
 returns table (messages integer, attempts integer, next_after timestamptz, next_after_id bigint)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -33,6 +32,20 @@ begin
   $q$, 'a_' || p_queue)
   into messages, attempts, next_after, next_after_id
   using v_queue.queue_id, p_after, p_after_id, now() - p_older_than, p_limit;
+  return next;
+end
+$$;
+
+create or replace function qctl.purge(
+  p_queue text, p_older_than interval, p_after timestamptz default '-infinity', p_after_id bigint default 0,
+  p_limit integer default 5000)
+returns table (messages integer, attempts integer, next_after timestamptz, next_after_id bigint)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select p.* into messages, attempts, next_after, next_after_id
+  from qctl._purge(p_queue, p_older_than, p_after, p_after_id, p_limit) p;
   if messages > 0 then
     perform qctl._audit('purge', p_queue, jsonb_build_object('older_than', p_older_than, 'messages', messages, 'attempts', attempts));
   end if;

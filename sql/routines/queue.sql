@@ -101,8 +101,9 @@ language sql immutable parallel safe
 return coalesce((select jsonb_object_agg(lower(h.key), h.value) from jsonb_each(p_headers) as h), '{}');
 
 create or replace function qctl.create_queue(
-  p_queue text, p_url text, p_headers jsonb default '{}', p_settings jsonb default '{}', p_adopt boolean default false)
-returns table (queue_name text, created boolean, waiting bigint)
+  p_queue text, p_url text, p_headers jsonb default '{}', p_settings jsonb default '{}', p_waiting text default null,
+  p_take_over boolean default false)
+returns table (queue_name text, created boolean, waiting bigint, skipped bigint, transport text, reason text, switched_off text[])
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -110,12 +111,22 @@ as $$
 declare
   v_meta record;
   v_waiting bigint := 0;
+  v_skipped bigint := 0;
   v_exists boolean;
   v_queue_id integer;
+  v_transport text;
+  v_reason text;
+  v_switched_off text[] := '{}';
 begin
   perform qctl._check_name(p_queue);
   perform qctl._check_url(p_url);
   perform qctl._check_headers(p_headers);
+  if p_waiting is not null and p_waiting not in ('deliver', 'skip') then
+    raise exception 'not a choice for waiting messages: %', quote_literal(left(p_waiting, 100))
+      using errcode = 'QC002', hint = 'deliver or skip';
+  end if;
+  select c.transport, c.reason into v_transport, v_reason
+  from qctl.choose_transport(coalesce(p_settings ->> 'transport', 'auto')) c;
   perform pg_advisory_xact_lock(hashtextextended('qctl.create_queue', 0));
   if exists (select from qctl.queue q where q.queue_name = p_queue) then
     raise exception 'queue % exists already', p_queue
@@ -133,9 +144,17 @@ begin
               hint = 'make a plain one under another name and move the messages';
     end if;
     execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_waiting;
-    if not p_adopt then
+    if p_take_over then
+      v_switched_off := qctl._take_over(p_queue);
+    else
+      perform qctl._refuse_other_consumers(p_queue);
+    end if;
+    if p_waiting is null and v_waiting > 0 then
       raise exception 'pgmq queue % exists already and holds % messages', p_queue, v_waiting
-        using errcode = 'QC007', hint = 'to deliver them to this endpoint: --adopt; or choose another name';
+        using errcode = 'QC007',
+              hint = 'to deliver them to this endpoint: --waiting deliver; to archive them undelivered: --waiting skip';
+    elsif p_waiting = 'skip' then
+      v_skipped := qctl._skip_waiting(p_queue);
     end if;
   else
     perform pgmq.create(p_queue);
@@ -143,16 +162,23 @@ begin
   execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, '
                  'autovacuum_vacuum_cost_delay = 0)', 'q_' || p_queue);
 
-  insert into qctl.queue (queue_name, url, headers) values (p_queue, p_url, qctl._lower_keys(p_headers))
+  -- An adopted queue's history is its owner's; a new one's would grow for ever. On pg_net a slow request stalls those of all.
+  insert into qctl.queue (queue_name, url, headers, timeout_ms, retention_s)
+  values (p_queue, p_url, qctl._lower_keys(p_headers), case v_transport when 'pg_net' then 5000 else 15000 end,
+          case when not v_exists then 7 * 86400 end)
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
-  perform qctl._apply_settings(p_queue, p_settings);
-  perform qctl._audit('create', p_queue, p_settings || jsonb_build_object('url', p_url, 'adopted', v_exists));
-  return query select p_queue, not v_exists, v_waiting;
+  perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport));
+  perform qctl._plan_jobs();
+  perform qctl._audit('create', p_queue, p_settings || jsonb_build_object(
+    'url', p_url, 'adopted', v_exists, 'transport', v_transport, 'skipped', nullif(v_skipped, 0),
+    'switched_off', nullif(to_jsonb(v_switched_off), '[]')));
+  return query select p_queue, not v_exists, v_waiting, v_skipped, v_transport, v_reason, v_switched_off;
 end
 $$;
-comment on function qctl.create_queue(text, text, jsonb, jsonb, boolean) is
-  'Makes a pgmq queue (or adopts one) with its endpoint. Settings: see qctl.set_queue.';
+comment on function qctl.create_queue(text, text, jsonb, jsonb, text, boolean) is
+  'Makes a pgmq queue, or adopts one, with its endpoint. p_waiting says what becomes of messages that wait in an adopted one: '
+  'deliver, or skip: to the archive. p_take_over switches off cron jobs that take messages from it. Settings: see qctl.set_queue.';
 
 create or replace function qctl._apply_settings(p_queue text, p_settings jsonb) returns void
 language plpgsql volatile
@@ -161,12 +187,16 @@ as $$
 declare
   v_unknown text;
   v_constraint text;
+  v_transport text;
 begin
   select string_agg(k, ', ') into v_unknown from jsonb_object_keys(p_settings) as k
   where k not in ('timeout_ms', 'concurrency', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
-                  'retry_after_max_s', 'reject_after', 'max_lost');
+                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'retention_s');
   if v_unknown is not null then
     raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
+  end if;
+  if p_settings ? 'transport' then
+    select c.transport into v_transport from qctl.choose_transport(p_settings ->> 'transport') c;
   end if;
   begin
     update qctl.queue q set
@@ -179,7 +209,11 @@ begin
       retry_jitter      = coalesce((p_settings ->> 'retry_jitter')::double precision, q.retry_jitter),
       retry_after_max_s = coalesce((p_settings ->> 'retry_after_max_s')::integer, q.retry_after_max_s),
       reject_after      = coalesce((p_settings ->> 'reject_after')::integer, q.reject_after),
-      max_lost          = coalesce((p_settings ->> 'max_lost')::integer, q.max_lost)
+      max_lost          = coalesce((p_settings ->> 'max_lost')::integer, q.max_lost),
+      transport         = coalesce(v_transport, q.transport),
+      batch             = coalesce((p_settings ->> 'batch')::integer, q.batch),
+      dedicated         = coalesce((p_settings ->> 'dedicated')::boolean, q.dedicated),
+      retention_s       = case when p_settings ? 'retention_s' then (p_settings ->> 'retention_s')::integer else q.retention_s end
     where q.queue_name = p_queue;
   exception
     when check_violation then
@@ -191,6 +225,8 @@ begin
     when data_exception then
       raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
   end;
+  perform qctl._check_net_url(q.url), qctl._check_net_headers(q.headers)
+  from qctl.queue q where q.queue_name = p_queue and q.transport = 'pg_net';
 end
 $$;
 
@@ -213,6 +249,10 @@ begin
     where q.queue_id = v_queue.queue_id;
   end if;
   perform qctl._apply_settings(p_queue, p_settings);
+  if p_settings ?| array['transport', 'dedicated'] then
+    perform qctl._plan_jobs();
+    perform qctl._notify(v_queue.queue_id);
+  end if;
   perform qctl._audit('set', p_queue, p_settings || jsonb_build_object(
     'url', p_url, 'headers', (select jsonb_agg(k) from jsonb_object_keys(p_headers) as k)));
   return query select * from qctl.queue q where q.queue_id = v_queue.queue_id;
@@ -220,7 +260,8 @@ end
 $$;
 comment on function qctl.set_queue(text, text, jsonb, jsonb) is
   'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, '
-  'retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost.';
+  'retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, '
+  'retention_s (null: for ever).';
 
 create or replace function qctl.pause(p_queue text, p_reason text default null)
 returns table (queue_name text, changed boolean, paused_at timestamptz)
@@ -253,9 +294,14 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_since timestamptz;
 begin
-  select g.paused_at into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  if v_queue.transport = 'pg_net' then
+    v_since := (select s.net_held_since from qctl.scheduler s);
+    perform qctl._net_free();
+  end if;
+  select coalesce(g.paused_at, v_since) into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
   if v_since is not null then
-    update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null where g.queue_id = v_queue.queue_id;
+    update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null, net_timeouts = 0, net_hold_until = null
+    where g.queue_id = v_queue.queue_id;
     perform qctl._audit('resume', p_queue, jsonb_build_object('paused_at', v_since));
     perform qctl._notify(v_queue.queue_id);
   end if;

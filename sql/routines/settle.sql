@@ -60,7 +60,7 @@ comment on function qctl.settle(text, uuid[], bigint[], integer[], text[], bytea
 
 create or replace function qctl._settle(
   p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],
-  p_duration_ms integer[], p_retry_after_s integer[])
+  p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean default false)
 returns table (delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -114,6 +114,7 @@ begin
       select k.*,
              case when k.won and k.rank = 1 then 'delivered'
                   when k.message_won or not k.current or not k.waiting or k.lapsed_at is not null then 'late'
+                  when $14 then 'dead'
                   when k.status = 410 then 'paused'
                   when qctl._is_rejection(k.status) and k.rejected >= $10 then 'dead'
                   when k.attempts > cardinality($11::integer[]) then 'dead'
@@ -152,7 +153,7 @@ begin
       insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
                                     enqueued_at, read_ct, message, headers, webhook_id, died_at)
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
-             case when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
+             case when $14 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
              d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9
       from dying d
       on conflict (queue_id, msg_id, enqueued_at) do update
@@ -200,7 +201,7 @@ begin
   $q$, v_q, v_a)
   into delivered, retrying, dead, paused, late, unknown
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
-        p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s;
+        p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize;
 
   if paused > 0 then
     perform qctl.pause(p_queue.queue_name, 'the endpoint answered 410 Gone');

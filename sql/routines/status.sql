@@ -73,9 +73,13 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select case
+    when not qctl.is_armed() then 'unarmed'
     when g.paused_at is not null then 'paused'
     when not exists (select from qctl.worker w where w.stopped_at is null and q.queue_name = any (w.queues)
-                     and w.last_seen_at > clock_timestamp() - interval '30 s') then 'no_worker'
+                     and w.transport = q.transport
+                     and w.last_seen_at > clock_timestamp() - case w.transport when 'http' then interval '30 s' else '90 s' end)
+      then 'no_worker'
+    when q.transport = 'pg_net' and (select s.net_held_since from qctl.scheduler s) is not null then 'paused'
     when exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome <> 'delivered'
                  and t.outcome in ('retrying', 'dead') and t.settled_at > clock_timestamp() - interval '1 minute')
      and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome = 'delivered'
@@ -83,4 +87,4 @@ as $$
     else 'ok' end
   from qctl.queue q join qctl.gate g using (queue_id) where q.queue_id = p_queue_id
 $$;
-comment on function qctl.health(integer) is 'The first that holds of: paused, no_worker, endpoint_failing, ok.';
+comment on function qctl.health(integer) is 'The first that holds of: unarmed, paused (also while pg_net stands still), no_worker, endpoint_failing, ok.';

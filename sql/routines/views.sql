@@ -4,9 +4,15 @@ create or replace view qctl.status as
 select q.queue_name, qctl.health(q.queue_id) as health, d.depth, d.ready, d.delayed, d.in_flight, d.retrying, d.dead,
        l.lag_s, l.age_s,
        a.delivered_1m, a.failed_1m, last.error as last_error,
-       g.paused_at, g.paused_by, g.pause_reason, q.url
+       coalesce(g.paused_at, held.since) as paused_at,
+       case when g.paused_at is not null then g.paused_by when held.since is not null then 'qctl' end as paused_by,
+       case when g.paused_at is not null then g.pause_reason else held.reason end as pause_reason,
+       q.url, q.transport
 from qctl.queue q
 join qctl.gate g using (queue_id)
+left join lateral (
+  select s.net_held_since as since, s.net_held_reason as reason from qctl.scheduler s where q.transport = 'pg_net'
+) held on true
 left join lateral qctl.depth(q.queue_name) d on true
 left join lateral qctl.lag(q.queue_name) l on true
 cross join lateral (

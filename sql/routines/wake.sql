@@ -41,6 +41,9 @@ declare
   v_name text;
   v_ready boolean;
 begin
+  if not qctl.is_armed() then
+    return;
+  end if;
   for v_name in
     select q.queue_name from qctl.queue q join qctl.gate g using (queue_id)
     where q.queue_name = any (p_queues) and g.paused_at is null
@@ -54,4 +57,4 @@ begin
   end loop;
 end
 $$;
-comment on function qctl.ready_queues(text[]) is 'Those of these queues that are not paused and hold a ready message.';
+comment on function qctl.ready_queues(text[]) is 'Those of these queues that are not paused and hold a ready message; none in a database that is not armed.';

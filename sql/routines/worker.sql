@@ -52,7 +52,8 @@ begin
 
   with gone as (
     update qctl.worker w set stopped_at = v_now
-    where w.transport = 'http' and w.stopped_at is null and w.last_seen_at < v_now - p_silent
+    where w.stopped_at is null
+      and w.last_seen_at < v_now - case w.transport when 'http' then p_silent else greatest(p_silent, interval '5 min') end
     returning w.worker_id
   )
   select array_agg(g.worker_id) into v_gone from gone g;
@@ -60,7 +61,7 @@ begin
     workers_gone := cardinality(v_gone);
     with theirs as (
       select f.queue_id, f.msg_id, f.lease from qctl.in_flight f
-      where f.lapsed_at is null and f.worker_id = any (v_gone) and f.expires_at > v_now
+      where f.lapsed_at is null and f.worker_id = any (v_gone) and f.request_id is null and f.expires_at > v_now
       order by f.queue_id, f.msg_id for update skip locked
     )
     update qctl.in_flight f set expires_at = v_now from theirs t
@@ -70,9 +71,12 @@ begin
   for v_queue in select * from qctl.queue order by queue_id loop
     continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
     begin
+      if exists (select from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.request_id is not null) then
+        perform qctl.collect(v_queue.queue_name);
+      end if;
       lapsed := lapsed + qctl._lapse(v_queue, v_now);
     exception when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation or plpgsql_error then
-      perform qctl._audit('lapse_failed', v_queue.queue_name, jsonb_build_object('sqlstate', sqlstate, 'error', left(sqlerrm, 500)));
+      perform qctl._audit_rarely('lapse_failed', v_queue.queue_name, sqlstate, sqlerrm);
     end;
   end loop;
 

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One request as the endpoint saw it; ``answer`` is a status, ``hang`` or ``reset``."""
+    """One request as the endpoint saw it; ``answer`` is a status, ``200-slow``, ``hang``, ``reset`` or, for a GET, ``get``."""
 
     at: float
     webhook_id: str
@@ -39,7 +39,8 @@ class Receiver(ThreadingHTTPServer):
 
     Args:
         ledger: where requests are written.
-        fail_rate: share of requests that fail: a third each with 500, without an answer, with a reset connection.
+        fail_rate: share of requests that fail.
+        failures: how they fail, each equally often: a status, ``hang``, ``reset``, or ``200-slow`` for a good answer after 1.5 s.
         delay_s: before each answer.
         hang_s: how long a request without an answer is held.
         status: of the good answers.
@@ -55,6 +56,7 @@ class Receiver(ThreadingHTTPServer):
         ledger: Path,
         *,
         fail_rate: float = 0.0,
+        failures: str = "500,hang,reset",
         delay_s: float = 0.0,
         hang_s: float = 30.0,
         status: int = 200,
@@ -63,6 +65,7 @@ class Receiver(ThreadingHTTPServer):
     ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.fail_rate = fail_rate
+        self.failures = failures.split(",")
         self.delay_s = delay_s
         self.hang_s = hang_s
         self.status = status
@@ -74,7 +77,7 @@ class Receiver(ThreadingHTTPServer):
         """The next request's answer."""
         with self._lock:
             if self._random.random() < self.fail_rate:
-                return self._random.choice(("500", "hang", "reset"))
+                return self._random.choice(self.failures)
         return str(self.status)
 
     def note(self, entry: Entry) -> None:
@@ -109,12 +112,26 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             self.close_connection = True
         else:
+            if answer.endswith("-slow"):
+                time.sleep(1.5)
             text = b"ok\n" if answer.startswith("2") else b"the endpoint failed on purpose\n"
-            self.send_response(int(answer))
+            self.send_response(int(answer[:3]))
             self.send_header("content-type", "text/plain")
+            if answer == "429":
+                self.send_header("retry-after", "1")
+            elif answer.startswith("3"):
+                self.send_header("location", "/elsewhere")
             self.send_header("content-length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
+
+    def do_GET(self) -> None:
+        endpoint = self.server
+        assert isinstance(endpoint, Receiver)
+        endpoint.note(Entry(time.time(), self.headers.get("webhook-id", ""), "get", ""))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
         """The ledger is the log."""
@@ -125,6 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("ledger", type=Path)
     parser.add_argument("--fail-rate", type=float, default=0.0)
+    parser.add_argument("--failures", default="500,hang,reset")
     parser.add_argument("--delay-s", type=float, default=0.0)
     parser.add_argument("--hang-s", type=float, default=30.0)
     parser.add_argument("--status", type=int, default=200)

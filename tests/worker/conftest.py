@@ -1,23 +1,10 @@
-"""Endpoints and workers that are gone after the test."""
+"""Workers that are gone after the test."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from processes import Endpoint, WorkerProcess
-
-
-@pytest.fixture
-def endpoint(tmp_path) -> Iterator[Callable[..., Endpoint]]:
-    started: list[Endpoint] = []
-
-    def start(*options: str) -> Endpoint:
-        started.append(Endpoint(tmp_path, *options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
+from processes import WorkerProcess
 
 
 @pytest.fixture

@@ -1,0 +1,73 @@
+-- Arming: this database, and no copy of it, may deliver.
+
+create or replace function qctl._timeline() returns integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when pg_is_in_recovery() then (select c.timeline_id from pg_control_checkpoint() c)
+              else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer end
+$$;
+comment on function qctl._timeline() is
+  'The timeline written now. pg_control names the old one until the first checkpoint after a promotion.';
+
+create or replace function qctl.is_armed() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select from qctl.arming a
+    where a.system_identifier = (select c.system_identifier from pg_control_system() c)
+      and a.database_oid = (select d.oid from pg_database d where d.datname = current_database())
+      and (a.survive_failover or a.timeline = qctl._timeline()))
+$$;
+comment on function qctl.is_armed() is 'May this database deliver? False in a copy: another cluster, database or timeline.';
+
+create or replace function qctl.arm(p_survive_failover boolean default null)
+returns table (armed boolean, changed boolean, database text, system_identifier text, timeline integer, survive_failover boolean,
+               armed_at timestamptz, armed_by text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_was boolean := qctl.is_armed();
+  v_survive boolean := coalesce(p_survive_failover, (select a.survive_failover from qctl.arming a), false);
+  v_changed boolean;
+begin
+  v_changed := not v_was or v_survive is distinct from (select a.survive_failover from qctl.arming a);
+  if v_changed then
+    insert into qctl.arming as a (system_identifier, database_oid, timeline, survive_failover)
+    select c.system_identifier, d.oid, qctl._timeline(), v_survive
+    from pg_control_system() c, pg_database d where d.datname = current_database()
+    on conflict (one) do update
+      set (system_identifier, database_oid, timeline, survive_failover, armed_at, armed_by)
+        = (excluded.system_identifier, excluded.database_oid, excluded.timeline, excluded.survive_failover,
+           excluded.armed_at, excluded.armed_by);
+    perform qctl._audit('arm', null, jsonb_build_object('was_armed', v_was, 'survive_failover', v_survive));
+    perform qctl._notify(q.queue_id) from qctl.queue q;
+  end if;
+  return query
+  select true, v_changed, current_database()::text, a.system_identifier::text, a.timeline, a.survive_failover, a.armed_at, a.armed_by
+  from qctl.arming a;
+end
+$$;
+comment on function qctl.arm(boolean) is
+  'Lets this database deliver. With p_survive_failover also after a standby of it was promoted; null leaves that as it is.';
+
+create or replace function qctl.disarm()
+returns table (armed boolean, changed boolean, database text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_was boolean := qctl.is_armed();
+begin
+  delete from qctl.arming;
+  if found then
+    perform qctl._audit('disarm', null, jsonb_build_object('was_armed', v_was));
+  end if;
+  return query select false, v_was, current_database()::text;
+end
+$$;
+comment on function qctl.disarm() is 'Nothing is claimed any more, by whatever transport; what is in flight settles, capture goes on.';

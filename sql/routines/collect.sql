@@ -1,0 +1,247 @@
+-- pg_net, the way back: answers are matched to the requests of their own epoch and settled; what never came is judged.
+
+create or replace function qctl._retry_after_s(p_headers jsonb, p_now timestamptz) returns integer
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
+as $$
+declare
+  v_text text;
+begin
+  if jsonb_typeof(p_headers) is distinct from 'object' then
+    return null;
+  end if;
+  select btrim(h.value) into v_text from jsonb_each_text(p_headers) as h where lower(h.key) = 'retry-after' limit 1;
+  if v_text ~ '^[0-9]{1,40}$' then
+    return least(v_text::numeric, 2147483647)::integer;
+  elsif v_text ~ '^[A-Za-z]{3}, [0-9]{2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$' then
+    return greatest(0, least(extract(epoch from to_timestamp(substring(v_text from 6 for 20), 'DD Mon YYYY HH24:MI:SS')::timestamp
+                                                at time zone 'UTC' - p_now), 2147483647))::integer;
+  end if;
+  return null;
+exception when data_exception then
+  return null;
+end
+$$;
+comment on function qctl._retry_after_s(jsonb, timestamptz) is
+  'Seconds that a stored answer''s Retry-After asks for, in either form of RFC 9110 section 10.2.3; null for anything else.';
+
+create or replace function qctl._octets(p_text text, p_most integer default 4096) returns bytea
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when current_setting('client_encoding') = current_setting('server_encoding')
+              then substring(textsend(p_text) from 1 for p_most) end
+$$;
+comment on function qctl._octets(text, integer) is
+  'The first bytes of a text that may hold no valid UTF-8, as pg_net''s answers may; null for a client of another encoding.';
+
+create or replace function qctl._answers(p_queue_ids integer[], p_margin interval default '10 s', p_most integer default 1000)
+returns table (queue_id integer, lease uuid[], msg_id bigint[], status integer[], error text[], response bytea[], retry_after_s integer[])
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_epoch uuid;
+begin
+  if not qctl._net_readable() then
+    return;
+  end if;
+  v_epoch := qctl._net_epoch();
+  if v_epoch is null then
+    return;
+  end if;
+  return query
+  with sent as materialized (
+    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at
+    from qctl.in_flight f
+    where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
+      and (f.lapsed_at is null or f.lapsed_at > v_now - interval '10 min')
+  ), answered as materialized (
+    select s.queue_id, s.msg_id, s.lease, r.status_code, coalesce(r.error_msg, case when r.timed_out then 'timeout' end) as error,
+           r.content, r.headers
+    from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
+    where r.created >= (select min(o.claimed_at) from sent o) - p_margin
+    limit p_most
+  )
+  select a.queue_id, array_agg(a.lease), array_agg(a.msg_id), array_agg(a.status_code),
+         array_agg(case when a.status_code is null then coalesce(a.error, 'no answer') end),
+         array_agg(qctl._octets(a.content)), array_agg(qctl._retry_after_s(a.headers, v_now))
+  from answered a group by a.queue_id;
+end
+$$;
+comment on function qctl._answers(integer[], interval, integer) is
+  'pg_net''s answers to attempts of these queues, a row per queue. p_margin: how long before the claim the batch of an answer '
+  'may have begun, for pg_net dates answers by the begin of their batch.';
+
+create or replace function qctl._settle_answers(
+  p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],
+  p_retry_after_s integer[])
+returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue;
+  v_timeouts integer;
+  v_answered integer;
+begin
+  select * into v_queue from qctl.queue q where q.queue_id = p_queue_id;
+  if not found or to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null
+     or not pg_try_advisory_xact_lock(1902343280, p_queue_id) then
+    return 0;
+  end if;
+  begin
+    perform qctl.settle(v_queue.queue_name, p_lease, p_msg_id, p_status, p_error, p_response,
+                        array_fill(null::integer, array[cardinality(p_msg_id)]), p_retry_after_s);
+  exception when others then
+    perform qctl._audit_rarely('collect_failed', v_queue.queue_name, sqlstate, sqlerrm);
+    return 0;
+  end;
+
+  -- One request that hangs holds up the whole batch, everybody's. An endpoint that only times out gets single tries.
+  select count(*) filter (where a.status is null and a.error ~* '^timeout'), count(a.status) into v_timeouts, v_answered
+  from unnest(p_status, p_error) as a (status, error);
+  if v_answered > 0 then
+    update qctl.gate g set net_timeouts = 0, net_hold_until = null where g.queue_id = p_queue_id and g.net_timeouts > 0;
+  elsif v_timeouts > 0 then
+    update qctl.gate g
+    set net_timeouts = least(g.net_timeouts + 1, 20),
+        net_hold_until = clock_timestamp()
+          + least(interval '10 min', make_interval(secs => v_queue.timeout_ms / 1000.0 * 5 * 2 ^ least(g.net_timeouts, 8)))
+    where g.queue_id = p_queue_id;
+    perform qctl._take_back(v_queue, '0 s');
+  end if;
+  return cardinality(p_msg_id);
+end
+$$;
+
+create or replace function qctl.collect(p_queue text) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_count integer;
+begin
+  select sum(qctl._settle_answers(a.queue_id, a.lease, a.msg_id, a.status, a.error, a.response, a.retry_after_s)) into v_count
+  from qctl._answers(array[v_queue.queue_id], '5 min') a;
+  perform qctl._net_review(v_queue);
+  return coalesce(v_count, 0);
+end
+$$;
+comment on function qctl.collect(text) is
+  'Settles the answers that pg_net has for a queue, and judges the requests that got none. Returns how many answers there were.';
+
+create or replace function qctl._take_back(p_queue qctl.queue, p_after interval) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_epoch uuid := qctl._net_epoch();
+  v_waiting bigint[];
+  v_back bigint[];
+  v_count integer;
+begin
+  select array_agg(f.request_id) into v_waiting from qctl.in_flight f
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = v_epoch and f.request_id is not null
+    and f.claimed_at <= clock_timestamp() - p_after;
+  if v_waiting is null then
+    return 0;
+  end if;
+  -- Rows of the batch under way are locked by pg_net, or gone already: only what it has not started can be had.
+  with unstarted as materialized (
+    select h.ctid from net.http_request_queue h where h.id = any (v_waiting) for update skip locked
+  ), back as (
+    delete from net.http_request_queue h where h.ctid = any (array(select u.ctid from unstarted u)) returning h.id
+  )
+  select array_agg(b.id) into v_back from back b;
+  if v_back is null then
+    return 0;
+  end if;
+  select qctl.release(p_queue.queue_name, array_agg(f.lease), array_agg(f.msg_id)) into v_count
+  from qctl.in_flight f
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = v_epoch and f.request_id = any (v_back);
+  return v_count;
+exception when insufficient_privilege then
+  return 0;
+end
+$$;
+comment on function qctl._take_back(qctl.queue, interval) is
+  'Deletes from pg_net''s queue what it has not started that long after the claim, and releases those messages: no attempt is spent.';
+
+create or replace function qctl._net_review(p_queue qctl.queue)
+returns table (other_epoch integer, taken_back integer, missing integer)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_start constant interval := '60 s';
+  v_now timestamptz := clock_timestamp();
+  v_epoch uuid;
+begin
+  other_epoch := 0;
+  taken_back := 0;
+  missing := 0;
+  if not qctl._net_readable() or to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is null then
+    return next;
+    return;
+  end if;
+  v_epoch := qctl._net_epoch();
+
+  update qctl.in_flight f set expires_at = f.claimed_at - interval '1 day'
+  from (select o.queue_id, o.msg_id, o.lease from qctl.in_flight o
+        where o.queue_id = p_queue.queue_id and o.lapsed_at is null and o.request_id is not null
+          and o.epoch is distinct from v_epoch
+        order by o.msg_id for update skip locked) as o
+  where f.queue_id = o.queue_id and f.msg_id = o.msg_id and f.lease = o.lease;
+  get diagnostics other_epoch = row_count;
+
+  if v_epoch is not null then
+    taken_back := qctl._take_back(p_queue, c_start);
+    if taken_back > 0 and not exists (select from net._http_response r where r.created > v_now - c_start) then
+      perform qctl._net_hold('pg_net has started nothing for 60 s');
+    end if;
+    missing := qctl._expire_missing(p_queue, v_epoch, v_now - c_start);
+  end if;
+  if other_epoch + missing > 0 then
+    perform qctl._lapse(p_queue, v_now);
+  end if;
+  return next;
+end
+$$;
+comment on function qctl._net_review(qctl.queue) is
+  'Judges the pg_net requests of a queue that have no answer: those of another epoch lapse at once; those not started within 60 s '
+  'are taken back; those in neither of pg_net''s tables lapse 60 s after their timeout.';
+
+create or replace function qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamptz) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_nestloop = off
+as $$
+declare
+  v_count integer;
+begin
+  -- One statement, one snapshot: what is in neither table in it was in neither at one instant.
+  with old as materialized (
+    select f.msg_id, f.lease, f.request_id, f.claimed_at from qctl.in_flight f
+    where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = p_epoch and f.request_id is not null
+      and f.claimed_at < p_before - make_interval(secs => p_queue.timeout_ms / 1000.0)
+  ), gone as materialized (
+    select o.msg_id, o.lease from old o
+    where not exists (select from net.http_request_queue h where h.id = o.request_id)
+      and not exists (select from net._http_response r
+                      where r.id = o.request_id and r.created >= (select min(s.claimed_at) from old s) - interval '5 min')
+    order by o.msg_id
+  )
+  update qctl.in_flight f set expires_at = f.claimed_at - interval '1 day' from gone g
+  where f.queue_id = p_queue.queue_id and f.msg_id = g.msg_id and f.lease = g.lease and f.lapsed_at is null;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;

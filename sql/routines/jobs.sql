@@ -1,0 +1,118 @@
+-- Jobs of pg_cron: which there should be, and making it so.
+
+create or replace function qctl._check_schedule(p_schedule text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_schedule !~ '^\s*([0-9*/,$A-Za-z-]+\s+){4}[0-9*/,$A-Za-z-]+\s*$' and p_schedule !~ '^[1-5]?[0-9] seconds?$' then
+    raise exception 'not a schedule: %', quote_literal(left(p_schedule, 100))
+      using errcode = 'QC002',
+            detail = 'pg_cron takes five fields; it ignores a sixth, so */30 * * * * * would run every 30 minutes.',
+            hint = 'for example * * * * *';
+  end if;
+end
+$$;
+
+create or replace function qctl._schedule_job(p_name text, p_schedule text, p_command text) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_job_id bigint;
+begin
+  perform qctl._check_schedule(p_schedule);
+  v_job_id := cron.schedule(p_name, p_schedule, p_command);
+  -- schedule() leaves a job that was switched off as it is.
+  if not (select j.active from cron.job j where j.jobid = v_job_id) then
+    perform cron.alter_job(job_id := v_job_id, active := true);
+  end if;
+  return v_job_id;
+end
+$$;
+
+create or replace function qctl._cron_slots() returns integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(nullif(current_setting('cron.max_running_jobs', true), '')::integer,
+                  case when current_setting('cron.use_background_workers', true) = 'on' then 5 else 32 end)
+$$;
+comment on function qctl._cron_slots() is 'Jobs that pg_cron runs at the same time, everybody''s.';
+
+create or replace function qctl._wanted_jobs() returns table (job_name text, schedule text, command text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with net as (
+    select q.queue_id, q.queue_name, q.dedicated from qctl.queue q
+    where q.transport = 'pg_net'
+       or exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.request_id is not null and f.lapsed_at is null)
+  )
+  select 'qctl-worker' || case when n > 1 then '-' || n else '' end, '* * * * *', 'call qctl.work()'
+  from qctl.scheduler s, generate_series(1, s.workers) n where exists (select from net where not net.dedicated)
+  union all
+  select 'qctl-worker-' || net.queue_name, '* * * * *', format('call qctl.work(%L)', net.queue_name)
+  from net, qctl.scheduler s where net.dedicated and s.workers > 0
+  union all
+  select 'qctl-maintenance', '* * * * *', 'call qctl.maintenance()' where exists (select from qctl.queue)
+$$;
+comment on function qctl._wanted_jobs() is
+  'One job serves all queues of the pg_net transport, further ones and those of single queues come by qctl scale; one does the maintenance.';
+
+create or replace function qctl.jobs() returns table (job_id bigint, job_name text, schedule text, command text, active boolean, owner text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if qctl._cron_here() then
+    return query
+    select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text from cron.job j
+    where j.database = current_database()::text and j.jobname::text ~ '^qctl-(worker|maintenance)' and j.command ~ '^call qctl\.'
+    order by j.jobname::text;
+  end if;
+end
+$$;
+comment on function qctl.jobs() is 'Our jobs in pg_cron, as far as this role may see them.';
+
+create or replace function qctl._plan_jobs() returns table (job_name text, done text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_job record;
+begin
+  if not qctl._cron_here() then
+    return;
+  end if;
+  perform pg_advisory_xact_lock(1902343277, 3);
+  for v_job in
+    select h.job_id, h.job_name from qctl.jobs() h
+    where h.owner = current_user and not exists (select from qctl._wanted_jobs() w where w.job_name = h.job_name)
+  loop
+    perform cron.unschedule(v_job.job_id);
+    return query select v_job.job_name, 'unscheduled';
+  end loop;
+  for v_job in
+    select w.* from qctl._wanted_jobs() w
+    where not exists (select from qctl.jobs() h where h.job_name = w.job_name
+                        and (h.owner <> current_user or h.active and h.schedule = w.schedule and h.command = w.command))
+  loop
+    perform qctl._schedule_job(v_job.job_name, v_job.schedule, v_job.command);
+    return query select v_job.job_name, 'scheduled';
+  end loop;
+end
+$$;
+comment on function qctl._plan_jobs() is 'Schedules the jobs that are wanted and removes the others of ours. Returns what it changed.';
+
+create or replace function qctl.running_jobs() returns table (pid integer, slot integer, queue_id integer)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select l.pid, case l.classid::bigint when 1902343278 then l.objid::bigint::integer end, case l.classid::bigint when 1902343279 then l.objid::bigint::integer end
+  from pg_locks l
+  where l.locktype = 'advisory' and l.objsubid = 2 and l.granted and l.classid::bigint in (1902343278, 1902343279)
+    and l.database = (select d.oid from pg_database d where d.datname = current_database())
+$$;
+comment on function qctl.running_jobs() is 'Each CALL of qctl.work that runs now: a shared worker with its slot, or a queue''s own.';

@@ -1,0 +1,143 @@
+-- Maintenance: what must be done now and then, by a pg_cron job or, where there is none, by qctl worker.
+
+create or replace function qctl._roll_up() returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_to timestamptz := date_trunc('minute', clock_timestamp() - interval '30 s');
+  v_from timestamptz;
+  v_count integer;
+begin
+  select coalesce(u.rolled_to, v_to - interval '1 h') into v_from from qctl.upkept u for update skip locked;
+  if not found or v_from >= v_to then
+    return 0;
+  end if;
+  -- After a long pause no more than a day at once; status looks back an hour.
+  v_to := least(v_to, v_from + interval '1 day');
+  insert into qctl.throughput as t (queue_id, minute, delivered, failed, dead, lost, p50_ms, p95_ms)
+  select a.queue_id, date_trunc('minute', a.settled_at),
+         count(*) filter (where a.outcome = 'delivered'), count(*) filter (where a.outcome in ('retrying', 'paused')),
+         count(*) filter (where a.outcome = 'dead'), count(*) filter (where a.outcome = 'lost'),
+         percentile_cont(0.5) within group (order by extract(epoch from a.settled_at - a.claimed_at) * 1000)
+           filter (where a.outcome = 'delivered'),
+         percentile_cont(0.95) within group (order by extract(epoch from a.settled_at - a.claimed_at) * 1000)
+           filter (where a.outcome = 'delivered')
+  from qctl.queue q
+  join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to
+  group by 1, 2
+  on conflict (queue_id, minute) do update
+    set (delivered, failed, dead, lost, p50_ms, p95_ms)
+      = (excluded.delivered, excluded.failed, excluded.dead, excluded.lost, excluded.p50_ms, excluded.p95_ms);
+  get diagnostics v_count = row_count;
+  update qctl.upkept u set rolled_to = v_to;
+  return v_count;
+end
+$$;
+comment on function qctl._roll_up() is 'Adds the minutes that have ended to qctl.throughput.';
+
+create or replace function qctl._due_retention() returns setof text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update qctl.upkept u set retained_at = clock_timestamp()
+  where u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min';
+  if found then
+    return query
+    select q.queue_name from qctl.queue q
+    where q.retention_s is not null and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null
+    order by random();
+  end if;
+end
+$$;
+
+create or replace function qctl._retain(p_queue text, p_place qctl.purge_place) returns qctl.purge_place
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_place qctl.purge_place;
+begin
+  select p.next_after, p.next_after_id into v_place.after, v_place.after_id
+  from qctl.queue q,
+       qctl._purge(p_queue, make_interval(secs => q.retention_s), coalesce(p_place.after, '-infinity'), coalesce(p_place.after_id, 0), 5000) p
+  where q.queue_name = p_queue and q.retention_s is not null;
+  return v_place;
+exception when others then
+  perform qctl._audit_rarely('retention_failed', p_queue, sqlstate, sqlerrm);
+  return null;
+end
+$$;
+comment on function qctl._retain(text, qctl.purge_place) is 'Deletes one batch of what is past the queue''s retention; returns where to go on, or null.';
+
+create or replace function qctl._sweep() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update qctl.upkept u set swept_at = clock_timestamp()
+  where u.swept_at is null or u.swept_at < clock_timestamp() - interval '1 h';
+  if not found then
+    return;
+  end if;
+  delete from qctl.throughput t where t.minute < clock_timestamp() - interval '30 days';
+  if qctl._cron_here() then
+    -- Runs that a crash cut off have no end, or no start either; those are told by their number.
+    delete from cron.job_run_details d
+    where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\('
+      and (coalesce(d.end_time, d.start_time) < clock_timestamp() - interval '1 day'
+           or d.start_time is null and d.runid < (select max(o.runid) from cron.job_run_details o
+                                                  where o.start_time < clock_timestamp() - interval '1 day'));
+  end if;
+exception when insufficient_privilege then
+  perform qctl._audit_rarely('sweep_failed', null, sqlstate, sqlerrm);
+end
+$$;
+comment on function qctl._sweep() is 'Once an hour: old throughput, and the history of our own jobs older than a day.';
+
+create or replace function qctl._maintenance_deadline() returns timestamptz
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select statement_timestamp() + least(interval '50 s', (
+    select make_interval(secs => s.setting::integer / 1000.0) - interval '2 s' from pg_settings s
+    where s.name = 'statement_timeout' and s.setting <> '0'))
+$$;
+
+create or replace function qctl._before(p_deadline timestamptz, p_place qctl.purge_place) returns boolean
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_place.after is not null and clock_timestamp() < p_deadline
+$$;
+
+-- No SET clause, for that would forbid the COMMITs; so every name is qualified.
+create or replace procedure qctl.maintenance()
+language plpgsql
+as $$
+declare
+  v_deadline timestamptz := qctl._maintenance_deadline();
+  v_place qctl.purge_place;
+  v_queue record;
+begin
+  perform qctl.upkeep();
+  commit;
+  perform qctl._roll_up();
+  commit;
+  for v_queue in select r.name from qctl._due_retention() as r (name) loop
+    v_place := null;
+    loop
+      v_place := qctl._retain(v_queue.name, v_place);
+      commit;
+      exit when not qctl._before(v_deadline, v_place);
+    end loop;
+  end loop;
+  perform qctl._sweep();
+  commit;
+  perform qctl._plan_jobs();
+  commit;
+end
+$$;
+comment on procedure qctl.maintenance() is
+  'Lapses leases, rolls up throughput, deletes what is past retention, and cleans up after our own jobs. Run it each minute.';

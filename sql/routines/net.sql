@@ -1,0 +1,196 @@
+-- pg_net as it is here: whether it can carry a queue, its epoch, how much it may be handed.
+
+create or replace function qctl._net_relation(p_name text) returns oid
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'net' and c.relname = p_name
+$$;
+
+create or replace function qctl._net_readable() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(bool_and(has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')), true)
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = 'net' and c.relname in ('http_request_queue', '_http_response')
+$$;
+comment on function qctl._net_readable() is
+  'May this role look into pg_net''s tables? Also true where there are none: then every request is known to be gone.';
+
+create or replace function qctl._cron_here() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = 'cron' and p.proname = 'schedule' and p.pronargs = 3
+      and has_schema_privilege(n.oid, 'usage') and has_function_privilege(p.oid, 'execute'))
+$$;
+comment on function qctl._cron_here() is 'Can this role schedule jobs in this database?';
+
+create or replace function qctl.choose_transport(p_wanted text default 'auto')
+returns table (transport text, reason text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_net_database text := nullif(current_setting('pg_net.database_name', true), '');
+  v_problem text;
+begin
+  if p_wanted = 'http' then
+    return query select 'http', 'asked for';
+    return;
+  elsif p_wanted is null or p_wanted not in ('auto', 'pg_net') then
+    raise exception 'no such transport: %', quote_literal(coalesce(p_wanted, ''))
+      using errcode = 'QC002', hint = 'auto, pg_net or http';
+  end if;
+  v_problem := case
+    when not exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+                     where n.nspname = 'net' and p.proname = 'http_post')
+      then 'pg_net is not installed in this database'
+           || case when exists (select from pg_available_extensions where name = 'pg_net') then ' (create extension pg_net)' else '' end
+    when v_net_database <> current_database() then format('pg_net works in database %s, not here', v_net_database)
+    when not qctl._net_readable() or not exists (
+           select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+           where n.nspname = 'net' and p.proname = 'http_post' and has_schema_privilege(n.oid, 'usage')
+             and has_function_privilege(p.oid, 'execute'))
+      then format('role %s may not use schema net', current_user) end;
+  if p_wanted = 'pg_net' then
+    if v_problem is not null then
+      raise exception 'transport pg_net cannot be used: %', v_problem
+        using errcode = 'QC004', hint = '--transport http, and a qctl worker process, needs no extension';
+    end if;
+    return query select 'pg_net', 'asked for';
+    return;
+  end if;
+  v_problem := coalesce(v_problem, case
+    when not exists (select from pg_namespace where nspname = 'cron')
+      then coalesce(format('pg_cron works in database %s, not here', nullif(current_setting('cron.database_name', true), current_database())),
+                    'pg_cron is not installed in this database')
+    when not qctl._cron_here() then format('role %s may not use schema cron', current_user) end);
+  if v_problem is null then
+    return query select 'pg_net', 'pg_net and pg_cron are here, so nothing needs to be hosted';
+  else
+    return query select 'http', v_problem;
+  end if;
+end
+$$;
+comment on function qctl.choose_transport(text) is
+  'What auto, pg_net or http comes to in this database, and why. Error QC004 where pg_net is asked for and cannot be used.';
+
+create or replace function qctl._check_net_url(p_url text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+             where n.nspname = 'net' and p.proname = '_encode_url_with_params_array') then
+    perform net._encode_url_with_params_array(p_url, '{}'::text[]);
+  end if;
+exception when others then
+  raise exception 'pg_net refuses this URL: %', left(sqlerrm, 200)
+    using errcode = 'QC002', hint = 'write it as curl takes it, or use --transport http';
+end
+$$;
+
+create or replace function qctl._check_net_headers(p_headers jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if coalesce(p_headers ->> 'content-type', 'application/json') <> 'application/json' then
+    raise exception 'pg_net sends no content type but application/json'
+      using errcode = 'QC002', hint = 'leave the header out, or use --transport http';
+  end if;
+end
+$$;
+
+create or replace function qctl._net_max_body(p_version text) returns integer
+language sql immutable parallel safe
+return case when p_version ~ '^\d+(\.\d+)+$'
+             and (string_to_array(p_version, '.')::integer[] < '{0,11,0}' or string_to_array(p_version, '.')::integer[] > '{0,20,4}')
+            then null else 49152 end;
+comment on function qctl._net_max_body(text) is
+  'Bytes that this pg_net version carries for certain: 0.11.0 to 0.20.4 hang on bodies over 64 KB, and 0.20.5 reports 0.20.4. '
+  'Null: no limit.';
+
+create or replace function qctl._net_ident() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format('%s/%s/%s', c.system_identifier, d.oid, qctl._net_relation('http_request_queue'))
+  from pg_control_system() c, pg_database d
+  where d.datname = current_database() and qctl._net_relation('http_request_queue') is not null
+$$;
+comment on function qctl._net_ident() is 'Names cluster, database and pg_net''s table; null where there is none.';
+
+create or replace function qctl._net_ids_went_back(p_epoch uuid) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sequence oid := qctl._net_relation('http_request_queue_id_seq');
+begin
+  return v_sequence is not null and has_sequence_privilege(v_sequence, 'usage, select')
+    and coalesce(pg_sequence_last_value(v_sequence::regclass), 0)
+        < (select max(f.request_id) from qctl.in_flight f where f.epoch = p_epoch and f.request_id is not null);
+end
+$$;
+comment on function qctl._net_ids_went_back(uuid) is 'Were request ids reset without a crash, by TRUNCATE or setval?';
+
+create or replace function qctl._net_epoch() returns uuid
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ident text := qctl._net_ident();
+  v_epoch uuid;
+begin
+  if v_ident is null then
+    return null;
+  end if;
+  for v_try in 1..2 loop
+    select e.epoch into v_epoch from qctl.net_epoch e where e.ident = v_ident;
+    if found and not qctl._net_ids_went_back(v_epoch) then
+      return v_epoch;
+    end if;
+    if v_try = 1 then
+      perform pg_advisory_xact_lock(1902343277, 2);
+    end if;
+  end loop;
+  insert into qctl.net_epoch as e (epoch, ident) values (gen_random_uuid(), v_ident)
+  on conflict (one) do update set (epoch, ident) = (excluded.epoch, excluded.ident)
+  returning e.epoch into v_epoch;
+  return v_epoch;
+end
+$$;
+comment on function qctl._net_epoch() is
+  'The time between two losses of pg_net''s tables: answers count only for requests of the same epoch. Null: there is no pg_net.';
+
+create or replace function qctl._net_batch_size() returns integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(nullif(current_setting('pg_net.batch_size', true), '')::integer, 200)
+$$;
+comment on function qctl._net_batch_size() is 'Requests that pg_net starts at once, and about how many it does in a second.';
+
+create or replace function qctl._net_pending(p_most integer) returns integer
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select count(*) from (select from net.http_request_queue limit p_most) as p);
+end
+$$;
+comment on function qctl._net_pending(integer) is 'Requests of anybody that stand in pg_net''s queue, counted up to p_most.';
+
+create or replace function qctl._net_allowed(p_timeout_ms integer) returns integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select qctl._net_batch_size() * least(2, greatest(1, 60000 / (p_timeout_ms + 1000)))
+$$;
+comment on function qctl._net_allowed(integer) is
+  'Requests that may stand in pg_net''s queue: as many batches as it starts in 60 s if every one takes the whole timeout, at most two: more would only make a newcomer wait.';

@@ -1,0 +1,105 @@
+-- Who else reads a pgmq queue: jobs of pg_cron whose command, or a function that it calls, takes messages from it.
+
+create or replace function qctl._code_of(p_command text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_code text := p_command;
+  v_seen oid[] := '{}';
+  v_new oid[];
+begin
+  for v_depth in 1..5 loop
+    select array_agg(p.oid) into v_new
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where p.prokind in ('f', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'pgmq', 'qctl', 'cron', 'net')
+      and not p.oid = any (v_seen)
+      and p.proname = any (array(select lower(m[1]) from regexp_matches(v_code, '([[:alpha:]_][[:alnum:]_$]*)"?\s*\(', 'g') as m));
+    exit when v_new is null;
+    v_seen := v_seen || v_new;
+    v_code := v_code || E'\n' || (select string_agg(pg_get_functiondef(o), E'\n') from unnest(v_new) as o);
+  end loop;
+  return v_code;
+end
+$$;
+comment on function qctl._code_of(text) is 'A command, and the source of the functions that it calls, down to the fifth call.';
+
+create or replace function qctl._other_consumers(p_queue text)
+returns table (job_id bigint, job_name text, owner text, command text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not qctl._cron_here() then
+    return;
+  end if;
+  return query
+  select j.jobid, coalesce(j.jobname::text, j.jobid::text), j.username::text, j.command
+  from cron.job j
+  cross join lateral (select qctl._code_of(j.command) as text) code
+  where j.active and j.database = current_database()::text and j.command !~ '^call qctl\.'
+    and (code.text ~* format('\mq_%s\M', p_queue) and code.text ~* '\m(delete|update|truncate)\M'
+         or code.text ~* '\m(pgmq|pgmq_public)"?\s*\.\s*"?(read|pop|archive|delete|set_vt|purge_queue)'
+            and code.text ~* format('''%s''', p_queue))
+  order by j.jobid;
+end
+$$;
+comment on function qctl._other_consumers(text) is 'Active jobs, not ours, whose code reads, pops, archives or deletes messages of this queue.';
+
+create or replace function qctl._take_over(p_queue text) returns text[]
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_job record;
+  v_names text[] := '{}';
+begin
+  for v_job in select * from qctl._other_consumers(p_queue) loop
+    perform cron.alter_job(job_id := v_job.job_id, active := false);
+    v_names := v_names || v_job.job_name;
+  end loop;
+  return v_names;
+end
+$$;
+comment on function qctl._take_over(text) is 'Switches the other consumers of a queue off; they stay in cron.job.';
+
+create or replace function qctl._refuse_other_consumers(p_queue text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_names text;
+begin
+  select string_agg(format('%s (%s, of %s)', c.job_name, left(regexp_replace(btrim(c.command), '\s+', ' ', 'g'), 60), c.owner), '; ')
+  into v_names from qctl._other_consumers(p_queue) c;
+  if v_names is not null then
+    raise exception 'another cron job takes messages from pgmq queue %: %', p_queue, v_names
+      using errcode = 'QC007', detail = 'Two consumers would each see a part of the messages.',
+            hint = 'to switch that job off in the same transaction: --take-over';
+  end if;
+end
+$$;
+
+create or replace function qctl._skip_waiting(p_queue text) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_count bigint;
+begin
+  execute format($q$
+    with skipped as (
+      delete from pgmq.%1$I q returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
+    ), archived as (
+      insert into pgmq.%2$I (msg_id, read_ct, enqueued_at, vt, message, headers)
+      select s.msg_id, s.read_ct, s.enqueued_at, s.vt, s.message, s.headers from skipped s
+      on conflict (msg_id) do update
+        set (read_ct, enqueued_at, archived_at, vt, message, headers)
+          = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
+    )
+    select count(*) from skipped
+  $q$, 'q_' || p_queue, 'a_' || p_queue) into v_count;
+  return v_count;
+end
+$$;
+comment on function qctl._skip_waiting(text) is 'Moves what waits in a pgmq queue to its archive, undelivered; replay can bring each back.';

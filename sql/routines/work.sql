@@ -1,0 +1,226 @@
+-- The worker that lives in the database: what a pg_cron job runs, once a minute.
+
+create or replace function qctl._work_begin(p_queue text) returns qctl.work_run
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_longest constant interval := '60 s';
+  c_spare constant interval := '2 s';
+  v_run qctl.work_run;
+  v_limit interval;
+  v_name text;
+begin
+  select s.generation into v_run.generation from qctl.scheduler s;
+  if p_queue is not null then
+    select q.queue_id, q.dedicated into v_run.queue_id, v_run.dedicated from qctl._queue(p_queue) q;
+    v_run.slot := case when pg_try_advisory_lock(1902343279, v_run.queue_id) then 0 end;
+    v_name := 'job for ' || p_queue;
+  else
+    for v_slot in 1..(select s.workers from qctl.scheduler s) loop
+      if pg_try_advisory_lock(1902343278, v_slot) then
+        v_run.slot := v_slot;
+        v_name := 'job ' || v_slot;
+        exit;
+      end if;
+    end loop;
+  end if;
+  if v_run.slot is null then
+    return v_run;
+  end if;
+
+  select make_interval(secs => s.setting::integer / 1000.0) into v_limit from pg_settings s
+  where s.name = 'statement_timeout' and s.setting <> '0';
+  v_run.deadline := statement_timestamp() + least(c_longest, v_limit - c_spare);
+  v_run.reviewed_at := '-infinity';
+
+  select w.worker_id into v_run.worker_id from qctl.worker w
+  where w.transport = 'pg_net' and w.name = v_name order by w.worker_id desc limit 1;
+  if found then
+    update qctl.worker w set started_at = clock_timestamp(), last_seen_at = clock_timestamp(), stopped_at = null,
+      qctl_version = qctl._version(), queues = qctl._work_queues(v_run.queue_id) where w.worker_id = v_run.worker_id;
+  else
+    v_run.worker_id := qctl.register_worker(v_name, 'pg_net', qctl._work_queues(v_run.queue_id), qctl._version());
+  end if;
+  return v_run;
+end
+$$;
+comment on function qctl._work_begin(text) is
+  'Takes a free slot of a shared worker, or a queue''s own, for this session; slot is null if there is none.';
+
+create or replace function qctl._version() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select m.qctl_version from qctl.routine m order by m.applied_at desc limit 1
+$$;
+
+create or replace function qctl._work_queues(p_queue_id integer) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg(q.queue_name order by q.queue_name), '{}') from qctl.queue q
+  where q.transport = 'pg_net' and case when p_queue_id is null then not q.dedicated else q.queue_id = p_queue_id end
+$$;
+
+create or replace function qctl._work_goes_on(p_run qctl.work_run) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select s.generation = p_run.generation and clock_timestamp() < p_run.deadline
+     and case when p_run.queue_id is null then p_run.slot <= s.workers
+              else exists (select from qctl.queue q where q.queue_id = p_run.queue_id and q.dedicated = p_run.dedicated) end
+  from qctl.scheduler s
+$$;
+comment on function qctl._work_goes_on(qctl.work_run) is
+  'Read at each step: false at the end of the minute, after an upgrade, or when this worker is no longer wanted.';
+
+create or replace function qctl._work_plan(p_run qctl.work_run) returns qctl.work_plan
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  c_review constant interval := '10 s';
+  v_plan qctl.work_plan;
+  v_epoch uuid;
+begin
+  -- Also queues that have moved to another transport, until the last of their requests is settled.
+  select array_agg(distinct f.queue_id) into v_plan.collect from qctl.in_flight f join qctl.queue q using (queue_id)
+  where f.request_id is not null and (f.lapsed_at is null or f.lapsed_at > clock_timestamp() - interval '10 min')
+    and case when p_run.queue_id is null then not q.dedicated else q.queue_id = p_run.queue_id end;
+  if v_plan.collect is not null then
+    v_epoch := qctl._net_epoch();
+    v_plan.due_review := clock_timestamp() > p_run.reviewed_at + c_review
+      or exists (select from qctl.in_flight f where f.request_id is not null and f.lapsed_at is null and f.epoch is distinct from v_epoch);
+  end if;
+  if qctl.is_armed() and qctl._net_relation('http_request_queue') is not null then
+    select array_agg(r.name order by random()) into v_plan.dispatch
+    from qctl.ready_queues(qctl._work_queues(p_run.queue_id)) as r (name);
+  end if;
+  return v_plan;
+end
+$$;
+
+create or replace function qctl._work_review(p_run qctl.work_run, p_queue_id integer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue;
+begin
+  select * into v_queue from qctl.queue q where q.queue_id = p_queue_id;
+  if not found then
+    return;
+  end if;
+  perform qctl._settle_answers(a.queue_id, a.lease, a.msg_id, a.status, a.error, a.response, a.retry_after_s)
+  from qctl._answers(array[p_queue_id], '5 min') a;
+  perform qctl._net_review(v_queue);
+exception when others then
+  perform qctl._audit_rarely('review_failed', v_queue.queue_name, sqlstate, sqlerrm);
+end
+$$;
+
+create or replace function qctl._work_dispatch(p_run qctl.work_run, p_queue text, p_share integer) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return qctl.dispatch(p_queue, p_share, p_run.worker_id);
+exception when others then
+  perform qctl._audit_rarely('dispatch_failed', p_queue, sqlstate, sqlerrm);
+  return 0;
+end
+$$;
+comment on function qctl._work_dispatch(qctl.work_run, text, integer) is 'One queue that fails, a dropped one say, does not stop the others.';
+
+create or replace function qctl._work_share(p_plan qctl.work_plan) returns integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when cardinality(p_plan.dispatch) > 1
+              then greatest(1, qctl._net_batch_size() / cardinality(p_plan.dispatch)) end
+$$;
+comment on function qctl._work_share(qctl.work_plan) is
+  'With several ready queues each gets its part of a batch, for pg_net serves in the order of arrival. Null: no limit.';
+
+create or replace function qctl._work_beat_due(p_run qctl.work_run) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select w.last_seen_at < clock_timestamp() - interval '5 s' from qctl.worker w where w.worker_id = p_run.worker_id
+$$;
+
+create or replace function qctl._work_nap_s(p_run qctl.work_run, p_moved integer) returns double precision
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select greatest(0, least(case when p_moved > 0 then 0.2 else 0.5 end, extract(epoch from p_run.deadline - clock_timestamp())))
+$$;
+
+create or replace function qctl._work_end(p_run qctl.work_run) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The job runs again within the minute, so the worker is not gone unless it is no longer wanted.
+  update qctl.worker w set last_seen_at = clock_timestamp(),
+    stopped_at = case when p_run.slot > (select s.workers from qctl.scheduler s) then clock_timestamp() end
+  where w.worker_id = p_run.worker_id;
+  if p_run.queue_id is null then
+    perform pg_advisory_unlock(1902343278, p_run.slot);
+  else
+    perform pg_advisory_unlock(1902343279, p_run.queue_id);
+  end if;
+end
+$$;
+
+-- No SET clause, for that would forbid the COMMITs; so every name is qualified, and all that decides is in functions.
+create or replace procedure qctl.work(p_queue text default null)
+language plpgsql
+as $$
+declare
+  v_run qctl.work_run := qctl._work_begin(p_queue);
+  v_plan qctl.work_plan;
+  v_answers record;
+  v_item record;
+  v_moved integer;
+begin
+  commit;
+  if v_run.slot is null then
+    return;
+  end if;
+  loop
+    v_plan := qctl._work_plan(v_run);
+    v_moved := 0;
+    for v_answers in select * from qctl._answers(v_plan.collect) loop
+      v_moved := v_moved operator(pg_catalog.+) qctl._settle_answers(v_answers.queue_id, v_answers.lease, v_answers.msg_id,
+        v_answers.status, v_answers.error, v_answers.response, v_answers.retry_after_s);
+      commit;
+    end loop;
+    if v_plan.due_review then
+      for v_item in select u.id from pg_catalog.unnest(v_plan.collect) as u (id) loop
+        perform qctl._work_review(v_run, v_item.id);
+        commit;
+      end loop;
+      v_run.reviewed_at := pg_catalog.clock_timestamp();
+    end if;
+    for v_item in select u.name from pg_catalog.unnest(v_plan.dispatch) as u (name) loop
+      v_moved := v_moved operator(pg_catalog.+) qctl._work_dispatch(v_run, v_item.name, qctl._work_share(v_plan));
+      commit;
+    end loop;
+    perform qctl.heartbeat(v_run.worker_id, qctl._work_queues(v_run.queue_id)) where qctl._work_beat_due(v_run);
+    commit;
+    exit when not qctl._work_goes_on(v_run);
+    perform pg_catalog.pg_sleep(qctl._work_nap_s(v_run, v_moved));
+    commit;
+    exit when not qctl._work_goes_on(v_run);
+  end loop;
+  perform qctl._work_end(v_run);
+  commit;
+end
+$$;
+comment on procedure qctl.work(text) is
+  'Delivers the queues of the pg_net transport for up to a minute, or to 2 s before the statement_timeout: collects and settles '
+  'answers, hands over what is ready, commits each step. Schedule it with pg_cron each minute; qctl scale does. With a queue: only that one.';

@@ -1,0 +1,29 @@
+"""pg_net for tests: the stand-in under ``tests/pg_net`` where the server has none."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+
+from processes import environment
+
+FOLDER = Path(__file__).parent / "pg_net"
+
+
+def install(dsn: str) -> None:
+    """Makes schema ``net`` with pg_net's tables and functions."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute((FOLDER / "net.sql").read_bytes())
+
+
+class NetWorker:
+    """The process that does the HTTP."""
+
+    def __init__(self, dsn: str, *options: str) -> None:
+        self._process = subprocess.Popen([sys.executable, str(FOLDER / "worker.py"), dsn, *options], env=environment())
+        self.pid = self._process.pid
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
