@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint types imports fresh generate released bench clean
+.PHONY: demo test test-server check lint types imports fresh generate released bench clean
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …"; exit 1; }
@@ -21,7 +21,12 @@ demo: .venv/.demo
 	@$(BIN)/qctl demo
 
 test: .venv/.dev
+	@sh scripts/debian_postgres.sh
 	@$(BIN)/pytest
+
+# The contract tests of pg_net on a server that has the real one: make test-server DSN=postgresql://…
+test-server: .venv/.dev
+	@QCTL_TEST_SERVER='$(DSN)' $(BIN)/pytest tests/net/test_contract.py
 
 check: lint types imports fresh
 

@@ -16,6 +16,18 @@ begin
       using errcode = 'QC007', hint = 'rename it: alter schema qctl rename to …';
   end if;
 
+  -- Both do nothing unless their library is loaded for this very database.
+  begin
+    if current_setting('cron.database_name', true) = current_database() then
+      create extension if not exists pg_cron;
+    end if;
+    if current_setting('pg_net.database_name', true) = current_database() then
+      create extension if not exists pg_net;
+    end if;
+  exception when others then
+    raise notice 'pg_cron and pg_net are left as they are: %', sqlerrm;
+  end;
+
   if to_regclass('pgmq.meta') is null then
     select default_version into v_version from pg_available_extensions where name = 'pgmq';
     if found then

@@ -77,9 +77,13 @@ begin
     where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
       and (f.lapsed_at is null or f.lapsed_at > v_now - interval '10 min')
   ), answered as materialized (
-    select s.queue_id, s.msg_id, s.lease, r.status_code, coalesce(r.error_msg, case when r.timed_out then 'timeout' end) as error,
+    select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
+           case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location') || ', and the POST became a GET: set the URL it leads to'
+                else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
            r.content, r.headers
     from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
+    -- pg_net follows a redirect and reports the status of its end with the headers of its begin.
+    cross join lateral (select r.status_code = 200 and qctl._header(r.headers, 'location') is not null as it) redirected
     where r.created >= (select min(o.claimed_at) from sent o) - p_margin
     limit p_most
   )
@@ -551,9 +555,7 @@ CREATE FUNCTION qctl._due_retention() RETURNS SETOF text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-  update qctl.upkept u set retained_at = clock_timestamp()
-  where u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min';
-  if found then
+  if exists (select from qctl.upkept u where u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min') then
     return query
     select q.queue_name from qctl.queue q
     where q.retention_s is not null and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null
@@ -708,6 +710,16 @@ begin
 end
 $$;
 
+-- Name: _header(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._header(p_headers jsonb, p_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (jsonb_typeof(p_headers) = 'object'::text) THEN (SELECT "left"(btrim(h.value), 200) AS "left" FROM jsonb_each_text(_header.p_headers) h(key, value) WHERE (lower(h.key) = _header.p_name) LIMIT 1) ELSE NULL::text END;
+
+-- Name: FUNCTION _header(p_headers jsonb, p_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._header(p_headers jsonb, p_name text) IS 'A stored header by its lower-case name; servers choose the case.';
+
 -- Name: _is_header(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_header(p_name text, p_value jsonb) RETURNS boolean
@@ -834,13 +846,13 @@ CREATE FUNCTION qctl._lower_keys(p_headers jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN COALESCE((SELECT jsonb_object_agg(lower(h.key), h.value) AS jsonb_object_agg FROM jsonb_each(_lower_keys.p_headers) h(key, value)), '{}'::jsonb);
 
--- Name: _maintenance_deadline(); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _maintenance_deadline(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._maintenance_deadline() RETURNS timestamp with time zone
+CREATE FUNCTION qctl._maintenance_deadline(p_for interval) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select statement_timestamp() + least(interval '50 s', (
+  select statement_timestamp() + least(p_for, (
     select make_interval(secs => s.setting::integer / 1000.0) - interval '2 s' from pg_settings s
     where s.name = 'statement_timeout' and s.setting <> '0'))
 $$;
@@ -1164,9 +1176,9 @@ $$;
 
 COMMENT ON FUNCTION qctl._octets(p_text text, p_most integer) IS 'The first bytes of a text that may hold no valid UTF-8, as pg_net''s answers may; null for a client of another encoding.';
 
--- Name: _other_consumers(text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _other_readers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._other_consumers(p_queue text) RETURNS TABLE(job_id bigint, job_name text, owner text, command text)
+CREATE FUNCTION qctl._other_readers(p_queue text) RETURNS TABLE(job_id bigint, job_name text, owner text, command text)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1186,9 +1198,9 @@ begin
 end
 $$;
 
--- Name: FUNCTION _other_consumers(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _other_readers(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._other_consumers(p_queue text) IS 'Active jobs, not ours, whose code reads, pops, archives or deletes messages of this queue.';
+COMMENT ON FUNCTION qctl._other_readers(p_queue text) IS 'Active jobs, not ours, whose code reads, pops, archives or deletes messages of this queue.';
 
 -- Name: _own_capture(integer, text, text[], name); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1212,6 +1224,15 @@ begin
     execute format('revoke create on schema qctl from %I', p_owner);
   end if;
 end
+$$;
+
+-- Name: _owns_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._owns_jobs() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (select from qctl.jobs() j where j.owner = current_user)
 $$;
 
 -- Name: _plan_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
@@ -1349,9 +1370,9 @@ $$;
 
 COMMENT ON FUNCTION qctl._queue(p_queue text) IS 'The queue of that name, or error QC006 that lists the names there are.';
 
--- Name: _refuse_other_consumers(text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _refuse_other_readers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._refuse_other_consumers(p_queue text) RETURNS void
+CREATE FUNCTION qctl._refuse_other_readers(p_queue text) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1359,10 +1380,10 @@ declare
   v_names text;
 begin
   select string_agg(format('%s (%s, of %s)', c.job_name, left(regexp_replace(btrim(c.command), '\s+', ' ', 'g'), 60), c.owner), '; ')
-  into v_names from qctl._other_consumers(p_queue) c;
+  into v_names from qctl._other_readers(p_queue) c;
   if v_names is not null then
     raise exception 'another cron job takes messages from pgmq queue %: %', p_queue, v_names
-      using errcode = 'QC007', detail = 'Two consumers would each see a part of the messages.',
+      using errcode = 'QC007', detail = 'Two readers would each see a part of the messages.',
             hint = 'to switch that job off in the same transaction: --take-over';
   end if;
 end
@@ -1402,6 +1423,20 @@ $$;
 
 COMMENT ON FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) IS 'Deletes one batch of what is past the queue''s retention; returns where to go on, or null.';
 
+-- Name: _retention_done(qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._retention_done(p_place qctl.purge_place) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  update qctl.upkept u set retained_at = clock_timestamp()
+  where p_place.after is null and (u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min')
+$$;
+
+-- Name: FUNCTION _retention_done(p_place qctl.purge_place); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._retention_done(p_place qctl.purge_place) IS 'Ten minutes of rest, unless there is a place to go on from.';
+
 -- Name: _retry_after_s(jsonb, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._retry_after_s(p_headers jsonb, p_now timestamp with time zone) RETURNS integer
@@ -1410,12 +1445,8 @@ CREATE FUNCTION qctl._retry_after_s(p_headers jsonb, p_now timestamp with time z
     SET "DateStyle" TO 'ISO, MDY'
     AS $_$
 declare
-  v_text text;
+  v_text text := qctl._header(p_headers, 'retry-after');
 begin
-  if jsonb_typeof(p_headers) is distinct from 'object' then
-    return null;
-  end if;
-  select btrim(h.value) into v_text from jsonb_each_text(p_headers) as h where lower(h.key) = 'retry-after' limit 1;
   if v_text ~ '^[0-9]{1,40}$' then
     return least(v_text::numeric, 2147483647)::integer;
   elsif v_text ~ '^[A-Za-z]{3}, [0-9]{2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$' then
@@ -1804,7 +1835,7 @@ declare
   v_job record;
   v_names text[] := '{}';
 begin
-  for v_job in select * from qctl._other_consumers(p_queue) loop
+  for v_job in select * from qctl._other_readers(p_queue) loop
     perform cron.alter_job(job_id := v_job.job_id, active := false);
     v_names := v_names || v_job.job_name;
   end loop;
@@ -1814,7 +1845,7 @@ $$;
 
 -- Name: FUNCTION _take_over(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._take_over(p_queue text) IS 'Switches the other consumers of a queue off; they stay in cron.job.';
+COMMENT ON FUNCTION qctl._take_over(p_queue text) IS 'Switches the other readers of a queue off; they stay in cron.job.';
 
 -- Name: _text(bytea, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2440,7 +2471,7 @@ begin
     if p_take_over then
       v_switched_off := qctl._take_over(p_queue);
     else
-      perform qctl._refuse_other_consumers(p_queue);
+      perform qctl._refuse_other_readers(p_queue);
     end if;
     if p_waiting is null and v_waiting > 0 then
       raise exception 'pgmq queue % exists already and holds % messages', p_queue, v_waiting
@@ -2809,13 +2840,13 @@ $_$;
 
 COMMENT ON FUNCTION qctl.locate(p_msg_id bigint, p_queue text) IS 'The queues that know a message of this id.';
 
--- Name: maintenance(); Type: PROCEDURE; Schema: qctl; Owner: -
+-- Name: maintenance(interval); Type: PROCEDURE; Schema: qctl; Owner: -
 
-CREATE PROCEDURE qctl.maintenance()
+CREATE PROCEDURE qctl.maintenance(IN p_for interval DEFAULT '00:00:50'::interval)
     LANGUAGE plpgsql
     AS $$
 declare
-  v_deadline timestamptz := qctl._maintenance_deadline();
+  v_deadline timestamptz := qctl._maintenance_deadline(p_for);
   v_place qctl.purge_place;
   v_queue record;
 begin
@@ -2830,17 +2861,19 @@ begin
       commit;
       exit when not qctl._before(v_deadline, v_place);
     end loop;
+    exit when v_place.after is not null;
   end loop;
+  perform qctl._retention_done(v_place);
   perform qctl._sweep();
   commit;
-  perform qctl._plan_jobs();
+  perform qctl._plan_jobs() where qctl._owns_jobs();
   commit;
 end
 $$;
 
--- Name: PROCEDURE maintenance(); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: PROCEDURE maintenance(IN p_for interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON PROCEDURE qctl.maintenance() IS 'Lapses leases, rolls up throughput, deletes what is past retention, and cleans up after our own jobs. Run it each minute.';
+COMMENT ON PROCEDURE qctl.maintenance(IN p_for interval) IS 'Lapses leases, rolls up throughput, deletes what is past retention, and cleans up after our own jobs. Run it each minute; p_for bounds the deleting.';
 
 -- Name: message(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3523,6 +3556,27 @@ $$;
 -- Name: FUNCTION upkeep(p_silent interval); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.upkeep(p_silent interval) IS 'Lapses expired leases and those of silent workers, logs answers that never came. Any worker may call it; one runs at a time.';
+
+-- Name: waiting(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.waiting(p_queue text) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_count bigint := 0;
+begin
+  perform qctl._check_name(p_queue);
+  if exists (select from pgmq.meta m where m.queue_name = p_queue) and not exists (select from qctl.queue q where q.queue_name = p_queue) then
+    execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_count;
+  end if;
+  return v_count;
+end
+$$;
+
+-- Name: FUNCTION waiting(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.waiting(p_queue text) IS 'Messages in a pgmq queue that qctl does not deliver yet.';
 
 -- Name: wake_up(integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from processes import Endpoint
 from qctl import db, migrate
 from qctl.config import Database
-from processes import Endpoint
 from servers import GivenServer, Server, start_embedded
 
 for name in [n for n in os.environ if n.startswith(("QCTL_", "PG")) or n in ("DATABASE_URL", "NO_COLOR")]:

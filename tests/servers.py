@@ -2,9 +2,13 @@
 
 import atexit
 import os
+import pwd
 import shutil
 import signal
+import socket
+import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -52,3 +56,78 @@ def start_embedded() -> Server:
     # Registered first, so it runs after the server's own clean-up.
     atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
     return Server(embedded.start(folder, keep=False))
+
+
+@cache
+def debian_binaries() -> Path | None:
+    """The folder of Debian's newest PostgreSQL that has pg_cron; None where there is none."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/lib/pg_cron.so"), key=lambda path: int(path.parts[-3]))
+    return found[-1].parents[1] / "bin" if found else None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class DebianServer:
+    """A cluster of Debian's PostgreSQL in a temporary folder; root runs it as user postgres."""
+
+    _made: Path | None = None
+
+    def __init__(self, source: Path | None = None, **settings: str) -> None:
+        """Copies the data of ``source``, a stopped cluster or one's backup; without it, those of a fresh initdb."""
+        self.folder = Path(tempfile.mkdtemp(prefix="qctl-debian-"))
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+        self.data = self.folder / "data"
+        self._owner = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+        if self._owner:
+            os.chown(self.folder, self._owner.pw_uid, self._owner.pw_gid)
+        self.folder.chmod(0o755)
+        self._run("cp", "-a", str(source or self._template()), str(self.data))
+        self.port = free_port()
+        lines = {
+            "port": str(self.port), "listen_addresses": "'localhost'", "unix_socket_directories": f"'{self.folder}'",
+            "shared_preload_libraries": "'pg_cron'", "cron.database_name": "'postgres'", "max_wal_senders": "4", **settings,
+        }  # fmt: skip
+        with (self.data / "postgresql.auto.conf").open("a") as conf:
+            conf.write("".join(f"{name} = {value}\n" for name, value in lines.items()))
+
+    def _run(self, *command: str) -> None:
+        as_owner = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if self._owner else []
+        done = subprocess.run([*as_owner, *command], capture_output=True, text=True, check=False, cwd="/", stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+
+    def tool(self, name: str, *arguments: str) -> None:
+        """Runs one of PostgreSQL's programs."""
+        self._run(str(debian_binaries() / name), *arguments)
+
+    def _template(self) -> Path:
+        if DebianServer._made is None:
+            data = Path(tempfile.mkdtemp(prefix="qctl-initdb-"))
+            atexit.register(shutil.rmtree, data, ignore_errors=True)
+            if self._owner:
+                os.chown(data, self._owner.pw_uid, self._owner.pw_gid)
+            self.tool("initdb", "-D", str(data), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync")
+            DebianServer._made = data
+        return DebianServer._made
+
+    def start(self) -> None:
+        self.tool("pg_ctl", "-D", str(self.data), "-w", "-l", str(self.folder / "log"), "start")
+
+    def stop(self, how: str = "fast") -> None:
+        self.tool("pg_ctl", "-D", str(self.data), "-w", "-m", how, "stop")
+
+    def uri(self, name: str = "postgres") -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def kill_a_backend(self) -> None:
+        """SIGKILL of a backend makes the server recover from a crash."""
+        with psycopg.connect(self.uri(), autocommit=True) as admin:
+            os.kill(admin.info.backend_pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        if (self.data / "postmaster.pid").exists():
+            self.stop("immediate")
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,5 +1,5 @@
 -- What a worker of the http transport must know of its queues: all of them, or those named.
-select queue_id, queue_name, concurrency, max_in_flight
+select queue_id, queue_name, transport, concurrency, max_in_flight, qctl.is_armed() as armed
 from qctl.queue
-where transport = 'http' and (:'queues'::text[] is null or queue_name = any (:'queues'::text[]))
+where :'queues'::text[] is null or queue_name = any (:'queues'::text[])
 order by queue_name;

@@ -1,17 +1,19 @@
 -- pg_net, the way back: answers are matched to the requests of their own epoch and settled; what never came is judged.
 
+create or replace function qctl._header(p_headers jsonb, p_name text) returns text
+language sql immutable parallel safe
+return case when jsonb_typeof(p_headers) = 'object'
+            then (select left(btrim(h.value), 200) from jsonb_each_text(p_headers) as h where lower(h.key) = p_name limit 1) end;
+comment on function qctl._header(jsonb, text) is 'A stored header by its lower-case name; servers choose the case.';
+
 create or replace function qctl._retry_after_s(p_headers jsonb, p_now timestamptz) returns integer
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, MDY'
 as $$
 declare
-  v_text text;
+  v_text text := qctl._header(p_headers, 'retry-after');
 begin
-  if jsonb_typeof(p_headers) is distinct from 'object' then
-    return null;
-  end if;
-  select btrim(h.value) into v_text from jsonb_each_text(p_headers) as h where lower(h.key) = 'retry-after' limit 1;
   if v_text ~ '^[0-9]{1,40}$' then
     return least(v_text::numeric, 2147483647)::integer;
   elsif v_text ~ '^[A-Za-z]{3}, [0-9]{2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$' then
@@ -63,9 +65,13 @@ begin
     where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
       and (f.lapsed_at is null or f.lapsed_at > v_now - interval '10 min')
   ), answered as materialized (
-    select s.queue_id, s.msg_id, s.lease, r.status_code, coalesce(r.error_msg, case when r.timed_out then 'timeout' end) as error,
+    select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
+           case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location') || ', and the POST became a GET: set the URL it leads to'
+                else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
            r.content, r.headers
     from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
+    -- pg_net follows a redirect and reports the status of its end with the headers of its begin.
+    cross join lateral (select r.status_code = 200 and qctl._header(r.headers, 'location') is not null as it) redirected
     where r.created >= (select min(o.claimed_at) from sent o) - p_margin
     limit p_most
   )

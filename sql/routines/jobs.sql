@@ -106,6 +106,13 @@ end
 $$;
 comment on function qctl._plan_jobs() is 'Schedules the jobs that are wanted and removes the others of ours. Returns what it changed.';
 
+create or replace function qctl._owns_jobs() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (select from qctl.jobs() j where j.owner = current_user)
+$$;
+
 create or replace function qctl.running_jobs() returns table (pid integer, slot integer, queue_id integer)
 language sql stable
 set search_path = pg_catalog, pg_temp

@@ -41,9 +41,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  update qctl.upkept u set retained_at = clock_timestamp()
-  where u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min';
-  if found then
+  if exists (select from qctl.upkept u where u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min') then
     return query
     select q.queue_name from qctl.queue q
     where q.retention_s is not null and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null
@@ -96,11 +94,20 @@ end
 $$;
 comment on function qctl._sweep() is 'Once an hour: old throughput, and the history of our own jobs older than a day.';
 
-create or replace function qctl._maintenance_deadline() returns timestamptz
+create or replace function qctl._retention_done(p_place qctl.purge_place) returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  update qctl.upkept u set retained_at = clock_timestamp()
+  where p_place.after is null and (u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min')
+$$;
+comment on function qctl._retention_done(qctl.purge_place) is 'Ten minutes of rest, unless there is a place to go on from.';
+
+create or replace function qctl._maintenance_deadline(p_for interval) returns timestamptz
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select statement_timestamp() + least(interval '50 s', (
+  select statement_timestamp() + least(p_for, (
     select make_interval(secs => s.setting::integer / 1000.0) - interval '2 s' from pg_settings s
     where s.name = 'statement_timeout' and s.setting <> '0'))
 $$;
@@ -113,11 +120,11 @@ as $$
 $$;
 
 -- No SET clause, for that would forbid the COMMITs; so every name is qualified.
-create or replace procedure qctl.maintenance()
+create or replace procedure qctl.maintenance(p_for interval default '50 s')
 language plpgsql
 as $$
 declare
-  v_deadline timestamptz := qctl._maintenance_deadline();
+  v_deadline timestamptz := qctl._maintenance_deadline(p_for);
   v_place qctl.purge_place;
   v_queue record;
 begin
@@ -132,12 +139,15 @@ begin
       commit;
       exit when not qctl._before(v_deadline, v_place);
     end loop;
+    exit when v_place.after is not null;
   end loop;
+  perform qctl._retention_done(v_place);
   perform qctl._sweep();
   commit;
-  perform qctl._plan_jobs();
+  perform qctl._plan_jobs() where qctl._owns_jobs();
   commit;
 end
 $$;
-comment on procedure qctl.maintenance() is
-  'Lapses leases, rolls up throughput, deletes what is past retention, and cleans up after our own jobs. Run it each minute.';
+comment on procedure qctl.maintenance(interval) is
+  'Lapses leases, rolls up throughput, deletes what is past retention, and cleans up after our own jobs. Run it each minute; '
+  'p_for bounds the deleting.';

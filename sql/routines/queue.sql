@@ -147,7 +147,7 @@ begin
     if p_take_over then
       v_switched_off := qctl._take_over(p_queue);
     else
-      perform qctl._refuse_other_consumers(p_queue);
+      perform qctl._refuse_other_readers(p_queue);
     end if;
     if p_waiting is null and v_waiting > 0 then
       raise exception 'pgmq queue % exists already and holds % messages', p_queue, v_waiting

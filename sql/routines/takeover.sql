@@ -24,7 +24,7 @@ end
 $$;
 comment on function qctl._code_of(text) is 'A command, and the source of the functions that it calls, down to the fifth call.';
 
-create or replace function qctl._other_consumers(p_queue text)
+create or replace function qctl._other_readers(p_queue text)
 returns table (job_id bigint, job_name text, owner text, command text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -44,7 +44,7 @@ begin
   order by j.jobid;
 end
 $$;
-comment on function qctl._other_consumers(text) is 'Active jobs, not ours, whose code reads, pops, archives or deletes messages of this queue.';
+comment on function qctl._other_readers(text) is 'Active jobs, not ours, whose code reads, pops, archives or deletes messages of this queue.';
 
 create or replace function qctl._take_over(p_queue text) returns text[]
 language plpgsql volatile
@@ -54,16 +54,16 @@ declare
   v_job record;
   v_names text[] := '{}';
 begin
-  for v_job in select * from qctl._other_consumers(p_queue) loop
+  for v_job in select * from qctl._other_readers(p_queue) loop
     perform cron.alter_job(job_id := v_job.job_id, active := false);
     v_names := v_names || v_job.job_name;
   end loop;
   return v_names;
 end
 $$;
-comment on function qctl._take_over(text) is 'Switches the other consumers of a queue off; they stay in cron.job.';
+comment on function qctl._take_over(text) is 'Switches the other readers of a queue off; they stay in cron.job.';
 
-create or replace function qctl._refuse_other_consumers(p_queue text) returns void
+create or replace function qctl._refuse_other_readers(p_queue text) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -71,14 +71,30 @@ declare
   v_names text;
 begin
   select string_agg(format('%s (%s, of %s)', c.job_name, left(regexp_replace(btrim(c.command), '\s+', ' ', 'g'), 60), c.owner), '; ')
-  into v_names from qctl._other_consumers(p_queue) c;
+  into v_names from qctl._other_readers(p_queue) c;
   if v_names is not null then
     raise exception 'another cron job takes messages from pgmq queue %: %', p_queue, v_names
-      using errcode = 'QC007', detail = 'Two consumers would each see a part of the messages.',
+      using errcode = 'QC007', detail = 'Two readers would each see a part of the messages.',
             hint = 'to switch that job off in the same transaction: --take-over';
   end if;
 end
 $$;
+
+create or replace function qctl.waiting(p_queue text) returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_count bigint := 0;
+begin
+  perform qctl._check_name(p_queue);
+  if exists (select from pgmq.meta m where m.queue_name = p_queue) and not exists (select from qctl.queue q where q.queue_name = p_queue) then
+    execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_count;
+  end if;
+  return v_count;
+end
+$$;
+comment on function qctl.waiting(text) is 'Messages in a pgmq queue that qctl does not deliver yet.';
 
 create or replace function qctl._skip_waiting(p_queue text) returns bigint
 language plpgsql volatile

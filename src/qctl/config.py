@@ -50,6 +50,11 @@ def debug(environ: Mapping[str, str] = os.environ) -> bool:
     return bool(environ.get("QCTL_DEBUG"))
 
 
+def can_ask() -> bool:
+    """Whether a person can be asked: both ends are terminals."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def stderr_is_terminal() -> bool:
     """Whether a person reads stderr; progress and courtesies are for persons."""
     return sys.stderr.isatty()

@@ -165,9 +165,9 @@ def translating() -> Generator[None]:
 
 
 @contextmanager
-def transaction(connection: Connection) -> Generator[None]:
-    """All of the block, or nothing."""
-    with translating(), connection.transaction():
+def transaction(connection: Connection, *, dry_run: bool = False) -> Generator[None]:
+    """All of the block, or nothing; with ``dry_run`` nothing whatever happens."""
+    with translating(), connection.transaction(force_rollback=dry_run):
         yield
 
 
@@ -197,6 +197,15 @@ def call_value(connection: Connection, function: str, /, **arguments: Any) -> li
     with translating(), connection.cursor() as cursor:
         cursor.execute(_call(function, tuple(arguments)), list(arguments.values()))
         return [row[0] for row in cursor.fetchall()]
+
+
+def call_procedure(connection: Connection, procedure: str, /, **arguments: Any) -> None:
+    """Calls ``qctl.<procedure>(p_<name> => value, …)``, which may commit as it goes."""
+    named = sql.SQL(", ").join(
+        sql.SQL("{} => {}").format(sql.Identifier(f"p_{name}"), sql.Literal(value)) for name, value in arguments.items()
+    )
+    with translating():
+        connection.execute(sql.SQL("call {}({})").format(sql.Identifier("qctl", procedure), named))
 
 
 def call_as_text(function: str, /, **arguments: Any) -> str:

@@ -172,7 +172,7 @@ def _prepare(connection: db.Connection, url: str, talk: Callable[[str], None]) -
     with db.translating():
         connection.execute(sqlfiles.query("table", "demo"), {})
     settings = {"timeout_ms": 1000, "concurrency": 100, "retry_schedule_s": [1, 1, 1, 2, 2, 3, 3, 5, 5]}
-    queues.create(connection, QUEUE, url, {}, settings, adopt=False)
+    queues.create(connection, QUEUE, url, {}, settings)
     arguments = attachments.attachment(
         "public.users", QUEUE, operations=["INSERT", "UPDATE", "DELETE"], when=None, columns=[], payload="qctl",
         unchanged=False, as_me=False,

@@ -121,6 +121,13 @@ def is_installed(connection: db.Connection) -> bool:
         return bool(row and row[0])
 
 
+def running_jobs(connection: db.Connection) -> set[int]:
+    """Process ids of the CALLs of ``qctl.work`` that run now; none where qctl is not installed, or too old to have any."""
+    with db.translating(), connection.cursor() as cursor:
+        cursor.execute(sqlfiles.query("job_pids"), {})
+        return {row[0] for row in cursor.fetchall()}
+
+
 def pending(connection: db.Connection) -> list[Step]:
     """What :func:`apply` would apply now. Reads only.
 

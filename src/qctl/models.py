@@ -17,11 +17,106 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class CreatedQueue:
-    """What ``create`` did."""
+    """What ``create`` did; ``reason`` says why this transport."""
 
     queue_name: str
     created: bool
     waiting: int
+    skipped: int
+    transport: str
+    reason: str
+    switched_off: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TransportChoice:
+    """What a wanted transport comes to in this database, and why."""
+
+    transport: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arming:
+    """Whether this database may deliver, and what ``arm`` did."""
+
+    armed: bool
+    changed: bool
+    database: str
+    system_identifier: str
+    timeline: int
+    survive_failover: bool
+    armed_at: datetime
+    armed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disarming:
+    """What ``disarm`` did."""
+
+    armed: bool
+    changed: bool
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One of our jobs in pg_cron."""
+
+    job_id: int
+    job_name: str
+    schedule: str
+    command: str
+    active: bool
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobChange:
+    """What happened to a job: ``scheduled`` or ``unscheduled``."""
+
+    job_name: str
+    done: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A CALL of ``qctl.work`` that runs now: a shared worker with its slot, or a queue's own."""
+
+    pid: int
+    slot: int | None
+    queue_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a queue can carry, in messages a second, and what limits it; latency in seconds."""
+
+    queue_name: str
+    transport: str
+    workers: int
+    dedicated: bool
+    batch: int
+    max_in_flight: int
+    concurrency: int
+    latency_s: float | None
+    latency_p95_s: float | None
+    measured: int
+    ceiling_per_s: float
+    limited_by: str
+    hanging_per_s: float
+    limits: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """The settings that a rate needs, or why it cannot be reached."""
+
+    reachable: bool
+    batch: int
+    max_in_flight: int
+    concurrency: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +137,9 @@ class Queue:
     retry_after_max_s: int
     reject_after: int
     max_lost: int
+    batch: int
+    dedicated: bool
+    retention_s: int | None
     created_at: datetime
     created_by: str
 
@@ -124,6 +222,7 @@ class Status:
     paused_by: str | None
     pause_reason: str | None
     url: str
+    transport: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,9 +407,11 @@ class Sleeper:
 
 @dataclass(frozen=True, slots=True)
 class WorkQueue:
-    """What a worker must know of a queue."""
+    """What a worker must know of a queue, and whether this database may deliver at all."""
 
     queue_id: int
     queue_name: str
+    transport: str
     concurrency: int
     max_in_flight: int
+    armed: bool

@@ -17,12 +17,19 @@ from qctl.models import (
     Queue,
     QueueListed,
     Status,
+    TransportChoice,
     WorkerState,
 )
 
 
 def creation(
-    name: str, url: str, headers: dict[str, str], settings: dict[str, Any], *, adopt: bool
+    name: str,
+    url: str,
+    headers: dict[str, str],
+    settings: dict[str, Any],
+    *,
+    waiting: str | None = None,
+    take_over: bool = False,
 ) -> tuple[str, dict[str, Any]]:
     """The SQL function and arguments that make a queue; see :func:`create`."""
     return "create_queue", {
@@ -30,19 +37,37 @@ def creation(
         "url": url,
         "headers": Jsonb(headers) if headers else None,
         "settings": Jsonb(settings) if settings else None,
-        "adopt": adopt or None,
+        "waiting": waiting,
+        "take_over": take_over or None,
     }
 
 
 def create(
-    connection: db.Connection, name: str, url: str, headers: dict[str, str], settings: dict[str, Any], *, adopt: bool
+    connection: db.Connection,
+    name: str,
+    url: str,
+    headers: dict[str, str],
+    settings: dict[str, Any],
+    *,
+    waiting: str | None = None,
+    take_over: bool = False,
 ) -> CreatedQueue:
-    """Makes a queue with its endpoint.
+    """Makes a queue with its endpoint, or adopts a pgmq queue.
+
+    Args:
+        connection: to the database.
+        name: of the queue.
+        url: of the endpoint.
+        headers: HTTP headers of every request.
+        settings: those of ``qctl.set_queue``.
+        waiting: what becomes of messages in a pgmq queue of that name: ``deliver`` or ``skip``.
+        take_over: switch off cron jobs that take messages from it.
 
     Raises:
-        QctlError: bad name, URL, header or setting (2); the queue exists, or a pgmq queue does and ``adopt`` is off (7).
+        QctlError: bad name, URL, header or setting (2); pg_net is wanted and not to be had (4); the queue exists, a pgmq
+            queue does and nothing is said of what waits in it, or a cron job reads it (7).
     """
-    function, arguments = creation(name, url, headers, settings, adopt=adopt)
+    function, arguments = creation(name, url, headers, settings, waiting=waiting, take_over=take_over)
     return db.call(connection, CreatedQueue, function, **_given(arguments))[0]
 
 
@@ -69,6 +94,20 @@ def alter(
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
+
+
+def transport(connection: db.Connection, wanted: str) -> TransportChoice:
+    """What ``auto``, ``pg_net`` or ``http`` comes to in this database.
+
+    Raises:
+        QctlError: pg_net is wanted and cannot be used (4).
+    """
+    return db.call(connection, TransportChoice, "choose_transport", wanted=wanted)[0]
+
+
+def waiting(connection: db.Connection, name: str) -> int:
+    """Messages in a pgmq queue of that name that is not one of ours; 0 where there is none."""
+    return db.call_value(connection, "waiting", queue=name)[0]
 
 
 def listed(connection: db.Connection) -> list[QueueListed]:

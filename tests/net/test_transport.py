@@ -8,7 +8,10 @@ import pytest
 from helpers import claim, create, one, outcomes, send, state, states
 from processes import wait_until
 
-ANSWER = "insert into net._http_response (id, status_code, headers, content, timed_out, error_msg) values (%s, %s, %s, %s, false, %s)"
+ANSWER = """
+insert into net._http_response (id, status_code, headers, content, timed_out, error_msg)
+values (%s, %s, %s, %s, false, %s)
+"""
 
 
 def make(conn, url="http://127.0.0.1:9/x", **settings) -> None:
@@ -265,7 +268,7 @@ def test_an_endpoint_that_only_times_out_gets_single_tries(net):
 def test_a_request_that_net_http_post_refuses_harms_only_itself(net):
     make(net)
     ids = send(net, 5)
-    net.execute("update pgmq.q_orders set headers = '{\"content-type\": \"text/plain\"}' where msg_id = %s", (ids[2],))
+    net.execute('update pgmq.q_orders set headers = \'{"content-type": "text/plain"}\' where msg_id = %s', (ids[2],))
     assert dispatch(net) == 4
     assert states(net, ids) == {"in_flight": 4, "retrying": 1}
     error = one(net, "select error from qctl.attempt where msg_id = %s", ids[2])
@@ -276,7 +279,9 @@ def test_a_request_that_net_http_post_refuses_harms_only_itself(net):
 def test_a_body_that_pg_net_cannot_carry_is_dead_at_once_with_its_size(net):
     make(net)
     [small] = send(net)
-    [big] = (row[0] for row in net.execute("select qctl.send('orders', array[jsonb_build_object('x', repeat('a', 60000))])"))
+    [big] = (
+        row[0] for row in net.execute("select qctl.send('orders', array[jsonb_build_object('x', repeat('a', 60000))])")
+    )
     assert dispatch(net) == 1
     assert state(net, small) == "in_flight"
     reason, error, size = net.execute(
@@ -299,10 +304,15 @@ def test_answers_that_are_no_utf8_or_huge(net, encoding):
     make(net)
     ids = send(net, 3)
     dispatch(net)
-    contents = ["net._raw('\\xfffe41'::bytea, 1)", "net._raw(convert_to(repeat('ä', 2000000), 'UTF8') || '\\xc3', 1)", "''"]
+    contents = [
+        "net._raw('\\xfffe41'::bytea, 1)",
+        "net._raw(convert_to(repeat('ä', 2000000), 'UTF8') || '\\xc3', 1)",
+        "''",
+    ]
     for (_, request_id), content in zip(requests(net), contents, strict=True):
         net.execute(
-            f"insert into net._http_response (id, status_code, headers, content) values (%s, 500, '{{}}', {content})", (request_id,)
+            f"insert into net._http_response (id, status_code, headers, content) values (%s, 500, '{{}}', {content})",
+            (request_id,),
         )
     net.execute("delete from net.http_request_queue")
     net.execute(f"set client_encoding = '{encoding}'")

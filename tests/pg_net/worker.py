@@ -19,7 +19,8 @@ from psycopg.types.json import Jsonb
 TTL = "6 hours"
 TAKE = """
 delete from net.http_request_queue
-where id in (select id from net.http_request_queue order by id limit %s) returning id, method, url, headers, body, timeout_milliseconds
+where id in (select id from net.http_request_queue order by id limit %s)
+returning id, method, url, headers, body, timeout_milliseconds
 """
 EXPIRE = """
 delete from net._http_response
@@ -32,12 +33,13 @@ values (%s, %s, %s, %s, net._raw(%s, 1), %s, %s)
 
 
 class Transfer:
-    """One request on one curl handle."""
+    """One request on one curl handle. After a redirect the headers are those of the first answer, all else of the last."""
 
     def __init__(self, row: tuple) -> None:
         self.id, method, url, headers, body, self._timeout_ms = row
         self._content = io.BytesIO()
         self._headers: dict[str, str] = {}
+        self._status_lines = 0
         curl = self.curl = pycurl.Curl()
         curl.transfer = self
         curl.setopt(pycurl.URL, url)
@@ -55,8 +57,8 @@ class Transfer:
     def _header(self, line: bytes) -> None:
         text = line.decode("latin-1").strip()
         if text.startswith("HTTP/"):
-            self._headers = {}
-        elif ":" in text:
+            self._status_lines += 1
+        elif ":" in text and self._status_lines == 1:
             name, _, value = text.partition(":")
             self._headers[name] = value.strip()
 
@@ -65,7 +67,15 @@ class Transfer:
         if code:
             if code == pycurl.E_OPERATION_TIMEDOUT:
                 took = self.curl.getinfo(pycurl.TOTAL_TIME) * 1000
-                return (self.id, None, None, None, None, True, f"Timeout of {self._timeout_ms} ms reached. Total time: {took:f} ms")
+                return (
+                    self.id,
+                    None,
+                    None,
+                    None,
+                    None,
+                    True,
+                    f"Timeout of {self._timeout_ms} ms reached. Total time: {took:f} ms",
+                )
             return (self.id, None, None, None, None, False, pycurl_message(code, text))
         content = self._content.getvalue().partition(b"\0")[0]
         kind = self.curl.getinfo(pycurl.CONTENT_TYPE)
@@ -73,9 +83,10 @@ class Transfer:
 
 
 def pycurl_message(code: int, text: str) -> str:
-    return {pycurl.E_COULDNT_CONNECT: "Couldn't connect to server", pycurl.E_COULDNT_RESOLVE_HOST: "Couldn't resolve host name"}.get(
-        code, text or f"curl error {code}"
-    )
+    return {
+        pycurl.E_COULDNT_CONNECT: "Couldn't connect to server",
+        pycurl.E_COULDNT_RESOLVE_HOST: "Couldn't resolve host name",
+    }.get(code, text or f"curl error {code}")
 
 
 def answers(rows: list[tuple]) -> Iterator[tuple]:

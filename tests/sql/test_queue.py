@@ -194,7 +194,10 @@ def test_audit_and_describe_hold_no_header_value(conn):
 
 
 def test_every_function_has_a_fixed_search_path(conn):
-    """Or a body that PostgreSQL bound when it was made, where nothing is looked up at run time. A procedure that commits may not."""
+    """Or a body that PostgreSQL bound when it was made, where nothing is looked up at run time.
+
+    A procedure that commits may have none.
+    """
     rows = conn.execute(
         "select proname from pg_proc where pronamespace = 'qctl'::regnamespace and prosqlbody is null and prokind = 'f'"
         " and not coalesce(proconfig::text like '%search_path=pg_catalog, pg_temp%', false)"

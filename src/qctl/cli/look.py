@@ -48,6 +48,7 @@ _STATUS_COLUMNS = [
 _WORKER_COLUMNS = [
     Column("worker_id", "id", right=True),
     Column("name", "worker"),
+    Column("transport", "transport"),
     Column("state", "state", style=lambda value: {"running": "green", "silent": "bold red"}.get(value, "dim")),
     Column("in_flight", "flying", number, right=True),
     Column("queues", "queues", words, fold=True),
@@ -66,7 +67,7 @@ def status(
 ) -> None:
     """How each queue stands: health, depth by state, lag, age.
 
-    Health is the first that holds of: paused, no_worker, endpoint_failing (every attempt of the last minute), ok.
+    Health is the first that holds of: unarmed, paused, no_worker, endpoint_failing (every attempt of the last minute), ok.
     "flying" is in flight, "delay" and "retry" wait. Lag is how long the oldest ready message has waited for a worker;
     age is how old the oldest unfinished, not delayed message is.
 
@@ -90,6 +91,10 @@ def _advise(rows: list[Status]) -> None:
         return
     if not rows:
         say("no queue exists yet. Next: qctl create NAME --url URL")
+    if any(row.health == "unarmed" for row in rows):
+        say(
+            "this database is a copy, or was disarmed: nothing is sent. Next: qctl arm, if it is this one that shall deliver"
+        )
     for row in rows:
         if row.health == "paused":
             why = f": {row.pause_reason}" if row.pause_reason else ""
@@ -99,7 +104,8 @@ def _advise(rows: list[Status]) -> None:
                 f"{row.queue_name}: every attempt of the last minute failed. Next: qctl tail -q {row.queue_name} --failed"
             )
         elif row.health == "no_worker":
-            say(f"{row.queue_name} has no live worker. Next: qctl worker -q {row.queue_name}")
+            start = f"worker -q {row.queue_name}" if row.transport == "http" else "scale --workers 1"
+            say(f"{row.queue_name} has no live worker. Next: qctl {start}")
         if row.last_error and table.console().width < table.WIDE:
             say(f"{row.queue_name} last error: {row.last_error}")
 
@@ -187,12 +193,23 @@ def describe(
             ("url", row.url),
             ("headers", ", ".join(f"{key}: {value}" for key, value in row.headers.items())),
             ("timeout", milliseconds(row.timeout_ms)),
-            ("concurrency", f"{row.concurrency} requests at once per worker process"),
+            ("concurrency", f"{row.concurrency} requests at once per worker process")
+            if row.transport == "http"
+            else (
+                "batch",
+                f"{row.batch} messages at once to pg_net" + (", by a job of its own" if row.dedicated else ""),
+            ),
             ("max in flight", f"{row.max_in_flight} claimed messages of all workers"),
             ("retry after", f"{schedule} (±{row.retry_jitter:.0%})"),
             ("Retry-After", f"honoured up to {seconds(row.retry_after_max_s)}"),
             ("400 413 415 422", f"dead after {row.reject_after} attempts"),
             ("lost", f"dead after {row.max_lost} leases without an answer"),
+            (
+                "retention",
+                "delivered messages are kept for ever"
+                if row.retention_s is None
+                else f"delivered messages are deleted after {seconds(row.retention_s)}",
+            ),
             ("created", f"{instant(row.created_at)} by {row.created_by}"),
         ]
     )

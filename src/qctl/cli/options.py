@@ -29,6 +29,27 @@ Headers = Annotated[
 ]
 
 
+Transport = Annotated[
+    str | None,
+    typer.Option(
+        "--transport",
+        help="auto: pg_net where it and pg_cron are here, else http. pg_net: jobs in the database. http: qctl worker.",
+        metavar="auto|pg_net|http",
+    ),
+]
+Retention = Annotated[
+    str | None,
+    typer.Option(
+        "--retention", help="How long delivered messages are kept: 7d, or never to delete.", metavar="DURATION"
+    ),
+]
+
+
+def retention(text: str) -> int | None:
+    """Seconds of a retention; None for ``never``."""
+    return None if text.strip() == "never" else round(duration(text))
+
+
 def duration(text: str) -> float:
     """Seconds of ``500ms``, ``90s``, ``1h30m``, ``7d`` or ``2w``.
 

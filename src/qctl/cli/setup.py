@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qctl import attachments, db, migrate, queues
+from qctl import attachments, config, db, migrate, queues, scaling
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
@@ -24,6 +24,7 @@ _TRIGGER_COLUMNS = [
 _DETACHED_COLUMNS = [Column("relation", "table"), Column("queue_name", "queue"), Column("trigger_name", "trigger")]
 _CREATED_COLUMNS = [
     Column("queue_name", "queue"),
+    Column("transport", "transport"),
     Column("created", "created", yes_no),
     Column("waiting", "waiting", right=True),
 ]
@@ -40,15 +41,22 @@ RetrySchedule = Annotated[
 
 
 def _settings(
-    timeout: str | None, concurrency: int | None, max_in_flight: int | None, retry: str | None
+    timeout: str | None,
+    concurrency: int | None,
+    max_in_flight: int | None,
+    retry: str | None,
+    transport: str | None,
+    retention: str | None,
 ) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "timeout_ms": None if timeout is None else round(options.duration(timeout) * 1000),
         "concurrency": concurrency,
         "max_in_flight": max_in_flight,
         "retry_schedule_s": None if retry is None else options.durations(retry),
+        "transport": transport,
     }
-    return {name: value for name, value in settings.items() if value is not None}
+    given = {name: value for name, value in settings.items() if value is not None}
+    return given if retention is None else {**given, "retention_s": options.retention(retention)}
 
 
 def install(
@@ -89,8 +97,13 @@ def _apply(command: str, dsn: str | None, output: Any, *, dry_run: bool, sql: bo
             steps: list[Step] = migrate.pending(connection)
             say(f"{len(steps)} files would be applied" if steps else "nothing to do: the schema is up to date")
         else:
+            old = migrate.running_jobs(connection)
             steps = migrate.apply(connection)
             say(f"{len(steps)} files applied" if steps else "nothing to do: the schema is up to date")
+            if steps and (left := scaling.wait_for_end(connection, lambda job: job.pid in old)):
+                say(f"jobs with the old code end within the minute: {', '.join(f'pid {job.pid}' for job in left)}")
+            choice = queues.transport(connection, "auto")
+            say(f"new queues use transport {choice.transport}: {choice.reason}")
     if steps or output:
         render(steps, _STEP_COLUMNS, output)
     if not dry_run:
@@ -108,8 +121,16 @@ def create(
     concurrency: Concurrency = None,
     max_in_flight: MaxInFlight = None,
     retry: RetrySchedule = None,
-    adopt: Annotated[
-        bool, typer.Option("--adopt", help="Take over a pgmq queue and deliver what waits in it.")
+    transport: options.Transport = None,
+    retention: options.Retention = None,
+    waiting: Annotated[
+        str | None,
+        typer.Option(
+            "--waiting", help="What becomes of messages in a pgmq queue of that name.", metavar="deliver|skip"
+        ),
+    ] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Switch off cron jobs that take messages from that pgmq queue.")
     ] = False,
     dsn: options.Dsn = None,
     output: options.Output = None,
@@ -117,23 +138,48 @@ def create(
 ) -> None:
     """Make a queue with its endpoint, and attach tables to it.
 
+    A pgmq queue of that name is adopted. What waits in it is delivered, or skipped to the archive; a person is asked,
+    anything else says --waiting. A cron job that reads it is named, and switched off with --take-over.
+
     Example: qctl create orders --url https://n8n.example.com/webhook/orders --attach public.orders
     """
-    settings = _settings(timeout, concurrency, max_in_flight, retry)
+    settings = _settings(timeout, concurrency, max_in_flight, retry, transport, retention)
     headers = options.headers(header)
     captures = [_attachment(table, name) for table in attach or []]
     if sql:
-        function, arguments = queues.creation(name, url, headers, settings, adopt=adopt)
+        function, arguments = queues.creation(name, url, headers, settings, waiting=waiting, take_over=take_over)
         _print_calls([(function, arguments), *captures])
         return
     with session(dsn, "create", changes=True) as connection, db.transaction(connection):
-        created = queues.create(connection, name, url, headers, settings, adopt=adopt)
+        if waiting is None and (count := queues.waiting(connection, name)) and config.can_ask():
+            waiting = typer.prompt(f"{name} holds {count:,} messages: deliver or skip them?", err=True).strip()
+        created = queues.create(connection, name, url, headers, settings, waiting=waiting, take_over=take_over)
         triggers = [row for _, arguments in captures for row in attachments.attach(connection, arguments, say)]
     render([created], _CREATED_COLUMNS, output)
     if triggers:
         say(f"captures {', '.join(sorted({t.relation for t in triggers}))}: INSERT, UPDATE, DELETE")
-    say(f"nothing delivers this queue until a worker runs: qctl worker -q {name}")
-    say(f"Next: qctl {'worker' if triggers else 'attach SCHEMA.TABLE'} -q {name}")
+    for job in created.switched_off:
+        say(f"cron job {job} is switched off")
+    if created.waiting:
+        say(
+            f"{created.skipped:,} skipped to the archive"
+            if waiting == "skip"
+            else f"{created.waiting:,} waiting messages are delivered"
+        )
+    _tell_transport(created.transport, created.reason, name)
+    nexts = {"pg_net": "status", "http": f"worker -q {name}"}
+    say(f"Next: qctl {nexts[created.transport] if triggers else f'attach SCHEMA.TABLE -q {name}'}")
+
+
+def _tell_transport(transport: str, reason: str, name: str) -> None:
+    """Which transport, why, and what must be known of it."""
+    say(f"transport {transport}: {reason}")
+    if transport == "pg_net":
+        say(
+            "  on pg_net a redirect is a failure, every role can read the headers that are sent, and one slow endpoint delays all"
+        )
+    else:
+        say(f"nothing delivers this queue until you run: qctl worker -q {name}")
 
 
 def set_(
@@ -147,6 +193,8 @@ def set_(
     concurrency: Concurrency = None,
     max_in_flight: MaxInFlight = None,
     retry: RetrySchedule = None,
+    transport: options.Transport = None,
+    retention: options.Retention = None,
     dsn: options.Dsn = None,
     output: options.Output = None,
     sql: options.AsSql = False,
@@ -155,7 +203,7 @@ def set_(
 
     Example: qctl set -q orders --timeout 30s --concurrency 10
     """
-    settings = _settings(timeout, concurrency, max_in_flight, retry)
+    settings = _settings(timeout, concurrency, max_in_flight, retry, transport, retention)
     headers: dict[str, str | None] = {**options.headers(header), **dict.fromkeys(no_header or [])}
     if not (settings or headers or url):
         raise UsageError("nothing to change", hint="name a setting: qctl set --help")
@@ -166,15 +214,19 @@ def set_(
         return
     with session(dsn, "set", changes=True) as connection:
         name = queues.the_one(connection, queue)
+        choice = None if transport is None else queues.transport(connection, transport)
         row = queues.alter(connection, name, url, headers, settings)
     columns = [
         Column("queue_name", "queue"),
+        Column("transport", "transport"),
         Column("url", "url"),
         Column("timeout_ms", "timeout", lambda ms: seconds(ms / 1000), right=True),
         Column("concurrency", "concurrency", right=True),
         Column("max_in_flight", "max in flight", right=True),
     ]
     render([row], columns, output)
+    if choice is not None:
+        _tell_transport(choice.transport, choice.reason, name)
     say("running workers take it over within 5 s")
     say(f"Next: qctl describe {name}")
 
@@ -242,7 +294,7 @@ def attach(
         triggers: list[AttachedTrigger] = attachments.attach(connection, arguments_for(name), say)
     render(triggers, _TRIGGER_COLUMNS, output)
     say("not seen: TRUNCATE, and writes with session_replication_role = replica")
-    say(f"Next: qctl worker -q {name}")
+    say("Next: qctl status")
 
 
 def detach(

@@ -25,6 +25,7 @@ class HeldQueue:
     asleep: bool = False
     drained: bool = False
     claimed_once: bool = False
+    leaving: bool = False
     poll_at: float = 0.0
     poll_s: float = SHORTEST_POLL_S
     quiet_since: float | None = None

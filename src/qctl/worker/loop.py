@@ -28,6 +28,8 @@ AWAKE_S = 0.1
 BUSY_S = 1.0
 BROKEN_S = 30.0
 REPORT_S = 60.0
+MAINTENANCE_S = 60.0
+MAINTENANCE_FOR = "0.5 s"
 
 _PASSING = (ExitCode.CANNOT_CONNECT, ExitCode.BUSY)
 
@@ -77,6 +79,8 @@ class Worker:
         self._stop_at: float | None = None
         self._told_stop = False
         self._told_most = 0
+        self._armed = True
+        self._next_maintenance = 0.0
         self._queues: dict[str, HeldQueue] = {}
         self._notified: set[int] = set()
         self._worker_id: int | None = None
@@ -166,16 +170,24 @@ class Worker:
 
     def _read_queues(self) -> None:
         rows = db.fetch(self._connection, WorkQueue, sqlfiles.query("work_queues"), {"queues": self.queues})
-        found = {row.queue_name: row for row in rows}
+        found = {row.queue_name: row for row in rows if row.transport == "http"}
+        moved = {row.queue_name: row.transport for row in rows if row.transport != "http"}
+        self._look_at_arming(armed=all(row.armed for row in rows))
         if self._worker_id is None:
             for name in set(self.queues or []) - set(found):
                 db.call_value(self._connection, "_queue", queue=name)
-                raise UsageError(f"queue {name} is not delivered by a worker process", hint=f"qctl describe {name}")
+                raise UsageError(
+                    f"queue {name} is of transport {moved.get(name)}: jobs in the database deliver it, not a worker process",
+                    hint=f"qctl set -q {name} --transport http",
+                )
         for name, queue in list(self._queues.items()):
-            if name not in found or found[name].queue_id != queue.queue_id:
-                self._forget(queue)
+            if name in moved and queue.busy:
+                queue.leaving = True
+            elif name not in found or found[name].queue_id != queue.queue_id:
+                self._forget(queue, f"has moved to {moved[name]}" if name in moved else "was dropped")
         for name, row in found.items():
             queue = self._queues.setdefault(name, HeldQueue(name, row.queue_id, row.concurrency, row.max_in_flight))
+            queue.leaving = False
             queue.concurrency = self.concurrency or row.concurrency
             queue.max_in_flight = row.max_in_flight
         if (wanted := sum(queue.concurrency for queue in self._queues.values())) > self._sender.most > self._told_most:
@@ -186,9 +198,21 @@ class Worker:
         if self.queues and not self._queues:
             raise NotFoundError(f"no queue is left to work on: {', '.join(self.queues)}", hint="qctl queues")
 
-    def _forget(self, queue: HeldQueue) -> None:
-        """Goes on without a queue that was dropped."""
-        self.talk(f"queue {queue.name} was dropped; no longer working on it")
+    def _look_at_arming(self, *, armed: bool) -> None:
+        """Says once that this database is a copy; what would wait for ever ends instead."""
+        if not armed and self.mode is not Mode.FOREVER:
+            raise QctlError(
+                "this database is not armed, so nothing is sent: it is a copy, or was disarmed",
+                hint="qctl arm, if it is this one that shall deliver",
+                code=ExitCode.REFUSED,
+            )
+        if armed is not self._armed:
+            self._armed = armed
+            self.talk("armed again" if armed else "this database is not armed: nothing is sent until: qctl arm")
+
+    def _forget(self, queue: HeldQueue, why: str) -> None:
+        """Goes on without a queue that was dropped or delivered otherwise."""
+        self.talk(f"queue {queue.name} {why}; no longer working on it")
         del self._queues[queue.name]
         if queue.asleep:
             db.call_value(self._connection, "wake_up", queue_ids=[queue.queue_id])
@@ -333,6 +357,19 @@ class Worker:
             if error.code is ExitCode.CANNOT_CONNECT or self._connection.closed:
                 raise
             self.talk(f"upkeep is put off: {error.message}")
+        self._maintain()
+
+    def _maintain(self) -> None:
+        """Once a minute what a pg_cron job does where there is one; twice does no harm."""
+        if time.monotonic() < self._next_maintenance:
+            return
+        self._next_maintenance = time.monotonic() + MAINTENANCE_S
+        try:
+            db.call_procedure(self._connection, "maintenance", **{"for": MAINTENANCE_FOR})
+        except QctlError as error:
+            if error.code is ExitCode.CANNOT_CONNECT or self._connection.closed:
+                raise
+            self.talk(f"maintenance is put off: {error.message}")
 
     def _look_at_sleeping(self, now: float) -> None:
         """Wakes queues that a writer notified of or, looked at once a second, that hold a message now due."""
@@ -352,7 +389,13 @@ class Worker:
     def _claim(self, queue: HeldQueue) -> None:
         once = self.mode is Mode.ONCE
         room = queue.concurrency if once else queue.capacity - queue.outstanding
-        if queue.asleep or time.monotonic() < queue.poll_at or room < 1 or (once and queue.claimed_once):
+        if (
+            queue.leaving
+            or queue.asleep
+            or time.monotonic() < queue.poll_at
+            or room < 1
+            or (once and queue.claimed_once)
+        ):
             return
         # Many small claims cost more than a few large ones; a quarter of the room free is soon enough.
         if queue.outstanding and room < queue.capacity // 4:

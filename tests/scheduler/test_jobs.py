@@ -1,0 +1,238 @@
+"""Jobs of pg_cron: which there are, scaling, what refuses, what is left behind. Nothing here waits for a job to run."""
+
+import json
+import threading
+import time
+
+import psycopg
+import pytest
+
+from helpers import create, one, send, states
+from processes import qctl, wait_until
+from qctl import db, migrate, sqlfiles
+from qctl.config import Database
+from qctl.sqlfiles import SqlFile
+
+
+def jobs(conn) -> dict[str, tuple[str, str, bool]]:
+    rows = conn.execute("select jobname, schedule, command, active from cron.job order by jobname")
+    return {name: (schedule, command, active) for name, schedule, command, active in rows}
+
+
+WORKER = ("* * * * *", "call qctl.work()", True)
+MAINTENANCE = ("* * * * *", "call qctl.maintenance()", True)
+
+
+def test_auto_is_pg_net_where_both_are_and_makes_one_worker_and_one_maintenance_job(site, cron):
+    done = qctl("create", "orders", "--url", "http://127.0.0.1:9/x", dsn=site.dsn)
+    assert done.returncode == 0, done.stderr
+    assert "transport pg_net: pg_net and pg_cron are here" in done.stderr
+    assert jobs(cron) == {"qctl-worker": WORKER, "qctl-maintenance": MAINTENANCE}
+    create(cron, "second")
+    assert jobs(cron) == {"qctl-worker": WORKER, "qctl-maintenance": MAINTENANCE}
+
+
+def test_a_queue_of_the_http_transport_has_only_maintenance(cron):
+    create(cron, transport="http")
+    assert jobs(cron) == {"qctl-maintenance": MAINTENANCE}
+
+
+def test_a_queue_that_moves_to_http_keeps_the_worker_until_its_requests_are_settled(cron):
+    create(cron, url="http://127.0.0.1:9/x")
+    send(cron)
+    cron.execute("select qctl.dispatch('orders')")
+    cron.execute("select qctl.set_queue('orders', p_settings => '{\"transport\": \"http\"}')")
+    assert "qctl-worker" in jobs(cron)
+    wait_until(lambda: one(cron, "select qctl.collect('orders')") == 1)
+    cron.execute("call qctl.maintenance()")
+    assert jobs(cron) == {"qctl-maintenance": MAINTENANCE}
+
+
+def test_scale_prints_before_after_ceiling_and_what_limits_it(site, cron):
+    create(cron)
+    done = qctl("scale", "--workers", "3", "-o", "json", dsn=site.dsn)
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads(done.stdout)
+    assert (row["workers_before"], row["workers"]) == (1, 3)
+    assert row["ceiling_per_s"] == pytest.approx(200 / 1.02)
+    assert "pg_net.batch_size" in row["limited_by"]
+    assert "more jobs do not lift its ceiling" in done.stderr
+    assert set(jobs(cron)) == {"qctl-worker", "qctl-worker-2", "qctl-worker-3", "qctl-maintenance"}
+    assert qctl("scale", "--workers", "1", dsn=site.dsn).returncode == 0
+    assert set(jobs(cron)) == {"qctl-worker", "qctl-maintenance"}
+
+
+def test_scale_never_takes_more_than_half_of_the_slots(sites):
+    site = sites(**{"cron.max_running_jobs": "8"})
+    with site.connect() as cron:
+        create(cron)
+        done = qctl("scale", "--workers", "4", dsn=site.dsn)
+        assert done.returncode == 7
+        assert "more than half of the 8" in done.stderr
+        assert set(jobs(cron)) == {"qctl-worker", "qctl-maintenance"}
+        assert one(cron, "select workers from qctl.scheduler") == 1
+        assert qctl("scale", "--workers", "3", dsn=site.dsn).returncode == 0
+
+
+def test_scale_warns_past_the_eight_of_supabase(site, cron):
+    create(cron)
+    assert "Supabase" in qctl("scale", "--workers", "9", dsn=site.dsn).stderr
+
+
+def test_a_dedicated_queue_has_a_job_of_its_own_and_the_shared_ones_pass_over_it(site, cron, endpoint):
+    url = endpoint().url
+    create(cron, url=url)
+    create(cron, "second", url=url)
+    assert qctl("scale", "-q", "orders", "--dedicated", dsn=site.dsn).returncode == 0
+    assert jobs(cron)["qctl-worker-orders"] == ("* * * * *", "call qctl.work('orders')", True)
+    send(cron, 1, "orders")
+    send(cron, 1, "second")
+    cron.execute("set statement_timeout = '5s'")
+    cron.execute("call qctl.work()")
+    assert one(cron, "select count(*) from pgmq.q_orders") == 1
+    assert one(cron, "select count(*) from pgmq.q_second") == 0
+    cron.execute("call qctl.work('orders')")
+    assert one(cron, "select count(*) from pgmq.q_orders") == 0
+    assert qctl("scale", "-q", "orders", "--shared", dsn=site.dsn).returncode == 0
+    assert set(jobs(cron)) == {"qctl-worker", "qctl-maintenance"}
+
+
+def test_a_job_that_was_switched_off_is_switched_on_again(site, cron):
+    create(cron)
+    cron.execute("select cron.alter_job(jobid, active := false) from cron.job where jobname = 'qctl-worker'")
+    assert qctl("scale", "--workers", "1", dsn=site.dsn).returncode == 0
+    assert jobs(cron)["qctl-worker"] == WORKER
+
+
+@pytest.mark.parametrize("schedule", ["*/30 * * * * *", "* * * *", "60 seconds", "every minute", "* * * * *; drop"])
+def test_schedules_that_pg_cron_would_misread_are_refused(conn, schedule):
+    with pytest.raises(psycopg.Error, match="not a schedule") as caught:
+        conn.execute("select qctl._check_schedule(%s)", (schedule,))
+    assert caught.value.sqlstate == "QC002"
+
+
+@pytest.mark.parametrize("schedule", ["* * * * *", "*/5 1-3 * jan mon", "0 3 $ * *", "5 seconds", "59 seconds"])
+def test_schedules_that_pg_cron_takes(conn, schedule):
+    conn.execute("select qctl._check_schedule(%s)", (schedule,))
+
+
+def calling(site, command="call qctl.work()") -> tuple[threading.Thread, list[float]]:
+    """Runs a CALL as a job would; the thread, and when it ended."""
+    ended: list[float] = []
+
+    def run() -> None:
+        with site.connect() as connection:
+            connection.execute(command)
+        ended.append(time.monotonic())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    with site.connect() as connection:
+        wait_until(lambda: one(connection, "select count(*) from qctl.running_jobs()") >= 1)
+    return thread, ended
+
+
+def test_scale_0_reaches_a_running_call_and_leaves_nothing_half_done(site, cron, endpoint):
+    create(cron, url=endpoint("--delay-s", "0.05").url)
+    ids = send(cron, 300)
+    thread, ended = calling(site)
+    wait_until(lambda: one(cron, "select count(*) from qctl.in_flight where request_id is not null") > 0)
+    asked = time.monotonic()
+    done = qctl("scale", "--workers", "0", dsn=site.dsn)
+    assert done.returncode == 0, done.stderr
+    assert "still running" not in done.stderr
+    thread.join(5)
+    assert ended[0] - asked < 2 + 1
+    assert set(jobs(cron)) == {"qctl-maintenance"}
+    assert one(cron, "select count(*) from qctl.running_jobs()") == 0
+    assert one(cron, "select count(*) from qctl.in_flight where lapsed_at is null and request_id is null") == 0
+    # What was handed over is settled when somebody looks.
+    wait_until(lambda: one(cron, "select count(*) from net.http_request_queue") == 0)
+    cron.execute("select qctl.collect('orders')")
+    assert set(states(cron, ids)) <= {"delivered", "ready"}
+    assert "Next: qctl scale --workers 1" in done.stderr
+
+
+def test_upgrade_reaches_a_running_call(site, cron):
+    create(cron)
+    thread, ended = calling(site)
+    changed = [SqlFile(f.name, f.text + b"-- changed\n") if f.name == "work" else f for f in sqlfiles.routines()]
+    with db.connect(Database(site.dsn, "test"), application="test") as connection:
+        migrate.apply(connection, sqlfiles.migrations(), changed)
+    upgraded = time.monotonic()
+    thread.join(5)
+    assert ended[0] - upgraded < 2
+
+
+def test_one_slot_one_worker(site, cron):
+    create(cron)
+    thread, _ = calling(site)
+    started = time.monotonic()
+    cron.execute("call qctl.work()")
+    assert time.monotonic() - started < 1
+    cron.execute("update qctl.scheduler set generation = generation + 1")
+    thread.join(5)
+
+
+def test_for_computes_settings_and_says_when_they_already_do(site, cron):
+    create(cron)
+    done = qctl("scale", "-q", "orders", "--for", "5000/min", "-o", "json", dsn=site.dsn)
+    assert done.returncode == 0, done.stderr
+    assert "the present settings carry that" in done.stderr
+    cron.execute("select qctl.set_queue('orders', p_settings => '{\"max_in_flight\": 10, \"batch\": 5}')")
+    [row] = json.loads(qctl("scale", "-q", "orders", "--for", "5000/min", "-o", "json", dsn=site.dsn).stdout)
+    assert row["batch_before"] == 5
+    assert row["batch"] >= 5000 / 60 / 4
+    assert row["ceiling_per_s"] >= 5000 / 60
+
+
+def test_for_more_than_pg_net_can_prints_the_way_to_worker_processes(site, cron):
+    create(cron)
+    done = qctl("scale", "-q", "orders", "--for", "20000/min", dsn=site.dsn)
+    assert done.returncode == 7
+    for command in ("qctl set -q orders --transport http", "qctl scale -q orders --for", "qctl worker -q orders", "qctl status"):
+        assert command in done.stderr
+
+
+def test_dry_run_changes_nothing(site, cron):
+    create(cron)
+    done = qctl("scale", "--workers", "2", "--dry-run", dsn=site.dsn)
+    assert "job qctl-worker-2 would be scheduled" in done.stderr
+    assert set(jobs(cron)) == {"qctl-worker", "qctl-maintenance"}
+
+
+def test_maintenance_keeps_our_history_short_and_nobody_elses(site, cron):
+    create(cron)
+    old = "now() - interval '2 days'"
+    for command, start, end in (
+        ("call qctl.work()", old, old), ("call qctl.work()", old, "null"), ("call qctl.maintenance()", "null", "null"),
+        ("select 1", old, old), ("call qctl.work()", "now()", "null"),
+    ):  # fmt: skip
+        cron.execute(
+            "insert into cron.job_run_details (jobid, runid, job_pid, database, username, command, status, start_time, end_time)"
+            f" select 1, coalesce(max(runid), 0) + 1, 1, 'postgres', 'postgres', %s, 'running', {start}, {end} from cron.job_run_details",
+            (command,),
+        )
+    cron.execute("call qctl.maintenance()")
+    left = [row[0] for row in cron.execute("select command from cron.job_run_details where start_time is null or end_time is null"
+                                           " or end_time < now() - interval '1 day' order by runid")]  # fmt: skip
+    assert left.count("select 1") == 1
+    assert "call qctl.maintenance()" in left  # its number is younger than that of any run of that age but one
+    assert sum(command == "call qctl.work()" for command in left) == 1
+
+
+def test_retention_and_throughput(site, cron):
+    create(cron, transport="http")
+    ids = send(cron, 20)
+    cron.execute("select qctl.settle('orders', array_agg(lease), array_agg(msg_id), array_agg(200), array_agg(null::text),"
+                 " array_agg(null::bytea), array_agg(1), array_agg(null::int)) from qctl.claim('orders', 100)")  # fmt: skip
+    cron.execute("update pgmq.a_orders set archived_at = archived_at - interval '8 days' where msg_id <= %s", (ids[9],))
+    cron.execute("update qctl.attempt set settled_at = settled_at - interval '3 min'")
+    cron.execute("call qctl.maintenance()")
+    assert one(cron, "select count(*) from pgmq.a_orders") == 10
+    assert one(cron, "select sum(delivered) from qctl.throughput") == 10 or one(cron, "select sum(delivered) from qctl.throughput") == 20
+    cron.execute("select qctl.set_queue('orders', p_settings => '{\"retention_s\": null}')")
+    cron.execute("update pgmq.a_orders set archived_at = archived_at - interval '8 days'")
+    cron.execute("update qctl.upkept set retained_at = null")
+    cron.execute("call qctl.maintenance()")
+    assert one(cron, "select count(*) from pgmq.a_orders") == 10
