@@ -13,10 +13,10 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
+from rig import HERE, machine, nginx, peer, postgres
 
 from qctl import db, migrate
 from qctl.config import Database
-from servers import HERE, machine, nginx, peer, postgres
 
 ROUNDS = 3
 QCTL_COUNT, PEER_COUNT = 40_000, 10_000

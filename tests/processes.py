@@ -41,17 +41,17 @@ class Endpoint:
     """The receiver as a process of its own, with its ledger."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self._path = folder / f"ledger-{time.monotonic_ns()}.jsonl"
-        self._path.touch()
+        self.ledger = folder / f"ledger-{time.monotonic_ns()}.jsonl"
+        self.ledger.touch()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "qctl.receiver", str(self._path), *options], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "qctl.receiver", str(self.ledger), *options], stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout
         self.port = int(self._process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}/hook"
 
     def entries(self) -> list[Entry]:
-        return read_ledger(self._path)
+        return read_ledger(self.ledger)
 
     def accepted(self) -> Counter:
         """How often each webhook-id was answered 2xx."""

@@ -96,7 +96,9 @@ class DebianServer:
 
     def _run(self, *command: str) -> None:
         as_owner = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if self._owner else []
-        done = subprocess.run([*as_owner, *command], capture_output=True, text=True, check=False, cwd="/", stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            [*as_owner, *command], capture_output=True, text=True, check=False, cwd="/", stdin=subprocess.DEVNULL
+        )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
     def tool(self, name: str, *arguments: str) -> None:

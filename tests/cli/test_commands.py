@@ -69,7 +69,7 @@ def test_install_dry_run_changes_nothing(empty_dsn):
 
 STATUS_KEYS = {
     "queue_name", "health", "depth", "ready", "delayed", "in_flight", "retrying", "dead", "lag_s", "age_s", "delivered_1m",
-    "failed_1m", "last_error", "paused_at", "paused_by", "pause_reason", "url",
+    "failed_1m", "last_error", "paused_at", "paused_by", "pause_reason", "url", "transport",
 }  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import psycopg
 import pytest
 
 from helpers import claim, create, one, outcomes, send, state, states
-from processes import wait_until
 
 ANSWER = """
 insert into net._http_response (id, status_code, headers, content, timed_out, error_msg)
@@ -383,31 +382,6 @@ def test_sync_commit_is_on_for_what_is_sent(net):
         net.execute("set local synchronous_commit = off")
         dispatch(net)
         assert one(net, "show synchronous_commit") == "on"
-
-
-@pytest.mark.parametrize("options", [(), ("--early-commit",)])
-def test_a_call_delivers_and_retries(net, net_worker, endpoint, options):
-    receiver = endpoint("--fail-rate", "0.3", "--failures", "500,reset,429")
-    net_worker(*options)
-    make(net, url=receiver.url, retry_schedule_s=[1] * 20)
-    ids = send(net, 100)
-    net.execute("set statement_timeout = '20s'")
-    net.execute("call qctl.work()")
-    wait_until(lambda: True)
-    assert states(net, ids) == {"delivered": 100}
-    assert len(receiver.accepted()) == 100
-    assert one(net, "select count(*) from qctl.in_flight where lapsed_at is null") == 0
-
-
-def test_a_redirected_post_is_not_believed(net, net_worker, endpoint):
-    """pg_net follows a 302 with a GET and reports the GET's 200: what create says of it must be true."""
-    receiver = endpoint("--status", "302")
-    net_worker()
-    make(net, url=receiver.url)
-    send(net)
-    dispatch(net)
-    wait_until(lambda: collect(net) == 1)
-    assert [entry.answer for entry in receiver.entries()] == ["302", "get"]
 
 
 def test_answers_settle_within_a_call_that_ends_before_the_statement_timeout(net, net_worker, endpoint):

@@ -20,8 +20,9 @@ class Site:
         self.server = DebianServer(**settings)
         self.server.start()
         self.dsn = self.server.uri()
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute("create extension pg_cron")
+        if qctl:
+            with self.connect() as connection:
+                connection.execute("create extension pg_cron")
         if net:
             standin.install(self.dsn)
         if qctl:

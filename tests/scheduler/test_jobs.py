@@ -190,7 +190,12 @@ def test_for_more_than_pg_net_can_prints_the_way_to_worker_processes(site, cron)
     create(cron)
     done = qctl("scale", "-q", "orders", "--for", "20000/min", dsn=site.dsn)
     assert done.returncode == 7
-    for command in ("qctl set -q orders --transport http", "qctl scale -q orders --for", "qctl worker -q orders", "qctl status"):
+    for command in (
+        "qctl set -q orders --transport http",
+        "qctl scale -q orders --for",
+        "qctl worker -q orders",
+        "qctl status",
+    ):
         assert command in done.stderr
 
 
@@ -216,9 +221,8 @@ def test_maintenance_keeps_our_history_short_and_nobody_elses(site, cron):
     cron.execute("call qctl.maintenance()")
     left = [row[0] for row in cron.execute("select command from cron.job_run_details where start_time is null or end_time is null"
                                            " or end_time < now() - interval '1 day' order by runid")]  # fmt: skip
-    assert left.count("select 1") == 1
-    assert "call qctl.maintenance()" in left  # its number is younger than that of any run of that age but one
-    assert sum(command == "call qctl.work()" for command in left) == 1
+    # The one without a start has a smaller number than a run of that age.
+    assert left == ["select 1", "call qctl.work()"]
 
 
 def test_retention_and_throughput(site, cron):
@@ -230,7 +234,7 @@ def test_retention_and_throughput(site, cron):
     cron.execute("update qctl.attempt set settled_at = settled_at - interval '3 min'")
     cron.execute("call qctl.maintenance()")
     assert one(cron, "select count(*) from pgmq.a_orders") == 10
-    assert one(cron, "select sum(delivered) from qctl.throughput") == 10 or one(cron, "select sum(delivered) from qctl.throughput") == 20
+    assert one(cron, "select sum(delivered) from qctl.throughput") == 20
     cron.execute("select qctl.set_queue('orders', p_settings => '{\"retention_s\": null}')")
     cron.execute("update pgmq.a_orders set archived_at = archived_at - interval '8 days'")
     cron.execute("update qctl.upkept set retained_at = null")

@@ -199,9 +199,7 @@ def _advise(rows: list[Capacity], workers: int) -> None:
     if workers == 0 and net:
         say(f"nothing delivers {', '.join(row.queue_name for row in net)} now. Next: qctl scale --workers 1")
     if workers > 1:
-        say(
-            "pg_net is one worker for the whole database: more jobs do not lift its ceiling"
-        )
+        say("pg_net is one worker for the whole database: more jobs do not lift its ceiling")
     if workers > SUPABASE_JOBS:
         say(f"Warning: Supabase advises against more than {SUPABASE_JOBS} jobs at once")
 
