@@ -119,28 +119,33 @@ def ceiling(folder: Path) -> None:
     with site() as (connection, _):
         endpoint = Endpoint(folder)
         connection.execute("select qctl.create_queue('bench', %s)", (endpoint.url,))
+
+        def posts_a_second() -> float:
+            """From the first to the last POST of this turn, as the endpoint saw them."""
+            at = [entry.at for entry in endpoint.entries()][-count:]
+            return (count - 1) / (at[-1] - at[0])
+
         for turn in range(ROUNDS):
             connection.execute("truncate net._http_response")
-            started = time.perf_counter()
             connection.execute(
                 f"select count(net.http_post(%s, {BODY})) from generate_series(1, %s) n", (endpoint.url, count)
             )
             while one(connection, "select count(*) from net._http_response") < count:
-                time.sleep(0.05)
-            plain.append(count / (time.perf_counter() - started))
+                time.sleep(0.1)
+            plain.append(posts_a_second())
             connection.execute("select qctl.pause('bench')")
             connection.execute(
                 f"insert into pgmq.q_bench (vt, message) select clock_timestamp(), {BODY} from generate_series(1, %s) n",
                 (count,),
             )
             wait_for_job(connection)
-            started = time.perf_counter()
             connection.execute("select qctl.resume('bench')")
             while one(connection, "select count(*) from pgmq.q_bench"):
-                time.sleep(0.05)
-            ours.append(count / (time.perf_counter() - started))
+                time.sleep(0.1)
+            ours.append(posts_a_second())
             print(
-                f"ceiling, round {turn + 1}: net.http_post alone {plain[-1]:.0f}/s, to settled by qctl {ours[-1]:.0f}/s"
+                f"ceiling, round {turn + 1}: net.http_post alone {plain[-1]:.0f}/s, by qctl {ours[-1]:.0f}/s",
+                flush=True,
             )
         endpoint.close()
     ratio = statistics.median(ours) / statistics.median(plain)
@@ -253,7 +258,7 @@ def minutes(folder: Path) -> None:
 PARTS: dict[str, Callable[[Path], None]] = {"latency": latency, "ceiling": ceiling, "flat": flat, "minutes": minutes}
 
 if __name__ == "__main__":
-    print(machine())
+    print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         for part in sys.argv[1:] or PARTS:
             PARTS[part](Path(scratch))

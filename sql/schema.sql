@@ -55,6 +55,7 @@ CREATE FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval DEFAULT '
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     SET enable_nestloop TO 'off'
     SET enable_mergejoin TO 'off'
     AS $$
@@ -410,6 +411,7 @@ CREATE FUNCTION qctl._claim(p_queue text, p_limit integer, p_worker_id bigint, p
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     SET enable_bitmapscan TO 'off'
     SET enable_material TO 'off'
     AS $_$
@@ -687,6 +689,7 @@ CREATE FUNCTION qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_before 
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_nestloop TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   v_count integer;
@@ -752,6 +755,7 @@ CREATE FUNCTION qctl._lapse(p_queue qctl.queue, p_now timestamp with time zone) 
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $_$
 declare
@@ -1280,6 +1284,7 @@ CREATE FUNCTION qctl._post(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[]
 declare
   v_count integer := cardinality(p_msg_id);
   v_half integer := cardinality(p_msg_id) / 2;
+  v_epoch uuid := qctl._net_epoch();
   v_error text;
 begin
   begin
@@ -1289,7 +1294,7 @@ begin
                            timeout_milliseconds := p_queue.timeout_ms) as request_id
       from (select * from unnest(p_lease, p_msg_id, p_headers, p_body) as u (lease, msg_id, headers, body) order by u.msg_id) s
     )
-    update qctl.in_flight f set request_id = s.request_id, epoch = qctl._net_epoch() from sent s
+    update qctl.in_flight f set request_id = s.request_id, epoch = v_epoch from sent s
     where f.queue_id = p_queue.queue_id and f.msg_id = s.msg_id and f.lease = s.lease;
     return v_count;
   exception when others then
@@ -1316,6 +1321,7 @@ CREATE FUNCTION qctl._purge(p_queue text, p_older_than interval, p_after timesta
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $_$
 declare
@@ -1529,6 +1535,7 @@ CREATE FUNCTION qctl._settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $_$
 #variable_conflict use_column
@@ -2054,6 +2061,7 @@ CREATE FUNCTION qctl._work_plan(p_run qctl.work_run) RETURNS qctl.work_plan
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
 declare
@@ -2774,6 +2782,7 @@ CREATE FUNCTION qctl.lag(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_na
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $_$
 #variable_conflict use_column
@@ -2996,6 +3005,7 @@ CREATE FUNCTION qctl.ready_queues(p_queues text[]) RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $_$
 declare
@@ -3085,6 +3095,7 @@ CREATE FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text DEFA
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $_$
 #variable_conflict use_column

@@ -6,6 +6,7 @@ returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer,
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set enable_bitmapscan = off
 set enable_material = off
 as $$

@@ -43,6 +43,7 @@ returns table (queue_id integer, lease uuid[], msg_id bigint[], status integer[]
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set enable_nestloop = off
 set enable_mergejoin = off
 as $$
@@ -229,6 +230,7 @@ create or replace function qctl._expire_missing(p_queue qctl.queue, p_epoch uuid
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_nestloop = off
+set jit = off
 as $$
 declare
   v_count integer;

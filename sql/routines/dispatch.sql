@@ -8,6 +8,7 @@ as $$
 declare
   v_count integer := cardinality(p_msg_id);
   v_half integer := cardinality(p_msg_id) / 2;
+  v_epoch uuid := qctl._net_epoch();
   v_error text;
 begin
   begin
@@ -17,7 +18,7 @@ begin
                            timeout_milliseconds := p_queue.timeout_ms) as request_id
       from (select * from unnest(p_lease, p_msg_id, p_headers, p_body) as u (lease, msg_id, headers, body) order by u.msg_id) s
     )
-    update qctl.in_flight f set request_id = s.request_id, epoch = qctl._net_epoch() from sent s
+    update qctl.in_flight f set request_id = s.request_id, epoch = v_epoch from sent s
     where f.queue_id = p_queue.queue_id and f.msg_id = s.msg_id and f.lease = s.lease;
     return v_count;
   exception when others then

@@ -11,6 +11,7 @@ create or replace function qctl._lapse(p_queue qctl.queue, p_now timestamptz) re
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set enable_bitmapscan = off
 as $$
 declare

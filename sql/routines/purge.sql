@@ -6,6 +6,7 @@ returns table (messages integer, attempts integer, next_after timestamptz, next_
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set enable_bitmapscan = off
 as $$
 declare

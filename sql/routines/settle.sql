@@ -65,6 +65,7 @@ returns table (delivered integer, retrying integer, dead integer, paused integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set enable_bitmapscan = off
 as $$
 #variable_conflict use_column

@@ -36,6 +36,7 @@ returns table (queue_name text, lag_s double precision, age_s double precision)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set enable_bitmapscan = off
 as $$
 #variable_conflict use_column

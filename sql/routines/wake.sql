@@ -35,6 +35,7 @@ create or replace function qctl.ready_queues(p_queues text[]) returns setof text
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set enable_bitmapscan = off
 as $$
 declare

@@ -79,6 +79,7 @@ create or replace function qctl._work_plan(p_run qctl.work_run) returns qctl.wor
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set enable_bitmapscan = off
 as $$
 declare

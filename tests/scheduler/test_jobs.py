@@ -215,7 +215,8 @@ def test_maintenance_keeps_our_history_short_and_nobody_elses(site, cron):
     ):  # fmt: skip
         cron.execute(
             "insert into cron.job_run_details (jobid, runid, job_pid, database, username, command, status, start_time, end_time)"
-            f" select 1, coalesce(max(runid), 0) + 1, 1, 'postgres', 'postgres', %s, 'running', {start}, {end} from cron.job_run_details",
+            f" select 1, coalesce(max(runid), 0) + 1, 1, 'postgres', 'postgres', %s, 'running', {start}, {end}"
+            " from cron.job_run_details",
             (command,),
         )
     cron.execute("call qctl.maintenance()")
