@@ -1298,6 +1298,10 @@ begin
     where f.queue_id = p_queue.queue_id and f.msg_id = s.msg_id and f.lease = s.lease;
     return v_count;
   exception when others then
+    -- A locked or missing table, a missing right, a full disk are no fault of the request.
+    if left(sqlstate, 2) in ('25', '40', '42', '53', '55', '57', '58') then
+      raise;
+    end if;
     v_error := 'not sent: ' || sqlerrm;
   end;
   -- A request that is refused harms only itself: halve until it stands alone.
@@ -1686,6 +1690,7 @@ $_$;
 CREATE FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '1s'
     AS $$
 declare
   v_queue qctl.queue;
@@ -1998,6 +2003,7 @@ COMMENT ON FUNCTION qctl._work_begin(p_queue text) IS 'Takes a free slot of a sh
 CREATE FUNCTION qctl._work_dispatch(p_run qctl.work_run, p_queue text, p_share integer) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '1s'
     AS $$
 begin
   return qctl.dispatch(p_queue, p_share, p_run.worker_id);
@@ -2009,7 +2015,7 @@ $$;
 
 -- Name: FUNCTION _work_dispatch(p_run qctl.work_run, p_queue text, p_share integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._work_dispatch(p_run qctl.work_run, p_queue text, p_share integer) IS 'One queue that fails, a dropped one say, does not stop the others.';
+COMMENT ON FUNCTION qctl._work_dispatch(p_run qctl.work_run, p_queue text, p_share integer) IS 'One queue that fails, a dropped or a locked one say, does not stop the others.';
 
 -- Name: _work_end(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2063,6 +2069,7 @@ CREATE FUNCTION qctl._work_plan(p_run qctl.work_run) RETURNS qctl.work_plan
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET lock_timeout TO '1s'
     AS $$
 declare
   c_review constant interval := '10 s';
@@ -2101,6 +2108,7 @@ $$;
 CREATE FUNCTION qctl._work_review(p_run qctl.work_run, p_queue_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '1s'
     AS $$
 declare
   v_queue qctl.queue;
@@ -2332,10 +2340,11 @@ begin
           format('max_in_flight %s', v_queue.max_in_flight)));
     end if;
     if workers = 0 then
-      limits := limits || jsonb_build_object('per_s', 0, 'limit', 'no worker');
+      limits := jsonb_build_array(jsonb_build_object('per_s', 0, 'limit', case v_queue.transport
+        when 'pg_net' then 'no job: qctl scale --workers 1' else 'no worker process: qctl worker -q ' || v_queue.queue_name end)) || limits;
     end if;
     select (l.value ->> 'per_s')::double precision, l.value ->> 'limit' into ceiling_per_s, limited_by
-    from jsonb_array_elements(limits) l order by (l.value ->> 'per_s')::double precision limit 1;
+    from jsonb_array_elements(limits) with ordinality as l (value, n) order by (l.value ->> 'per_s')::double precision, l.n limit 1;
     hanging_per_s := v_queue.max_in_flight / (v_queue.timeout_ms / 1000.0);
     return next;
   end loop;
@@ -2384,7 +2393,7 @@ begin
   end if;
   v_problem := coalesce(v_problem, case
     when not exists (select from pg_namespace where nspname = 'cron')
-      then coalesce(format('pg_cron works in database %s, not here', nullif(current_setting('cron.database_name', true), current_database())),
+      then coalesce('pg_cron works in database ' || nullif(current_setting('cron.database_name', true), current_database()) || ', not here',
                     'pg_cron is not installed in this database')
     when not qctl._cron_here() then format('role %s may not use schema cron', current_user) end);
   if v_problem is null then
@@ -2613,8 +2622,9 @@ CREATE FUNCTION qctl.disarm() RETURNS TABLE(armed boolean, changed boolean, data
 declare
   v_was boolean := qctl.is_armed();
 begin
-  delete from qctl.arming;
-  if found then
+  -- No database has this oid; whether it survives a failover is remembered.
+  update qctl.arming set database_oid = 0;
+  if v_was then
     perform qctl._audit('disarm', null, jsonb_build_object('was_armed', v_was));
   end if;
   return query select false, v_was, current_database()::text;
@@ -3019,12 +3029,15 @@ begin
     select q.queue_name from qctl.queue q join qctl.gate g using (queue_id)
     where q.queue_name = any (p_queues) and g.paused_at is null
   loop
-    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null;
-    execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
-      into v_ready using clock_timestamp();
-    if v_ready then
-      return next v_name;
-    end if;
+    begin
+      execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
+        into v_ready using clock_timestamp();
+      if v_ready then
+        return next v_name;
+      end if;
+    exception when undefined_table or lock_not_available then
+      continue;
+    end;
   end loop;
 end
 $_$;
@@ -3473,7 +3486,7 @@ begin
       batch := greatest(batch, ceil(p_per_s * 0.5));
       v_needed := least(ceil(p_per_s * greatest(coalesce(v_now.latency_p95_s, 3), 2) * 1.5), 100000);
       max_in_flight := greatest(max_in_flight, v_needed);
-      reason := format('%s in flight at the most%s', v_needed, case when v_now.measured = 0 then ', nothing being measured yet' else '' end);
+      reason := format('at most %s messages in flight at a time%s', v_needed, case when v_now.measured = 0 then ', nothing being measured yet' else '' end);
     end if;
   else
     v_needed := ceil(p_per_s * greatest(coalesce(v_now.latency_p95_s, 0.1), 0.005) * 1.5 / greatest(v_now.workers, 1));

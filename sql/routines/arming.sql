@@ -63,8 +63,9 @@ as $$
 declare
   v_was boolean := qctl.is_armed();
 begin
-  delete from qctl.arming;
-  if found then
+  -- No database has this oid; whether it survives a failover is remembered.
+  update qctl.arming set database_oid = 0;
+  if v_was then
     perform qctl._audit('disarm', null, jsonb_build_object('was_armed', v_was));
   end if;
   return query select false, v_was, current_database()::text;

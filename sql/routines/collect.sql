@@ -92,6 +92,7 @@ create or replace function qctl._settle_answers(
 returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
 as $$
 declare
   v_queue qctl.queue;

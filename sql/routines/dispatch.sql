@@ -22,6 +22,10 @@ begin
     where f.queue_id = p_queue.queue_id and f.msg_id = s.msg_id and f.lease = s.lease;
     return v_count;
   exception when others then
+    -- A locked or missing table, a missing right, a full disk are no fault of the request.
+    if left(sqlstate, 2) in ('25', '40', '42', '53', '55', '57', '58') then
+      raise;
+    end if;
     v_error := 'not sent: ' || sqlerrm;
   end;
   -- A request that is refused harms only itself: halve until it stands alone.

@@ -66,7 +66,7 @@ begin
   end if;
   v_problem := coalesce(v_problem, case
     when not exists (select from pg_namespace where nspname = 'cron')
-      then coalesce(format('pg_cron works in database %s, not here', nullif(current_setting('cron.database_name', true), current_database())),
+      then coalesce('pg_cron works in database ' || nullif(current_setting('cron.database_name', true), current_database()) || ', not here',
                     'pg_cron is not installed in this database')
     when not qctl._cron_here() then format('role %s may not use schema cron', current_user) end);
   if v_problem is null then

@@ -62,10 +62,11 @@ begin
           format('max_in_flight %s', v_queue.max_in_flight)));
     end if;
     if workers = 0 then
-      limits := limits || jsonb_build_object('per_s', 0, 'limit', 'no worker');
+      limits := jsonb_build_array(jsonb_build_object('per_s', 0, 'limit', case v_queue.transport
+        when 'pg_net' then 'no job: qctl scale --workers 1' else 'no worker process: qctl worker -q ' || v_queue.queue_name end)) || limits;
     end if;
     select (l.value ->> 'per_s')::double precision, l.value ->> 'limit' into ceiling_per_s, limited_by
-    from jsonb_array_elements(limits) l order by (l.value ->> 'per_s')::double precision limit 1;
+    from jsonb_array_elements(limits) with ordinality as l (value, n) order by (l.value ->> 'per_s')::double precision, l.n limit 1;
     hanging_per_s := v_queue.max_in_flight / (v_queue.timeout_ms / 1000.0);
     return next;
   end loop;
@@ -104,7 +105,7 @@ begin
       batch := greatest(batch, ceil(p_per_s * 0.5));
       v_needed := least(ceil(p_per_s * greatest(coalesce(v_now.latency_p95_s, 3), 2) * 1.5), 100000);
       max_in_flight := greatest(max_in_flight, v_needed);
-      reason := format('%s in flight at the most%s', v_needed, case when v_now.measured = 0 then ', nothing being measured yet' else '' end);
+      reason := format('at most %s messages in flight at a time%s', v_needed, case when v_now.measured = 0 then ', nothing being measured yet' else '' end);
     end if;
   else
     v_needed := ceil(p_per_s * greatest(coalesce(v_now.latency_p95_s, 0.1), 0.005) * 1.5 / greatest(v_now.workers, 1));

@@ -49,12 +49,15 @@ begin
     select q.queue_name from qctl.queue q join qctl.gate g using (queue_id)
     where q.queue_name = any (p_queues) and g.paused_at is null
   loop
-    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null;
-    execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
-      into v_ready using clock_timestamp();
-    if v_ready then
-      return next v_name;
-    end if;
+    begin
+      execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
+        into v_ready using clock_timestamp();
+      if v_ready then
+        return next v_name;
+      end if;
+    exception when undefined_table or lock_not_available then
+      continue;
+    end;
   end loop;
 end
 $$;

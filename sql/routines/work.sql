@@ -81,6 +81,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 set enable_bitmapscan = off
+set lock_timeout = '1s'
 as $$
 declare
   c_review constant interval := '10 s';
@@ -107,6 +108,7 @@ $$;
 create or replace function qctl._work_review(p_run qctl.work_run, p_queue_id integer) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
 as $$
 declare
   v_queue qctl.queue;
@@ -126,6 +128,7 @@ $$;
 create or replace function qctl._work_dispatch(p_run qctl.work_run, p_queue text, p_share integer) returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
 as $$
 begin
   return qctl.dispatch(p_queue, p_share, p_run.worker_id);
@@ -134,7 +137,7 @@ exception when others then
   return 0;
 end
 $$;
-comment on function qctl._work_dispatch(qctl.work_run, text, integer) is 'One queue that fails, a dropped one say, does not stop the others.';
+comment on function qctl._work_dispatch(qctl.work_run, text, integer) is 'One queue that fails, a dropped or a locked one say, does not stop the others.';
 
 create or replace function qctl._work_share(p_plan qctl.work_plan) returns integer
 language sql stable

@@ -394,3 +394,22 @@ def test_answers_settle_within_a_call_that_ends_before_the_statement_timeout(net
     started = time.monotonic()
     net.execute("call qctl.work()")
     assert 0.8 < time.monotonic() - started < 1.8
+
+
+def test_a_locked_queue_and_a_locked_net_table_cost_no_attempt_and_stop_nobody(net, other, net_worker, endpoint):
+    net_worker()
+    make(net, url=endpoint().url)
+    create(net, "second", url="http://127.0.0.1:9/x", transport="pg_net")
+    send(net, 1, "second")
+    [msg_id] = send(net)
+    with other.transaction():
+        other.execute("lock table pgmq.q_second in access exclusive mode")
+        net.execute("set statement_timeout = '8s'")
+        net.execute("call qctl.work()")
+        assert state(net, msg_id) == "delivered"
+    with other.transaction():
+        other.execute("lock table net.http_request_queue in access exclusive mode")
+        net.execute("set lock_timeout = '300ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            net.execute("select qctl.dispatch('second')")
+    assert one(net, "select count(*) from qctl.attempt where outcome <> 'delivered'") == 0

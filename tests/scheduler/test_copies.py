@@ -134,7 +134,9 @@ def test_another_database_of_the_same_server(conn, server, dsn):
     send(conn)
     assert claim(conn) == []
     assert one(conn, "select health from qctl.status") == "unarmed"
-    assert conn.execute("select armed, changed from qctl.arm()").fetchone() == (True, True)
+    assert conn.execute("select armed, changed from qctl.arm(true)").fetchone() == (True, True)
+    conn.execute("select qctl.disarm()")
+    assert conn.execute("select changed, survive_failover from qctl.arm()").fetchone() == (True, True)
     assert conn.execute("select armed, changed from qctl.arm()").fetchone() == (True, False)
     assert len(claim(conn)) == 1
 

@@ -159,7 +159,7 @@ def _sized(
             )
         raise QctlError(
             f"{rate} is past the reach of {row.transport}: {needed.reason}",
-            hint=f"move the queue to worker processes, which lose and repeat nothing:{moves}"
+            hint=f"move the queue to worker processes; nothing is lost or sent twice by that:{moves}"
             if moves
             else "qctl worker, twice",
             code=ExitCode.REFUSED,

@@ -155,6 +155,7 @@ def create(
             waiting = typer.prompt(f"{name} holds {count:,} messages: deliver or skip them?", err=True).strip()
         created = queues.create(connection, name, url, headers, settings, waiting=waiting, take_over=take_over)
         triggers = [row for _, arguments in captures for row in attachments.attach(connection, arguments, say)]
+        scheduled = bool(scaling.jobs(connection))
     render([created], _CREATED_COLUMNS, output)
     if triggers:
         say(f"captures {', '.join(sorted({t.relation for t in triggers}))}: INSERT, UPDATE, DELETE")
@@ -166,20 +167,22 @@ def create(
             if waiting == "skip"
             else f"{created.waiting:,} waiting messages are delivered"
         )
-    _tell_transport(created.transport, created.reason, name)
+    _tell_transport(created.transport, created.reason, name, scheduled=scheduled)
     nexts = {"pg_net": "status", "http": f"worker -q {name}"}
     say(f"Next: qctl {nexts[created.transport] if triggers else f'attach SCHEMA.TABLE -q {name}'}")
 
 
-def _tell_transport(transport: str, reason: str, name: str) -> None:
+def _tell_transport(transport: str, reason: str, name: str, *, scheduled: bool) -> None:
     """Which transport, why, and what must be known of it."""
     say(f"transport {transport}: {reason}")
-    if transport == "pg_net":
-        say(
-            "  on pg_net a redirect is a failure, every role can read the headers that are sent, and one slow endpoint delays all"
-        )
-    else:
+    if transport == "http":
         say(f"nothing delivers this queue until you run: qctl worker -q {name}")
+        return
+    say(
+        "  a redirect is a failure; every role can read the headers that are sent; one slow endpoint delays all queues of pg_net"
+    )
+    if not scheduled:
+        say("  there is no pg_cron here, so run this each minute by other means: call qctl.work();")
 
 
 def set_(
@@ -216,6 +219,7 @@ def set_(
         name = queues.the_one(connection, queue)
         choice = None if transport is None else queues.transport(connection, transport)
         row = queues.alter(connection, name, url, headers, settings)
+        scheduled = bool(scaling.jobs(connection))
     columns = [
         Column("queue_name", "queue"),
         Column("transport", "transport"),
@@ -226,7 +230,7 @@ def set_(
     ]
     render([row], columns, output)
     if choice is not None:
-        _tell_transport(choice.transport, choice.reason, name)
+        _tell_transport(choice.transport, choice.reason, name, scheduled=scheduled)
     say("running workers take it over within 5 s")
     say(f"Next: qctl describe {name}")
 
