@@ -151,6 +151,158 @@ begin
 end
 $$;
 
+-- Name: queue; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.queue (
+    queue_id integer NOT NULL,
+    queue_uuid uuid DEFAULT gen_random_uuid() NOT NULL,
+    queue_name text NOT NULL,
+    transport text DEFAULT 'http'::text NOT NULL,
+    url text NOT NULL,
+    headers jsonb DEFAULT '{}'::jsonb NOT NULL,
+    timeout_ms integer DEFAULT 15000 NOT NULL,
+    concurrency integer DEFAULT 50 NOT NULL,
+    max_in_flight integer DEFAULT 1000 NOT NULL,
+    retry_schedule_s integer[] DEFAULT '{5,300,1800,7200,18000,36000,50400,72000,86400}'::integer[] NOT NULL,
+    retry_jitter double precision DEFAULT 0.2 NOT NULL,
+    retry_after_max_s integer DEFAULT 86400 NOT NULL,
+    reject_after integer DEFAULT 3 NOT NULL,
+    max_lost integer DEFAULT 10 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_by text DEFAULT SESSION_USER NOT NULL,
+    batch integer DEFAULT 200 NOT NULL,
+    dedicated boolean DEFAULT false NOT NULL,
+    retention_s integer,
+    CONSTRAINT queue_batch_check CHECK (((batch >= 1) AND (batch <= 10000))),
+    CONSTRAINT queue_concurrency_check CHECK (((concurrency >= 1) AND (concurrency <= 10000))),
+    CONSTRAINT queue_headers_check CHECK ((jsonb_typeof(headers) = 'object'::text)),
+    CONSTRAINT queue_max_in_flight_check CHECK (((max_in_flight >= 1) AND (max_in_flight <= 100000))),
+    CONSTRAINT queue_max_lost_check CHECK ((max_lost >= 0)),
+    CONSTRAINT queue_name_check CHECK ((queue_name ~ '^[a-z_][a-z0-9_]{0,46}$'::text)),
+    CONSTRAINT queue_reject_after_check CHECK ((reject_after >= 1)),
+    CONSTRAINT queue_retention_check CHECK (((retention_s >= 60) AND (retention_s <= 315360000))),
+    CONSTRAINT queue_retry_after_max_check CHECK (((retry_after_max_s >= 0) AND (retry_after_max_s <= 2592000))),
+    CONSTRAINT queue_retry_jitter_check CHECK (((retry_jitter >= (0)::double precision) AND (retry_jitter <= (1)::double precision))),
+    CONSTRAINT queue_retry_schedule_check CHECK (((cardinality(retry_schedule_s) <= 100) AND (0 < ALL (retry_schedule_s)) AND (2592000 >= ALL (retry_schedule_s)) AND (array_position(retry_schedule_s, NULL::integer) IS NULL))),
+    CONSTRAINT queue_timeout_check CHECK (((timeout_ms >= 100) AND (timeout_ms <= 300000))),
+    CONSTRAINT queue_transport_check CHECK ((transport = ANY (ARRAY['http'::text, 'pg_net'::text])))
+);
+
+-- Name: TABLE queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.queue IS 'A pgmq queue and its delivery settings; one endpoint per queue.';
+
+-- Name: COLUMN queue.queue_uuid; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.queue_uuid IS 'Part of each webhook-id: a queue created again never repeats an id.';
+
+-- Name: COLUMN queue.concurrency; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.concurrency IS 'Simultaneous requests of one qctl worker process.';
+
+-- Name: COLUMN queue.max_in_flight; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.max_in_flight IS 'Live leases of all workers together; held by the lock on the gate row.';
+
+-- Name: COLUMN queue.retry_schedule_s; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.retry_schedule_s IS 'Wait in seconds after failed attempt 1, 2, …; one attempt more than waits, then dead.';
+
+-- Name: COLUMN queue.reject_after; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.reject_after IS 'Attempts answered 400, 413, 415 or 422 before the message is dead.';
+
+-- Name: COLUMN queue.max_lost; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.max_lost IS 'Leases that may run out unanswered before the message is dead.';
+
+-- Name: COLUMN queue.batch; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.batch IS 'pg_net: messages handed over at once, at most.';
+
+-- Name: COLUMN queue.dedicated; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.dedicated IS 'pg_net: a job of its own delivers this queue; the shared ones pass over it.';
+
+-- Name: COLUMN queue.retention_s; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.retention_s IS 'How long delivered messages are kept; null: for ever.';
+
+-- Name: CONSTRAINT queue_batch_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_batch_check ON qctl.queue IS 'a batch is 1 to 10000';
+
+-- Name: CONSTRAINT queue_concurrency_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_concurrency_check ON qctl.queue IS 'concurrency is 1 to 10000';
+
+-- Name: CONSTRAINT queue_max_in_flight_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_max_in_flight_check ON qctl.queue IS 'max in flight is 1 to 100000';
+
+-- Name: CONSTRAINT queue_max_lost_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_max_lost_check ON qctl.queue IS 'max_lost is at least 0';
+
+-- Name: CONSTRAINT queue_reject_after_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_reject_after_check ON qctl.queue IS 'reject_after is at least 1';
+
+-- Name: CONSTRAINT queue_retention_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_retention_check ON qctl.queue IS 'retention is 1m to 3650d, or none';
+
+-- Name: CONSTRAINT queue_retry_after_max_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_retry_after_max_check ON qctl.queue IS 'retry_after_max_s is 0 to 2592000';
+
+-- Name: CONSTRAINT queue_retry_jitter_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_retry_jitter_check ON qctl.queue IS 'retry_jitter is 0 to 1';
+
+-- Name: CONSTRAINT queue_retry_schedule_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_retry_schedule_check ON qctl.queue IS 'the retry schedule has at most 100 waits of 1s to 30d';
+
+-- Name: CONSTRAINT queue_timeout_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_timeout_check ON qctl.queue IS 'timeout is 100ms to 5m';
+
+-- Name: _archive_dead(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._archive_dead(p_queue qctl.queue) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_count bigint;
+begin
+  execute format($q$
+    with dead as (
+      delete from qctl.dead_letter d where d.queue_id = $1 returning d.*
+    ), newest as (
+      select distinct on (d.msg_id) d.* from dead d order by d.msg_id, d.enqueued_at desc
+    ), archived as (
+      insert into pgmq.%I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
+      select d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.died_at, d.message,
+             case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
+             || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
+                  'outcome', 'dead', 'reason', d.reason, 'note', d.note, 'status', d.status_code, 'error', d.error,
+                  'attempts', d.attempts, 'delivery_no', d.delivery_no, 'webhook_id', d.webhook_id)))
+      from newest d
+      on conflict (msg_id) do nothing
+      returning 1
+    )
+    select count(*) from archived
+  $q$, 'a_' || p_queue.queue_name) into v_count using p_queue.queue_id;
+  return v_count;
+end
+$_$;
+
+-- Name: FUNCTION _archive_dead(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._archive_dead(p_queue qctl.queue) IS 'Moves a queue''s dead letters to its archive, where they outlive the queue; returns how many.';
+
 -- Name: audit; Type: TABLE; Schema: qctl; Owner: -
 
 CREATE TABLE qctl.audit (
@@ -214,50 +366,146 @@ CREATE FUNCTION qctl._before(p_deadline timestamp with time zone, p_place qctl.p
   select p_place.after is not null and clock_timestamp() < p_deadline
 $$;
 
--- Name: _capture_body(text, integer, regclass, text, text, text, text[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: attachment; Type: TABLE; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._capture_body(p_queue_name text, p_queue_id integer, p_relation regclass, p_operation text, p_payload text, p_when text, p_columns text[], p_unchanged boolean) RETURNS text
+CREATE TABLE qctl.attachment (
+    attachment_id integer NOT NULL,
+    queue_id integer NOT NULL,
+    relation regclass NOT NULL,
+    operations text[] NOT NULL,
+    when_sql text,
+    columns text[],
+    payload text DEFAULT 'qctl'::text NOT NULL,
+    unchanged boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_by text DEFAULT SESSION_USER NOT NULL,
+    level text DEFAULT 'statement'::text NOT NULL,
+    replicated boolean DEFAULT false NOT NULL,
+    on_error text DEFAULT 'fail'::text NOT NULL,
+    max_bytes integer DEFAULT 524288 NOT NULL,
+    CONSTRAINT attachment_level_check CHECK ((level = ANY (ARRAY['statement'::text, 'row'::text]))),
+    CONSTRAINT attachment_max_bytes_check CHECK (((max_bytes >= 1024) AND (max_bytes <= 1048576))),
+    CONSTRAINT attachment_on_error_check CHECK ((on_error = ANY (ARRAY['fail'::text, 'skip'::text]))),
+    CONSTRAINT attachment_payload_check CHECK ((payload = ANY (ARRAY['qctl'::text, 'supabase'::text])))
+);
+
+-- Name: TABLE attachment; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.attachment IS 'A table whose changes are captured into a queue.';
+
+-- Name: COLUMN attachment.when_sql; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.when_sql IS 'Condition over new and old; null captures all.';
+
+-- Name: COLUMN attachment.columns; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.columns IS 'An UPDATE counts only if one of these changed; null: any column.';
+
+-- Name: COLUMN attachment.unchanged; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.unchanged IS 'Capture updates that change nothing, too.';
+
+-- Name: COLUMN attachment.level; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.level IS 'statement: one insert for all rows of a statement. row: for partitioned, inherited and replicated tables.';
+
+-- Name: COLUMN attachment.replicated; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.replicated IS 'Capture also what replication applies, and writes with session_replication_role = replica.';
+
+-- Name: COLUMN attachment.on_error; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.on_error IS 'What an error in the capture does: fail the statement, so that no event is lost, or skip the event.';
+
+-- Name: COLUMN attachment.max_bytes; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.max_bytes IS 'A row that takes more, compressed, is captured by its primary key. Half a MiB compressed is what jsonb takes in any case.';
+
+-- Name: _capture_body(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._capture_body(p_attachment qctl.attachment, p_queue_name text, p_operation text) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
   v_schema text;
   v_table text;
-  v_new text := case p_operation when 'INSERT' then 'to_jsonb(new.*)' when 'UPDATE' then 'to_jsonb(n.new)' else 'null::jsonb' end;
-  v_old text := case p_operation when 'DELETE' then 'to_jsonb(old.*)' when 'UPDATE' then 'to_jsonb(o.old)' else 'null::jsonb' end;
+  v_json boolean := qctl._holds_json(p_attachment.relation);
+  v_by_row boolean := p_attachment.level = 'row';
+  v_new_row text;
+  v_old_row text;
+  v_new text := 'null::jsonb';
+  v_old text := 'null::jsonb';
+  v_big text;
   v_message text;
   v_from text;
   v_where text := '';
+  v_insert text;
 begin
   select n.nspname, c.relname into v_schema, v_table
-  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_relation;
-  v_message := case p_payload
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_attachment.relation;
+  if p_operation in ('INSERT', 'UPDATE') then
+    v_new_row := case when v_by_row then 'new' when p_operation = 'INSERT' then 'new.*' else 'n.new' end;
+    v_new := qctl._row_expression(v_new_row, v_json, p_attachment.max_bytes, p_attachment.attachment_id);
+  end if;
+  if p_operation in ('UPDATE', 'DELETE') then
+    v_old_row := case when v_by_row then 'old' when p_operation = 'DELETE' then 'old.*' else 'o.old' end;
+    v_old := qctl._row_expression(v_old_row, v_json, p_attachment.max_bytes, p_attachment.attachment_id);
+  end if;
+  v_big := (select string_agg(format('pg_column_size(%s) > %s', r, p_attachment.max_bytes), ' or ')
+            from unnest(array[v_new_row, v_old_row]) as r where r is not null);
+
+  -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place. The odd
+  -- names are none that a column has, for a column would be taken before the row.
+  v_from := case
+    when p_operation = 'TRUNCATE' or v_by_row then '(values (1)) as once'
+    when p_operation = 'INSERT' then 'new_rows as new'
+    when p_operation = 'DELETE' then 'old_rows as old'
+    else '(select "qctl new row" as new, row_number() over () as place from new_rows as "qctl new row") as n'
+         ' join (select "qctl old row" as old, row_number() over () as place from old_rows as "qctl old row") as o using (place)'
+         || case when p_attachment.when_sql is null then ''
+                 else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
+  end;
+  if p_operation = 'UPDATE' then
+    if p_attachment.columns is not null then
+      -- By name in the json, so that a column that is renamed later captures more instead of failing the statement.
+      v_from := v_from || format(' cross join lateral (select %s as after, %s as before offset 0) as changed', v_new, v_old);
+      v_new := 'changed.after';
+      v_old := 'changed.before';
+      v_where := format(' and (%s)', (select string_agg(format(
+        'not changed.after ? %1$L or changed.after -> %1$L is distinct from changed.before -> %1$L', c), ' or ' order by o)
+        from unnest(p_attachment.columns) with ordinality as u (c, o)));
+    elsif not p_attachment.unchanged then
+      v_where := format(' and %s operator(pg_catalog.*<>) %s', v_new_row, v_old_row);
+    end if;
+  end if;
+  if p_attachment.when_sql is not null and p_operation <> 'TRUNCATE' then
+    v_where := v_where || format(E' and (%s\n)', p_attachment.when_sql);
+  end if;
+
+  v_message := case p_attachment.payload
     when 'supabase' then format('jsonb_build_object(''type'', %L, ''table'', %L, ''schema'', %L, ''record'', %s, ''old_record'', %s)',
                                 p_operation, v_table, v_schema, v_new, v_old)
     else format('jsonb_build_object(''record'', %s, ''old_record'', %s, ''operation'', %L, ''table'', %L, ''schema'', %L)',
                 v_new, v_old, p_operation, v_table, v_schema)
-  end;
-  -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place. The odd
-  -- names are none that a column has, for a column would be taken before the row.
-  v_from := case p_operation
-    when 'INSERT' then 'new_rows as new'
-    when 'DELETE' then 'old_rows as old'
-    else '(select "qctl new row" as new, row_number() over () as place from new_rows as "qctl new row") as n'
-         ' join (select "qctl old row" as old, row_number() over () as place from old_rows as "qctl old row") as o using (place)'
-         || case when p_when is null and p_columns is null then ''
-                 else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
-  end;
-  if p_operation = 'UPDATE' then
-    if p_columns is not null then
-      v_where := format(' and row(%s)::record operator(pg_catalog.*<>) row(%s)::record',
-        (select string_agg(format('new.%I', c), ', ' order by o) from unnest(p_columns) with ordinality as u (c, o)),
-        (select string_agg(format('old.%I', c), ', ' order by o) from unnest(p_columns) with ordinality as u (c, o)));
-    elsif not p_unchanged then
-      v_where := ' and n.new operator(pg_catalog.*<>) o.old';
-    end if;
-  end if;
-  if p_when is not null then
-    v_where := v_where || format(E' and (%s\n)', p_when);
+  end || case when v_big is null then '' else format(' || case when %s then ''{"truncated": true}''::jsonb else ''{}''::jsonb end', v_big) end;
+  v_insert := format($insert$insert into pgmq.%I (vt, message)
+  select clock_timestamp(), %s
+  from %s
+  where true%s;
+  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, %s) then
+    perform pg_notify('qctl', '%5$s');
+  end if;$insert$, 'q_' || p_queue_name, v_message, v_from, v_where, p_attachment.queue_id);
+  if p_attachment.on_error = 'skip' then
+    v_insert := format($skip$begin
+  %s
+  exception when others then
+    begin
+      perform qctl._capture_failed(%s, sqlstate, sqlerrm);
+    exception when others then
+      raise warning 'qctl: an event was not captured, SQLSTATE %%', sqlstate;
+    end;
+  end;$skip$, v_insert, p_attachment.attachment_id);
   end if;
   return format($body$
 #variable_conflict use_column
@@ -265,18 +513,73 @@ begin
   if current_setting('qctl.capture', true) = 'off' then
     return null;
   end if;
-  insert into pgmq.%1$I (vt, message)
-  select clock_timestamp(), %2$s
-  from %3$s
-  where true%4$s;
-  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, %5$s) then
-    perform pg_notify('qctl', '%5$s');
-  end if;
+  %s
   return null;
 end
-$body$, 'q_' || p_queue_name, v_message, v_from, v_where, p_queue_id);
+$body$, v_insert);
 end
 $_$;
+
+-- Name: capture_error; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.capture_error (
+    attachment_id integer NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    sqlstate text NOT NULL,
+    error text,
+    statements integer NOT NULL
+);
+
+-- Name: TABLE capture_error; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.capture_error IS 'Statements whose events were skipped, for attachments with on_error skip. Never a value of a row.';
+
+-- Name: _capture_failed(integer, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._capture_failed(p_attachment_id integer, p_sqlstate text, p_error text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    BEGIN ATOMIC
+ INSERT INTO qctl.capture_error AS e (attachment_id, minute, sqlstate, error, statements)
+   VALUES (_capture_failed.p_attachment_id, date_trunc('minute'::text, clock_timestamp()), _capture_failed.p_sqlstate,
+         CASE
+             WHEN ("left"(_capture_failed.p_sqlstate, 2) = ANY (ARRAY['42'::text, '3F'::text, '53'::text, '55'::text, '57'::text])) THEN "left"(_capture_failed.p_error, 300)
+             ELSE NULL::text
+         END, 1) ON CONFLICT(attachment_id, minute, sqlstate) DO UPDATE SET statements = (e.statements + 1);
+END;
+
+-- Name: FUNCTION _capture_failed(p_attachment_id integer, p_sqlstate text, p_error text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._capture_failed(p_attachment_id integer, p_sqlstate text, p_error text) IS 'Records a skipped event. SECURITY DEFINER, for capture runs as the table''s owner, who has no right on the pipeline.';
+
+-- Name: _capture_function(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._capture_function(p_attachment_id integer, p_operation text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN format('capture_%s_%s'::text, p_attachment_id, lower(p_operation));
+
+-- Name: _capture_trigger(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._capture_trigger(p_attachment_id integer, p_operation text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN format('qctl_capture_%s_%s'::text, p_attachment_id, lower(p_operation));
+
+-- Name: _captured_relations(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._captured_relations(p_relation regclass) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive tree as (
+    select p_relation::oid as id
+    union
+    select i.inhrelid from tree t join pg_inherits i on i.inhparent = t.id join pg_class c on c.oid = i.inhrelid and not c.relispartition
+  )
+  select t.id::regclass from tree t join pg_class c on c.oid = t.id order by t.id
+$$;
+
+-- Name: FUNCTION _captured_relations(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._captured_relations(p_relation regclass) IS 'The tables that carry the triggers: the table itself and what inherits from it. Partitions get their parent''s from PostgreSQL.';
 
 -- Name: _check_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -392,6 +695,7 @@ declare
   v_operation text;
 begin
   foreach v_operation in array p_operations loop
+    continue when v_operation = 'TRUNCATE';
     -- A cursor takes one query only, so the text cannot end the condition and begin another statement.
     open v_cursor for execute format(E'select 1 from %s where (%s\n)', concat_ws(' cross join ',
       case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
@@ -550,6 +854,71 @@ $$;
 
 COMMENT ON FUNCTION qctl._cron_slots() IS 'Jobs that pg_cron runs at the same time, everybody''s.';
 
+-- Name: _discard(qctl.queue, bigint[], text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_discarded bigint[];
+begin
+  execute format($q$
+    with known as materialized (
+      select q.msg_id, q.enqueued_at, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempts, 0) as attempts,
+             coalesce(r.lost, 0) as lost, r.last_status, r.last_error, r.webhook_id
+      from pgmq.%1$I q
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
+      where $2 is null or q.msg_id = any ($2)
+    ), gone as (
+      delete from pgmq.%1$I q using known k where q.msg_id = k.msg_id
+      returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers, k.delivery_no, k.attempts, k.lost, k.last_status,
+                k.last_error, k.webhook_id
+    ), buried as (
+      insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error,
+                                    enqueued_at, read_ct, message, headers, webhook_id, died_at)
+      select $1, g.msg_id, g.delivery_no, g.attempts, g.lost, 'discarded', left($3, 500), g.last_status, g.last_error,
+             g.enqueued_at, g.read_ct, g.message, g.headers, g.webhook_id, clock_timestamp()
+      from gone g
+      on conflict (queue_id, msg_id, enqueued_at) do update
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
+          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, excluded.note, excluded.status_code,
+             excluded.error, excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+    ), forgotten as (
+      delete from qctl.retry r using known k where r.queue_id = $1 and r.msg_id = k.msg_id and r.enqueued_at = k.enqueued_at
+    )
+    select array_agg(g.msg_id order by g.msg_id) from gone g
+  $q$, 'q_' || p_queue.queue_name) into v_discarded using p_queue.queue_id, p_msg_ids, p_reason;
+  return coalesce(v_discarded, '{}');
+end
+$_$;
+
+-- Name: FUNCTION _discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text) IS 'Without ids: every message of the queue.';
+
+-- Name: _drop_keeping_archive(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._drop_keeping_archive(p_queue text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_table text;
+begin
+  -- Up to pgmq 1.5 a queue's tables belong to the extension.
+  for v_table in
+    select c.relname from pg_class c
+    join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+    where c.relnamespace = 'pgmq'::regnamespace and c.relname in ('q_' || p_queue, 'a_' || p_queue)
+  loop
+    execute format('alter extension pgmq drop table pgmq.%I', v_table);
+  end loop;
+  execute format('drop table if exists pgmq.%I', 'q_' || p_queue);
+  delete from pgmq.meta m where m.queue_name = p_queue;
+end
+$$;
+
 -- Name: _due_retention(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._due_retention() RETURNS SETOF text
@@ -566,152 +935,42 @@ begin
 end
 $$;
 
--- Name: queue; Type: TABLE; Schema: qctl; Owner: -
-
-CREATE TABLE qctl.queue (
-    queue_id integer NOT NULL,
-    queue_uuid uuid DEFAULT gen_random_uuid() NOT NULL,
-    queue_name text NOT NULL,
-    transport text DEFAULT 'http'::text NOT NULL,
-    url text NOT NULL,
-    headers jsonb DEFAULT '{}'::jsonb NOT NULL,
-    timeout_ms integer DEFAULT 15000 NOT NULL,
-    concurrency integer DEFAULT 50 NOT NULL,
-    max_in_flight integer DEFAULT 1000 NOT NULL,
-    retry_schedule_s integer[] DEFAULT '{5,300,1800,7200,18000,36000,50400,72000,86400}'::integer[] NOT NULL,
-    retry_jitter double precision DEFAULT 0.2 NOT NULL,
-    retry_after_max_s integer DEFAULT 86400 NOT NULL,
-    reject_after integer DEFAULT 3 NOT NULL,
-    max_lost integer DEFAULT 10 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_by text DEFAULT SESSION_USER NOT NULL,
-    batch integer DEFAULT 200 NOT NULL,
-    dedicated boolean DEFAULT false NOT NULL,
-    retention_s integer,
-    CONSTRAINT queue_batch_check CHECK (((batch >= 1) AND (batch <= 10000))),
-    CONSTRAINT queue_concurrency_check CHECK (((concurrency >= 1) AND (concurrency <= 10000))),
-    CONSTRAINT queue_headers_check CHECK ((jsonb_typeof(headers) = 'object'::text)),
-    CONSTRAINT queue_max_in_flight_check CHECK (((max_in_flight >= 1) AND (max_in_flight <= 100000))),
-    CONSTRAINT queue_max_lost_check CHECK ((max_lost >= 0)),
-    CONSTRAINT queue_name_check CHECK ((queue_name ~ '^[a-z_][a-z0-9_]{0,46}$'::text)),
-    CONSTRAINT queue_reject_after_check CHECK ((reject_after >= 1)),
-    CONSTRAINT queue_retention_check CHECK (((retention_s >= 60) AND (retention_s <= 315360000))),
-    CONSTRAINT queue_retry_after_max_check CHECK (((retry_after_max_s >= 0) AND (retry_after_max_s <= 2592000))),
-    CONSTRAINT queue_retry_jitter_check CHECK (((retry_jitter >= (0)::double precision) AND (retry_jitter <= (1)::double precision))),
-    CONSTRAINT queue_retry_schedule_check CHECK (((cardinality(retry_schedule_s) <= 100) AND (0 < ALL (retry_schedule_s)) AND (2592000 >= ALL (retry_schedule_s)) AND (array_position(retry_schedule_s, NULL::integer) IS NULL))),
-    CONSTRAINT queue_timeout_check CHECK (((timeout_ms >= 100) AND (timeout_ms <= 300000))),
-    CONSTRAINT queue_transport_check CHECK ((transport = ANY (ARRAY['http'::text, 'pg_net'::text])))
-);
-
--- Name: TABLE queue; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON TABLE qctl.queue IS 'A pgmq queue and its delivery settings; one endpoint per queue.';
-
--- Name: COLUMN queue.queue_uuid; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.queue.queue_uuid IS 'Part of each webhook-id: a queue created again never repeats an id.';
-
--- Name: COLUMN queue.concurrency; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.queue.concurrency IS 'Simultaneous requests of one qctl worker process.';
-
--- Name: COLUMN queue.max_in_flight; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.queue.max_in_flight IS 'Live leases of all workers together; held by the lock on the gate row.';
-
--- Name: COLUMN queue.retry_schedule_s; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.queue.retry_schedule_s IS 'Wait in seconds after failed attempt 1, 2, …; one attempt more than waits, then dead.';
-
--- Name: COLUMN queue.reject_after; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.queue.reject_after IS 'Attempts answered 400, 413, 415 or 422 before the message is dead.';
-
--- Name: COLUMN queue.max_lost; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.queue.max_lost IS 'Leases that may run out unanswered before the message is dead.';
-
--- Name: COLUMN queue.batch; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.queue.batch IS 'pg_net: messages handed over at once, at most.';
-
--- Name: COLUMN queue.dedicated; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.queue.dedicated IS 'pg_net: a job of its own delivers this queue; the shared ones pass over it.';
-
--- Name: COLUMN queue.retention_s; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.queue.retention_s IS 'How long delivered messages are kept; null: for ever.';
-
--- Name: CONSTRAINT queue_batch_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON CONSTRAINT queue_batch_check ON qctl.queue IS 'a batch is 1 to 10000';
-
--- Name: CONSTRAINT queue_concurrency_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON CONSTRAINT queue_concurrency_check ON qctl.queue IS 'concurrency is 1 to 10000';
-
--- Name: CONSTRAINT queue_max_in_flight_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON CONSTRAINT queue_max_in_flight_check ON qctl.queue IS 'max in flight is 1 to 100000';
-
--- Name: CONSTRAINT queue_max_lost_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON CONSTRAINT queue_max_lost_check ON qctl.queue IS 'max_lost is at least 0';
-
--- Name: CONSTRAINT queue_reject_after_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON CONSTRAINT queue_reject_after_check ON qctl.queue IS 'reject_after is at least 1';
-
--- Name: CONSTRAINT queue_retention_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON CONSTRAINT queue_retention_check ON qctl.queue IS 'retention is 1m to 3650d, or none';
-
--- Name: CONSTRAINT queue_retry_after_max_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON CONSTRAINT queue_retry_after_max_check ON qctl.queue IS 'retry_after_max_s is 0 to 2592000';
-
--- Name: CONSTRAINT queue_retry_jitter_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON CONSTRAINT queue_retry_jitter_check ON qctl.queue IS 'retry_jitter is 0 to 1';
-
--- Name: CONSTRAINT queue_retry_schedule_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON CONSTRAINT queue_retry_schedule_check ON qctl.queue IS 'the retry schedule has at most 100 waits of 1s to 30d';
-
--- Name: CONSTRAINT queue_timeout_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON CONSTRAINT queue_timeout_check ON qctl.queue IS 'timeout is 100ms to 5m';
-
 -- Name: _expire_missing(qctl.queue, uuid, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_nestloop TO 'off'
+    SET enable_seqscan TO 'off'
     SET jit TO 'off'
     AS $$
 declare
+  v_request_ids bigint[];
+  v_since timestamptz;
   v_count integer;
 begin
+  select array_agg(f.request_id), min(f.claimed_at) - interval '5 min' into v_request_ids, v_since from qctl.in_flight f
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = p_epoch and f.request_id is not null
+    and f.claimed_at < p_before - make_interval(secs => p_queue.timeout_ms / 1000.0);
+  if v_request_ids is null then
+    return 0;
+  end if;
   -- One statement, one snapshot: what is in neither table in it was in neither at one instant.
-  with old as materialized (
-    select f.msg_id, f.lease, f.request_id, f.claimed_at from qctl.in_flight f
-    where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = p_epoch and f.request_id is not null
-      and f.claimed_at < p_before - make_interval(secs => p_queue.timeout_ms / 1000.0)
-  ), gone as materialized (
-    select o.msg_id, o.lease from old o
-    where not exists (select from net.http_request_queue h where h.id = o.request_id)
-      and not exists (select from net._http_response r
-                      where r.id = o.request_id and r.created >= (select min(s.claimed_at) from old s) - interval '5 min')
-    order by o.msg_id
+  with gone as materialized (
+    select o.id from unnest(v_request_ids) as o (id)
+    where not exists (select from net.http_request_queue h where h.id = o.id)
+      and not exists (select from net._http_response r where r.id = o.id and r.created >= v_since)
   )
   update qctl.in_flight f set expires_at = f.claimed_at - interval '1 day' from gone g
-  where f.queue_id = p_queue.queue_id and f.msg_id = g.msg_id and f.lease = g.lease and f.lapsed_at is null;
+  where f.queue_id = p_queue.queue_id and f.epoch = p_epoch and f.request_id = g.id and f.lapsed_at is null;
   get diagnostics v_count = row_count;
   return v_count;
 end
 $$;
+
+-- Name: FUNCTION _expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone) IS 'Marks requests that are in neither of pg_net''s tables and whose timeout was over by then; returns how many.';
 
 -- Name: _header(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -722,6 +981,31 @@ CREATE FUNCTION qctl._header(p_headers jsonb, p_name text) RETURNS text
 -- Name: FUNCTION _header(p_headers jsonb, p_name text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._header(p_headers jsonb, p_name text) IS 'A stored header by its lower-case name; servers choose the case.';
+
+-- Name: _holds_json(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._holds_json(p_relation regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive kinds as (
+    select a.atttypid as id from pg_attribute a where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped
+    union
+    select u.id from kinds k
+    join pg_type t on t.oid = k.id
+    cross join lateral (
+      select t.typelem as id where t.typelem <> 0
+      union all select t.typbasetype where t.typtype = 'd'
+      union all select r.rngsubtype from pg_range r where r.rngtypid = t.oid
+      union all select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and t.typrelid <> 0 and a.attnum > 0 and not a.attisdropped
+    ) u
+  )
+  select exists (select from kinds k where k.id = 'json'::regtype)
+$$;
+
+-- Name: FUNCTION _holds_json(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._holds_json(p_relation regclass) IS 'Has the table json, not jsonb, in it, however deep? That may hold \u0000, which jsonb refuses.';
 
 -- Name: _is_header(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -748,6 +1032,30 @@ COMMENT ON FUNCTION qctl._is_rejection(p_status integer) IS 'Answers that concer
 CREATE FUNCTION qctl._is_success(p_status integer) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN COALESCE(((p_status >= 200) AND (p_status <= 299)), false);
+
+-- Name: _key_body(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._key_body(p_relation regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format($body$
+begin
+  return jsonb_build_object(%s);
+exception when undefined_column then
+  return '{}';
+end
+$body$, coalesce((
+    select string_agg(format('%L, r.%I', a.attname, a.attname), ', ' order by k.n)
+    from pg_index i
+    cross join lateral unnest(i.indkey::smallint[]) with ordinality as k (attnum, n)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    where i.indrelid = p_relation and i.indisprimary), ''))
+$_$;
+
+-- Name: FUNCTION _key_body(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._key_body(p_relation regclass) IS 'What stands for a row that is too large: its primary key.';
 
 -- Name: _lapse(qctl.queue, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -859,6 +1167,44 @@ CREATE FUNCTION qctl._maintenance_deadline(p_for interval) RETURNS timestamp wit
   select statement_timestamp() + least(p_for, (
     select make_interval(secs => s.setting::integer / 1000.0) - interval '2 s' from pg_settings s
     where s.name = 'statement_timeout' and s.setting <> '0'))
+$$;
+
+-- Name: _make_capture(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._make_capture(p_attachment qctl.attachment, p_queue text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_operation text;
+  v_name text;
+  v_relation regclass;
+begin
+  execute format('create function qctl.%I(r record) returns jsonb language plpgsql stable set search_path = pg_catalog, pg_temp as %L',
+                 qctl._capture_function(p_attachment.attachment_id, 'key'), qctl._key_body(p_attachment.relation));
+  foreach v_operation in array p_attachment.operations loop
+    v_name := qctl._capture_function(p_attachment.attachment_id, v_operation);
+    execute format('create function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp%s as %L',
+      v_name,
+      -- Kept plans: one made for a single row would pair many rows by a nested loop.
+      case when v_operation = 'UPDATE' and p_attachment.level = 'statement' then ' set enable_nestloop = off' end,
+      qctl._capture_body(p_attachment, p_queue, v_operation));
+    execute format('comment on function qctl.%I() is %L', v_name, format('%s of %s to queue %s', v_operation, p_attachment.relation, p_queue));
+    execute format('revoke all on function qctl.%I() from public', v_name);
+    for v_relation in select qctl._captured_relations(p_attachment.relation) loop
+      execute format('create trigger %I after %s on %s %s execute function qctl.%I()',
+        qctl._capture_trigger(p_attachment.attachment_id, v_operation), v_operation, v_relation,
+        case when v_operation = 'TRUNCATE' then 'for each statement'
+             when p_attachment.level = 'row' then 'for each row'
+             else format('referencing %s for each statement', case v_operation
+               when 'INSERT' then 'new table as new_rows' when 'DELETE' then 'old table as old_rows'
+               else 'old table as old_rows new table as new_rows' end) end, v_name);
+      if p_attachment.replicated then
+        execute format('alter table %s enable always trigger %I', v_relation, qctl._capture_trigger(p_attachment.attachment_id, v_operation));
+      end if;
+    end loop;
+  end loop;
+end
 $$;
 
 -- Name: _mark_number(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
@@ -1166,6 +1512,38 @@ begin
 end
 $$;
 
+-- Name: _objects(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._objects() RETURNS TABLE(kind text, identity text, definition text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid))
+  from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_[0-9]+_'
+  union all
+  select 'view', c.oid::regclass::text, md5(pg_get_viewdef(c.oid)) from pg_class c
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'v'
+  union all
+  select 'table', c.oid::regclass::text,
+         md5(c.relpersistence::text || string_agg(format('%s %s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                                pg_get_expr(d.adbin, d.adrelid)), ',' order by a.attname))
+  from pg_class c
+  join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+  left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'r'
+  group by c.oid, c.relpersistence
+  union all
+  select 'index', i.indexrelid::regclass::text, md5(pg_get_indexdef(i.indexrelid)) from pg_index i
+  join pg_class c on c.oid = i.indrelid where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'r' and i.indisvalid
+  union all
+  select 'constraint', format('%s on %s', n.conname, n.conrelid::regclass), md5(pg_get_constraintdef(n.oid)) from pg_constraint n
+  join pg_class c on c.oid = n.conrelid where c.relnamespace = 'qctl'::regnamespace and n.contype in ('c', 'f', 'p', 'u')
+$$;
+
+-- Name: FUNCTION _objects(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._objects() IS 'Each object of schema qctl with a hash of its definition; the capture functions have their attachment.';
+
 -- Name: _octets(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._octets(p_text text, p_most integer DEFAULT 4096) RETURNS bytea
@@ -1206,26 +1584,31 @@ $$;
 
 COMMENT ON FUNCTION qctl._other_readers(p_queue text) IS 'Active jobs, not ours, whose code reads, pops, archives or deletes messages of this queue.';
 
--- Name: _own_capture(integer, text, text[], name); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _own_capture(qctl.attachment, text, name); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._own_capture(p_attachment_id integer, p_queue text, p_operations text[], p_owner name) RETURNS void
+CREATE FUNCTION qctl._own_capture(p_attachment qctl.attachment, p_queue text, p_owner name) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
   v_operation text;
+  v_key text := qctl._capture_function(p_attachment.attachment_id, 'key');
   v_had_create boolean := has_schema_privilege(p_owner, 'qctl', 'CREATE');
 begin
-  execute format('grant usage on schema pgmq to %I', p_owner);
+  execute format('grant usage on schema pgmq, qctl to %I', p_owner);
   execute format('grant insert (vt, message), select (msg_id) on pgmq.%I to %I', 'q_' || p_queue, p_owner);
   if not v_had_create then
     execute format('grant create on schema qctl to %I', p_owner);
   end if;
-  foreach v_operation in array p_operations loop
-    execute format('alter function qctl.%I() owner to %I', format('capture_%s_%s', p_attachment_id, lower(v_operation)), p_owner);
+  execute format('alter function qctl.%I(record) owner to %I', v_key, p_owner);
+  foreach v_operation in array p_attachment.operations loop
+    execute format('alter function qctl.%I() owner to %I', qctl._capture_function(p_attachment.attachment_id, v_operation), p_owner);
   end loop;
   if not v_had_create then
     execute format('revoke create on schema qctl from %I', p_owner);
+  end if;
+  if p_attachment.on_error = 'skip' then
+    execute format('grant execute on function qctl._capture_failed(integer, text, text) to %I', p_owner);
   end if;
 end
 $$;
@@ -1380,6 +1763,47 @@ $$;
 
 COMMENT ON FUNCTION qctl._queue(p_queue text) IS 'The queue of that name, or error QC006 that lists the names there are.';
 
+-- Name: _refresh_captures(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._refresh_captures() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_attachment qctl.attachment;
+  v_queue text;
+  v_operation text;
+  v_owner name;
+begin
+  for v_attachment in select a.* from qctl.attachment a join pg_class c on c.oid = a.relation loop
+    select q.queue_name into v_queue from qctl.queue q where q.queue_id = v_attachment.queue_id;
+    begin
+      select pg_get_userbyid(p.proowner) into v_owner from pg_proc p
+      where p.pronamespace = 'qctl'::regnamespace
+        and p.proname = qctl._capture_function(v_attachment.attachment_id, v_attachment.operations[1]);
+      continue when not found;
+      execute format('create or replace function qctl.%I(r record) returns jsonb language plpgsql stable set search_path = pg_catalog, pg_temp as %L',
+                     qctl._capture_function(v_attachment.attachment_id, 'key'), qctl._key_body(v_attachment.relation));
+      foreach v_operation in array v_attachment.operations loop
+        execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp%s as %L',
+          qctl._capture_function(v_attachment.attachment_id, v_operation),
+          case when v_operation = 'UPDATE' and v_attachment.level = 'statement' then ' set enable_nestloop = off' end,
+          qctl._capture_body(v_attachment, v_queue, v_operation));
+      end loop;
+      if v_owner <> current_user then
+        perform qctl._own_capture(v_attachment, v_queue, v_owner);
+      end if;
+    exception when insufficient_privilege then
+      raise warning 'the capture of % stays as it is: %', v_attachment.relation, sqlerrm;
+    end;
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _refresh_captures(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._refresh_captures() IS 'Brings generated functions up to this version without touching a table: triggers go on with the replaced body.';
+
 -- Name: _refuse_other_readers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._refuse_other_readers(p_queue text) RETURNS void
@@ -1396,6 +1820,19 @@ begin
       using errcode = 'QC007', detail = 'Two readers would each see a part of the messages.',
             hint = 'to switch that job off in the same transaction: --take-over';
   end if;
+end
+$$;
+
+-- Name: _remember_objects(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._remember_objects() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  delete from qctl.object;
+  insert into qctl.object (kind, identity, definition, server_version)
+  select o.kind, o.identity, o.definition, current_setting('server_version_num')::integer / 10000 from qctl._objects() o;
 end
 $$;
 
@@ -1513,6 +1950,20 @@ $$;
 -- Name: FUNCTION _roll_up(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._roll_up() IS 'Adds the minutes that have ended to qctl.throughput.';
+
+-- Name: _row_expression(text, boolean, integer, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._row_expression(p_row text, p_json boolean, p_max_bytes integer, p_attachment_id integer) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format('case when pg_column_size(%1$s) > %2$s then qctl.%3$I(%1$s) else %4$s end', p_row, p_max_bytes,
+    format('capture_%s_key', p_attachment_id),
+    case when p_json
+      -- Take \u0000 out unless its backslash is itself escaped.
+      then format('regexp_replace(to_json(%s)::text, %L, %L, %L)::jsonb', p_row, '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g')
+      else format('to_jsonb(%s)', p_row) end)
+$_$;
 
 -- Name: _schedule_job(text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1904,6 +2355,51 @@ $$;
 
 COMMENT ON FUNCTION qctl._timeline() IS 'The timeline written now. pg_control names the old one until the first checkpoint after a promotion.';
 
+-- Name: _verify_attachments(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._verify_attachments() RETURNS TABLE(object text, problem text, mend text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with attached as (
+    select a.*, q.queue_name, c.oid is not null as there,
+           coalesce(format('%I.%I', n.nspname, c.relname), a.relation::oid::text) as name
+    from qctl.attachment a join qctl.queue q using (queue_id)
+    left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
+  ), expected as (
+    select a.*, o.operation, r.relation as carrier
+    from attached a cross join unnest(a.operations) as o (operation)
+    cross join lateral qctl._captured_relations(a.relation) as r (relation)
+    where a.there
+  )
+  select a.name, 'the table is gone', format('qctl detach %s -q %s', a.name, a.queue_name) from attached a where not a.there
+  union all
+  select e.name, format('trigger for %s is %s on %s', e.operation, case when t.oid is null then 'missing' else 'disabled' end, e.carrier),
+         case when t.oid is null then format('qctl attach %s -q %s --again', e.name, e.queue_name)
+              else format('alter table %s enable%s trigger %I;', e.carrier, case when e.replicated then ' always' else '' end, t.tgname) end
+  from expected e
+  left join pg_trigger t on t.tgrelid = e.carrier and t.tgname = qctl._capture_trigger(e.attachment_id, e.operation)
+  where t.oid is null or t.tgenabled = 'D' or e.replicated <> (t.tgenabled = 'A')
+  union all
+  select a.name, format('the capture function for %s is %s', o.operation,
+                        case when p.oid is null then 'missing' else 'not what the table needs now: it was renamed, or has new types' end),
+         format('qctl attach %s -q %s --again', a.name, a.queue_name)
+  from attached a cross join unnest(a.operations) as o (operation)
+  left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(a.attachment_id, o.operation)
+  where a.there and p.prosrc is distinct from
+        qctl._capture_body((select x from qctl.attachment x where x.attachment_id = a.attachment_id), a.queue_name, o.operation)
+  union all
+  select a.name, format('column %s, which the attachment names, is gone', c.name),
+         format('qctl detach %s -q %s, then attach it with other --columns', a.name, a.queue_name)
+  from attached a cross join unnest(a.columns) as c (name)
+  where a.there and not exists (select from pg_attribute t where t.attrelid = a.relation and t.attname = c.name and not t.attisdropped)
+  union all
+  select a.name, format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), e.sqlstate),
+         format('delete from qctl.capture_error where attachment_id = %s; when the cause is mended', a.attachment_id)
+  from attached a join qctl.capture_error e using (attachment_id) group by a.name, a.attachment_id, e.sqlstate
+  order by 1, 2
+$$;
+
 -- Name: _version(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._version() RETURNS text
@@ -2173,9 +2669,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.arm(p_survive_failover boolean) IS 'Lets this database deliver. With p_survive_failover also after a standby of it was promoted; null leaves that as it is.';
 
--- Name: attach(text, text, text[], text, text[], text, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[] DEFAULT '{INSERT,UPDATE,DELETE}'::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT 'qctl'::text, p_unchanged boolean DEFAULT false, p_as_me boolean DEFAULT false) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
+CREATE FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[] DEFAULT '{INSERT,UPDATE,DELETE}'::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT 'qctl'::text, p_unchanged boolean DEFAULT false, p_as_me boolean DEFAULT false, p_replicated boolean DEFAULT false, p_on_error text DEFAULT 'fail'::text, p_max_bytes integer DEFAULT 524288) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
@@ -2187,9 +2683,7 @@ declare
   v_class pg_class;
   v_owner name;
   v_column text;
-  v_attachment_id integer;
-  v_operation text;
-  v_name text;
+  v_attachment qctl.attachment;
   v_may_own boolean;
 begin
   begin
@@ -2202,28 +2696,34 @@ begin
       using errcode = 'QC006', hint = 'name it with its schema, for example public.users; names with capitals want double quotes';
   end if;
   select * into v_class from pg_class where oid = v_relation;
-  if v_class.relkind <> 'r' or v_class.relispartition or exists (select from pg_inherits where inhparent = v_relation or inhrelid = v_relation) then
-    raise exception '% is not a plain table', v_relation
-      using errcode = 'QC007', hint = 'views, foreign tables, partitioned tables and inheritance are not captured';
+  if v_class.relkind not in ('r', 'p') then
+    raise exception '% is not a table', v_relation
+      using errcode = 'QC007', hint = 'views and foreign tables are not captured';
+  elsif v_class.relispartition or exists (select from pg_inherits where inhrelid = v_relation) then
+    raise exception '% is a part of another table', v_relation
+      using errcode = 'QC007', hint = format('attach %s', (select i.inhparent::regclass from pg_inherits i where i.inhrelid = v_relation limit 1));
   end if;
   if v_class.relnamespace in ('pgmq'::regnamespace, 'qctl'::regnamespace, 'pg_catalog'::regnamespace) then
     raise exception '% belongs to the pipeline itself', v_relation using errcode = 'QC007', hint = 'attach a table of your own';
   end if;
-  if p_operations is null or cardinality(p_operations) = 0 or not p_operations <@ array['INSERT', 'UPDATE', 'DELETE'] then
-    raise exception 'operations must be some of INSERT, UPDATE, DELETE' using errcode = 'QC002';
+  if p_operations is null or cardinality(p_operations) = 0 or not p_operations <@ array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] then
+    raise exception 'operations must be some of INSERT, UPDATE, DELETE, TRUNCATE' using errcode = 'QC002';
   end if;
   p_operations := array(select distinct o from unnest(p_operations) as o order by o desc);
   if p_payload is null or p_payload not in ('qctl', 'supabase') then
     raise exception 'no such payload: %', quote_nullable(p_payload) using errcode = 'QC002', hint = 'qctl or supabase';
+  end if;
+  if p_on_error is null or p_on_error not in ('fail', 'skip') then
+    raise exception 'no such choice for errors: %', quote_nullable(p_on_error) using errcode = 'QC002', hint = 'fail or skip';
+  end if;
+  if p_max_bytes is null or p_max_bytes not between 1024 and 1048576 then
+    raise exception 'the largest row is 1 KiB to 1 MiB' using errcode = 'QC002';
   end if;
   select c into v_column from unnest(p_columns) as c
   where not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = c and a.attnum > 0 and not a.attisdropped)
   limit 1;
   if found then
     raise exception 'table % has no column %', v_relation, quote_literal(v_column) using errcode = 'QC006';
-  end if;
-  if cardinality(p_columns) = 0 then
-    p_columns := null;
   end if;
   if p_when is not null then
     perform qctl._check_when(v_relation, p_operations, p_when);
@@ -2248,36 +2748,29 @@ begin
             hint = '--as-me accepts that; or let a member of ' || v_owner || ' run attach';
   end if;
 
-  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged)
-  values (v_queue.queue_id, v_relation, p_operations, p_when, p_columns, p_payload, p_unchanged)
-  returning attachment_id into v_attachment_id;
-
-  foreach v_operation in array p_operations loop
-    v_name := format('capture_%s_%s', v_attachment_id, lower(v_operation));
-    execute format('create function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp%s as %L',
-      v_name,
-      -- Kept plans: one made for a single row would pair many rows by a nested loop.
-      case v_operation when 'UPDATE' then ' set enable_nestloop = off' end, qctl._capture_body(p_queue, v_queue.queue_id, v_relation, v_operation, p_payload, p_when, p_columns, p_unchanged));
-    execute format('comment on function qctl.%I() is %L', v_name, format('%s of %s to queue %s', v_operation, v_relation, p_queue));
-    execute format('create trigger %I after %s on %s referencing %s for each statement execute function qctl.%I()',
-      'qctl_' || v_name, v_operation, v_relation,
-      case v_operation when 'INSERT' then 'new table as new_rows' when 'DELETE' then 'old table as old_rows'
-                       else 'old table as old_rows new table as new_rows' end, v_name);
-    execute format('revoke all on function qctl.%I() from public', v_name);
-    return query select v_relation::text, p_queue, v_operation, 'qctl_' || v_name,
-                        case when v_may_own then v_owner else current_user end::text;
-  end loop;
+  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, on_error, max_bytes)
+  values (v_queue.queue_id, v_relation, p_operations, p_when, case when cardinality(p_columns) > 0 then p_columns end, p_payload, p_unchanged,
+          case when p_replicated or v_class.relkind = 'p' or exists (select from pg_inherits i where i.inhparent = v_relation)
+               then 'row' else 'statement' end,
+          p_replicated, p_on_error, p_max_bytes)
+  returning * into v_attachment;
+  perform qctl._make_capture(v_attachment, v_queue.queue_name);
   if v_may_own and v_owner <> current_user then
-    perform qctl._own_capture(v_attachment_id, v_queue.queue_name, p_operations, v_owner);
+    perform qctl._own_capture(v_attachment, v_queue.queue_name, v_owner);
   end if;
   perform qctl._audit('attach', p_queue, jsonb_build_object(
-    'relation', v_relation::text, 'operations', p_operations, 'when', p_when, 'columns', p_columns, 'payload', p_payload));
+    'relation', v_relation::text, 'operations', p_operations, 'when', p_when, 'columns', p_columns, 'payload', p_payload,
+    'level', v_attachment.level, 'replicated', p_replicated, 'on_error', p_on_error));
+  return query
+  select v_relation::text, p_queue, o, qctl._capture_trigger(v_attachment.attachment_id, o),
+         case when v_may_own then v_owner else current_user end::text
+  from unnest(p_operations) with ordinality as u (o, n) order by n;
 end
 $$;
 
--- Name: FUNCTION attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean) IS 'Captures the changes of a table into a queue. Waits at most 2 s for the table''s lock.';
+COMMENT ON FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer) IS 'Captures the changes of a table into a queue. Waits at most 2 s for the table''s lock.';
 
 -- Name: capacity(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2567,11 +3060,12 @@ CREATE FUNCTION qctl.detach(p_relation text, p_queue text DEFAULT NULL::text) RE
 #variable_conflict use_column
 declare
   -- A table that was dropped is known by its number only, as describe shows it.
-  v_relation regclass := case when p_relation ~ '^[0-9]{1,9}$' then p_relation::oid else to_regclass(p_relation) end;
+  v_relation regclass := case when p_relation ~ '^[0-9]{1,10}$' then p_relation::oid else to_regclass(p_relation) end;
   v_attachment record;
   v_operation text;
   v_owner name;
   v_name text;
+  v_table regclass;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
@@ -2588,19 +3082,26 @@ begin
     where a.relation = v_relation and (p_queue is null or q.queue_name = p_queue) order by q.queue_name
   loop
     foreach v_operation in array v_attachment.operations loop
-      v_name := format('capture_%s_%s', v_attachment.attachment_id, lower(v_operation));
-      if exists (select from pg_class c where c.oid = v_relation) then
-        execute format('drop trigger if exists %I on %s', 'qctl_' || v_name, v_relation);
-      end if;
+      v_name := qctl._capture_function(v_attachment.attachment_id, v_operation);
+      -- Wherever the trigger is: a table may have joined or left the inheritance since. PostgreSQL drops those of partitions.
+      for v_table in
+        select t.tgrelid from pg_trigger t
+        where t.tgname = qctl._capture_trigger(v_attachment.attachment_id, v_operation) and t.tgparentid = 0
+      loop
+        execute format('drop trigger %I on %s', qctl._capture_trigger(v_attachment.attachment_id, v_operation), v_table);
+      end loop;
       select pg_get_userbyid(p.proowner) into v_owner from pg_proc p
       where p.pronamespace = 'qctl'::regnamespace and p.proname = v_name;
       execute format('drop function if exists qctl.%I()', v_name);
-      return query select v_relation::text, v_attachment.queue_name, 'qctl_' || v_name;
+      return query select v_relation::text, v_attachment.queue_name, qctl._capture_trigger(v_attachment.attachment_id, v_operation);
     end loop;
+    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'key'));
     delete from qctl.attachment a where a.attachment_id = v_attachment.attachment_id;
+    delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
     if v_owner is not null and v_owner <> current_user and not exists (
         select from qctl.attachment a join pg_class c on c.oid = a.relation
-        where a.queue_id = v_attachment.queue_id and pg_get_userbyid(c.relowner) = v_owner) then
+        where a.queue_id = v_attachment.queue_id and pg_get_userbyid(c.relowner) = v_owner)
+       and to_regclass(format('pgmq.%I', 'q_' || v_attachment.queue_name)) is not null then
       execute format('revoke insert (vt, message), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
     end if;
     perform qctl._audit('detach', v_attachment.queue_name, jsonb_build_object('relation', v_relation::text));
@@ -2634,6 +3135,40 @@ $$;
 -- Name: FUNCTION disarm(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.disarm() IS 'Nothing is claimed any more, by whatever transport; what is in flight settles, capture goes on.';
+
+-- Name: discard(text, bigint[], text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text DEFAULT NULL::text) RETURNS TABLE(msg_id bigint, outcome text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_discarded bigint[];
+begin
+  execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue) using p_msg_ids;
+  v_discarded := qctl._discard(v_queue, p_msg_ids, p_reason);
+  return query
+  select a.id,
+         case when a.id = any (v_discarded) then 'discarded'
+              when exists (select from qctl.locate(a.id, p_queue)) then 'finished'
+              else 'unknown' end
+  from (select distinct id from unnest(p_msg_ids) as id where id is not null) a order by a.id;
+  if cardinality(v_discarded) > 0 then
+    perform qctl._audit('discard', p_queue, jsonb_build_object(
+      'reason', p_reason, 'asked', cardinality(p_msg_ids), 'discarded', cardinality(v_discarded),
+      'msg_ids', (select jsonb_agg(x) from (select unnest(v_discarded) as x limit 1000) s)));
+  end if;
+end
+$_$;
+
+-- Name: FUNCTION discard(p_queue text, p_msg_ids bigint[], p_reason text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text) IS 'Moves unfinished messages to the dead letters, reason kept. One in flight too: its answer, if it is a success, still counts. Outcomes: discarded; finished (nothing to give up); unknown.';
 
 -- Name: dispatch(text, integer, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2691,6 +3226,69 @@ $$;
 -- Name: FUNCTION dispatch(p_queue text, p_limit integer, p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.dispatch(p_queue text, p_limit integer, p_worker_id bigint) IS 'Claims messages of a pg_net queue and hands them to pg_net, which starts when the transaction commits. Returns how many.';
+
+-- Name: drop_queue(text, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.drop_queue(p_queue text, p_discard boolean DEFAULT false, p_with_archive boolean DEFAULT false) RETURNS TABLE(queue_name text, discarded bigint, dead bigint, archived bigint, archive text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_unfinished bigint := 0;
+  v_relation regclass;
+  v_q text := 'q_' || p_queue;
+  v_a text := 'a_' || p_queue;
+begin
+  queue_name := p_queue;
+  discarded := 0;
+  -- Triggers first: a writer then never meets a table that is gone.
+  for v_relation in select a.relation from qctl.attachment a where a.queue_id = v_queue.queue_id order by 1 loop
+    perform qctl.detach(v_relation::oid::text, p_queue);
+  end loop;
+  perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  if to_regclass(format('pgmq.%I', v_q)) is not null then
+    execute format('lock table pgmq.%I in access exclusive mode', v_q);
+    execute format('select count(*) from pgmq.%I', v_q) into v_unfinished;
+    if v_unfinished > 0 and not p_discard then
+      raise exception 'queue % holds % unfinished messages', p_queue, v_unfinished
+        using errcode = 'QC007', hint = 'to give them up: --discard; they stay in the archive, undelivered';
+    end if;
+    discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+  end if;
+  select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+  if to_regclass(format('pgmq.%I', v_a)) is not null then
+    if not p_with_archive then
+      perform qctl._archive_dead(v_queue);
+    end if;
+    execute format('select count(*) from pgmq.%I', v_a) into archived;
+  end if;
+
+  if p_with_archive then
+    if exists (select from pgmq.meta m where m.queue_name = p_queue) then
+      perform pgmq.drop_queue(queue_name => p_queue);
+    end if;
+    execute format('drop table if exists pgmq.%I', v_a);
+    archive := null;
+  else
+    perform qctl._drop_keeping_archive(p_queue);
+    archive := case when to_regclass(format('pgmq.%I', v_a)) is not null then format('pgmq.%I', v_a) end;
+  end if;
+  delete from qctl.in_flight f where f.queue_id = v_queue.queue_id;
+  delete from qctl.retry r where r.queue_id = v_queue.queue_id;
+  delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+  delete from qctl.queue q where q.queue_id = v_queue.queue_id;
+  perform qctl._plan_jobs();
+  perform qctl._audit('drop', p_queue, jsonb_build_object('discarded', discarded, 'dead', dead, 'archive', archive));
+  return next;
+end
+$$;
+
+-- Name: FUNCTION drop_queue(p_queue text, p_discard boolean, p_with_archive boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.drop_queue(p_queue text, p_discard boolean, p_with_archive boolean) IS 'Drops a queue: triggers, then settings and pgmq''s table. Refuses while it holds unfinished messages, unless p_discard. The archive stays, with dead letters and discarded messages moved into it, unless p_with_archive. The attempt log goes with the maintenance.';
 
 -- Name: fall_asleep(text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3045,6 +3643,38 @@ $_$;
 -- Name: FUNCTION ready_queues(p_queues text[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.ready_queues(p_queues text[]) IS 'Those of these queues that are not paused and hold a ready message; none in a database that is not armed.';
+
+-- Name: reattach(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.reattach(p_relation text, p_queue text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_attachment qctl.attachment;
+  v_as_me boolean;
+begin
+  select * into v_attachment from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = to_regclass(p_relation);
+  if not found then
+    raise exception '% is not attached to %', p_relation, p_queue using errcode = 'QC006', hint = format('qctl attach %s -q %s', p_relation, p_queue);
+  end if;
+  v_as_me := not coalesce((
+    select p.proowner = c.relowner from pg_proc p, pg_class c
+    where p.pronamespace = 'qctl'::regnamespace and c.oid = v_attachment.relation
+      and p.proname = qctl._capture_function(v_attachment.attachment_id, 'key')), true);
+  perform qctl.detach(p_relation, p_queue);
+  return query select * from qctl.attach(
+    p_relation, p_queue, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
+    v_attachment.unchanged, v_as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes);
+end
+$$;
+
+-- Name: FUNCTION reattach(p_relation text, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.reattach(p_relation text, p_queue text) IS 'Makes the triggers of an attachment anew with the options it has: after a renamed table or column, a new child, a lost trigger.';
 
 -- Name: worker; Type: TABLE; Schema: qctl; Owner: -
 
@@ -3508,6 +4138,62 @@ $$;
 
 COMMENT ON FUNCTION qctl.sizing(p_queue text, p_per_s double precision) IS 'The settings with which a queue carries so many messages a second; reachable is false where its transport cannot.';
 
+-- Name: stop_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.stop_jobs() RETURNS TABLE(job_name text, done text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_job record;
+begin
+  update qctl.scheduler s set workers = 0, generation = s.generation + 1;
+  for v_job in select * from qctl.jobs() loop
+    perform cron.unschedule(v_job.job_id);
+    return query select v_job.job_name, 'unscheduled';
+  end loop;
+  if qctl._cron_here() then
+    delete from cron.job_run_details d
+    where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\(' and d.end_time is not null;
+  end if;
+exception when insufficient_privilege then
+  raise exception 'a job of ours belongs to another role: %', sqlerrm
+    using errcode = 'QC004', hint = 'run this as the role that installed qctl';
+end
+$$;
+
+-- Name: FUNCTION stop_jobs(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.stop_jobs() IS 'Unschedules our jobs and their history and tells running CALLs to end, which they do within about a second of the commit.';
+
+-- Name: undelivered(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.undelivered(p_queue text) RETURNS TABLE(queue_name text, unfinished bigint, dead bigint, archived bigint, attached bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  queue_name := p_queue;
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
+    execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into unfinished;
+  end if;
+  if to_regclass(format('pgmq.%I', 'a_' || p_queue)) is not null then
+    execute format('select count(*) from pgmq.%I', 'a_' || p_queue) into archived;
+  end if;
+  select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+  select count(*) into attached from qctl.attachment a where a.queue_id = v_queue.queue_id;
+  return next;
+end
+$$;
+
+-- Name: FUNCTION undelivered(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.undelivered(p_queue text) IS 'What would be given up with a queue. Counts all of it.';
+
 -- Name: upkeep(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.upkeep(p_silent interval DEFAULT '00:00:15'::interval) RETURNS TABLE(lapsed integer, reaped integer, workers_gone integer)
@@ -3580,6 +4266,52 @@ $$;
 -- Name: FUNCTION upkeep(p_silent interval); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.upkeep(p_silent interval) IS 'Lapses expired leases and those of silent workers, logs answers that never came. Any worker may call it; one runs at a time.';
+
+-- Name: verify(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.verify() RETURNS TABLE(kind text, object text, problem text, mend text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_version integer := current_setting('server_version_num')::integer / 10000;
+begin
+  -- Another major version may write the same definition otherwise.
+  return query
+  select k.kind, k.identity, case when o.identity is null then 'missing' else 'changed' end,
+         case when k.kind in ('function', 'procedure', 'view') then 'qctl upgrade --repair'
+              else 'restore it as it stands in sql/schema.sql' end
+  from qctl.object k left join qctl._objects() o on o.kind = k.kind and o.identity = k.identity
+  where o.identity is null or (o.definition <> k.definition and k.server_version = v_version)
+  order by 1, 2;
+
+  return query
+  select 'queue', q.queue_name, 'pgmq''s table ' || t.name || ' is gone', format('qctl drop %s --discard --yes', q.queue_name)
+  from qctl.queue q, unnest(array['q_' || q.queue_name, 'a_' || q.queue_name]) as t (name)
+  where to_regclass(format('pgmq.%I', t.name)) is null
+  union all
+  select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash empties it' else 'partitioned: its retention drops messages' end,
+         'move its messages to a plain queue'
+  from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where m.is_unlogged or m.is_partitioned
+  order by 2, 3;
+
+  return query select 'attachment', v.object, v.problem, v.mend from qctl._verify_attachments() v;
+
+  if qctl._cron_here() then
+    return query
+    select 'job', w.job_name, case when h.job_name is null then 'missing' when not h.active then 'switched off' else 'changed' end,
+           format('qctl scale --workers %s', (select s.workers from qctl.scheduler s))
+    from qctl._wanted_jobs() w left join qctl.jobs() h on h.job_name = w.job_name
+    where h.job_name is null or not h.active or h.command <> w.command or h.schedule <> w.schedule
+    order by 2;
+  end if;
+end
+$$;
+
+-- Name: FUNCTION verify(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.verify() IS 'What differs from what was installed: objects, pgmq''s tables, triggers, jobs; with the command that mends it. No rows: all is well.';
 
 -- Name: waiting(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3688,38 +4420,6 @@ CREATE TABLE qctl.arming (
 -- Name: TABLE arming; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON TABLE qctl.arming IS 'The one database that may deliver. A copy differs in one of the three and stays silent until armed.';
-
--- Name: attachment; Type: TABLE; Schema: qctl; Owner: -
-
-CREATE TABLE qctl.attachment (
-    attachment_id integer NOT NULL,
-    queue_id integer NOT NULL,
-    relation regclass NOT NULL,
-    operations text[] NOT NULL,
-    when_sql text,
-    columns text[],
-    payload text DEFAULT 'qctl'::text NOT NULL,
-    unchanged boolean DEFAULT false NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_by text DEFAULT SESSION_USER NOT NULL,
-    CONSTRAINT attachment_payload_check CHECK ((payload = ANY (ARRAY['qctl'::text, 'supabase'::text])))
-);
-
--- Name: TABLE attachment; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON TABLE qctl.attachment IS 'A table whose changes are captured into a queue.';
-
--- Name: COLUMN attachment.when_sql; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.when_sql IS 'Condition over new and old; null captures all.';
-
--- Name: COLUMN attachment.columns; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.columns IS 'An UPDATE counts only if one of these changed; null: any column.';
-
--- Name: COLUMN attachment.unchanged; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.unchanged IS 'Capture updates that change nothing, too.';
 
 -- Name: attachment_attachment_id_seq; Type: SEQUENCE; Schema: qctl; Owner: -
 
@@ -3850,6 +4550,19 @@ CREATE UNLOGGED TABLE qctl.net_epoch (
 -- Name: TABLE net_epoch; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON TABLE qctl.net_epoch IS 'Vanishes in the same crash that empties pg_net''s tables and restarts its ids. Unlogged on purpose.';
+
+-- Name: object; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.object (
+    kind text NOT NULL,
+    identity text NOT NULL,
+    definition text NOT NULL,
+    server_version integer NOT NULL
+);
+
+-- Name: TABLE object; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.object IS 'What the last install or upgrade left in schema qctl, for verify.';
 
 -- Name: queue_queue_id_seq; Type: SEQUENCE; Schema: qctl; Owner: -
 
@@ -4064,6 +4777,11 @@ ALTER TABLE ONLY qctl.attempt
 ALTER TABLE ONLY qctl.audit
     ADD CONSTRAINT audit_pkey PRIMARY KEY (audit_id);
 
+-- Name: capture_error capture_error_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.capture_error
+    ADD CONSTRAINT capture_error_pkey PRIMARY KEY (attachment_id, minute, sqlstate);
+
 -- Name: dead_letter dead_letter_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.dead_letter
@@ -4088,6 +4806,11 @@ ALTER TABLE ONLY qctl.migration
 
 ALTER TABLE ONLY qctl.net_epoch
     ADD CONSTRAINT net_epoch_pkey PRIMARY KEY (one);
+
+-- Name: object object_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.object
+    ADD CONSTRAINT object_pkey PRIMARY KEY (kind, identity);
 
 -- Name: queue queue_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 

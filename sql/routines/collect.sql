@@ -231,26 +231,31 @@ create or replace function qctl._expire_missing(p_queue qctl.queue, p_epoch uuid
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_nestloop = off
+set enable_seqscan = off
 set jit = off
 as $$
 declare
+  v_request_ids bigint[];
+  v_since timestamptz;
   v_count integer;
 begin
+  select array_agg(f.request_id), min(f.claimed_at) - interval '5 min' into v_request_ids, v_since from qctl.in_flight f
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = p_epoch and f.request_id is not null
+    and f.claimed_at < p_before - make_interval(secs => p_queue.timeout_ms / 1000.0);
+  if v_request_ids is null then
+    return 0;
+  end if;
   -- One statement, one snapshot: what is in neither table in it was in neither at one instant.
-  with old as materialized (
-    select f.msg_id, f.lease, f.request_id, f.claimed_at from qctl.in_flight f
-    where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = p_epoch and f.request_id is not null
-      and f.claimed_at < p_before - make_interval(secs => p_queue.timeout_ms / 1000.0)
-  ), gone as materialized (
-    select o.msg_id, o.lease from old o
-    where not exists (select from net.http_request_queue h where h.id = o.request_id)
-      and not exists (select from net._http_response r
-                      where r.id = o.request_id and r.created >= (select min(s.claimed_at) from old s) - interval '5 min')
-    order by o.msg_id
+  with gone as materialized (
+    select o.id from unnest(v_request_ids) as o (id)
+    where not exists (select from net.http_request_queue h where h.id = o.id)
+      and not exists (select from net._http_response r where r.id = o.id and r.created >= v_since)
   )
   update qctl.in_flight f set expires_at = f.claimed_at - interval '1 day' from gone g
-  where f.queue_id = p_queue.queue_id and f.msg_id = g.msg_id and f.lease = g.lease and f.lapsed_at is null;
+  where f.queue_id = p_queue.queue_id and f.epoch = p_epoch and f.request_id = g.id and f.lapsed_at is null;
   get diagnostics v_count = row_count;
   return v_count;
 end
 $$;
+comment on function qctl._expire_missing(qctl.queue, uuid, timestamptz) is
+  'Marks requests that are in neither of pg_net''s tables and whose timeout was over by then; returns how many.';

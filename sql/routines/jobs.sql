@@ -123,3 +123,28 @@ as $$
     and l.database = (select d.oid from pg_database d where d.datname = current_database())
 $$;
 comment on function qctl.running_jobs() is 'Each CALL of qctl.work that runs now: a shared worker with its slot, or a queue''s own.';
+
+create or replace function qctl.stop_jobs() returns table (job_name text, done text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_job record;
+begin
+  update qctl.scheduler s set workers = 0, generation = s.generation + 1;
+  for v_job in select * from qctl.jobs() loop
+    perform cron.unschedule(v_job.job_id);
+    return query select v_job.job_name, 'unscheduled';
+  end loop;
+  if qctl._cron_here() then
+    delete from cron.job_run_details d
+    where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\(' and d.end_time is not null;
+  end if;
+exception when insufficient_privilege then
+  raise exception 'a job of ours belongs to another role: %', sqlerrm
+    using errcode = 'QC004', hint = 'run this as the role that installed qctl';
+end
+$$;
+comment on function qctl.stop_jobs() is
+  'Unschedules our jobs and their history and tells running CALLs to end, which they do within about a second of the commit.';

@@ -1,0 +1,71 @@
+-- Discard: give up on unfinished messages, with a reason. They become dead letters.
+
+create or replace function qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text default null)
+returns table (msg_id bigint, outcome text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_discarded bigint[];
+begin
+  execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue) using p_msg_ids;
+  v_discarded := qctl._discard(v_queue, p_msg_ids, p_reason);
+  return query
+  select a.id,
+         case when a.id = any (v_discarded) then 'discarded'
+              when exists (select from qctl.locate(a.id, p_queue)) then 'finished'
+              else 'unknown' end
+  from (select distinct id from unnest(p_msg_ids) as id where id is not null) a order by a.id;
+  if cardinality(v_discarded) > 0 then
+    perform qctl._audit('discard', p_queue, jsonb_build_object(
+      'reason', p_reason, 'asked', cardinality(p_msg_ids), 'discarded', cardinality(v_discarded),
+      'msg_ids', (select jsonb_agg(x) from (select unnest(v_discarded) as x limit 1000) s)));
+  end if;
+end
+$$;
+comment on function qctl.discard(text, bigint[], text) is
+  'Moves unfinished messages to the dead letters, reason kept. One in flight too: its answer, if it is a success, still counts. '
+  'Outcomes: discarded; finished (nothing to give up); unknown.';
+
+create or replace function qctl._discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text) returns bigint[]
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_discarded bigint[];
+begin
+  execute format($q$
+    with known as materialized (
+      select q.msg_id, q.enqueued_at, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempts, 0) as attempts,
+             coalesce(r.lost, 0) as lost, r.last_status, r.last_error, r.webhook_id
+      from pgmq.%1$I q
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
+      where $2 is null or q.msg_id = any ($2)
+    ), gone as (
+      delete from pgmq.%1$I q using known k where q.msg_id = k.msg_id
+      returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers, k.delivery_no, k.attempts, k.lost, k.last_status,
+                k.last_error, k.webhook_id
+    ), buried as (
+      insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error,
+                                    enqueued_at, read_ct, message, headers, webhook_id, died_at)
+      select $1, g.msg_id, g.delivery_no, g.attempts, g.lost, 'discarded', left($3, 500), g.last_status, g.last_error,
+             g.enqueued_at, g.read_ct, g.message, g.headers, g.webhook_id, clock_timestamp()
+      from gone g
+      on conflict (queue_id, msg_id, enqueued_at) do update
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
+          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, excluded.note, excluded.status_code,
+             excluded.error, excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+    ), forgotten as (
+      delete from qctl.retry r using known k where r.queue_id = $1 and r.msg_id = k.msg_id and r.enqueued_at = k.enqueued_at
+    )
+    select array_agg(g.msg_id order by g.msg_id) from gone g
+  $q$, 'q_' || p_queue.queue_name) into v_discarded using p_queue.queue_id, p_msg_ids, p_reason;
+  return coalesce(v_discarded, '{}');
+end
+$$;
+comment on function qctl._discard(qctl.queue, bigint[], text) is 'Without ids: every message of the queue.';

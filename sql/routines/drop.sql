@@ -1,0 +1,136 @@
+-- Drop: a queue goes, its archive stays unless it is to go too.
+
+create or replace function qctl._archive_dead(p_queue qctl.queue) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_count bigint;
+begin
+  execute format($q$
+    with dead as (
+      delete from qctl.dead_letter d where d.queue_id = $1 returning d.*
+    ), newest as (
+      select distinct on (d.msg_id) d.* from dead d order by d.msg_id, d.enqueued_at desc
+    ), archived as (
+      insert into pgmq.%I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
+      select d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.died_at, d.message,
+             case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
+             || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
+                  'outcome', 'dead', 'reason', d.reason, 'note', d.note, 'status', d.status_code, 'error', d.error,
+                  'attempts', d.attempts, 'delivery_no', d.delivery_no, 'webhook_id', d.webhook_id)))
+      from newest d
+      on conflict (msg_id) do nothing
+      returning 1
+    )
+    select count(*) from archived
+  $q$, 'a_' || p_queue.queue_name) into v_count using p_queue.queue_id;
+  return v_count;
+end
+$$;
+comment on function qctl._archive_dead(qctl.queue) is
+  'Moves a queue''s dead letters to its archive, where they outlive the queue; returns how many.';
+
+create or replace function qctl.undelivered(p_queue text)
+returns table (queue_name text, unfinished bigint, dead bigint, archived bigint, attached bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  queue_name := p_queue;
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
+    execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into unfinished;
+  end if;
+  if to_regclass(format('pgmq.%I', 'a_' || p_queue)) is not null then
+    execute format('select count(*) from pgmq.%I', 'a_' || p_queue) into archived;
+  end if;
+  select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+  select count(*) into attached from qctl.attachment a where a.queue_id = v_queue.queue_id;
+  return next;
+end
+$$;
+comment on function qctl.undelivered(text) is 'What would be given up with a queue. Counts all of it.';
+
+create or replace function qctl.drop_queue(p_queue text, p_discard boolean default false, p_with_archive boolean default false)
+returns table (queue_name text, discarded bigint, dead bigint, archived bigint, archive text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_unfinished bigint := 0;
+  v_relation regclass;
+  v_q text := 'q_' || p_queue;
+  v_a text := 'a_' || p_queue;
+begin
+  queue_name := p_queue;
+  discarded := 0;
+  -- Triggers first: a writer then never meets a table that is gone.
+  for v_relation in select a.relation from qctl.attachment a where a.queue_id = v_queue.queue_id order by 1 loop
+    perform qctl.detach(v_relation::oid::text, p_queue);
+  end loop;
+  perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  if to_regclass(format('pgmq.%I', v_q)) is not null then
+    execute format('lock table pgmq.%I in access exclusive mode', v_q);
+    execute format('select count(*) from pgmq.%I', v_q) into v_unfinished;
+    if v_unfinished > 0 and not p_discard then
+      raise exception 'queue % holds % unfinished messages', p_queue, v_unfinished
+        using errcode = 'QC007', hint = 'to give them up: --discard; they stay in the archive, undelivered';
+    end if;
+    discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+  end if;
+  select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+  if to_regclass(format('pgmq.%I', v_a)) is not null then
+    if not p_with_archive then
+      perform qctl._archive_dead(v_queue);
+    end if;
+    execute format('select count(*) from pgmq.%I', v_a) into archived;
+  end if;
+
+  if p_with_archive then
+    if exists (select from pgmq.meta m where m.queue_name = p_queue) then
+      perform pgmq.drop_queue(queue_name => p_queue);
+    end if;
+    execute format('drop table if exists pgmq.%I', v_a);
+    archive := null;
+  else
+    perform qctl._drop_keeping_archive(p_queue);
+    archive := case when to_regclass(format('pgmq.%I', v_a)) is not null then format('pgmq.%I', v_a) end;
+  end if;
+  delete from qctl.in_flight f where f.queue_id = v_queue.queue_id;
+  delete from qctl.retry r where r.queue_id = v_queue.queue_id;
+  delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+  delete from qctl.queue q where q.queue_id = v_queue.queue_id;
+  perform qctl._plan_jobs();
+  perform qctl._audit('drop', p_queue, jsonb_build_object('discarded', discarded, 'dead', dead, 'archive', archive));
+  return next;
+end
+$$;
+comment on function qctl.drop_queue(text, boolean, boolean) is
+  'Drops a queue: triggers, then settings and pgmq''s table. Refuses while it holds unfinished messages, unless p_discard. The archive '
+  'stays, with dead letters and discarded messages moved into it, unless p_with_archive. The attempt log goes with the maintenance.';
+
+create or replace function qctl._drop_keeping_archive(p_queue text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table text;
+begin
+  -- Up to pgmq 1.5 a queue's tables belong to the extension.
+  for v_table in
+    select c.relname from pg_class c
+    join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+    where c.relnamespace = 'pgmq'::regnamespace and c.relname in ('q_' || p_queue, 'a_' || p_queue)
+  loop
+    execute format('alter extension pgmq drop table pgmq.%I', v_table);
+  end loop;
+  execute format('drop table if exists pgmq.%I', 'q_' || p_queue);
+  delete from pgmq.meta m where m.queue_name = p_queue;
+end
+$$;

@@ -1,0 +1,81 @@
+-- Verify: is what was installed still there, and as it was installed?
+
+create or replace function qctl._objects() returns table (kind text, identity text, definition text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid))
+  from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_[0-9]+_'
+  union all
+  select 'view', c.oid::regclass::text, md5(pg_get_viewdef(c.oid)) from pg_class c
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'v'
+  union all
+  select 'table', c.oid::regclass::text,
+         md5(c.relpersistence::text || string_agg(format('%s %s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                                pg_get_expr(d.adbin, d.adrelid)), ',' order by a.attname))
+  from pg_class c
+  join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+  left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'r'
+  group by c.oid, c.relpersistence
+  union all
+  select 'index', i.indexrelid::regclass::text, md5(pg_get_indexdef(i.indexrelid)) from pg_index i
+  join pg_class c on c.oid = i.indrelid where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'r' and i.indisvalid
+  union all
+  select 'constraint', format('%s on %s', n.conname, n.conrelid::regclass), md5(pg_get_constraintdef(n.oid)) from pg_constraint n
+  join pg_class c on c.oid = n.conrelid where c.relnamespace = 'qctl'::regnamespace and n.contype in ('c', 'f', 'p', 'u')
+$$;
+comment on function qctl._objects() is 'Each object of schema qctl with a hash of its definition; the capture functions have their attachment.';
+
+create or replace function qctl._remember_objects() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from qctl.object;
+  insert into qctl.object (kind, identity, definition, server_version)
+  select o.kind, o.identity, o.definition, current_setting('server_version_num')::integer / 10000 from qctl._objects() o;
+end
+$$;
+
+create or replace function qctl.verify() returns table (kind text, object text, problem text, mend text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_version integer := current_setting('server_version_num')::integer / 10000;
+begin
+  -- Another major version may write the same definition otherwise.
+  return query
+  select k.kind, k.identity, case when o.identity is null then 'missing' else 'changed' end,
+         case when k.kind in ('function', 'procedure', 'view') then 'qctl upgrade --repair'
+              else 'restore it as it stands in sql/schema.sql' end
+  from qctl.object k left join qctl._objects() o on o.kind = k.kind and o.identity = k.identity
+  where o.identity is null or (o.definition <> k.definition and k.server_version = v_version)
+  order by 1, 2;
+
+  return query
+  select 'queue', q.queue_name, 'pgmq''s table ' || t.name || ' is gone', format('qctl drop %s --discard --yes', q.queue_name)
+  from qctl.queue q, unnest(array['q_' || q.queue_name, 'a_' || q.queue_name]) as t (name)
+  where to_regclass(format('pgmq.%I', t.name)) is null
+  union all
+  select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash empties it' else 'partitioned: its retention drops messages' end,
+         'move its messages to a plain queue'
+  from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where m.is_unlogged or m.is_partitioned
+  order by 2, 3;
+
+  return query select 'attachment', v.object, v.problem, v.mend from qctl._verify_attachments() v;
+
+  if qctl._cron_here() then
+    return query
+    select 'job', w.job_name, case when h.job_name is null then 'missing' when not h.active then 'switched off' else 'changed' end,
+           format('qctl scale --workers %s', (select s.workers from qctl.scheduler s))
+    from qctl._wanted_jobs() w left join qctl.jobs() h on h.job_name = w.job_name
+    where h.job_name is null or not h.active or h.command <> w.command or h.schedule <> w.schedule
+    order by 2;
+  end if;
+end
+$$;
+comment on function qctl.verify() is
+  'What differs from what was installed: objects, pgmq''s tables, triggers, jobs; with the command that mends it. No rows: all is well.';

@@ -1,0 +1,15 @@
+-- Takes qctl out of a database: jobs, triggers, schema qctl. Leaves pgmq, its queues and archives, and the extensions.
+-- Runs after the jobs are stopped: see qctl.stop_jobs(). Its last query says what remains.
+begin;
+select pg_advisory_xact_lock(1902343277, 1);
+set local search_path = pg_catalog, pg_temp;
+set local client_min_messages = warning;
+set local lock_timeout = '2s';
+select count(*) from qctl.stop_jobs();
+select count(*) from qctl.attachment a, qctl.detach(a.relation::oid::text);
+select sum(qctl._archive_dead(q)) from qctl.queue q where to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null;
+create temporary table qctl_remains on commit drop as
+select q.queue_name, u.unfinished, u.archived from qctl.queue q, qctl.undelivered(q.queue_name) u;
+drop schema qctl cascade;
+select queue_name, unfinished, archived from qctl_remains order by queue_name;
+commit;
