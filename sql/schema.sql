@@ -2363,7 +2363,7 @@ CREATE FUNCTION qctl._verify_attachments() RETURNS TABLE(object text, problem te
     AS $$
   with attached as (
     select a.*, q.queue_name, c.oid is not null as there,
-           coalesce(format('%I.%I', n.nspname, c.relname), a.relation::oid::text) as name
+           case when c.oid is null then a.relation::oid::text else format('%I.%I', n.nspname, c.relname) end as name
     from qctl.attachment a join qctl.queue q using (queue_id)
     left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
   ), expected as (
@@ -2951,6 +2951,8 @@ declare
   v_transport text;
   v_reason text;
   v_switched_off text[] := '{}';
+  v_archived boolean := false;
+  v_last bigint;
 begin
   perform qctl._check_name(p_queue);
   perform qctl._check_url(p_url);
@@ -2991,15 +2993,23 @@ begin
       v_skipped := qctl._skip_waiting(p_queue);
     end if;
   else
+    v_archived := to_regclass(format('pgmq.%I', 'a_' || p_queue)) is not null;
     perform pgmq.create(p_queue);
+    if v_archived then
+      -- The archive of a queue that was dropped: numbers go on behind it.
+      execute format('select coalesce(max(msg_id), 0) from pgmq.%I', 'a_' || p_queue) into v_last;
+      if v_last > 0 then
+        perform setval(pg_get_serial_sequence(format('pgmq.%I', 'q_' || p_queue), 'msg_id'), v_last);
+      end if;
+    end if;
   end if;
   execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, '
                  'autovacuum_vacuum_cost_delay = 0)', 'q_' || p_queue);
 
-  -- An adopted queue's history is its owner's; a new one's would grow for ever. On pg_net a slow request stalls those of all.
+  -- The history of an adopted or dropped queue is its owner's; a new one's would grow for ever. On pg_net a slow request stalls those of all.
   insert into qctl.queue (queue_name, url, headers, timeout_ms, retention_s)
   values (p_queue, p_url, qctl._lower_keys(p_headers), case v_transport when 'pg_net' then 5000 else 15000 end,
-          case when not v_exists then 7 * 86400 end)
+          case when not v_exists and not v_archived then 7 * 86400 end)
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
   perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport));

@@ -503,7 +503,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   with attached as (
     select a.*, q.queue_name, c.oid is not null as there,
-           coalesce(format('%I.%I', n.nspname, c.relname), a.relation::oid::text) as name
+           case when c.oid is null then a.relation::oid::text else format('%I.%I', n.nspname, c.relname) end as name
     from qctl.attachment a join qctl.queue q using (queue_id)
     left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
   ), expected as (

@@ -23,9 +23,12 @@ def attachment(
     payload: str,
     unchanged: bool,
     as_me: bool,
+    replicated: bool = False,
+    on_error: str | None = None,
+    max_bytes: int | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """The SQL function and arguments that attach a table; see :func:`attach`."""
-    return "attach", {
+    arguments = {
         "relation": relation,
         "queue": queue,
         "operations": operations,
@@ -35,6 +38,8 @@ def attachment(
         "unchanged": unchanged,
         "as_me": as_me,
     }
+    more = {"replicated": replicated or None, "on_error": on_error, "max_bytes": max_bytes}
+    return "attach", arguments | {name: value for name, value in more.items() if value is not None}
 
 
 def attach(connection: db.Connection, arguments: dict[str, Any], talk: Callable[[str], None]) -> list[AttachedTrigger]:
@@ -43,17 +48,24 @@ def attach(connection: db.Connection, arguments: dict[str, Any], talk: Callable[
     Raises:
         QctlError: no such table, column or queue (6), no plain table or attached already (7), the table stays locked (10).
     """
-    return _with_retries(lambda: db.call(connection, AttachedTrigger, "attach", **arguments), talk)
+    return with_retries(lambda: db.call(connection, AttachedTrigger, "attach", **arguments), talk)
+
+
+def reattach(
+    connection: db.Connection, relation: str, queue: str, talk: Callable[[str], None]
+) -> list[AttachedTrigger]:
+    """Makes the triggers of an attachment anew, with the options it has."""
+    return with_retries(lambda: db.call(connection, AttachedTrigger, "reattach", relation=relation, queue=queue), talk)
 
 
 def detach(
     connection: db.Connection, relation: str, queue: str | None, talk: Callable[[str], None]
 ) -> list[DetachedTrigger]:
     """Stops capturing a table, into one queue or into all."""
-    return _with_retries(lambda: db.call(connection, DetachedTrigger, "detach", relation=relation, queue=queue), talk)
+    return with_retries(lambda: db.call(connection, DetachedTrigger, "detach", relation=relation, queue=queue), talk)
 
 
-def _with_retries(run: Callable[[], Result], talk: Callable[[str], None]) -> Result:
+def with_retries(run: Callable[[], Result], talk: Callable[[str], None]) -> Result:
     """Tries again while the table is locked: a waiting DDL statement holds up every other writer behind it."""
     for tried in range(1, _TRIES + 1):
         try:

@@ -92,6 +92,11 @@ def get(connection: db.Connection, queue: str, msg_id: int) -> Message:
     return rows[0]
 
 
+def discard(connection: db.Connection, queue: str, msg_ids: list[int], reason: str | None) -> list[Replayed]:
+    """Gives up on unfinished messages; says of each id what was done."""
+    return db.call(connection, Replayed, "discard", queue=queue, msg_ids=msg_ids, reason=reason)
+
+
 def replay(connection: db.Connection, queue: str, msg_ids: list[int], reason: str | None) -> list[Replayed]:
     """Delivers finished messages again; says of each id what was done."""
     return db.call(connection, Replayed, "replay", queue=queue, msg_ids=msg_ids, reason=reason)

@@ -5,17 +5,20 @@ from pgmq.install import get_embedded_install_sql
 
 from qctl import __version__, db, sqlfiles
 from qctl.errors import ExitCode, QctlError
-from qctl.models import Step
+from qctl.models import Finding, Remains, Step
 from qctl.sqlfiles import SqlFile
 
 _LOCK = b"select pg_advisory_xact_lock(1902343277, 1);"
 
 
-def script(migrations: list[SqlFile] | None = None, routines: list[SqlFile] | None = None) -> bytes:
+def script(
+    migrations: list[SqlFile] | None = None, routines: list[SqlFile] | None = None, *, repair: bool = False
+) -> bytes:
     """The whole installation as SQL that psql or an SQL editor can run.
 
     Each migration runs only where it is not recorded, each routine file only where its checksum differs, so the same
-    script installs, upgrades, or does nothing. Its last query lists what it applied.
+    script installs, upgrades, or does nothing. Its last query lists what it applied. With ``repair`` each routine file
+    is applied again, whatever its checksum.
     """
     migrations = sqlfiles.migrations() if migrations is None else migrations
     routines = sqlfiles.routines() if routines is None else routines
@@ -29,6 +32,7 @@ def script(migrations: list[SqlFile] | None = None, routines: list[SqlFile] | No
         b"set local client_min_messages = warning;",
         sqlfiles.read("bootstrap"),
         _guard(len(migrations)),
+        b"delete from qctl.routine;" if repair else b"",
         *(_migration_step(file) for file in migrations),
         *(_routine_step(file) for file in routines),
         sqlfiles.read("epilogue"),
@@ -80,7 +84,11 @@ $step$;""".encode()  # noqa: S608
 
 
 def apply(
-    connection: db.Connection, migrations: list[SqlFile] | None = None, routines: list[SqlFile] | None = None
+    connection: db.Connection,
+    migrations: list[SqlFile] | None = None,
+    routines: list[SqlFile] | None = None,
+    *,
+    repair: bool = False,
 ) -> list[Step]:
     """Installs or upgrades and returns what was applied, as the database recorded it.
 
@@ -90,7 +98,7 @@ def apply(
     migrations = sqlfiles.migrations() if migrations is None else migrations
     routines = sqlfiles.routines() if routines is None else routines
     try:
-        rows = db.execute_script(connection, script(migrations, routines))
+        rows = db.execute_script(connection, script(migrations, routines, repair=repair))
     except psycopg.Error as error:
         raise _located(error, migrations, routines) from error
     return [Step(kind, name, version) for kind, name, version in rows]
@@ -111,6 +119,29 @@ def _located(error: psycopg.Error, migrations: list[SqlFile], routines: list[Sql
             code=ExitCode.SERVER_UNFIT if error.sqlstate == "42501" else ExitCode.BUG,
         )
     return db.translated(error)
+
+
+def uninstall_script() -> bytes:
+    """Takes qctl out of a database; what :func:`uninstall` runs once the jobs have ended."""
+    return sqlfiles.read("uninstall")
+
+
+def uninstall(connection: db.Connection) -> list[Remains]:
+    """Drops triggers and schema qctl and returns what stays in pgmq. The jobs are stopped before: ``scaling.stop``.
+
+    Raises:
+        QctlError: a table stays locked (10); nothing was changed then but the jobs.
+    """
+    try:
+        rows = db.execute_script(connection, uninstall_script())
+    except psycopg.Error as error:
+        raise db.translated(error) from error
+    return [Remains(*row) for row in rows]
+
+
+def verify(connection: db.Connection) -> list[Finding]:
+    """What differs from what was installed."""
+    return db.call(connection, Finding, "verify")
 
 
 def is_installed(connection: db.Connection) -> bool:

@@ -167,6 +167,10 @@ class Attachment:
     columns: list[str] | None
     payload: str
     unchanged: bool
+    level: str
+    replicated: bool
+    on_error: str
+    max_bytes: int
     triggers: str
     runs_as: str | None
     created_at: datetime
@@ -190,6 +194,47 @@ class DetachedTrigger:
     relation: str
     queue_name: str
     trigger_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """What would be given up with a queue; None where pgmq's table is gone."""
+
+    queue_name: str
+    unfinished: int | None
+    dead: int
+    archived: int | None
+    attached: int
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedQueue:
+    """What ``drop`` did; ``archive`` is the table that stays."""
+
+    queue_name: str
+    discarded: int
+    dead: int
+    archived: int | None
+    archive: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What ``uninstall`` leaves of a queue, in pgmq's tables."""
+
+    queue_name: str
+    unfinished: int | None
+    archived: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that differs from what was installed, and what mends it."""
+
+    kind: str
+    object: str
+    problem: str
+    mend: str
 
 
 @dataclass(frozen=True, slots=True)

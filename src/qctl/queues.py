@@ -9,6 +9,7 @@ from qctl.errors import NotFoundError, UsageError
 from qctl.models import (
     CreatedQueue,
     Depth,
+    DroppedQueue,
     Lag,
     PauseState,
     Purgeable,
@@ -18,6 +19,7 @@ from qctl.models import (
     QueueListed,
     Status,
     TransportChoice,
+    Undelivered,
     WorkerState,
 )
 
@@ -108,6 +110,32 @@ def transport(connection: db.Connection, wanted: str) -> TransportChoice:
 def waiting(connection: db.Connection, name: str) -> int:
     """Messages in a pgmq queue of that name that is not one of ours; 0 where there is none."""
     return db.call_value(connection, "waiting", queue=name)[0]
+
+
+def undelivered(connection: db.Connection, name: str) -> Undelivered:
+    """What would be given up with a queue."""
+    return db.call(connection, Undelivered, "undelivered", queue=name)[0]
+
+
+def dropping(name: str, *, discard: bool, with_archive: bool) -> tuple[str, dict[str, Any]]:
+    """The SQL function and arguments that drop a queue; see :func:`drop`."""
+    return "drop_queue", {"queue": name, "discard": discard or None, "with_archive": with_archive or None}
+
+
+def drop(connection: db.Connection, name: str, *, discard: bool, with_archive: bool) -> DroppedQueue:
+    """Drops a queue: triggers, settings, pgmq's table.
+
+    Args:
+        connection: to the database.
+        name: of the queue.
+        discard: give up unfinished messages.
+        with_archive: drop the archive, too.
+
+    Raises:
+        QctlError: no such queue (6), unfinished messages and no ``discard`` (7), a table stays locked (10).
+    """
+    function, arguments = dropping(name, discard=discard, with_archive=with_archive)
+    return db.call(connection, DroppedQueue, function, **_given(arguments))[0]
 
 
 def listed(connection: db.Connection) -> list[QueueListed]:

@@ -35,6 +35,11 @@ def jobs(connection: db.Connection) -> list[Job]:
     return db.call(connection, Job, "jobs")
 
 
+def stop(connection: db.Connection) -> list[JobChange]:
+    """Unschedules all our jobs and tells running CALLs to end."""
+    return db.call(connection, JobChange, "stop_jobs")
+
+
 def running(connection: db.Connection) -> list[RunningJob]:
     """The CALLs of ``qctl.work`` that run now."""
     return db.call(connection, RunningJob, "running_jobs")

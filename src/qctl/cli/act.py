@@ -12,6 +12,7 @@ import typer
 
 from qctl import config, db, messages, queues
 from qctl.cli import options
+from qctl.cli.consent import consent
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
@@ -117,14 +118,11 @@ def replay(
 
     Example: qctl replay 1234 1235 --reason "n8n was down"
     """
-    wanted = [word for text in ids for word in (sys.stdin.read().split() if text == "-" else [text])]
+    wanted = _words(ids)
     rows: list[Any] = []
     with session(dsn, "replay", changes=not dry_run) as connection:
         found, unknown = messages.resolve(connection, wanted, queue)
-        grouped: dict[str, list[int]] = {}
-        for name, msg_id in found:
-            grouped.setdefault(name, []).append(msg_id)
-        for name, msg_ids in grouped.items():
+        for name, msg_ids in _by_queue(found).items():
             if dry_run:
                 outcomes = [Replayed(m, messages.get(connection, name, m).state) for m in msg_ids]
             else:
@@ -145,6 +143,56 @@ def replay(
             code=ExitCode.PARTLY_DONE,
             hint="stdout says what was done to the others",
         )
+
+
+def discard(
+    ids: Annotated[list[str], typer.Argument(help="1234, orders/1234, or - for ids on stdin.", metavar="MSG_ID...")],
+    queue: options.Queue = None,
+    reason: options.Reason = None,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    dsn: options.Dsn = None,
+    output: options.Output = None,
+) -> None:
+    """Give up on unfinished messages. They become dead letters, with the reason, and can be replayed.
+
+    Example: qctl discard orders/1234 --reason "test data"
+    """
+    wanted = _words(ids)
+    rows: list[ReplayedMessage] = []
+    with session(dsn, "discard", changes=not dry_run) as connection:
+        found, unknown = messages.resolve(connection, wanted, queue)
+        if found and not dry_run:
+            consent(f"{len(found)} messages are given up", yes=yes)
+        for name, msg_ids in _by_queue(found).items():
+            outcomes = (
+                [Replayed(m, messages.get(connection, name, m).state) for m in msg_ids]
+                if dry_run
+                else messages.discard(connection, name, msg_ids, reason)
+            )
+            rows.extend(ReplayedMessage(name, outcome.msg_id, outcome.outcome) for outcome in outcomes)
+    if rows or not unknown:
+        render(rows, [*_SENT_COLUMNS, Column("outcome", "state now" if dry_run else "outcome")], output)
+    if unknown and len(unknown) >= len(wanted):
+        raise NotFoundError(f"no queue knows {_some(unknown)}", hint="qctl tail lists recent ids; purged ones are gone")
+    if unknown:
+        raise QctlError(
+            f"no queue knows {_some(unknown)}",
+            code=ExitCode.PARTLY_DONE,
+            hint="stdout says what was done to the others",
+        )
+
+
+def _words(ids: list[str]) -> list[str]:
+    """The ids as written, those of stdin in the place of ``-``."""
+    return [word for text in ids for word in (sys.stdin.read().split() if text == "-" else [text])]
+
+
+def _by_queue(found: list[tuple[str, int]]) -> dict[str, list[int]]:
+    grouped: dict[str, list[int]] = {}
+    for name, msg_id in found:
+        grouped.setdefault(name, []).append(msg_id)
+    return grouped
 
 
 def _some(names: list[str]) -> str:
@@ -229,5 +277,5 @@ def resume(queue: options.Queue = None, dsn: options.Dsn = None, output: options
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (send, replay, purge, pause, resume):
+    for function in (send, replay, discard, purge, pause, resume):
         app.command(function.__name__, rich_help_panel="Act")(function)

@@ -45,6 +45,21 @@ Retention = Annotated[
 ]
 
 
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree beforehand.")]
+
+
+def size(text: str) -> int:
+    """Bytes of ``48k``, ``1m`` or ``2000``.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})([km]?)b?", text.strip().lower(), re.ASCII)
+    if not match:
+        raise UsageError(f"'{text[:50]}' is not a size", hint="for example 48k or 1m")
+    return int(match[1]) * {"": 1, "k": 1024, "m": 1024**2}[match[2]]
+
+
 def retention(text: str) -> int | None:
     """Seconds of a retention; None for ``never``."""
     return None if text.strip() == "never" else round(duration(text))

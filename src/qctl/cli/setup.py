@@ -1,27 +1,20 @@
-"""Commands that set up: install, upgrade, create, set, attach, detach."""
+"""Commands that set up: install, upgrade, create, set."""
 
 from typing import Annotated, Any
 
 import typer
 
 from qctl import attachments, config, db, migrate, queues, scaling
-from qctl.cli import options
+from qctl.cli import capture, options
+from qctl.cli.calls import print_calls
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
-from qctl.models import AttachedTrigger, Step
+from qctl.models import Step
 from qctl.output import Column, render
 from qctl.output.columns import seconds, yes_no
 
 _STEP_COLUMNS = [Column("kind", "kind"), Column("name", "name"), Column("version", "version", right=True)]
-_TRIGGER_COLUMNS = [
-    Column("relation", "table"),
-    Column("queue_name", "queue"),
-    Column("operation", "operation"),
-    Column("trigger_name", "trigger"),
-    Column("runs_as", "runs as"),
-]
-_DETACHED_COLUMNS = [Column("relation", "table"), Column("queue_name", "queue"), Column("trigger_name", "trigger")]
 _CREATED_COLUMNS = [
     Column("queue_name", "queue"),
     Column("transport", "transport"),
@@ -73,7 +66,13 @@ def install(
 
 
 def upgrade(
-    dsn: options.Dsn = None, output: options.Output = None, dry_run: options.DryRun = False, sql: options.AsSql = False
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Apply every function and view again, as verify may advise.")
+    ] = False,
+    dsn: options.Dsn = None,
+    output: options.Output = None,
+    dry_run: options.DryRun = False,
+    sql: options.AsSql = False,
 ) -> None:
     """Bring the schema in a database up to this version of qctl.
 
@@ -81,12 +80,12 @@ def upgrade(
 
     Example: qctl upgrade --dry-run
     """
-    _apply("upgrade", dsn, output, dry_run=dry_run, sql=sql)
+    _apply("upgrade", dsn, output, dry_run=dry_run, sql=sql, repair=repair)
 
 
-def _apply(command: str, dsn: str | None, output: Any, *, dry_run: bool, sql: bool) -> None:
+def _apply(command: str, dsn: str | None, output: Any, *, dry_run: bool, sql: bool, repair: bool = False) -> None:
     if sql:
-        typer.echo(migrate.script().decode(), nl=False)
+        typer.echo(migrate.script(repair=repair).decode(), nl=False)
         return
     with session(dsn, command, changes=not dry_run) as connection:
         if command == "upgrade" and not migrate.is_installed(connection):
@@ -98,7 +97,7 @@ def _apply(command: str, dsn: str | None, output: Any, *, dry_run: bool, sql: bo
             say(f"{len(steps)} files would be applied" if steps else "nothing to do: the schema is up to date")
         else:
             old = migrate.running_jobs(connection)
-            steps = migrate.apply(connection)
+            steps = migrate.apply(connection, repair=repair)
             say(f"{len(steps)} files applied" if steps else "nothing to do: the schema is up to date")
             if steps and (left := scaling.wait_for_end(connection, lambda job: job.pid in old)):
                 say(f"jobs with the old code end within the minute: {', '.join(f'pid {job.pid}' for job in left)}")
@@ -145,10 +144,10 @@ def create(
     """
     settings = _settings(timeout, concurrency, max_in_flight, retry, transport, retention)
     headers = options.headers(header)
-    captures = [_attachment(table, name) for table in attach or []]
+    captures = [capture.whole_table(table, name) for table in attach or []]
     if sql:
         function, arguments = queues.creation(name, url, headers, settings, waiting=waiting, take_over=take_over)
-        _print_calls([(function, arguments), *captures])
+        print_calls([(function, arguments), *captures])
         return
     with session(dsn, "create", changes=True) as connection, db.transaction(connection):
         if waiting is None and (count := queues.waiting(connection, name)) and config.can_ask():
@@ -213,7 +212,7 @@ def set_(
     if sql:
         if queue is None:
             raise UsageError("--sql makes no connection, so it needs -q QUEUE")
-        _print_calls([queues.change(queue, url, headers, settings)])
+        print_calls([queues.change(queue, url, headers, settings)])
         return
     with session(dsn, "set", changes=True) as connection:
         name = queues.the_one(connection, queue)
@@ -235,98 +234,7 @@ def set_(
     say(f"Next: qctl describe {name}")
 
 
-def _attachment(table: str, queue: str) -> tuple[str, dict[str, Any]]:
-    return attachments.attachment(
-        table,
-        queue,
-        operations=["INSERT", "UPDATE", "DELETE"],
-        when=None,
-        columns=[],
-        payload="qctl",
-        unchanged=False,
-        as_me=False,
-    )
-
-
-def attach(
-    table: Annotated[str, typer.Argument(help="The table, with its schema.", metavar="SCHEMA.TABLE")],
-    queue: options.Queue = None,
-    on: Annotated[str, typer.Option("--on", help="Which changes.", metavar="OPERATIONS")] = "insert,update,delete",
-    when: Annotated[
-        str | None, typer.Option("--when", help="Capture only rows for which this SQL holds.", metavar="CONDITION")
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option("--columns", help="An update counts only if one of these changed.", metavar="COLUMNS")
-    ] = None,
-    payload: Annotated[str, typer.Option("--payload", help="Shape of the body: qctl or supabase.")] = "qctl",
-    unchanged: Annotated[bool, typer.Option("--unchanged", help="Capture updates that change nothing, too.")] = False,
-    as_me: Annotated[
-        bool, typer.Option("--as-me", help="Run the capture as you where you cannot act for the table's owner.")
-    ] = False,
-    dsn: options.Dsn = None,
-    output: options.Output = None,
-    sql: options.AsSql = False,
-) -> None:
-    """Capture a table's changes into a queue.
-
-    Not seen: TRUNCATE, and writes of a session whose session_replication_role is replica.
-
-    Example: qctl attach public.users -q users --on insert,update --when "new.active" --columns email,name
-    """
-    operations = [operation.strip().upper() for operation in on.split(",") if operation.strip()]
-    names = [name.strip() for name in (columns or "").split(",") if name.strip()]
-
-    def arguments_for(name: str) -> dict[str, Any]:
-        return attachments.attachment(
-            table,
-            name,
-            operations=operations,
-            when=when,
-            columns=names,
-            payload=payload,
-            unchanged=unchanged,
-            as_me=as_me,
-        )[1]
-
-    if sql:
-        if queue is None:
-            raise UsageError("--sql makes no connection, so it needs -q QUEUE")
-        _print_calls([("attach", arguments_for(queue))])
-        return
-    with session(dsn, "attach", changes=True) as connection:
-        name = queues.the_one(connection, queue)
-        triggers: list[AttachedTrigger] = attachments.attach(connection, arguments_for(name), say)
-    render(triggers, _TRIGGER_COLUMNS, output)
-    say("not seen: TRUNCATE, and writes with session_replication_role = replica")
-    say("Next: qctl status")
-
-
-def detach(
-    table: Annotated[str, typer.Argument(help="The table, with its schema.", metavar="SCHEMA.TABLE")],
-    queue: options.Queue = None,
-    dsn: options.Dsn = None,
-    output: options.Output = None,
-    sql: options.AsSql = False,
-) -> None:
-    """Stop capturing a table: from one queue, or without -q from all. What waits in the queue is still delivered.
-
-    Example: qctl detach public.users -q users
-    """
-    if sql:
-        _print_calls([("detach", {"relation": table, "queue": queue})])
-        return
-    with session(dsn, "detach", changes=True) as connection:
-        dropped = attachments.detach(connection, table, queue, say)
-    render(dropped, _DETACHED_COLUMNS, output)
-    say("Next: qctl status")
-
-
-def _print_calls(calls: list[tuple[str, dict[str, Any]]]) -> None:
-    for function, arguments in calls:
-        typer.echo(db.call_as_text(function, **arguments))
-
-
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (install, upgrade, create, set_, attach, detach):
+    for function in (install, upgrade, create, set_):
         app.command(function.__name__.rstrip("_"), rich_help_panel="Set up")(function)

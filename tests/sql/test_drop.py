@@ -1,0 +1,82 @@
+"""Drop: triggers first, nothing given up unasked, the archive stays, the application goes on."""
+
+import psycopg
+import pytest
+
+from helpers import claim, create, one, send, settle
+
+
+@pytest.fixture
+def full(conn):
+    """A queue with a table, two unfinished messages, one delivered, one dead."""
+    create(conn, retry_schedule_s=[])
+    conn.execute("create table public.users (id int primary key)")
+    conn.execute("select qctl.attach('public.users', 'orders')")
+    send(conn, 2)
+    settle(conn, claim(conn), [200, 500])
+    conn.execute("insert into users values (1), (2)")
+    return conn
+
+
+def drop(conn, **options):
+    named = "".join(f", p_{name} => true" for name in options)
+    return conn.execute(f"select discarded, dead, archived, archive from qctl.drop_queue('orders'{named})").fetchone()
+
+
+def test_it_refuses_while_messages_are_unfinished_and_changes_nothing(full):
+    with pytest.raises(psycopg.Error, match="holds 2 unfinished messages") as caught:
+        drop(full)
+    assert caught.value.sqlstate == "QC007"
+    full.execute("insert into users values (3)")
+    assert one(full, "select count(*) from pgmq.q_orders") == 3
+
+
+def test_discard_keeps_everything_in_the_archive(full):
+    assert drop(full, discard=True) == (2, 3, 4, "pgmq.a_orders")
+    outcomes = full.execute("select headers #>> '{qctl,outcome}', headers #>> '{qctl,reason}' from pgmq.a_orders order by msg_id")
+    assert outcomes.fetchall() == [("delivered", None), ("dead", "exhausted"), ("dead", "discarded"), ("dead", "discarded")]
+    full.execute("insert into users values (3)")
+    full.execute("update users set id = 4 where id = 3")
+    full.execute("delete from users")
+    assert one(full, "select to_regclass('pgmq.q_orders') is null and not exists (select from pgmq.meta)")
+    for table in ("queue", "gate", "attachment", "in_flight", "retry", "dead_letter"):
+        assert one(full, f"select count(*) from qctl.{table}") == 0
+    assert one(full, "select count(*) from qctl.verify()") == 0
+
+
+def test_with_archive_leaves_nothing(full):
+    assert drop(full, discard=True, with_archive=True)[3] is None
+    assert one(full, "select count(*) from pg_class where relnamespace = 'pgmq'::regnamespace and relname ~ 'orders'") == 0
+
+
+def test_a_queue_of_the_same_name_numbers_on_behind_the_archive(full):
+    drop(full, discard=True)
+    create(full)
+    [msg_id] = send(full)
+    assert msg_id == 5
+    settle(full, claim(full), 200)
+    assert one(full, "select count(*) from pgmq.a_orders") == 5
+    assert one(full, "select retention_s from qctl.queue") is None
+
+
+def test_a_queue_whose_tables_are_gone(full):
+    full.execute("select pgmq.drop_queue('orders')")
+    assert drop(full, discard=True)[3] is None
+    full.execute("insert into users values (9)")
+
+
+def test_a_late_answer_to_a_dropped_queue_is_an_error_and_no_more(full):
+    claims = claim(full)
+    drop(full, discard=True)
+    with pytest.raises(psycopg.Error) as caught:
+        settle(full, claims, 200)
+    assert caught.value.sqlstate == "QC006"
+
+
+def test_drop_waits_at_most_two_seconds_for_a_writer_and_then_nothing_has_happened(full, other):
+    with other.transaction():
+        other.execute("insert into users values (7)")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            drop(full, discard=True)
+    assert one(full, "select count(*) from pgmq.q_orders") == 3
+    assert one(full, "select count(*) from qctl.verify()") == 0
