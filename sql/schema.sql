@@ -25,13 +25,13 @@ COMMENT ON TYPE qctl.purge_place IS 'Where a purge goes on.';
 
 CREATE TYPE qctl.work_plan AS (
 	collect integer[],
-	due_review boolean,
+	review integer[],
 	dispatch text[]
 );
 
 -- Name: TYPE work_plan; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON TYPE qctl.work_plan IS 'One step of qctl.work: queues with requests under way, whether to judge them, queues with ready messages.';
+COMMENT ON TYPE qctl.work_plan IS 'One step of qctl.work: queues with requests under way, those whose requests are to be judged, those with ready messages.';
 
 -- Name: work_run; Type: TYPE; Schema: qctl; Owner: -
 
@@ -49,9 +49,9 @@ CREATE TYPE qctl.work_run AS (
 
 COMMENT ON TYPE qctl.work_run IS 'What one CALL of qctl.work knows of itself.';
 
--- Name: _answers(integer[], interval, integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _answers(integer[], interval, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval DEFAULT '00:00:10'::interval, p_most integer DEFAULT 1000) RETURNS TABLE(queue_id integer, lease uuid[], msg_id bigint[], status integer[], error text[], response bytea[], retry_after_s integer[])
+CREATE FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval DEFAULT '00:00:10'::interval, p_lapsed boolean DEFAULT false) RETURNS TABLE(queue_id integer, lease uuid[], msg_id bigint[], status integer[], error text[], response bytea[], retry_after_s integer[])
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -61,10 +61,11 @@ CREATE FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval DEFAULT '
     AS $$
 #variable_conflict use_column
 declare
+  c_most constant integer := 1000;
   v_now timestamptz := clock_timestamp();
   v_epoch uuid;
 begin
-  if not qctl._net_readable() then
+  if p_queue_ids is null or not qctl._net_readable() then
     return;
   end if;
   v_epoch := qctl._net_epoch();
@@ -73,31 +74,36 @@ begin
   end if;
   return query
   with sent as materialized (
-    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at
-    from qctl.in_flight f
+    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at, q.trust_location
+    from qctl.in_flight f join qctl.queue q on q.queue_id = f.queue_id
     where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
-      and (f.lapsed_at is null or f.lapsed_at > v_now - interval '10 min')
+      and case when p_lapsed then f.lapsed_at > v_now - interval '10 min' else f.lapsed_at is null end
   ), answered as materialized (
     select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
            case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location') || ', and the POST became a GET: set the URL it leads to'
                 else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
            r.content, r.headers
     from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
-    -- pg_net follows a redirect and reports the status of its end with the headers of its begin.
-    cross join lateral (select r.status_code = 200 and qctl._header(r.headers, 'location') is not null as it) redirected
-    where r.created >= (select min(o.claimed_at) from sent o) - p_margin
-    limit p_most
+    -- pg_net follows a redirect and reports the status of its end with the headers of its begin. 201 and 202 have a
+    -- Location of their own.
+    cross join lateral (
+      select r.status_code between 200 and 299 and r.status_code not in (201, 202) and not s.trust_location
+             and qctl._header(r.headers, 'location') is not null as it) redirected
+    where r.created >= greatest((select min(o.claimed_at) from sent o) - p_margin, (select e.began_at from qctl.net_epoch e))
+    limit c_most
   )
   select a.queue_id, array_agg(a.lease), array_agg(a.msg_id), array_agg(a.status_code),
          array_agg(case when a.status_code is null then coalesce(a.error, 'no answer') end),
          array_agg(qctl._octets(a.content)), array_agg(qctl._retry_after_s(a.headers, v_now))
   from answered a group by a.queue_id;
+exception when others then
+  perform qctl._audit_rarely('collect_failed', null, sqlstate, sqlerrm);
 end
 $$;
 
--- Name: FUNCTION _answers(p_queue_ids integer[], p_margin interval, p_most integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _answers(p_queue_ids integer[], p_margin interval, p_lapsed boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval, p_most integer) IS 'pg_net''s answers to attempts of these queues, a row per queue. p_margin: how long before the claim the batch of an answer may have begun, for pg_net dates answers by the begin of their batch.';
+COMMENT ON FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval, p_lapsed boolean) IS 'pg_net''s answers to attempts of these queues, a row per queue: to live ones, or to those that lapsed within 10 minutes. p_margin: how long before the claim the batch of an answer may have begun, for pg_net dates answers by the begin of their batch.';
 
 -- Name: _apply_settings(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -112,7 +118,7 @@ declare
 begin
   select string_agg(k, ', ') into v_unknown from jsonb_object_keys(p_settings) as k
   where k not in ('timeout_ms', 'concurrency', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
-                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'retention_s');
+                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'trust_location', 'retention_s');
   if v_unknown is not null then
     raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
   end if;
@@ -134,6 +140,7 @@ begin
       transport         = coalesce(v_transport, q.transport),
       batch             = coalesce((p_settings ->> 'batch')::integer, q.batch),
       dedicated         = coalesce((p_settings ->> 'dedicated')::boolean, q.dedicated),
+      trust_location    = coalesce((p_settings ->> 'trust_location')::boolean, q.trust_location),
       retention_s       = case when p_settings ? 'retention_s' then (p_settings ->> 'retention_s')::integer else q.retention_s end
     where q.queue_name = p_queue;
   exception
@@ -172,6 +179,7 @@ CREATE TABLE qctl.queue (
     created_by text DEFAULT SESSION_USER NOT NULL,
     batch integer DEFAULT 200 NOT NULL,
     dedicated boolean DEFAULT false NOT NULL,
+    trust_location boolean DEFAULT false NOT NULL,
     retention_s integer,
     CONSTRAINT queue_batch_check CHECK (((batch >= 1) AND (batch <= 10000))),
     CONSTRAINT queue_concurrency_check CHECK (((concurrency >= 1) AND (concurrency <= 10000))),
@@ -223,6 +231,10 @@ COMMENT ON COLUMN qctl.queue.batch IS 'pg_net: messages handed over at once, at 
 -- Name: COLUMN queue.dedicated; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.queue.dedicated IS 'pg_net: a job of its own delivers this queue; the shared ones pass over it.';
+
+-- Name: COLUMN queue.trust_location; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.trust_location IS 'pg_net: a 2xx with a Location header is the endpoint''s own answer, not the end of a redirect.';
 
 -- Name: COLUMN queue.retention_s; Type: COMMENT; Schema: qctl; Owner: -
 
@@ -811,7 +823,7 @@ begin
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace
     where p.prokind in ('f', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'pgmq', 'qctl', 'cron', 'net')
       and not p.oid = any (v_seen)
-      and p.proname = any (array(select lower(m[1]) from regexp_matches(v_code, '([[:alpha:]_][[:alnum:]_$]*)"?\s*\(', 'g') as m));
+      and p.proname = any (array(select unnest(array[m[1], lower(m[1])]) from regexp_matches(v_code, '([[:alpha:]_][[:alnum:]_$]*)"?\s*\(', 'g') as m));
     exit when v_new is null;
     v_seen := v_seen || v_new;
     v_code := v_code || E'\n' || (select string_agg(pg_get_functiondef(o), E'\n') from unnest(v_new) as o);
@@ -846,8 +858,8 @@ CREATE FUNCTION qctl._cron_slots() RETURNS integer
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select coalesce(nullif(current_setting('cron.max_running_jobs', true), '')::integer,
-                  case when current_setting('cron.use_background_workers', true) = 'on' then 5 else 32 end)
+  select coalesce(qctl._setting('cron.max_running_jobs')::integer,
+                  case when qctl._setting('cron.use_background_workers') = 'on' then 5 else 32 end)
 $$;
 
 -- Name: FUNCTION _cron_slots(); Type: COMMENT; Schema: qctl; Owner: -
@@ -975,8 +987,25 @@ COMMENT ON FUNCTION qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_bef
 -- Name: _header(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._header(p_headers jsonb, p_name text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (jsonb_typeof(p_headers) = 'object'::text) THEN (SELECT "left"(btrim(h.value), 200) AS "left" FROM jsonb_each_text(_header.p_headers) h(key, value) WHERE (lower(h.key) = _header.p_name) LIMIT 1) ELSE NULL::text END;
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_value text;
+begin
+  if jsonb_typeof(p_headers) is distinct from 'object' then
+    return null;
+  end if;
+  -- pg_net keeps what the server sent, valid UTF-8 or not.
+  select h.value into v_value from jsonb_each_text(p_headers) as h where lower(h.key collate "C") = p_name limit 1;
+  if v_value is null then
+    return null;
+  end if;
+  return btrim(coalesce(qctl._text(qctl._octets(v_value, 200)), left(v_value, 200)));
+exception when others then
+  return 'unreadable';
+end
+$$;
 
 -- Name: FUNCTION _header(p_headers jsonb, p_name text); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -1152,6 +1181,22 @@ CREATE FUNCTION qctl._lapse_at(p_request_id bigint, p_now timestamp with time zo
 
 COMMENT ON FUNCTION qctl._lapse_at(p_request_id bigint, p_now timestamp with time zone) IS 'Leases that ended before this have run out. Those of pg_net requests are judged by qctl._net_review, which looks where the request is; time alone ends them only when nobody has looked for 10 minutes.';
 
+-- Name: _lapse_gone(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._lapse_gone(p_queue qctl.queue) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  update qctl.in_flight f set lapsed_at = clock_timestamp()
+  from (select o.msg_id, o.lease from qctl.in_flight o
+        where o.queue_id = p_queue.queue_id and o.lapsed_at is null order by o.msg_id for update skip locked) o
+  where f.queue_id = p_queue.queue_id and f.msg_id = o.msg_id and f.lease = o.lease
+$$;
+
+-- Name: FUNCTION _lapse_gone(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._lapse_gone(p_queue qctl.queue) IS 'Ends the leases of a queue whose pgmq table is gone.';
+
 -- Name: _lower_keys(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._lower_keys(p_headers jsonb) RETURNS jsonb
@@ -1246,7 +1291,7 @@ CREATE FUNCTION qctl._net_batch_size() RETURNS integer
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select coalesce(nullif(current_setting('pg_net.batch_size', true), '')::integer, 200)
+  select coalesce(qctl._setting('pg_net.batch_size')::integer, 200)
 $$;
 
 -- Name: FUNCTION _net_batch_size(); Type: COMMENT; Schema: qctl; Owner: -
@@ -1267,16 +1312,18 @@ begin
     return null;
   end if;
   for v_try in 1..2 loop
-    select e.epoch into v_epoch from qctl.net_epoch e where e.ident = v_ident;
-    if found and not qctl._net_ids_went_back(v_epoch) then
+    select e.epoch into v_epoch from qctl.net_epoch e
+    where e.ident = v_ident and coalesce(qctl._net_last_id() >= e.last_request_id, true);
+    if found then
       return v_epoch;
     end if;
     if v_try = 1 then
       perform pg_advisory_xact_lock(1902343277, 2);
     end if;
   end loop;
-  insert into qctl.net_epoch as e (epoch, ident) values (gen_random_uuid(), v_ident)
-  on conflict (one) do update set (epoch, ident) = (excluded.epoch, excluded.ident)
+  insert into qctl.net_epoch as e (epoch, ident, began_at) values (gen_random_uuid(), v_ident, clock_timestamp())
+  on conflict (one) do update
+    set (epoch, ident, began_at, last_request_id) = (excluded.epoch, excluded.ident, excluded.began_at, 0)
   returning e.epoch into v_epoch;
   return v_epoch;
 end
@@ -1284,7 +1331,7 @@ $$;
 
 -- Name: FUNCTION _net_epoch(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_epoch() IS 'The time between two losses of pg_net''s tables: answers count only for requests of the same epoch. Null: there is no pg_net.';
+COMMENT ON FUNCTION qctl._net_epoch() IS 'The time between two losses of pg_net''s tables or ids: answers count only for requests of the same epoch, and only if they are not older than it. Null: there is no pg_net.';
 
 -- Name: _net_free(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1329,33 +1376,35 @@ CREATE FUNCTION qctl._net_ident() RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select format('%s/%s/%s', c.system_identifier, d.oid, qctl._net_relation('http_request_queue'))
+  select format('%s/%s/%s/%s/%s', c.system_identifier, d.oid, qctl._net_relation('http_request_queue'),
+                pg_relation_filenode(qctl._net_relation('http_request_queue_id_seq')::regclass), 'qctl.net_epoch'::regclass::oid)
   from pg_control_system() c, pg_database d
   where d.datname = current_database() and qctl._net_relation('http_request_queue') is not null
 $$;
 
 -- Name: FUNCTION _net_ident(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_ident() IS 'Names cluster, database and pg_net''s table; null where there is none.';
+COMMENT ON FUNCTION qctl._net_ident() IS 'Names cluster, database, pg_net''s table, the present life of its sequence (TRUNCATE … RESTART IDENTITY begins another), and our marker; null where there is no pg_net.';
 
--- Name: _net_ids_went_back(uuid); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _net_last_id(); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._net_ids_went_back(p_epoch uuid) RETURNS boolean
+CREATE FUNCTION qctl._net_last_id() RETURNS bigint
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
   v_sequence oid := qctl._net_relation('http_request_queue_id_seq');
 begin
-  return v_sequence is not null and has_sequence_privilege(v_sequence, 'usage, select')
-    and coalesce(pg_sequence_last_value(v_sequence::regclass), 0)
-        < (select max(f.request_id) from qctl.in_flight f where f.epoch = p_epoch and f.request_id is not null);
+  if v_sequence is not null and has_sequence_privilege(v_sequence, 'usage, select') then
+    return coalesce(pg_sequence_last_value(v_sequence::regclass), 0);
+  end if;
+  return null;
 end
 $$;
 
--- Name: FUNCTION _net_ids_went_back(p_epoch uuid); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _net_last_id(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_ids_went_back(p_epoch uuid) IS 'Were request ids reset without a crash, by TRUNCATE or setval?';
+COMMENT ON FUNCTION qctl._net_last_id() IS 'The last request id that anybody got; null where this role may not see it.';
 
 -- Name: _net_max_body(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1411,6 +1460,7 @@ $$;
 CREATE FUNCTION qctl._net_review(p_queue qctl.queue) RETURNS TABLE(other_epoch integer, taken_back integer, missing integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '1s'
     AS $$
 declare
   c_start constant interval := '60 s';
@@ -1420,7 +1470,11 @@ begin
   other_epoch := 0;
   taken_back := 0;
   missing := 0;
-  if not qctl._net_readable() or to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is null then
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is null then
+    perform qctl._lapse_gone(p_queue);
+    return next;
+    return;
+  elsif not qctl._net_readable() then
     return next;
     return;
   end if;
@@ -1435,14 +1489,16 @@ begin
   get diagnostics other_epoch = row_count;
 
   if v_epoch is not null then
-    taken_back := qctl._take_back(p_queue, c_start);
-    if taken_back > 0 and not exists (select from net._http_response r where r.created > v_now - c_start) then
-      perform qctl._net_hold('pg_net has started nothing for 60 s');
-    end if;
     missing := qctl._expire_missing(p_queue, v_epoch, v_now - c_start);
   end if;
   if other_epoch + missing > 0 then
     perform qctl._lapse(p_queue, v_now);
+  end if;
+  if v_epoch is not null then
+    taken_back := qctl._take_back(p_queue, c_start);
+    if taken_back > 0 and not exists (select from net._http_response r where r.created > v_now - c_start) then
+      perform qctl._net_hold('pg_net has started nothing for 60 s');
+    end if;
   end if;
   return next;
 end
@@ -1571,18 +1627,15 @@ begin
   return query
   select j.jobid, coalesce(j.jobname::text, j.jobid::text), j.username::text, j.command
   from cron.job j
-  cross join lateral (select qctl._code_of(j.command) as text) code
   where j.active and j.database = current_database()::text and j.command !~ '^call qctl\.'
-    and (code.text ~* format('\mq_%s\M', p_queue) and code.text ~* '\m(delete|update|truncate)\M'
-         or code.text ~* '\m(pgmq|pgmq_public)"?\s*\.\s*"?(read|pop|archive|delete|set_vt|purge_queue)'
-            and code.text ~* format('''%s''', p_queue))
+    and qctl._reads_queue(qctl._code_of(j.command), p_queue)
   order by j.jobid;
 end
 $$;
 
 -- Name: FUNCTION _other_readers(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._other_readers(p_queue text) IS 'Active jobs, not ours, whose code reads, pops, archives or deletes messages of this queue.';
+COMMENT ON FUNCTION qctl._other_readers(p_queue text) IS 'Active jobs, not ours, that take messages of this queue, as far as this role may see jobs.';
 
 -- Name: _own_capture(qctl.attachment, text, name); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1644,6 +1697,12 @@ begin
     return query select v_job.job_name, 'unscheduled';
   end loop;
   for v_job in
+    select h.job_name, h.owner from qctl.jobs() h join qctl._wanted_jobs() w on w.job_name = h.job_name
+    where h.owner <> current_user and not h.active
+  loop
+    raise warning 'job % of role % is switched off, and % may not switch it on', v_job.job_name, v_job.owner, current_user;
+  end loop;
+  for v_job in
     select w.* from qctl._wanted_jobs() w
     where not exists (select from qctl.jobs() h where h.job_name = w.job_name
                         and (h.owner <> current_user or h.active and h.schedule = w.schedule and h.command = w.command))
@@ -1679,6 +1738,7 @@ begin
     )
     update qctl.in_flight f set request_id = s.request_id, epoch = v_epoch from sent s
     where f.queue_id = p_queue.queue_id and f.msg_id = s.msg_id and f.lease = s.lease;
+    update qctl.net_epoch e set last_request_id = qctl._net_last_id() where e.last_request_id < qctl._net_last_id();
     return v_count;
   exception when others then
     -- A locked or missing table, a missing right, a full disk are no fault of the request.
@@ -1763,6 +1823,46 @@ $$;
 
 COMMENT ON FUNCTION qctl._queue(p_queue text) IS 'The queue of that name, or error QC006 that lists the names there are.';
 
+-- Name: _queues_to_collect(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._queues_to_collect() RETURNS SETOF integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select distinct f.queue_id from qctl.in_flight f
+  where f.request_id is not null and (f.lapsed_at is null or f.lapsed_at > clock_timestamp() - interval '10 min')
+$$;
+
+-- Name: FUNCTION _queues_to_collect(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._queues_to_collect() IS 'Queues with pg_net requests that may still be answered, whatever their transport is now.';
+
+-- Name: _reads_queue(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._reads_queue(p_code text, p_queue text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with code as (
+    select regexp_replace(regexp_replace(p_code, '--[^\n]*', '', 'g'), '/\*.*?\*/', '', 'g') as text
+  ), call as (
+    -- The first argument where it is a literal; null where it is computed.
+    select m[1] as queue from code, regexp_matches(code.text,
+      '\m(?:pgmq|pgmq_public)"?\s*\.\s*"?(?:read\w*|pop|archive|delete|set_vt|purge_queue)"?\s*\(\s*(?:queue_name\s*(?:=>|:=)\s*)?(?:''([^'']*)'')?',
+      'gi') as m
+    union all
+    select m[1] from code, regexp_matches(code.text, '(?<![.\w"])(?:read|read_with_poll|pop|archive)\s*\(\s*''([^'']*)''', 'gi') as m
+  )
+  select exists (select from call c where c.queue = p_queue)
+      or exists (select from call c where c.queue is null)
+         and (select code.text ~* format('''%s''', p_queue) or code.text ~* '\mpgmq"?\s*\.\s*"?(list_queues|meta)\M' from code)
+      or (select code.text ~* format('\m(delete\s+from|truncate(\s+table)?|update)(\s+only)?\s+("?pgmq"?\s*\.\s*)?"?q_%s\M', p_queue) from code)
+$$;
+
+-- Name: FUNCTION _reads_queue(p_code text, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._reads_queue(p_code text, p_queue text) IS 'Does this code read, pop, archive or delete messages of the queue, as far as its text tells? Names put together at run time escape it.';
+
 -- Name: _refresh_captures(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._refresh_captures() RETURNS void
@@ -1818,7 +1918,7 @@ begin
   if v_names is not null then
     raise exception 'another cron job takes messages from pgmq queue %: %', p_queue, v_names
       using errcode = 'QC007', detail = 'Two readers would each see a part of the messages.',
-            hint = 'to switch that job off in the same transaction: --take-over';
+            hint = 'to switch that job off in the same transaction: --take-over; if it does not: --ignore-readers';
   end if;
 end
 $$;
@@ -1892,8 +1992,9 @@ CREATE FUNCTION qctl._retry_after_s(p_headers jsonb, p_now timestamp with time z
     SET "DateStyle" TO 'ISO, MDY'
     AS $_$
 declare
-  v_text text := qctl._header(p_headers, 'retry-after');
+  v_text text;
 begin
+  v_text := qctl._header(p_headers, 'retry-after');
   if v_text ~ '^[0-9]{1,40}$' then
     return least(v_text::numeric, 2147483647)::integer;
   elsif v_text ~ '^[A-Za-z]{3}, [0-9]{2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$' then
@@ -1971,18 +2072,36 @@ CREATE FUNCTION qctl._schedule_job(p_name text, p_schedule text, p_command text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-  v_job_id bigint;
 begin
   perform qctl._check_schedule(p_schedule);
-  v_job_id := cron.schedule(p_name, p_schedule, p_command);
-  -- schedule() leaves a job that was switched off as it is.
-  if not (select j.active from cron.job j where j.jobid = v_job_id) then
-    perform cron.alter_job(job_id := v_job_id, active := true);
+  if exists (select from cron.job j where j.jobname::text = p_name and j.username::text = current_user
+               and j.database <> current_database()::text) then
+    raise exception 'role % has a job % for another database of this server', current_user, p_name
+      using errcode = 'QC007', hint = 'install qctl here as another role: pg_cron keeps job names per role';
   end if;
-  return v_job_id;
+  -- schedule() would leave a job that was switched off as it is, and not every role may call alter_job().
+  perform cron.unschedule(j.jobid) from cron.job j
+  where j.jobname::text = p_name and j.username::text = current_user and not j.active;
+  return cron.schedule(p_name, p_schedule, p_command);
 end
 $$;
+
+-- Name: _setting(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._setting(p_name text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return nullif(current_setting(p_name, true), '');
+exception when insufficient_privilege then
+  return null;
+end
+$$;
+
+-- Name: FUNCTION _setting(p_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._setting(p_name text) IS 'A setting, or null where it is unknown or not for this role to see.';
 
 -- Name: _settle(qctl.queue, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2153,13 +2272,8 @@ begin
      or not pg_try_advisory_xact_lock(1902343280, p_queue_id) then
     return 0;
   end if;
-  begin
-    perform qctl.settle(v_queue.queue_name, p_lease, p_msg_id, p_status, p_error, p_response,
-                        array_fill(null::integer, array[cardinality(p_msg_id)]), p_retry_after_s);
-  exception when others then
-    perform qctl._audit_rarely('collect_failed', v_queue.queue_name, sqlstate, sqlerrm);
-    return 0;
-  end;
+  perform qctl.settle(v_queue.queue_name, p_lease, p_msg_id, p_status, p_error, p_response,
+                      array_fill(null::integer, array[cardinality(p_msg_id)]), p_retry_after_s);
 
   -- One request that hangs holds up the whole batch, everybody's. An endpoint that only times out gets single tries.
   select count(*) filter (where a.status is null and a.error ~* '^timeout'), count(a.status) into v_timeouts, v_answered
@@ -2175,8 +2289,15 @@ begin
     perform qctl._take_back(v_queue, '0 s');
   end if;
   return cardinality(p_msg_id);
+exception when others then
+  perform qctl._audit_rarely('collect_failed', v_queue.queue_name, sqlstate, sqlerrm);
+  return 0;
 end
 $$;
+
+-- Name: FUNCTION _settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]) IS 'Settles answers of one queue; its trouble is recorded and stops nobody else. Returns how many there were.';
 
 -- Name: _shown_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2252,16 +2373,25 @@ COMMENT ON FUNCTION qctl._sweep() IS 'Once an hour: old throughput, and the hist
 CREATE FUNCTION qctl._take_back(p_queue qctl.queue, p_after interval) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
   v_epoch uuid := qctl._net_epoch();
+  v_ids bigint[];
   v_waiting bigint[];
   v_back bigint[];
   v_count integer;
 begin
-  select array_agg(f.request_id) into v_waiting from qctl.in_flight f
+  -- pg_net waits for locked rows of its queue, so nothing may be waited for while these are held: first the messages' rows.
+  select array_agg(f.msg_id) into v_ids from qctl.in_flight f
   where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = v_epoch and f.request_id is not null
     and f.claimed_at <= clock_timestamp() - p_after;
+  if v_ids is null then
+    return 0;
+  end if;
+  execute format('select array_agg(x.msg_id) from (select q.msg_id from pgmq.%I q where q.msg_id = any ($1)
+                  order by q.msg_id for update skip locked) x', 'q_' || p_queue.queue_name) into v_ids using v_ids;
+  select array_agg(f.request_id) into v_waiting from qctl.in_flight f
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = v_epoch and f.msg_id = any (v_ids);
   if v_waiting is null then
     return 0;
   end if;
@@ -2282,7 +2412,7 @@ begin
 exception when insufficient_privilege then
   return 0;
 end
-$$;
+$_$;
 
 -- Name: FUNCTION _take_back(p_queue qctl.queue, p_after interval); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -2299,7 +2429,13 @@ declare
   v_names text[] := '{}';
 begin
   for v_job in select * from qctl._other_readers(p_queue) loop
-    perform cron.alter_job(job_id := v_job.job_id, active := false);
+    begin
+      perform cron.alter_job(job_id := v_job.job_id, active := false);
+    exception when others then
+      raise exception 'job % of role % cannot be switched off by %: %', v_job.job_name, v_job.owner, current_user, sqlerrm
+        using errcode = 'QC007',
+              hint = format('as role %s: select cron.alter_job(%s, active := false);', v_job.owner, v_job.job_id);
+    end;
     v_names := v_names || v_job.job_name;
   end loop;
   return v_names;
@@ -2458,15 +2594,14 @@ begin
   select s.generation into v_run.generation from qctl.scheduler s;
   if p_queue is not null then
     select q.queue_id, q.dedicated into v_run.queue_id, v_run.dedicated from qctl._queue(p_queue) q;
-    v_run.slot := case when pg_try_advisory_lock(1902343279, v_run.queue_id) then 0 end;
+    v_run.slot := case when qctl._work_holds_slot(v_run) then 0 end;
     v_name := 'job for ' || p_queue;
   else
     for v_slot in 1..(select s.workers from qctl.scheduler s) loop
-      if pg_try_advisory_lock(1902343278, v_slot) then
-        v_run.slot := v_slot;
-        v_name := 'job ' || v_slot;
-        exit;
-      end if;
+      v_run.slot := v_slot;
+      v_name := 'job ' || v_slot;
+      exit when qctl._work_holds_slot(v_run);
+      v_run.slot := null;
     end loop;
   end if;
   if v_run.slot is null then
@@ -2492,7 +2627,7 @@ $$;
 
 -- Name: FUNCTION _work_begin(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._work_begin(p_queue text) IS 'Takes a free slot of a shared worker, or a queue''s own, for this session; slot is null if there is none.';
+COMMENT ON FUNCTION qctl._work_begin(p_queue text) IS 'Takes a free slot of a shared worker, or a queue''s own; slot is null if there is none, or workers are set to 0.';
 
 -- Name: _work_dispatch(qctl.work_run, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2516,20 +2651,14 @@ COMMENT ON FUNCTION qctl._work_dispatch(p_run qctl.work_run, p_queue text, p_sha
 -- Name: _work_end(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._work_end(p_run qctl.work_run) RETURNS void
-    LANGUAGE plpgsql
+    LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-begin
   -- The job runs again within the minute, so the worker is not gone unless it is no longer wanted.
   update qctl.worker w set last_seen_at = clock_timestamp(),
-    stopped_at = case when p_run.slot > (select s.workers from qctl.scheduler s) then clock_timestamp() end
-  where w.worker_id = p_run.worker_id;
-  if p_run.queue_id is null then
-    perform pg_advisory_unlock(1902343278, p_run.slot);
-  else
-    perform pg_advisory_unlock(1902343279, p_run.queue_id);
-  end if;
-end
+    stopped_at = case when p_run.slot > s.workers or s.workers < 1 then clock_timestamp() end
+  from qctl.scheduler s
+  where w.worker_id = p_run.worker_id
 $$;
 
 -- Name: _work_goes_on(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
@@ -2540,6 +2669,7 @@ CREATE FUNCTION qctl._work_goes_on(p_run qctl.work_run) RETURNS boolean
     AS $$
   select s.generation = p_run.generation and clock_timestamp() < p_run.deadline
      and case when p_run.queue_id is null then p_run.slot <= s.workers
+              when s.workers < 1 then false
               else exists (select from qctl.queue q where q.queue_id = p_run.queue_id and q.dedicated = p_run.dedicated) end
   from qctl.scheduler s
 $$;
@@ -2547,6 +2677,21 @@ $$;
 -- Name: FUNCTION _work_goes_on(p_run qctl.work_run); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._work_goes_on(p_run qctl.work_run) IS 'Read at each step: false at the end of the minute, after an upgrade, or when this worker is no longer wanted.';
+
+-- Name: _work_holds_slot(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_holds_slot(p_run qctl.work_run) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when (select s.workers from qctl.scheduler s) < 1 then false
+              when p_run.queue_id is null then pg_try_advisory_xact_lock(1902343278, p_run.slot)
+              else pg_try_advisory_xact_lock(1902343279, p_run.queue_id) end
+$$;
+
+-- Name: FUNCTION _work_holds_slot(p_run qctl.work_run); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._work_holds_slot(p_run qctl.work_run) IS 'Each transaction of a CALL takes the lock of its slot anew, so that a session whose CALL was cancelled keeps none.';
 
 -- Name: _work_nap_s(qctl.work_run, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2574,16 +2719,26 @@ declare
 begin
   -- Also queues that have moved to another transport, until the last of their requests is settled.
   select array_agg(distinct f.queue_id) into v_plan.collect from qctl.in_flight f join qctl.queue q using (queue_id)
-  where f.request_id is not null and (f.lapsed_at is null or f.lapsed_at > clock_timestamp() - interval '10 min')
+  where f.request_id is not null and f.lapsed_at is null
     and case when p_run.queue_id is null then not q.dedicated else q.queue_id = p_run.queue_id end;
-  if v_plan.collect is not null then
-    v_epoch := qctl._net_epoch();
-    v_plan.due_review := clock_timestamp() > p_run.reviewed_at + c_review
-      or exists (select from qctl.in_flight f where f.request_id is not null and f.lapsed_at is null and f.epoch is distinct from v_epoch);
+  v_epoch := qctl._net_epoch();
+  if clock_timestamp() > p_run.reviewed_at + c_review
+     or exists (select from qctl.in_flight f
+                where f.request_id is not null and f.lapsed_at is null and f.epoch is distinct from v_epoch) then
+    select coalesce(v_plan.collect, '{}') || coalesce(array_agg(distinct f.queue_id), '{}') into v_plan.review
+    from qctl.in_flight f join qctl.queue q using (queue_id)
+    where f.request_id is not null and f.lapsed_at > clock_timestamp() - interval '10 min'
+      and case when p_run.queue_id is null then not q.dedicated else q.queue_id = p_run.queue_id end
+      and not q.queue_id = any (coalesce(v_plan.collect, '{}'));
   end if;
-  if qctl.is_armed() and qctl._net_relation('http_request_queue') is not null then
+  if qctl.is_armed() and v_epoch is not null then
+    -- A queue on hold takes no share.
     select array_agg(r.name order by random()) into v_plan.dispatch
-    from qctl.ready_queues(qctl._work_queues(p_run.queue_id)) as r (name);
+    from qctl.ready_queues(qctl._work_queues(p_run.queue_id)) as r (name)
+    join qctl.queue q on q.queue_name = r.name join qctl.gate g using (queue_id)
+    where g.net_hold_until is null
+       or g.net_hold_until < clock_timestamp()
+          and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.request_id is not null and f.lapsed_at is null);
   end if;
   return v_plan;
 end
@@ -2599,9 +2754,9 @@ CREATE FUNCTION qctl._work_queues(p_queue_id integer) RETURNS text[]
   where q.transport = 'pg_net' and case when p_queue_id is null then not q.dedicated else q.queue_id = p_queue_id end
 $$;
 
--- Name: _work_review(qctl.work_run, integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _work_review(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._work_review(p_run qctl.work_run, p_queue_id integer) RETURNS void
+CREATE FUNCTION qctl._work_review(p_queue_id integer) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '1s'
@@ -2610,16 +2765,17 @@ declare
   v_queue qctl.queue;
 begin
   select * into v_queue from qctl.queue q where q.queue_id = p_queue_id;
-  if not found then
-    return;
+  if found then
+    perform qctl.collect(v_queue.queue_name);
   end if;
-  perform qctl._settle_answers(a.queue_id, a.lease, a.msg_id, a.status, a.error, a.response, a.retry_after_s)
-  from qctl._answers(array[p_queue_id], '5 min') a;
-  perform qctl._net_review(v_queue);
 exception when others then
   perform qctl._audit_rarely('review_failed', v_queue.queue_name, sqlstate, sqlerrm);
 end
 $$;
+
+-- Name: FUNCTION _work_review(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._work_review(p_queue_id integer) IS 'A slower, wider look at one queue''s requests; its trouble stops nobody else.';
 
 -- Name: _work_share(qctl.work_plan); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2855,7 +3011,7 @@ CREATE FUNCTION qctl.choose_transport(p_wanted text DEFAULT 'auto'::text) RETURN
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  v_net_database text := nullif(current_setting('pg_net.database_name', true), '');
+  v_net_database text := qctl._setting('pg_net.database_name');
   v_problem text;
 begin
   if p_wanted = 'http' then
@@ -2886,7 +3042,7 @@ begin
   end if;
   v_problem := coalesce(v_problem, case
     when not exists (select from pg_namespace where nspname = 'cron')
-      then coalesce('pg_cron works in database ' || nullif(current_setting('cron.database_name', true), current_database()) || ', not here',
+      then coalesce('pg_cron works in database ' || nullif(qctl._setting('cron.database_name'), current_database()) || ', not here',
                     'pg_cron is not installed in this database')
     when not qctl._cron_here() then format('role %s may not use schema cron', current_user) end);
   if v_problem is null then
@@ -2919,25 +3075,31 @@ COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint
 CREATE FUNCTION qctl.collect(p_queue text) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '1s'
     AS $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
+  v_lapsed boolean;
   v_count integer;
+  v_sum integer := 0;
 begin
-  select sum(qctl._settle_answers(a.queue_id, a.lease, a.msg_id, a.status, a.error, a.response, a.retry_after_s)) into v_count
-  from qctl._answers(array[v_queue.queue_id], '5 min') a;
+  foreach v_lapsed in array array[false, true] loop
+    select sum(qctl._settle_answers(a.queue_id, a.lease, a.msg_id, a.status, a.error, a.response, a.retry_after_s)) into v_count
+    from qctl._answers(array[v_queue.queue_id], '5 min', v_lapsed) a;
+    v_sum := v_sum + coalesce(v_count, 0);
+  end loop;
   perform qctl._net_review(v_queue);
-  return coalesce(v_count, 0);
+  return v_sum;
 end
 $$;
 
 -- Name: FUNCTION collect(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.collect(p_queue text) IS 'Settles the answers that pg_net has for a queue, and judges the requests that got none. Returns how many answers there were.';
+COMMENT ON FUNCTION qctl.collect(p_queue text) IS 'Settles the answers that pg_net has for a queue, late ones too, and judges the requests that got none. Returns how many answers there were.';
 
--- Name: create_queue(text, text, jsonb, jsonb, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: create_queue(text, text, jsonb, jsonb, text, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb DEFAULT '{}'::jsonb, p_settings jsonb DEFAULT '{}'::jsonb, p_waiting text DEFAULT NULL::text, p_take_over boolean DEFAULT false) RETURNS TABLE(queue_name text, created boolean, waiting bigint, skipped bigint, transport text, reason text, switched_off text[])
+CREATE FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb DEFAULT '{}'::jsonb, p_settings jsonb DEFAULT '{}'::jsonb, p_waiting text DEFAULT NULL::text, p_take_over boolean DEFAULT false, p_ignore_readers boolean DEFAULT false) RETURNS TABLE(queue_name text, created boolean, waiting bigint, skipped bigint, transport text, reason text, switched_off text[])
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2982,7 +3144,7 @@ begin
     execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_waiting;
     if p_take_over then
       v_switched_off := qctl._take_over(p_queue);
-    else
+    elsif not p_ignore_readers then
       perform qctl._refuse_other_readers(p_queue);
     end if;
     if p_waiting is null and v_waiting > 0 then
@@ -3021,9 +3183,9 @@ begin
 end
 $$;
 
--- Name: FUNCTION create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean) IS 'Makes a pgmq queue, or adopts one, with its endpoint. p_waiting says what becomes of messages that wait in an adopted one: deliver, or skip: to the archive. p_take_over switches off cron jobs that take messages from it. Settings: see qctl.set_queue.';
+COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean) IS 'Makes a pgmq queue, or adopts one, with its endpoint. p_waiting says what becomes of messages that wait in an adopted one: deliver, or skip: to the archive. p_take_over switches off cron jobs that take messages from it, p_ignore_readers lets them be. Settings: see qctl.set_queue.';
 
 -- Name: depth(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3208,6 +3370,8 @@ begin
   if current_setting('synchronous_commit') in ('off', 'local') then
     perform set_config('synchronous_commit', 'on', true);
   end if;
+  -- Room is counted and taken by one at a time; the transaction is short.
+  perform pg_advisory_xact_lock(1902343277, 4);
   v_room := least(coalesce(p_limit, v_queue.batch), v_queue.batch, qctl._net_room(v_queue));
   if v_room < 1 then
     return 0;
@@ -3328,6 +3492,8 @@ CREATE FUNCTION qctl.health(p_queue_id integer) RETURNS text
                      and w.last_seen_at > clock_timestamp() - case w.transport when 'http' then interval '30 s' else '90 s' end)
       then 'no_worker'
     when q.transport = 'pg_net' and (select s.net_held_since from qctl.scheduler s) is not null then 'paused'
+    when q.transport = 'pg_net' and qctl._net_relation('http_request_queue') is null then 'no_worker'
+    when q.transport = 'pg_net' and g.net_hold_until is not null then 'endpoint_failing'
     when exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome <> 'delivered'
                  and t.outcome in ('retrying', 'dead') and t.settled_at > clock_timestamp() - interval '1 minute')
      and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome = 'delivered'
@@ -3477,6 +3643,10 @@ declare
   v_place qctl.purge_place;
   v_queue record;
 begin
+  for v_queue in select c.id from qctl._queues_to_collect() as c (id) loop
+    perform qctl._work_review(v_queue.id);
+    commit;
+  end loop;
   perform qctl.upkeep();
   commit;
   perform qctl._roll_up();
@@ -3500,7 +3670,7 @@ $$;
 
 -- Name: PROCEDURE maintenance(IN p_for interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON PROCEDURE qctl.maintenance(IN p_for interval) IS 'Lapses leases, rolls up throughput, deletes what is past retention, and cleans up after our own jobs. Run it each minute; p_for bounds the deleting.';
+COMMENT ON PROCEDURE qctl.maintenance(IN p_for interval) IS 'Collects answers of pg_net where no job does, lapses leases, rolls up throughput, deletes what is past retention, and cleans up after our own jobs. Run it each minute; p_for bounds the deleting.';
 
 -- Name: message(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3643,8 +3813,8 @@ begin
       if v_ready then
         return next v_name;
       end if;
-    exception when undefined_table or lock_not_available then
-      continue;
+    exception when undefined_table or lock_not_available or insufficient_privilege then
+      perform qctl._audit_rarely('look_failed', v_name, sqlstate, sqlerrm);
     end;
   end loop;
 end
@@ -3848,7 +4018,7 @@ begin
     v_since := (select s.net_held_since from qctl.scheduler s);
     perform qctl._net_free();
   end if;
-  select coalesce(g.paused_at, v_since) into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  select coalesce(g.paused_at, v_since, case when g.net_hold_until is not null then clock_timestamp() end) into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
   if v_since is not null then
     update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null, net_timeouts = 0, net_hold_until = null
     where g.queue_id = v_queue.queue_id;
@@ -3987,7 +4157,7 @@ $$;
 
 -- Name: FUNCTION set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, retention_s (null: for ever).';
+COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, trust_location, retention_s (null: for ever).';
 
 -- Name: settle(text, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4024,8 +4194,7 @@ begin
     as a (lease, msg_id, status, error, response, duration_ms, retry_after_s);
   -- One bad row harms only itself: halve until it stands alone. Its lease lapses, so it is tried again, and dead at last.
   if v_count = 1 then
-    perform qctl._audit('settle_failed', p_queue, jsonb_build_object(
-      'msg_id', p_msg_id[1], 'sqlstate', v_state, 'error', left(v_message, 500)));
+    perform qctl._audit_rarely('settle_failed', p_queue, v_state, format('message %s: %s', p_msg_id[1], v_message));
     return query select 0, 0, 0, 0, 0, 0, 1;
     return;
   end if;
@@ -4242,11 +4411,11 @@ begin
   end if;
 
   for v_queue in select * from qctl.queue order by queue_id loop
-    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
+    if to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null then
+      perform qctl._lapse_gone(v_queue);
+      continue;
+    end if;
     begin
-      if exists (select from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.request_id is not null) then
-        perform qctl.collect(v_queue.queue_name);
-      end if;
       lapsed := lapsed + qctl._lapse(v_queue, v_now);
     exception when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation or plpgsql_error then
       perform qctl._audit_rarely('lapse_failed', v_queue.queue_name, sqlstate, sqlerrm);
@@ -4375,32 +4544,35 @@ declare
   v_item record;
   v_moved integer;
 begin
-  commit;
   if v_run.slot is null then
     return;
   end if;
-  loop
+  commit;
+  while qctl._work_holds_slot(v_run) loop
     v_plan := qctl._work_plan(v_run);
     v_moved := 0;
     for v_answers in select * from qctl._answers(v_plan.collect) loop
       v_moved := v_moved operator(pg_catalog.+) qctl._settle_answers(v_answers.queue_id, v_answers.lease, v_answers.msg_id,
         v_answers.status, v_answers.error, v_answers.response, v_answers.retry_after_s);
       commit;
+      exit when not qctl._work_holds_slot(v_run);
     end loop;
-    if v_plan.due_review then
-      for v_item in select u.id from pg_catalog.unnest(v_plan.collect) as u (id) loop
-        perform qctl._work_review(v_run, v_item.id);
+    if v_plan.review is not null then
+      for v_item in select u.id from pg_catalog.unnest(v_plan.review) as u (id) loop
+        perform qctl._work_review(v_item.id);
         commit;
+        exit when not qctl._work_holds_slot(v_run);
       end loop;
       v_run.reviewed_at := pg_catalog.clock_timestamp();
     end if;
     for v_item in select u.name from pg_catalog.unnest(v_plan.dispatch) as u (name) loop
       v_moved := v_moved operator(pg_catalog.+) qctl._work_dispatch(v_run, v_item.name, qctl._work_share(v_plan));
       commit;
+      exit when not qctl._work_holds_slot(v_run);
     end loop;
     perform qctl.heartbeat(v_run.worker_id, qctl._work_queues(v_run.queue_id)) where qctl._work_beat_due(v_run);
     commit;
-    exit when not qctl._work_goes_on(v_run);
+    exit when not (qctl._work_holds_slot(v_run) and qctl._work_goes_on(v_run));
     perform pg_catalog.pg_sleep(qctl._work_nap_s(v_run, v_moved));
     commit;
     exit when not qctl._work_goes_on(v_run);
@@ -4554,12 +4726,22 @@ CREATE UNLOGGED TABLE qctl.net_epoch (
     one boolean DEFAULT true NOT NULL,
     epoch uuid NOT NULL,
     ident text NOT NULL,
+    began_at timestamp with time zone NOT NULL,
+    last_request_id bigint DEFAULT 0 NOT NULL,
     CONSTRAINT net_epoch_one_check CHECK (one)
 );
 
 -- Name: TABLE net_epoch; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON TABLE qctl.net_epoch IS 'Vanishes in the same crash that empties pg_net''s tables and restarts its ids. Unlogged on purpose.';
+
+-- Name: COLUMN net_epoch.began_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.net_epoch.began_at IS 'Answers dated before are those of another time.';
+
+-- Name: COLUMN net_epoch.last_request_id; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.net_epoch.last_request_id IS 'The highest that was handed out to us; a sequence below it was reset.';
 
 -- Name: object; Type: TABLE; Schema: qctl; Owner: -
 
@@ -4894,6 +5076,10 @@ CREATE UNIQUE INDEX in_flight_live_idx ON qctl.in_flight USING btree (queue_id, 
 -- Name: INDEX in_flight_live_idx; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON INDEX qctl.in_flight_live_idx IS 'A message has one live lease; also what room and lapse read, never more than max_in_flight rows.';
+
+-- Name: in_flight_net_idx; Type: INDEX; Schema: qctl; Owner: -
+
+CREATE INDEX in_flight_net_idx ON qctl.in_flight USING btree (queue_id) WHERE ((request_id IS NOT NULL) AND (lapsed_at IS NULL));
 
 -- Name: in_flight_request_idx; Type: INDEX; Schema: qctl; Owner: -
 

@@ -9,12 +9,15 @@ alter table qctl.queue
   add column batch integer not null default 200
     constraint queue_batch_check check (batch between 1 and 10000),
   add column dedicated boolean not null default false,
+  add column trust_location boolean not null default false,
   add column retention_s integer
     constraint queue_retention_check check (retention_s between 60 and 315360000);
 comment on constraint queue_batch_check on qctl.queue is 'a batch is 1 to 10000';
 comment on constraint queue_retention_check on qctl.queue is 'retention is 1m to 3650d, or none';
 comment on column qctl.queue.batch is 'pg_net: messages handed over at once, at most.';
 comment on column qctl.queue.dedicated is 'pg_net: a job of its own delivers this queue; the shared ones pass over it.';
+comment on column qctl.queue.trust_location is
+  'pg_net: a 2xx with a Location header is the endpoint''s own answer, not the end of a redirect.';
 comment on column qctl.queue.retention_s is 'How long delivered messages are kept; null: for ever.';
 
 alter table qctl.gate
@@ -24,6 +27,7 @@ comment on column qctl.gate.net_timeouts is 'pg_net: rounds in a row in which ev
 comment on column qctl.gate.net_hold_until is
   'pg_net: until then only one message is handed over, for a slow request stalls the batches of all.';
 
+create index in_flight_net_idx on qctl.in_flight (queue_id) where request_id is not null and lapsed_at is null;
 create unique index in_flight_request_idx on qctl.in_flight (epoch, request_id) where request_id is not null;
 
 alter table qctl.dead_letter drop constraint dead_letter_reason_check;
@@ -47,8 +51,12 @@ from pg_control_system() c, pg_database d where d.datname = current_database();
 create unlogged table qctl.net_epoch (
   one   boolean primary key default true constraint net_epoch_one_check check (one),
   epoch uuid not null,
-  ident text not null
+  ident text not null,
+  began_at timestamptz not null,
+  last_request_id bigint not null default 0
 );
+comment on column qctl.net_epoch.began_at is 'Answers dated before are those of another time.';
+comment on column qctl.net_epoch.last_request_id is 'The highest that was handed out to us; a sequence below it was reset.';
 comment on table qctl.net_epoch is
   'Vanishes in the same crash that empties pg_net''s tables and restarts its ids. Unlogged on purpose.';
 
@@ -94,8 +102,8 @@ create type qctl.work_run as (
   slot integer, queue_id integer, dedicated boolean, worker_id bigint, generation bigint, deadline timestamptz, reviewed_at timestamptz
 );
 comment on type qctl.work_run is 'What one CALL of qctl.work knows of itself.';
-create type qctl.work_plan as (collect integer[], due_review boolean, dispatch text[]);
-comment on type qctl.work_plan is 'One step of qctl.work: queues with requests under way, whether to judge them, queues with ready messages.';
+create type qctl.work_plan as (collect integer[], review integer[], dispatch text[]);
+comment on type qctl.work_plan is 'One step of qctl.work: queues with requests under way, those whose requests are to be judged, those with ready messages.';
 
 create type qctl.purge_place as (after timestamptz, after_id bigint);
 comment on type qctl.purge_place is 'Where a purge goes on.';

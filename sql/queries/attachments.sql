@@ -12,5 +12,5 @@ left join pg_namespace n on n.oid = c.relnamespace
 left join pg_trigger t on t.tgrelid = a.relation and t.tgname like format('qctl\_capture\_%s\_%%', a.attachment_id)
 left join pg_proc p on p.oid = t.tgfoid
 where :'queue'::text is null or q.queue_name = :'queue'
-group by a.attachment_id, q.queue_name, n.nspname, c.relname
+group by a.attachment_id, q.queue_name, n.nspname, c.oid, c.relname
 order by 1, 2;

@@ -1,9 +1,25 @@
 -- pg_net, the way back: answers are matched to the requests of their own epoch and settled; what never came is judged.
 
 create or replace function qctl._header(p_headers jsonb, p_name text) returns text
-language sql immutable parallel safe
-return case when jsonb_typeof(p_headers) = 'object'
-            then (select left(btrim(h.value), 200) from jsonb_each_text(p_headers) as h where lower(h.key) = p_name limit 1) end;
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_value text;
+begin
+  if jsonb_typeof(p_headers) is distinct from 'object' then
+    return null;
+  end if;
+  -- pg_net keeps what the server sent, valid UTF-8 or not.
+  select h.value into v_value from jsonb_each_text(p_headers) as h where lower(h.key collate "C") = p_name limit 1;
+  if v_value is null then
+    return null;
+  end if;
+  return btrim(coalesce(qctl._text(qctl._octets(v_value, 200)), left(v_value, 200)));
+exception when others then
+  return 'unreadable';
+end
+$$;
 comment on function qctl._header(jsonb, text) is 'A stored header by its lower-case name; servers choose the case.';
 
 create or replace function qctl._retry_after_s(p_headers jsonb, p_now timestamptz) returns integer
@@ -12,8 +28,9 @@ set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, MDY'
 as $$
 declare
-  v_text text := qctl._header(p_headers, 'retry-after');
+  v_text text;
 begin
+  v_text := qctl._header(p_headers, 'retry-after');
   if v_text ~ '^[0-9]{1,40}$' then
     return least(v_text::numeric, 2147483647)::integer;
   elsif v_text ~ '^[A-Za-z]{3}, [0-9]{2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$' then
@@ -38,7 +55,7 @@ $$;
 comment on function qctl._octets(text, integer) is
   'The first bytes of a text that may hold no valid UTF-8, as pg_net''s answers may; null for a client of another encoding.';
 
-create or replace function qctl._answers(p_queue_ids integer[], p_margin interval default '10 s', p_most integer default 1000)
+create or replace function qctl._answers(p_queue_ids integer[], p_margin interval default '10 s', p_lapsed boolean default false)
 returns table (queue_id integer, lease uuid[], msg_id bigint[], status integer[], error text[], response bytea[], retry_after_s integer[])
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -49,10 +66,11 @@ set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
+  c_most constant integer := 1000;
   v_now timestamptz := clock_timestamp();
   v_epoch uuid;
 begin
-  if not qctl._net_readable() then
+  if p_queue_ids is null or not qctl._net_readable() then
     return;
   end if;
   v_epoch := qctl._net_epoch();
@@ -61,30 +79,35 @@ begin
   end if;
   return query
   with sent as materialized (
-    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at
-    from qctl.in_flight f
+    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at, q.trust_location
+    from qctl.in_flight f join qctl.queue q on q.queue_id = f.queue_id
     where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
-      and (f.lapsed_at is null or f.lapsed_at > v_now - interval '10 min')
+      and case when p_lapsed then f.lapsed_at > v_now - interval '10 min' else f.lapsed_at is null end
   ), answered as materialized (
     select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
            case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location') || ', and the POST became a GET: set the URL it leads to'
                 else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
            r.content, r.headers
     from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
-    -- pg_net follows a redirect and reports the status of its end with the headers of its begin.
-    cross join lateral (select r.status_code = 200 and qctl._header(r.headers, 'location') is not null as it) redirected
-    where r.created >= (select min(o.claimed_at) from sent o) - p_margin
-    limit p_most
+    -- pg_net follows a redirect and reports the status of its end with the headers of its begin. 201 and 202 have a
+    -- Location of their own.
+    cross join lateral (
+      select r.status_code between 200 and 299 and r.status_code not in (201, 202) and not s.trust_location
+             and qctl._header(r.headers, 'location') is not null as it) redirected
+    where r.created >= greatest((select min(o.claimed_at) from sent o) - p_margin, (select e.began_at from qctl.net_epoch e))
+    limit c_most
   )
   select a.queue_id, array_agg(a.lease), array_agg(a.msg_id), array_agg(a.status_code),
          array_agg(case when a.status_code is null then coalesce(a.error, 'no answer') end),
          array_agg(qctl._octets(a.content)), array_agg(qctl._retry_after_s(a.headers, v_now))
   from answered a group by a.queue_id;
+exception when others then
+  perform qctl._audit_rarely('collect_failed', null, sqlstate, sqlerrm);
 end
 $$;
-comment on function qctl._answers(integer[], interval, integer) is
-  'pg_net''s answers to attempts of these queues, a row per queue. p_margin: how long before the claim the batch of an answer '
-  'may have begun, for pg_net dates answers by the begin of their batch.';
+comment on function qctl._answers(integer[], interval, boolean) is
+  'pg_net''s answers to attempts of these queues, a row per queue: to live ones, or to those that lapsed within 10 minutes. p_margin: how '
+  'long before the claim the batch of an answer may have begun, for pg_net dates answers by the begin of their batch.';
 
 create or replace function qctl._settle_answers(
   p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],
@@ -104,13 +127,8 @@ begin
      or not pg_try_advisory_xact_lock(1902343280, p_queue_id) then
     return 0;
   end if;
-  begin
-    perform qctl.settle(v_queue.queue_name, p_lease, p_msg_id, p_status, p_error, p_response,
-                        array_fill(null::integer, array[cardinality(p_msg_id)]), p_retry_after_s);
-  exception when others then
-    perform qctl._audit_rarely('collect_failed', v_queue.queue_name, sqlstate, sqlerrm);
-    return 0;
-  end;
+  perform qctl.settle(v_queue.queue_name, p_lease, p_msg_id, p_status, p_error, p_response,
+                      array_fill(null::integer, array[cardinality(p_msg_id)]), p_retry_after_s);
 
   -- One request that hangs holds up the whole batch, everybody's. An endpoint that only times out gets single tries.
   select count(*) filter (where a.status is null and a.error ~* '^timeout'), count(a.status) into v_timeouts, v_answered
@@ -126,25 +144,36 @@ begin
     perform qctl._take_back(v_queue, '0 s');
   end if;
   return cardinality(p_msg_id);
+exception when others then
+  perform qctl._audit_rarely('collect_failed', v_queue.queue_name, sqlstate, sqlerrm);
+  return 0;
 end
 $$;
+comment on function qctl._settle_answers(integer, uuid[], bigint[], integer[], text[], bytea[], integer[]) is
+  'Settles answers of one queue; its trouble is recorded and stops nobody else. Returns how many there were.';
 
 create or replace function qctl.collect(p_queue text) returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
 as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
+  v_lapsed boolean;
   v_count integer;
+  v_sum integer := 0;
 begin
-  select sum(qctl._settle_answers(a.queue_id, a.lease, a.msg_id, a.status, a.error, a.response, a.retry_after_s)) into v_count
-  from qctl._answers(array[v_queue.queue_id], '5 min') a;
+  foreach v_lapsed in array array[false, true] loop
+    select sum(qctl._settle_answers(a.queue_id, a.lease, a.msg_id, a.status, a.error, a.response, a.retry_after_s)) into v_count
+    from qctl._answers(array[v_queue.queue_id], '5 min', v_lapsed) a;
+    v_sum := v_sum + coalesce(v_count, 0);
+  end loop;
   perform qctl._net_review(v_queue);
-  return coalesce(v_count, 0);
+  return v_sum;
 end
 $$;
 comment on function qctl.collect(text) is
-  'Settles the answers that pg_net has for a queue, and judges the requests that got none. Returns how many answers there were.';
+  'Settles the answers that pg_net has for a queue, late ones too, and judges the requests that got none. Returns how many answers there were.';
 
 create or replace function qctl._take_back(p_queue qctl.queue, p_after interval) returns integer
 language plpgsql volatile
@@ -152,13 +181,22 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_epoch uuid := qctl._net_epoch();
+  v_ids bigint[];
   v_waiting bigint[];
   v_back bigint[];
   v_count integer;
 begin
-  select array_agg(f.request_id) into v_waiting from qctl.in_flight f
+  -- pg_net waits for locked rows of its queue, so nothing may be waited for while these are held: first the messages' rows.
+  select array_agg(f.msg_id) into v_ids from qctl.in_flight f
   where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = v_epoch and f.request_id is not null
     and f.claimed_at <= clock_timestamp() - p_after;
+  if v_ids is null then
+    return 0;
+  end if;
+  execute format('select array_agg(x.msg_id) from (select q.msg_id from pgmq.%I q where q.msg_id = any ($1)
+                  order by q.msg_id for update skip locked) x', 'q_' || p_queue.queue_name) into v_ids using v_ids;
+  select array_agg(f.request_id) into v_waiting from qctl.in_flight f
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = v_epoch and f.msg_id = any (v_ids);
   if v_waiting is null then
     return 0;
   end if;
@@ -187,6 +225,7 @@ create or replace function qctl._net_review(p_queue qctl.queue)
 returns table (other_epoch integer, taken_back integer, missing integer)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
 as $$
 declare
   c_start constant interval := '60 s';
@@ -196,7 +235,11 @@ begin
   other_epoch := 0;
   taken_back := 0;
   missing := 0;
-  if not qctl._net_readable() or to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is null then
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is null then
+    perform qctl._lapse_gone(p_queue);
+    return next;
+    return;
+  elsif not qctl._net_readable() then
     return next;
     return;
   end if;
@@ -211,14 +254,16 @@ begin
   get diagnostics other_epoch = row_count;
 
   if v_epoch is not null then
-    taken_back := qctl._take_back(p_queue, c_start);
-    if taken_back > 0 and not exists (select from net._http_response r where r.created > v_now - c_start) then
-      perform qctl._net_hold('pg_net has started nothing for 60 s');
-    end if;
     missing := qctl._expire_missing(p_queue, v_epoch, v_now - c_start);
   end if;
   if other_epoch + missing > 0 then
     perform qctl._lapse(p_queue, v_now);
+  end if;
+  if v_epoch is not null then
+    taken_back := qctl._take_back(p_queue, c_start);
+    if taken_back > 0 and not exists (select from net._http_response r where r.created > v_now - c_start) then
+      perform qctl._net_hold('pg_net has started nothing for 60 s');
+    end if;
   end if;
   return next;
 end

@@ -20,6 +20,7 @@ begin
     )
     update qctl.in_flight f set request_id = s.request_id, epoch = v_epoch from sent s
     where f.queue_id = p_queue.queue_id and f.msg_id = s.msg_id and f.lease = s.lease;
+    update qctl.net_epoch e set last_request_id = qctl._net_last_id() where e.last_request_id < qctl._net_last_id();
     return v_count;
   exception when others then
     -- A locked or missing table, a missing right, a full disk are no fault of the request.
@@ -68,6 +69,8 @@ begin
   if current_setting('synchronous_commit') in ('off', 'local') then
     perform set_config('synchronous_commit', 'on', true);
   end if;
+  -- Room is counted and taken by one at a time; the transaction is short.
+  perform pg_advisory_xact_lock(1902343277, 4);
   v_room := least(coalesce(p_limit, v_queue.batch), v_queue.batch, qctl._net_room(v_queue));
   if v_room < 1 then
     return 0;

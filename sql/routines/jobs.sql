@@ -18,16 +18,17 @@ create or replace function qctl._schedule_job(p_name text, p_schedule text, p_co
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_job_id bigint;
 begin
   perform qctl._check_schedule(p_schedule);
-  v_job_id := cron.schedule(p_name, p_schedule, p_command);
-  -- schedule() leaves a job that was switched off as it is.
-  if not (select j.active from cron.job j where j.jobid = v_job_id) then
-    perform cron.alter_job(job_id := v_job_id, active := true);
+  if exists (select from cron.job j where j.jobname::text = p_name and j.username::text = current_user
+               and j.database <> current_database()::text) then
+    raise exception 'role % has a job % for another database of this server', current_user, p_name
+      using errcode = 'QC007', hint = 'install qctl here as another role: pg_cron keeps job names per role';
   end if;
-  return v_job_id;
+  -- schedule() would leave a job that was switched off as it is, and not every role may call alter_job().
+  perform cron.unschedule(j.jobid) from cron.job j
+  where j.jobname::text = p_name and j.username::text = current_user and not j.active;
+  return cron.schedule(p_name, p_schedule, p_command);
 end
 $$;
 
@@ -35,8 +36,8 @@ create or replace function qctl._cron_slots() returns integer
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(nullif(current_setting('cron.max_running_jobs', true), '')::integer,
-                  case when current_setting('cron.use_background_workers', true) = 'on' then 5 else 32 end)
+  select coalesce(qctl._setting('cron.max_running_jobs')::integer,
+                  case when qctl._setting('cron.use_background_workers') = 'on' then 5 else 32 end)
 $$;
 comment on function qctl._cron_slots() is 'Jobs that pg_cron runs at the same time, everybody''s.';
 
@@ -93,6 +94,12 @@ begin
   loop
     perform cron.unschedule(v_job.job_id);
     return query select v_job.job_name, 'unscheduled';
+  end loop;
+  for v_job in
+    select h.job_name, h.owner from qctl.jobs() h join qctl._wanted_jobs() w on w.job_name = h.job_name
+    where h.owner <> current_user and not h.active
+  loop
+    raise warning 'job % of role % is switched off, and % may not switch it on', v_job.job_name, v_job.owner, current_user;
   end loop;
   for v_job in
     select w.* from qctl._wanted_jobs() w

@@ -7,6 +7,17 @@ comment on function qctl._lapse_at(bigint, timestamptz) is
   'Leases that ended before this have run out. Those of pg_net requests are judged by qctl._net_review, which looks where the '
   'request is; time alone ends them only when nobody has looked for 10 minutes.';
 
+create or replace function qctl._lapse_gone(p_queue qctl.queue) returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  update qctl.in_flight f set lapsed_at = clock_timestamp()
+  from (select o.msg_id, o.lease from qctl.in_flight o
+        where o.queue_id = p_queue.queue_id and o.lapsed_at is null order by o.msg_id for update skip locked) o
+  where f.queue_id = p_queue.queue_id and f.msg_id = o.msg_id and f.lease = o.lease
+$$;
+comment on function qctl._lapse_gone(qctl.queue) is 'Ends the leases of a queue whose pgmq table is gone.';
+
 create or replace function qctl._lapse(p_queue qctl.queue, p_now timestamptz) returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp

@@ -119,6 +119,15 @@ as $$
   select p_place.after is not null and clock_timestamp() < p_deadline
 $$;
 
+create or replace function qctl._queues_to_collect() returns setof integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select distinct f.queue_id from qctl.in_flight f
+  where f.request_id is not null and (f.lapsed_at is null or f.lapsed_at > clock_timestamp() - interval '10 min')
+$$;
+comment on function qctl._queues_to_collect() is 'Queues with pg_net requests that may still be answered, whatever their transport is now.';
+
 -- No SET clause, for that would forbid the COMMITs; so every name is qualified.
 create or replace procedure qctl.maintenance(p_for interval default '50 s')
 language plpgsql
@@ -128,6 +137,10 @@ declare
   v_place qctl.purge_place;
   v_queue record;
 begin
+  for v_queue in select c.id from qctl._queues_to_collect() as c (id) loop
+    perform qctl._work_review(v_queue.id);
+    commit;
+  end loop;
   perform qctl.upkeep();
   commit;
   perform qctl._roll_up();
@@ -149,5 +162,5 @@ begin
 end
 $$;
 comment on procedure qctl.maintenance(interval) is
-  'Lapses leases, rolls up throughput, deletes what is past retention, and cleans up after our own jobs. Run it each minute; '
+  'Collects answers of pg_net where no job does, lapses leases, rolls up throughput, deletes what is past retention, and cleans up after our own jobs. Run it each minute; '
   'p_for bounds the deleting.';

@@ -18,24 +18,13 @@ $$;
 comment on function qctl._net_readable() is
   'May this role look into pg_net''s tables? Also true where there are none: then every request is known to be gone.';
 
-create or replace function qctl._cron_here() returns boolean
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select exists (
-    select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-    where n.nspname = 'cron' and p.proname = 'schedule' and p.pronargs = 3
-      and has_schema_privilege(n.oid, 'usage') and has_function_privilege(p.oid, 'execute'))
-$$;
-comment on function qctl._cron_here() is 'Can this role schedule jobs in this database?';
-
 create or replace function qctl.choose_transport(p_wanted text default 'auto')
 returns table (transport text, reason text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_net_database text := nullif(current_setting('pg_net.database_name', true), '');
+  v_net_database text := qctl._setting('pg_net.database_name');
   v_problem text;
 begin
   if p_wanted = 'http' then
@@ -66,7 +55,7 @@ begin
   end if;
   v_problem := coalesce(v_problem, case
     when not exists (select from pg_namespace where nspname = 'cron')
-      then coalesce('pg_cron works in database ' || nullif(current_setting('cron.database_name', true), current_database()) || ', not here',
+      then coalesce('pg_cron works in database ' || nullif(qctl._setting('cron.database_name'), current_database()) || ', not here',
                     'pg_cron is not installed in this database')
     when not qctl._cron_here() then format('role %s may not use schema cron', current_user) end);
   if v_problem is null then
@@ -119,25 +108,29 @@ create or replace function qctl._net_ident() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format('%s/%s/%s', c.system_identifier, d.oid, qctl._net_relation('http_request_queue'))
+  select format('%s/%s/%s/%s/%s', c.system_identifier, d.oid, qctl._net_relation('http_request_queue'),
+                pg_relation_filenode(qctl._net_relation('http_request_queue_id_seq')::regclass), 'qctl.net_epoch'::regclass::oid)
   from pg_control_system() c, pg_database d
   where d.datname = current_database() and qctl._net_relation('http_request_queue') is not null
 $$;
-comment on function qctl._net_ident() is 'Names cluster, database and pg_net''s table; null where there is none.';
+comment on function qctl._net_ident() is
+  'Names cluster, database, pg_net''s table, the present life of its sequence (TRUNCATE … RESTART IDENTITY begins another), and our marker; '
+  'null where there is no pg_net.';
 
-create or replace function qctl._net_ids_went_back(p_epoch uuid) returns boolean
+create or replace function qctl._net_last_id() returns bigint
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_sequence oid := qctl._net_relation('http_request_queue_id_seq');
 begin
-  return v_sequence is not null and has_sequence_privilege(v_sequence, 'usage, select')
-    and coalesce(pg_sequence_last_value(v_sequence::regclass), 0)
-        < (select max(f.request_id) from qctl.in_flight f where f.epoch = p_epoch and f.request_id is not null);
+  if v_sequence is not null and has_sequence_privilege(v_sequence, 'usage, select') then
+    return coalesce(pg_sequence_last_value(v_sequence::regclass), 0);
+  end if;
+  return null;
 end
 $$;
-comment on function qctl._net_ids_went_back(uuid) is 'Were request ids reset without a crash, by TRUNCATE or setval?';
+comment on function qctl._net_last_id() is 'The last request id that anybody got; null where this role may not see it.';
 
 create or replace function qctl._net_epoch() returns uuid
 language plpgsql volatile
@@ -151,28 +144,31 @@ begin
     return null;
   end if;
   for v_try in 1..2 loop
-    select e.epoch into v_epoch from qctl.net_epoch e where e.ident = v_ident;
-    if found and not qctl._net_ids_went_back(v_epoch) then
+    select e.epoch into v_epoch from qctl.net_epoch e
+    where e.ident = v_ident and coalesce(qctl._net_last_id() >= e.last_request_id, true);
+    if found then
       return v_epoch;
     end if;
     if v_try = 1 then
       perform pg_advisory_xact_lock(1902343277, 2);
     end if;
   end loop;
-  insert into qctl.net_epoch as e (epoch, ident) values (gen_random_uuid(), v_ident)
-  on conflict (one) do update set (epoch, ident) = (excluded.epoch, excluded.ident)
+  insert into qctl.net_epoch as e (epoch, ident, began_at) values (gen_random_uuid(), v_ident, clock_timestamp())
+  on conflict (one) do update
+    set (epoch, ident, began_at, last_request_id) = (excluded.epoch, excluded.ident, excluded.began_at, 0)
   returning e.epoch into v_epoch;
   return v_epoch;
 end
 $$;
 comment on function qctl._net_epoch() is
-  'The time between two losses of pg_net''s tables: answers count only for requests of the same epoch. Null: there is no pg_net.';
+  'The time between two losses of pg_net''s tables or ids: answers count only for requests of the same epoch, and only if they are not '
+  'older than it. Null: there is no pg_net.';
 
 create or replace function qctl._net_batch_size() returns integer
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(nullif(current_setting('pg_net.batch_size', true), '')::integer, 200)
+  select coalesce(qctl._setting('pg_net.batch_size')::integer, 200)
 $$;
 comment on function qctl._net_batch_size() is 'Requests that pg_net starts at once, and about how many it does in a second.';
 

@@ -102,7 +102,7 @@ return coalesce((select jsonb_object_agg(lower(h.key), h.value) from jsonb_each(
 
 create or replace function qctl.create_queue(
   p_queue text, p_url text, p_headers jsonb default '{}', p_settings jsonb default '{}', p_waiting text default null,
-  p_take_over boolean default false)
+  p_take_over boolean default false, p_ignore_readers boolean default false)
 returns table (queue_name text, created boolean, waiting bigint, skipped bigint, transport text, reason text, switched_off text[])
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -148,7 +148,7 @@ begin
     execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_waiting;
     if p_take_over then
       v_switched_off := qctl._take_over(p_queue);
-    else
+    elsif not p_ignore_readers then
       perform qctl._refuse_other_readers(p_queue);
     end if;
     if p_waiting is null and v_waiting > 0 then
@@ -186,9 +186,10 @@ begin
   return query select p_queue, not v_exists, v_waiting, v_skipped, v_transport, v_reason, v_switched_off;
 end
 $$;
-comment on function qctl.create_queue(text, text, jsonb, jsonb, text, boolean) is
+comment on function qctl.create_queue(text, text, jsonb, jsonb, text, boolean, boolean) is
   'Makes a pgmq queue, or adopts one, with its endpoint. p_waiting says what becomes of messages that wait in an adopted one: '
-  'deliver, or skip: to the archive. p_take_over switches off cron jobs that take messages from it. Settings: see qctl.set_queue.';
+  'deliver, or skip: to the archive. p_take_over switches off cron jobs that take messages from it, p_ignore_readers lets them be. '
+  'Settings: see qctl.set_queue.';
 
 create or replace function qctl._apply_settings(p_queue text, p_settings jsonb) returns void
 language plpgsql volatile
@@ -201,7 +202,7 @@ declare
 begin
   select string_agg(k, ', ') into v_unknown from jsonb_object_keys(p_settings) as k
   where k not in ('timeout_ms', 'concurrency', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
-                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'retention_s');
+                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'trust_location', 'retention_s');
   if v_unknown is not null then
     raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
   end if;
@@ -223,6 +224,7 @@ begin
       transport         = coalesce(v_transport, q.transport),
       batch             = coalesce((p_settings ->> 'batch')::integer, q.batch),
       dedicated         = coalesce((p_settings ->> 'dedicated')::boolean, q.dedicated),
+      trust_location    = coalesce((p_settings ->> 'trust_location')::boolean, q.trust_location),
       retention_s       = case when p_settings ? 'retention_s' then (p_settings ->> 'retention_s')::integer else q.retention_s end
     where q.queue_name = p_queue;
   exception
@@ -271,7 +273,7 @@ $$;
 comment on function qctl.set_queue(text, text, jsonb, jsonb) is
   'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, '
   'retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, '
-  'retention_s (null: for ever).';
+  'trust_location, retention_s (null: for ever).';
 
 create or replace function qctl.pause(p_queue text, p_reason text default null)
 returns table (queue_name text, changed boolean, paused_at timestamptz)
@@ -308,7 +310,7 @@ begin
     v_since := (select s.net_held_since from qctl.scheduler s);
     perform qctl._net_free();
   end if;
-  select coalesce(g.paused_at, v_since) into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  select coalesce(g.paused_at, v_since, case when g.net_hold_until is not null then clock_timestamp() end) into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
   if v_since is not null then
     update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null, net_timeouts = 0, net_hold_until = null
     where g.queue_id = v_queue.queue_id;

@@ -36,8 +36,7 @@ begin
     as a (lease, msg_id, status, error, response, duration_ms, retry_after_s);
   -- One bad row harms only itself: halve until it stands alone. Its lease lapses, so it is tried again, and dead at last.
   if v_count = 1 then
-    perform qctl._audit('settle_failed', p_queue, jsonb_build_object(
-      'msg_id', p_msg_id[1], 'sqlstate', v_state, 'error', left(v_message, 500)));
+    perform qctl._audit_rarely('settle_failed', p_queue, v_state, format('message %s: %s', p_msg_id[1], v_message));
     return query select 0, 0, 0, 0, 0, 0, 1;
     return;
   end if;

@@ -81,6 +81,8 @@ as $$
                      and w.last_seen_at > clock_timestamp() - case w.transport when 'http' then interval '30 s' else '90 s' end)
       then 'no_worker'
     when q.transport = 'pg_net' and (select s.net_held_since from qctl.scheduler s) is not null then 'paused'
+    when q.transport = 'pg_net' and qctl._net_relation('http_request_queue') is null then 'no_worker'
+    when q.transport = 'pg_net' and g.net_hold_until is not null then 'endpoint_failing'
     when exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome <> 'delivered'
                  and t.outcome in ('retrying', 'dead') and t.settled_at > clock_timestamp() - interval '1 minute')
      and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome = 'delivered'

@@ -14,7 +14,7 @@ begin
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace
     where p.prokind in ('f', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'pgmq', 'qctl', 'cron', 'net')
       and not p.oid = any (v_seen)
-      and p.proname = any (array(select lower(m[1]) from regexp_matches(v_code, '([[:alpha:]_][[:alnum:]_$]*)"?\s*\(', 'g') as m));
+      and p.proname = any (array(select unnest(array[m[1], lower(m[1])]) from regexp_matches(v_code, '([[:alpha:]_][[:alnum:]_$]*)"?\s*\(', 'g') as m));
     exit when v_new is null;
     v_seen := v_seen || v_new;
     v_code := v_code || E'\n' || (select string_agg(pg_get_functiondef(o), E'\n') from unnest(v_new) as o);
@@ -23,6 +23,28 @@ begin
 end
 $$;
 comment on function qctl._code_of(text) is 'A command, and the source of the functions that it calls, down to the fifth call.';
+
+create or replace function qctl._reads_queue(p_code text, p_queue text) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  with code as (
+    select regexp_replace(regexp_replace(p_code, '--[^\n]*', '', 'g'), '/\*.*?\*/', '', 'g') as text
+  ), call as (
+    -- The first argument where it is a literal; null where it is computed.
+    select m[1] as queue from code, regexp_matches(code.text,
+      '\m(?:pgmq|pgmq_public)"?\s*\.\s*"?(?:read\w*|pop|archive|delete|set_vt|purge_queue)"?\s*\(\s*(?:queue_name\s*(?:=>|:=)\s*)?(?:''([^'']*)'')?',
+      'gi') as m
+    union all
+    select m[1] from code, regexp_matches(code.text, '(?<![.\w"])(?:read|read_with_poll|pop|archive)\s*\(\s*''([^'']*)''', 'gi') as m
+  )
+  select exists (select from call c where c.queue = p_queue)
+      or exists (select from call c where c.queue is null)
+         and (select code.text ~* format('''%s''', p_queue) or code.text ~* '\mpgmq"?\s*\.\s*"?(list_queues|meta)\M' from code)
+      or (select code.text ~* format('\m(delete\s+from|truncate(\s+table)?|update)(\s+only)?\s+("?pgmq"?\s*\.\s*)?"?q_%s\M', p_queue) from code)
+$$;
+comment on function qctl._reads_queue(text, text) is
+  'Does this code read, pop, archive or delete messages of the queue, as far as its text tells? Names put together at run time escape it.';
 
 create or replace function qctl._other_readers(p_queue text)
 returns table (job_id bigint, job_name text, owner text, command text)
@@ -36,15 +58,13 @@ begin
   return query
   select j.jobid, coalesce(j.jobname::text, j.jobid::text), j.username::text, j.command
   from cron.job j
-  cross join lateral (select qctl._code_of(j.command) as text) code
   where j.active and j.database = current_database()::text and j.command !~ '^call qctl\.'
-    and (code.text ~* format('\mq_%s\M', p_queue) and code.text ~* '\m(delete|update|truncate)\M'
-         or code.text ~* '\m(pgmq|pgmq_public)"?\s*\.\s*"?(read|pop|archive|delete|set_vt|purge_queue)'
-            and code.text ~* format('''%s''', p_queue))
+    and qctl._reads_queue(qctl._code_of(j.command), p_queue)
   order by j.jobid;
 end
 $$;
-comment on function qctl._other_readers(text) is 'Active jobs, not ours, whose code reads, pops, archives or deletes messages of this queue.';
+comment on function qctl._other_readers(text) is
+  'Active jobs, not ours, that take messages of this queue, as far as this role may see jobs.';
 
 create or replace function qctl._take_over(p_queue text) returns text[]
 language plpgsql volatile
@@ -55,7 +75,13 @@ declare
   v_names text[] := '{}';
 begin
   for v_job in select * from qctl._other_readers(p_queue) loop
-    perform cron.alter_job(job_id := v_job.job_id, active := false);
+    begin
+      perform cron.alter_job(job_id := v_job.job_id, active := false);
+    exception when others then
+      raise exception 'job % of role % cannot be switched off by %: %', v_job.job_name, v_job.owner, current_user, sqlerrm
+        using errcode = 'QC007',
+              hint = format('as role %s: select cron.alter_job(%s, active := false);', v_job.owner, v_job.job_id);
+    end;
     v_names := v_names || v_job.job_name;
   end loop;
   return v_names;
@@ -75,7 +101,7 @@ begin
   if v_names is not null then
     raise exception 'another cron job takes messages from pgmq queue %: %', p_queue, v_names
       using errcode = 'QC007', detail = 'Two readers would each see a part of the messages.',
-            hint = 'to switch that job off in the same transaction: --take-over';
+            hint = 'to switch that job off in the same transaction: --take-over; if it does not: --ignore-readers';
   end if;
 end
 $$;

@@ -55,8 +55,8 @@ begin
       if v_ready then
         return next v_name;
       end if;
-    exception when undefined_table or lock_not_available then
-      continue;
+    exception when undefined_table or lock_not_available or insufficient_privilege then
+      perform qctl._audit_rarely('look_failed', v_name, sqlstate, sqlerrm);
     end;
   end loop;
 end

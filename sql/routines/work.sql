@@ -1,5 +1,16 @@
 -- The worker that lives in the database: what a pg_cron job runs, once a minute.
 
+create or replace function qctl._work_holds_slot(p_run qctl.work_run) returns boolean
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when (select s.workers from qctl.scheduler s) < 1 then false
+              when p_run.queue_id is null then pg_try_advisory_xact_lock(1902343278, p_run.slot)
+              else pg_try_advisory_xact_lock(1902343279, p_run.queue_id) end
+$$;
+comment on function qctl._work_holds_slot(qctl.work_run) is
+  'Each transaction of a CALL takes the lock of its slot anew, so that a session whose CALL was cancelled keeps none.';
+
 create or replace function qctl._work_begin(p_queue text) returns qctl.work_run
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -14,15 +25,14 @@ begin
   select s.generation into v_run.generation from qctl.scheduler s;
   if p_queue is not null then
     select q.queue_id, q.dedicated into v_run.queue_id, v_run.dedicated from qctl._queue(p_queue) q;
-    v_run.slot := case when pg_try_advisory_lock(1902343279, v_run.queue_id) then 0 end;
+    v_run.slot := case when qctl._work_holds_slot(v_run) then 0 end;
     v_name := 'job for ' || p_queue;
   else
     for v_slot in 1..(select s.workers from qctl.scheduler s) loop
-      if pg_try_advisory_lock(1902343278, v_slot) then
-        v_run.slot := v_slot;
-        v_name := 'job ' || v_slot;
-        exit;
-      end if;
+      v_run.slot := v_slot;
+      v_name := 'job ' || v_slot;
+      exit when qctl._work_holds_slot(v_run);
+      v_run.slot := null;
     end loop;
   end if;
   if v_run.slot is null then
@@ -46,7 +56,7 @@ begin
 end
 $$;
 comment on function qctl._work_begin(text) is
-  'Takes a free slot of a shared worker, or a queue''s own, for this session; slot is null if there is none.';
+  'Takes a free slot of a shared worker, or a queue''s own; slot is null if there is none, or workers are set to 0.';
 
 create or replace function qctl._version() returns text
 language sql stable
@@ -69,6 +79,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select s.generation = p_run.generation and clock_timestamp() < p_run.deadline
      and case when p_run.queue_id is null then p_run.slot <= s.workers
+              when s.workers < 1 then false
               else exists (select from qctl.queue q where q.queue_id = p_run.queue_id and q.dedicated = p_run.dedicated) end
   from qctl.scheduler s
 $$;
@@ -90,22 +101,32 @@ declare
 begin
   -- Also queues that have moved to another transport, until the last of their requests is settled.
   select array_agg(distinct f.queue_id) into v_plan.collect from qctl.in_flight f join qctl.queue q using (queue_id)
-  where f.request_id is not null and (f.lapsed_at is null or f.lapsed_at > clock_timestamp() - interval '10 min')
+  where f.request_id is not null and f.lapsed_at is null
     and case when p_run.queue_id is null then not q.dedicated else q.queue_id = p_run.queue_id end;
-  if v_plan.collect is not null then
-    v_epoch := qctl._net_epoch();
-    v_plan.due_review := clock_timestamp() > p_run.reviewed_at + c_review
-      or exists (select from qctl.in_flight f where f.request_id is not null and f.lapsed_at is null and f.epoch is distinct from v_epoch);
+  v_epoch := qctl._net_epoch();
+  if clock_timestamp() > p_run.reviewed_at + c_review
+     or exists (select from qctl.in_flight f
+                where f.request_id is not null and f.lapsed_at is null and f.epoch is distinct from v_epoch) then
+    select coalesce(v_plan.collect, '{}') || coalesce(array_agg(distinct f.queue_id), '{}') into v_plan.review
+    from qctl.in_flight f join qctl.queue q using (queue_id)
+    where f.request_id is not null and f.lapsed_at > clock_timestamp() - interval '10 min'
+      and case when p_run.queue_id is null then not q.dedicated else q.queue_id = p_run.queue_id end
+      and not q.queue_id = any (coalesce(v_plan.collect, '{}'));
   end if;
-  if qctl.is_armed() and qctl._net_relation('http_request_queue') is not null then
+  if qctl.is_armed() and v_epoch is not null then
+    -- A queue on hold takes no share.
     select array_agg(r.name order by random()) into v_plan.dispatch
-    from qctl.ready_queues(qctl._work_queues(p_run.queue_id)) as r (name);
+    from qctl.ready_queues(qctl._work_queues(p_run.queue_id)) as r (name)
+    join qctl.queue q on q.queue_name = r.name join qctl.gate g using (queue_id)
+    where g.net_hold_until is null
+       or g.net_hold_until < clock_timestamp()
+          and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.request_id is not null and f.lapsed_at is null);
   end if;
   return v_plan;
 end
 $$;
 
-create or replace function qctl._work_review(p_run qctl.work_run, p_queue_id integer) returns void
+create or replace function qctl._work_review(p_queue_id integer) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1s'
@@ -114,16 +135,14 @@ declare
   v_queue qctl.queue;
 begin
   select * into v_queue from qctl.queue q where q.queue_id = p_queue_id;
-  if not found then
-    return;
+  if found then
+    perform qctl.collect(v_queue.queue_name);
   end if;
-  perform qctl._settle_answers(a.queue_id, a.lease, a.msg_id, a.status, a.error, a.response, a.retry_after_s)
-  from qctl._answers(array[p_queue_id], '5 min') a;
-  perform qctl._net_review(v_queue);
 exception when others then
   perform qctl._audit_rarely('review_failed', v_queue.queue_name, sqlstate, sqlerrm);
 end
 $$;
+comment on function qctl._work_review(integer) is 'A slower, wider look at one queue''s requests; its trouble stops nobody else.';
 
 create or replace function qctl._work_dispatch(p_run qctl.work_run, p_queue text, p_share integer) returns integer
 language plpgsql volatile
@@ -164,20 +183,14 @@ as $$
 $$;
 
 create or replace function qctl._work_end(p_run qctl.work_run) returns void
-language plpgsql volatile
+language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-begin
   -- The job runs again within the minute, so the worker is not gone unless it is no longer wanted.
   update qctl.worker w set last_seen_at = clock_timestamp(),
-    stopped_at = case when p_run.slot > (select s.workers from qctl.scheduler s) then clock_timestamp() end
-  where w.worker_id = p_run.worker_id;
-  if p_run.queue_id is null then
-    perform pg_advisory_unlock(1902343278, p_run.slot);
-  else
-    perform pg_advisory_unlock(1902343279, p_run.queue_id);
-  end if;
-end
+    stopped_at = case when p_run.slot > s.workers or s.workers < 1 then clock_timestamp() end
+  from qctl.scheduler s
+  where w.worker_id = p_run.worker_id
 $$;
 
 -- No SET clause, for that would forbid the COMMITs; so every name is qualified, and all that decides is in functions.
@@ -191,32 +204,35 @@ declare
   v_item record;
   v_moved integer;
 begin
-  commit;
   if v_run.slot is null then
     return;
   end if;
-  loop
+  commit;
+  while qctl._work_holds_slot(v_run) loop
     v_plan := qctl._work_plan(v_run);
     v_moved := 0;
     for v_answers in select * from qctl._answers(v_plan.collect) loop
       v_moved := v_moved operator(pg_catalog.+) qctl._settle_answers(v_answers.queue_id, v_answers.lease, v_answers.msg_id,
         v_answers.status, v_answers.error, v_answers.response, v_answers.retry_after_s);
       commit;
+      exit when not qctl._work_holds_slot(v_run);
     end loop;
-    if v_plan.due_review then
-      for v_item in select u.id from pg_catalog.unnest(v_plan.collect) as u (id) loop
-        perform qctl._work_review(v_run, v_item.id);
+    if v_plan.review is not null then
+      for v_item in select u.id from pg_catalog.unnest(v_plan.review) as u (id) loop
+        perform qctl._work_review(v_item.id);
         commit;
+        exit when not qctl._work_holds_slot(v_run);
       end loop;
       v_run.reviewed_at := pg_catalog.clock_timestamp();
     end if;
     for v_item in select u.name from pg_catalog.unnest(v_plan.dispatch) as u (name) loop
       v_moved := v_moved operator(pg_catalog.+) qctl._work_dispatch(v_run, v_item.name, qctl._work_share(v_plan));
       commit;
+      exit when not qctl._work_holds_slot(v_run);
     end loop;
     perform qctl.heartbeat(v_run.worker_id, qctl._work_queues(v_run.queue_id)) where qctl._work_beat_due(v_run);
     commit;
-    exit when not qctl._work_goes_on(v_run);
+    exit when not (qctl._work_holds_slot(v_run) and qctl._work_goes_on(v_run));
     perform pg_catalog.pg_sleep(qctl._work_nap_s(v_run, v_moved));
     commit;
     exit when not qctl._work_goes_on(v_run);

@@ -69,11 +69,11 @@ begin
   end if;
 
   for v_queue in select * from qctl.queue order by queue_id loop
-    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
+    if to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null then
+      perform qctl._lapse_gone(v_queue);
+      continue;
+    end if;
     begin
-      if exists (select from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.request_id is not null) then
-        perform qctl.collect(v_queue.queue_name);
-      end if;
       lapsed := lapsed + qctl._lapse(v_queue, v_now);
     exception when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation or plpgsql_error then
       perform qctl._audit_rarely('lapse_failed', v_queue.queue_name, sqlstate, sqlerrm);

@@ -139,6 +139,7 @@ class Queue:
     max_lost: int
     batch: int
     dedicated: bool
+    trust_location: bool
     retention_s: int | None
     created_at: datetime
     created_by: str

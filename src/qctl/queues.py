@@ -32,6 +32,7 @@ def creation(
     *,
     waiting: str | None = None,
     take_over: bool = False,
+    ignore_readers: bool = False,
 ) -> tuple[str, dict[str, Any]]:
     """The SQL function and arguments that make a queue; see :func:`create`."""
     return "create_queue", {
@@ -41,6 +42,7 @@ def creation(
         "settings": Jsonb(settings) if settings else None,
         "waiting": waiting,
         "take_over": take_over or None,
+        "ignore_readers": ignore_readers or None,
     }
 
 
@@ -53,6 +55,7 @@ def create(
     *,
     waiting: str | None = None,
     take_over: bool = False,
+    ignore_readers: bool = False,
 ) -> CreatedQueue:
     """Makes a queue with its endpoint, or adopts a pgmq queue.
 
@@ -64,12 +67,15 @@ def create(
         settings: those of ``qctl.set_queue``.
         waiting: what becomes of messages in a pgmq queue of that name: ``deliver`` or ``skip``.
         take_over: switch off cron jobs that take messages from it.
+        ignore_readers: let them be.
 
     Raises:
         QctlError: bad name, URL, header or setting (2); pg_net is wanted and not to be had (4); the queue exists, a pgmq
             queue does and nothing is said of what waits in it, or a cron job reads it (7).
     """
-    function, arguments = creation(name, url, headers, settings, waiting=waiting, take_over=take_over)
+    function, arguments = creation(
+        name, url, headers, settings, waiting=waiting, take_over=take_over, ignore_readers=ignore_readers
+    )
     return db.call(connection, CreatedQueue, function, **_given(arguments))[0]
 
 

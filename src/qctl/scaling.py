@@ -50,8 +50,12 @@ def wait_for_end(
 ) -> list[RunningJob]:
     """Waits until none of the running CALLs for which ``is_one`` holds is left, and returns those that are after all."""
     until = time.monotonic() + timeout_s
-    while left := [job for job in running(connection) if is_one(job)]:
-        if time.monotonic() > until:
-            break
+    seen_none = 0
+    # Twice, for a CALL holds its lock per transaction and is unseen for an instant between two.
+    while seen_none < 2:
+        left = [job for job in running(connection) if is_one(job)]
+        if left and time.monotonic() > until:
+            return left
+        seen_none = 0 if left else seen_none + 1
         time.sleep(LOOK_S)
-    return left
+    return []

@@ -34,7 +34,7 @@ def test_verify_finds_nothing_in_a_fresh_install(full, dsn):
     ("damage", "problem", "mend"),
     [
         ("drop function qctl.pause(text, text)", "missing", "qctl upgrade --repair"),
-        ("create or replace function qctl.is_armed() returns boolean language sql as 'select true'", "changed", "qctl upgrade --repair"),
+        ("alter function qctl.is_armed() reset all", "changed", "qctl upgrade --repair"),
         ("drop index qctl.attempt_settled_idx", "missing", "sql/schema.sql"),
         ("alter table qctl.queue drop constraint queue_timeout_check", "missing", "sql/schema.sql"),
         ("drop trigger qctl_capture_1_insert on users", "missing", "qctl attach public.users -q orders --again"),

@@ -353,7 +353,7 @@ def test_a_queue_moves_between_transports_with_messages_in_flight(net):
     claims = claim(net)
     assert [c.msg_id for c in claims] == ids[2:]
     answer(net, 200)
-    net.execute("select qctl.upkeep()")
+    net.execute("call qctl.maintenance()")
     assert states(net, ids) == {"delivered": 2, "in_flight": 2}
     net.execute("select qctl.set_queue('orders', p_settings => '{\"transport\": \"pg_net\"}')")
     assert claim(net) == []
@@ -374,7 +374,7 @@ def test_without_pg_net_open_requests_lapse(net):
     [msg_id] = send(net)
     dispatch(net)
     net.execute("drop schema net cascade")
-    net.execute("select qctl.upkeep()")
+    net.execute("call qctl.maintenance()")
     assert state(net, msg_id) == "ready"
 
 

@@ -33,8 +33,15 @@ def test_it_refuses_while_messages_are_unfinished_and_changes_nothing(full):
 
 def test_discard_keeps_everything_in_the_archive(full):
     assert drop(full, discard=True) == (2, 3, 4, "pgmq.a_orders")
-    outcomes = full.execute("select headers #>> '{qctl,outcome}', headers #>> '{qctl,reason}' from pgmq.a_orders order by msg_id")
-    assert outcomes.fetchall() == [("delivered", None), ("dead", "exhausted"), ("dead", "discarded"), ("dead", "discarded")]
+    outcomes = full.execute(
+        "select headers #>> '{qctl,outcome}', headers #>> '{qctl,reason}' from pgmq.a_orders order by msg_id"
+    )
+    assert outcomes.fetchall() == [
+        ("delivered", None),
+        ("dead", "exhausted"),
+        ("dead", "discarded"),
+        ("dead", "discarded"),
+    ]
     full.execute("insert into users values (3)")
     full.execute("update users set id = 4 where id = 3")
     full.execute("delete from users")
@@ -46,7 +53,9 @@ def test_discard_keeps_everything_in_the_archive(full):
 
 def test_with_archive_leaves_nothing(full):
     assert drop(full, discard=True, with_archive=True)[3] is None
-    assert one(full, "select count(*) from pg_class where relnamespace = 'pgmq'::regnamespace and relname ~ 'orders'") == 0
+    assert (
+        one(full, "select count(*) from pg_class where relnamespace = 'pgmq'::regnamespace and relname ~ 'orders'") == 0
+    )
 
 
 def test_a_queue_of_the_same_name_numbers_on_behind_the_archive(full):

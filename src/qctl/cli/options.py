@@ -45,6 +45,13 @@ Retention = Annotated[
 ]
 
 
+TrustLocation = Annotated[
+    bool | None,
+    typer.Option(
+        "--trust-location/--no-trust-location",
+        help="pg_net: a 2xx with a Location is the endpoint's own, not a redirect's end.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree beforehand.")]
 
 

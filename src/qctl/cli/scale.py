@@ -128,7 +128,7 @@ def scale(
         if workers is not None and not dry_run:
             _follow(connection, workers)
     render([_compared(old, new) for old, new in zip(before, after, strict=True)], _COLUMNS, output)
-    if workers is not None:
+    if workers is not None and not dry_run:
         _advise(after, workers)
 
 
@@ -189,7 +189,7 @@ def _compared(before: Capacity, after: Capacity) -> _Scaled:
 
 def _follow(connection: db.Connection, workers: int) -> None:
     """Waits for the CALLs that are no longer wanted."""
-    left = scaling.wait_for_end(connection, lambda job: job.slot is not None and job.slot > workers)
+    left = scaling.wait_for_end(connection, lambda job: workers == 0 or (job.slot is not None and job.slot > workers))
     if left:
         say(f"still running: {', '.join(f'pid {job.pid}' for job in left)}; it ends with its present step")
 

@@ -40,6 +40,7 @@ def _settings(
     retry: str | None,
     transport: str | None,
     retention: str | None,
+    trust_location: bool | None,
 ) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "timeout_ms": None if timeout is None else round(options.duration(timeout) * 1000),
@@ -47,6 +48,7 @@ def _settings(
         "max_in_flight": max_in_flight,
         "retry_schedule_s": None if retry is None else options.durations(retry),
         "transport": transport,
+        "trust_location": trust_location,
     }
     given = {name: value for name, value in settings.items() if value is not None}
     return given if retention is None else {**given, "retention_s": options.retention(retention)}
@@ -122,6 +124,7 @@ def create(
     retry: RetrySchedule = None,
     transport: options.Transport = None,
     retention: options.Retention = None,
+    trust_location: options.TrustLocation = None,
     waiting: Annotated[
         str | None,
         typer.Option(
@@ -130,6 +133,9 @@ def create(
     ] = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Switch off cron jobs that take messages from that pgmq queue.")
+    ] = False,
+    ignore_readers: Annotated[
+        bool, typer.Option("--ignore-readers", help="Let cron jobs be that seem to take messages from that pgmq queue.")
     ] = False,
     dsn: options.Dsn = None,
     output: options.Output = None,
@@ -142,17 +148,28 @@ def create(
 
     Example: qctl create orders --url https://n8n.example.com/webhook/orders --attach public.orders
     """
-    settings = _settings(timeout, concurrency, max_in_flight, retry, transport, retention)
+    settings = _settings(timeout, concurrency, max_in_flight, retry, transport, retention, trust_location)
     headers = options.headers(header)
     captures = [capture.whole_table(table, name) for table in attach or []]
     if sql:
-        function, arguments = queues.creation(name, url, headers, settings, waiting=waiting, take_over=take_over)
+        function, arguments = queues.creation(
+            name, url, headers, settings, waiting=waiting, take_over=take_over, ignore_readers=ignore_readers
+        )
         print_calls([(function, arguments), *captures])
         return
     with session(dsn, "create", changes=True) as connection, db.transaction(connection):
         if waiting is None and (count := queues.waiting(connection, name)) and config.can_ask():
             waiting = typer.prompt(f"{name} holds {count:,} messages: deliver or skip them?", err=True).strip()
-        created = queues.create(connection, name, url, headers, settings, waiting=waiting, take_over=take_over)
+        created = queues.create(
+            connection,
+            name,
+            url,
+            headers,
+            settings,
+            waiting=waiting,
+            take_over=take_over,
+            ignore_readers=ignore_readers,
+        )
         triggers = [row for _, arguments in captures for row in attachments.attach(connection, arguments, say)]
         scheduled = bool(scaling.jobs(connection))
     render([created], _CREATED_COLUMNS, output)
@@ -197,6 +214,7 @@ def set_(
     retry: RetrySchedule = None,
     transport: options.Transport = None,
     retention: options.Retention = None,
+    trust_location: options.TrustLocation = None,
     dsn: options.Dsn = None,
     output: options.Output = None,
     sql: options.AsSql = False,
@@ -205,7 +223,7 @@ def set_(
 
     Example: qctl set -q orders --timeout 30s --concurrency 10
     """
-    settings = _settings(timeout, concurrency, max_in_flight, retry, transport, retention)
+    settings = _settings(timeout, concurrency, max_in_flight, retry, transport, retention, trust_location)
     headers: dict[str, str | None] = {**options.headers(header), **dict.fromkeys(no_header or [])}
     if not (settings or headers or url):
         raise UsageError("nothing to change", hint="name a setting: qctl set --help")

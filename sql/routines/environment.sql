@@ -1,0 +1,24 @@
+-- What the server and the role are like.
+
+create or replace function qctl._setting(p_name text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return nullif(current_setting(p_name, true), '');
+exception when insufficient_privilege then
+  return null;
+end
+$$;
+comment on function qctl._setting(text) is 'A setting, or null where it is unknown or not for this role to see.';
+
+create or replace function qctl._cron_here() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = 'cron' and p.proname = 'schedule' and p.pronargs = 3
+      and has_schema_privilege(n.oid, 'usage') and has_function_privilege(p.oid, 'execute'))
+$$;
+comment on function qctl._cron_here() is 'Can this role schedule jobs in this database?';
