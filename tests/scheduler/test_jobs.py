@@ -153,6 +153,36 @@ def test_scale_0_reaches_a_running_call_and_leaves_nothing_half_done(site, cron,
     assert "Next: qctl scale --workers 1" in done.stderr
 
 
+def test_scale_0_reaches_a_dedicated_job_too(site, cron):
+    create(cron)
+    assert qctl("scale", "-q", "orders", "--dedicated", dsn=site.dsn).returncode == 0
+    thread, ended = calling(site, "call qctl.work('orders')")
+    done = qctl("scale", "--workers", "0", dsn=site.dsn)
+    assert "still running" not in done.stderr
+    thread.join(3)
+    assert ended
+    assert set(jobs(cron)) == {"qctl-maintenance"}
+    started = time.monotonic()
+    cron.execute("call qctl.work('orders')")
+    assert time.monotonic() - started < 1
+
+
+def test_another_roles_job_that_is_off_is_named(site, cron):
+    create(cron)
+    cron.execute("create role other_role login superuser")
+    cron.execute("update cron.job set username = 'other_role', active = false where jobname = 'qctl-worker'")
+    done = qctl("scale", "--workers", "1", dsn=site.dsn)
+    assert "job qctl-worker of role other_role is switched off" in done.stderr
+
+
+def test_a_job_of_our_name_for_another_database_is_refused(site, cron):
+    cron.execute("create database elsewhere")
+    cron.execute("select cron.schedule_in_database('qctl-maintenance', '* * * * *', 'select 1', 'elsewhere')")
+    done = qctl("create", "orders", "--url", "http://127.0.0.1:9/x", dsn=site.dsn)
+    assert done.returncode == 7
+    assert "another database" in done.stderr
+
+
 def test_upgrade_reaches_a_running_call(site, cron):
     create(cron)
     thread, ended = calling(site)

@@ -71,6 +71,12 @@ def test_skip_moves_what_waits_to_the_archive(seeded):
         assert one(connection, "select qctl.dispatch(%s)", QUEUE) == 1
 
 
+def test_readers_can_be_let_be(seeded):
+    done = create(seeded, "--waiting", "deliver", "--ignore-readers")
+    assert done.returncode == 0, done.stderr
+    assert active(seeded) >= {"worker-1", "worker-2"}
+
+
 def test_a_job_of_another_queue_does_not_matter(seeded):
     with seeded.connect() as connection:
         connection.execute("select pgmq.create('webhooks')")
@@ -88,12 +94,21 @@ def test_a_job_of_another_queue_does_not_matter(seeded):
         'with d as (delete from pgmq."q_orders" returning 1) select count(*) from d',
         "select pgmq_public.read(queue_name => 'orders', sleep_seconds => 30, n => 10)",
         "call outer_one()",
+        'select public."DrainAll"()',
+        "select drain_every()",
     ],
 )
 def test_readers_in_every_disguise(site, cron, command):
     cron.execute("create function process(q text) returns void language sql as $$ select pgmq.archive(q, 1) $$")
     cron.execute("create function inner_one() returns setof bigint language plpgsql as"
                  " $$ begin return query select msg_id from pgmq.read('orders', 30, 10); end $$")  # fmt: skip
+    cron.execute(
+        "create function public.\"DrainAll\"() returns void language sql as $$ select from pgmq.pop('orders') $$"
+    )
+    cron.execute(
+        "create function drain_every() returns void language plpgsql as $$ declare q text; begin"
+        " for q in select queue_name from pgmq.list_queues() loop perform pgmq.pop(q); end loop; end $$"
+    )
     cron.execute("create procedure outer_one() language sql as $$ select inner_one() $$")
     cron.execute("select pgmq.create('orders')")
     cron.execute("select cron.schedule('theirs', '* * * * *', %s)", (command,))
@@ -104,7 +119,14 @@ def test_readers_in_every_disguise(site, cron, command):
 
 @pytest.mark.parametrize(
     "command",
-    ["select pgmq.send('orders', '{}')", "select count(*) from pgmq.q_orders", "delete from pgmq.a_orders", "select 1"],
+    [
+        "select pgmq.send('orders', '{}')",
+        "select count(*) from pgmq.q_orders",
+        "delete from pgmq.a_orders",
+        "select 1",
+        "select pgmq.send('orders', message) from pgmq.pop('incoming')",
+        "select count(*) from pgmq.q_orders -- delete from pgmq.q_orders",
+    ],
 )
 def test_producers_and_lookers_on_are_no_readers(site, cron, command):
     cron.execute("select pgmq.create('orders')")
