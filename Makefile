@@ -56,9 +56,11 @@ bench-inside: .venv/.dev
 	@sh scripts/debian_postgres.sh
 	@$(BIN)/python benchmarks/inside.py
 
-# Many and long random histories; choose others with QCTL_SEED.
+# Long random histories, which QCTL_SEED chooses, and every fault five times under load: writes docs/reliability.md.
 chaos: .venv/.dev
-	@QCTL_CHAOS=1 $(BIN)/pytest -s -n 0 tests/chaos
+	@sh scripts/debian_postgres.sh
+	@QCTL_CHAOS=1 $(BIN)/pytest -s -n 0 tests/chaos/test_model.py
+	@$(BIN)/python scripts/reliability.py
 
 clean:
 	@rm -rf .venv dist build

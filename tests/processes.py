@@ -43,12 +43,26 @@ class Endpoint:
     def __init__(self, folder: Path, *options: str) -> None:
         self.ledger = folder / f"ledger-{time.monotonic_ns()}.jsonl"
         self.ledger.touch()
+        self._options = options
+        self._prefix: tuple[str, ...] = ()
+        self.port = 0
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Starts it, after :meth:`kill` on the same port."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "qctl.receiver", str(self.ledger), *options], stdout=subprocess.PIPE, text=True
-        )
+            [*self._prefix, sys.executable, "-m", "qctl.receiver", str(self.ledger), *self._options, "--port", str(self.port)],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
         assert self._process.stdout
         self.port = int(self._process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}/hook"
+
+    def move_into(self, *prefix: str) -> None:
+        """Runs behind this command from now on, in a network namespace say."""
+        self.kill()
+        self._prefix = prefix
+        self.start_again()
 
     def entries(self) -> list[Entry]:
         return read_ledger(self.ledger)
@@ -57,11 +71,14 @@ class Endpoint:
         """How often each webhook-id was answered 2xx."""
         return Counter(e.webhook_id for e in self.entries() if e.answer.startswith("2"))
 
-    def close(self) -> None:
+    def kill(self) -> None:
         self._process.kill()
         self._process.wait()
         if self._process.stdout:
             self._process.stdout.close()
+
+    def close(self) -> None:
+        self.kill()
 
 
 class WorkerProcess:

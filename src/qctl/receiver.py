@@ -40,7 +40,8 @@ class Receiver(ThreadingHTTPServer):
     Args:
         ledger: where requests are written.
         fail_rate: share of requests that fail.
-        failures: how they fail, each equally often: a status, ``hang``, ``reset``, or ``200-slow`` for a good answer after 1.5 s.
+        failures: how they fail, each equally often: a status; ``hang``; ``reset``; ``close`` after the request; ``drip``, a byte
+            every half second without end; ``huge``, 100 MB; or ``200-slow``, a good answer after 1.5 s.
         delay_s: before each answer.
         hang_s: how long a request without an answer is held.
         status: of the good answers.
@@ -111,6 +112,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
             self.close_connection = True
+        elif answer == "close":
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+        elif answer in ("drip", "huge"):
+            self._pour(b"x" if answer == "drip" else b"x" * 1_000_000, 0.5 if answer == "drip" else 0.0)
         else:
             if answer.endswith("-slow"):
                 time.sleep(1.5)
@@ -124,6 +130,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("content-length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
+
+    def _pour(self, piece: bytes, pause_s: float) -> None:
+        """A 500 of a hundred pieces that the client may cut."""
+        self.close_connection = True
+        self.send_response(500)
+        self.end_headers()
+        for _ in range(100):
+            self.wfile.write(piece)
+            self.wfile.flush()
+            time.sleep(pause_s)
 
     def do_GET(self) -> None:
         endpoint = self.server

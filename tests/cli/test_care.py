@@ -128,3 +128,30 @@ def test_sql_is_printed_without_a_connection(command):
     done = qctl(*command, "--sql")
     assert done.returncode == 0
     assert "qctl" in done.stdout
+
+
+def test_attach_with_every_option_and_again(full, dsn):
+    full.execute("create table public.t (id int primary key, v text) partition by range (id)")
+    done = qctl(
+        "attach", "public.t", "-q", "orders", "--on", "insert,truncate", "--replicated", "--on-error", "skip",
+        "--max-size", "64k", dsn=dsn,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "not seen" not in done.stderr
+    described = json.loads(qctl("describe", "orders", "-o", "json", dsn=dsn).stdout)
+    [found] = [a for a in described["attachments"] if a["relation"] == "public.t"]
+    assert (found["level"], found["replicated"], found["on_error"], found["max_bytes"]) == ("row", True, "skip", 65536)
+    assert sorted(found["operations"]) == ["INSERT", "TRUNCATE"]
+    assert found["triggers"] == "ok"
+    assert qctl("attach", "public.t", "-q", "orders", "--again", dsn=dsn).returncode == 0
+    again = json.loads(qctl("describe", "orders", "-o", "json", dsn=dsn).stdout)["attachments"]
+    assert found["max_bytes"] in {a["max_bytes"] for a in again}
+    failing(6, "attach", "public.nosuch", "-q", "orders", "--again", dsn=dsn)
+
+
+@pytest.mark.parametrize(
+    "options", [("--on-error", "shrug"), ("--max-size", "9g"), ("--max-size", "2m"), ("--on", "insert,select")]
+)
+def test_bad_options_of_attach(full, dsn, options):
+    full.execute("create table public.t (id int primary key)")
+    failing(2, "attach", "public.t", "-q", "orders", *options, dsn=dsn)

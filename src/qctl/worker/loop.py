@@ -224,7 +224,7 @@ class Worker:
         try:
             step(queue)
         except QctlError as error:
-            if error.code is ExitCode.CANNOT_CONNECT or self._connection.closed:
+            if error.code in (ExitCode.CANNOT_CONNECT, ExitCode.SCHEMA_VERSION) or self._connection.closed:
                 raise
             pause_s = BUSY_S if error.code is ExitCode.BUSY else BROKEN_S
             queue.held_until = time.monotonic() + pause_s

@@ -1,0 +1,132 @@
+"""Upgrade while the previous version's worker delivers, and while a CALL runs."""
+
+import io
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import standin
+from helpers import create, one, send
+from processes import environment, qctl, wait_until
+from qctl import db, migrate, sqlfiles
+from qctl.config import Database
+from qctl.sqlfiles import SqlFile
+from standin import NetWorker
+
+TOP = Path(__file__).parents[2]
+RELEASED = Path(__file__).parent / "released"
+
+
+@pytest.fixture(params=sorted(path.stem for path in RELEASED.glob("*.commit")))
+def old_qctl(request, tmp_path):
+    """The previous release's code, from the history of this repository; runs its commands."""
+    commit = (RELEASED / f"{request.param}.commit").read_text().strip()
+    archive = subprocess.run(["git", "-C", str(TOP), "archive", commit, "src", "sql"], capture_output=True, check=False)
+    if archive.returncode:
+        pytest.skip(f"this clone has no history back to {request.param}")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(tmp_path, filter="data")
+
+    def start(*arguments: str, dsn: str) -> subprocess.Popen:
+        env = environment(QCTL_DSN=dsn, PYTHONPATH=str(tmp_path / "src"))
+        return subprocess.Popen([sys.executable, "-m", "qctl", *arguments], env=env, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.mark.timeout(180)
+def test_the_previous_versions_worker_goes_on_through_an_upgrade(old_qctl, empty_dsn, endpoint):
+    receiver = endpoint()
+    installing = old_qctl("install", dsn=empty_dsn)
+    assert installing.wait(30) == 0, installing.communicate()[1]
+    installing.communicate()
+    with psycopg.connect(empty_dsn, autocommit=True) as conn:
+        conn.execute("select qctl.create_queue('orders', %s)", (receiver.url,))
+        conn.execute("create table public.users (id int primary key)")
+        conn.execute("select qctl.attach('public.users', 'orders')")
+        worker = old_qctl("worker", "-q", "orders", dsn=empty_dsn)
+        stop = threading.Event()
+        written = 0
+
+        def write() -> None:
+            nonlocal written
+            with psycopg.connect(empty_dsn, autocommit=True) as writer:
+                while not stop.is_set():
+                    writer.execute(
+                        "insert into users select n from generate_series(%s::int, %s::int) n", (written, written + 24)
+                    )
+                    written += 25
+                    time.sleep(0.05)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        wait_until(lambda: len(receiver.entries()) > 500)
+        upgraded = qctl("upgrade", dsn=empty_dsn)
+        assert upgraded.returncode == 0, upgraded.stderr
+        at_upgrade = len(receiver.entries())
+        wait_until(lambda: len(receiver.entries()) > at_upgrade + 1000)
+        stop.set()
+        writer.join()
+        wait_until(lambda: one(conn, "select count(*) from pgmq.q_orders") == 0, 60)
+        assert worker.poll() is None
+        worker.send_signal(signal.SIGTERM)
+        _, talk = worker.communicate(timeout=30)
+        assert worker.returncode == 0, talk
+        accepted = receiver.accepted()
+        assert len(accepted) == sum(accepted.values()) == written
+        assert qctl("verify", dsn=empty_dsn).returncode == 0
+
+
+def test_an_upgrade_under_running_calls_loses_nothing(conn, dsn, endpoint):
+    standin.install(dsn)
+    pg_net = NetWorker(dsn)
+    receiver = endpoint()
+    create(conn, url=receiver.url, transport="pg_net")
+    stop = threading.Event()
+
+    def call() -> None:
+        while not stop.is_set():
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("call qctl.work()")
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    try:
+        send(conn, 1500)
+        for n in range(3):
+            wait_until(lambda n=n: len(receiver.entries()) > 300 * (n + 1), 30)
+            changed = [SqlFile(f.name, f.text + f"-- {n}\n".encode()) for f in sqlfiles.routines()]
+            with db.connect(Database(dsn, "test"), application="test") as installer:
+                assert len(migrate.apply(installer, sqlfiles.migrations(), changed)) == len(changed)
+        wait_until(lambda: one(conn, "select count(*) from pgmq.q_orders") == 0, 60)
+    finally:
+        stop.set()
+        conn.execute("update qctl.scheduler set workers = 0")
+        thread.join(10)
+        pg_net.close()
+    assert len(receiver.entries()) == len(receiver.accepted()) == 1500
+
+
+def test_a_worker_too_old_for_the_schema_settles_what_it_holds_and_ends_with_5(conn, dsn, endpoint):
+    receiver = endpoint("--delay-s", "1")
+    create(conn, url=receiver.url, concurrency=10)
+    send(conn, 10)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "qctl", "worker", "-q", "orders"],
+        env=environment(QCTL_DSN=dsn), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_until(lambda: len(receiver.entries()) == 10)
+    conn.execute("alter function qctl.claim(text, integer, bigint) rename to claim_of_another_time")
+    send(conn, 1)
+    _, talk = worker.communicate(timeout=30)
+    assert worker.returncode == 5, talk
+    assert "qctl upgrade" in talk
+    delivered = one(conn, "select count(*) from pgmq.a_orders")
+    assert delivered + one(conn, "select count(*) from pgmq.q_orders") == 11
