@@ -271,3 +271,51 @@ def test_retention_and_throughput(site, cron):
     cron.execute("update qctl.upkept set retained_at = null")
     cron.execute("call qctl.maintenance()")
     assert one(cron, "select count(*) from pgmq.a_orders") == 10
+
+
+def test_uninstall_waits_for_a_running_call_and_leaves_nothing_in_pg_cron(site, cron, endpoint):
+    create(cron, url=endpoint("--delay-s", "0.2").url)
+    cron.execute("create table public.users (id int)")
+    cron.execute("select qctl.attach('public.users', 'orders')")
+    send(cron, 500)
+    thread, ended = calling(site)
+    cron.execute(
+        "insert into cron.job_run_details (jobid, runid, job_pid, database, username, command, status, start_time, end_time)"
+        " values (1, 1, 1, 'postgres', 'postgres', 'call qctl.work()', 'succeeded', now(), now())"
+    )
+    done = qctl("uninstall", "--yes", "-o", "json", dsn=site.dsn)
+    assert done.returncode == 0, done.stderr
+    assert "job qctl-worker unscheduled" in done.stderr
+    thread.join(5)
+    assert ended
+    [remains] = json.loads(done.stdout)
+    assert remains["unfinished"] + remains["archived"] == 500
+    assert one(cron, "select count(*) from cron.job") == 0
+    assert one(cron, "select count(*) from cron.job_run_details where command ~ 'qctl'") == 0
+    cron.execute("insert into public.users values (1)")
+
+
+def test_drop_of_the_last_queue_leaves_no_job(site, cron):
+    create(cron)
+    assert qctl("drop", "orders", "--yes", dsn=site.dsn).returncode == 0
+    assert jobs(cron) == {}
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        ("select cron.unschedule('qctl-worker')", "missing"),
+        ("select cron.alter_job(jobid, active := false) from cron.job where jobname = 'qctl-worker'", "switched off"),
+        ("select cron.alter_job(jobid, command := 'select 1') from cron.job where jobname = 'qctl-worker'", "missing"),
+    ],
+)
+def test_verify_finds_what_is_wrong_with_a_job_and_scale_mends_it(site, cron, damage, problem):
+    create(cron)
+    cron.execute(damage)
+    done = qctl("verify", "-o", "json", dsn=site.dsn)
+    assert done.returncode == 8
+    [finding] = json.loads(done.stdout)
+    assert (finding["kind"], finding["object"], finding["problem"]) == ("job", "qctl-worker", problem)
+    assert qctl(*finding["mend"].split()[1:], dsn=site.dsn).returncode == 0
+    assert jobs(cron)["qctl-worker"] == WORKER
+    assert qctl("verify", dsn=site.dsn).returncode == 0
