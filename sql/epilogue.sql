@@ -8,6 +8,6 @@ update qctl.scheduler set generation = generation + 1
 where exists (select from qctl.migration where applied_at = now()) or exists (select from qctl.routine where applied_at = now());
 select qctl._refresh_captures()
 where exists (select from qctl.routine where name = 'capture' and applied_at = now());
-revoke all on all routines in schema qctl from public;
+select qctl._close_routines();
 -- What verify compares with later.
 select qctl._remember_objects();

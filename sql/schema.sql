@@ -288,25 +288,44 @@ CREATE FUNCTION qctl._archive_dead(p_queue qctl.queue) RETURNS bigint
     AS $_$
 declare
   v_count bigint;
+  v_last bigint := 0;
 begin
+  if to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is null then
+    if exists (select from qctl.dead_letter d where d.queue_id = p_queue.queue_id) then
+      raise exception 'queue % has dead letters, and no archive that could keep them', p_queue.queue_name
+        using errcode = 'QC007', hint = format('to give them up: qctl drop %s --with-archive', p_queue.queue_name);
+    end if;
+    return 0;
+  end if;
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
+    execute format('select coalesce(max(msg_id), 0) from pgmq.%I', 'q_' || p_queue.queue_name) into v_last;
+  end if;
   execute format($q$
     with dead as (
       delete from qctl.dead_letter d where d.queue_id = $1 returning d.*
-    ), newest as (
-      select distinct on (d.msg_id) d.* from dead d order by d.msg_id, d.enqueued_at desc
+    ), ranked as (
+      select d.*, row_number() over (partition by d.msg_id order by d.enqueued_at desc) > 1
+                  or exists (select from pgmq.%1$I a where a.msg_id = d.msg_id) as taken
+      from dead d
+    ), numbered as (
+      -- A number that was handed out twice: the other one keeps it, this one gets a new one and remembers.
+      select r.*, case when r.taken then (select coalesce(max(a.msg_id), 0) from pgmq.%1$I a)
+                                         + (select max(m.msg_id) from dead m) + $2 + row_number() over (partition by r.taken)
+                       else r.msg_id end as number
+      from ranked r
     ), archived as (
-      insert into pgmq.%I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
-      select d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.died_at, d.message,
+      insert into pgmq.%1$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
+      select d.number, d.read_ct, d.enqueued_at, d.died_at, d.died_at, d.message,
              case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
              || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
                   'outcome', 'dead', 'reason', d.reason, 'note', d.note, 'status', d.status_code, 'error', d.error,
-                  'attempts', d.attempts, 'delivery_no', d.delivery_no, 'webhook_id', d.webhook_id)))
-      from newest d
-      on conflict (msg_id) do nothing
+                  'attempts', d.attempts, 'delivery_no', d.delivery_no, 'webhook_id', d.webhook_id,
+                  'msg_id', case when d.taken then d.msg_id end)))
+      from numbered d
       returning 1
     )
     select count(*) from archived
-  $q$, 'a_' || p_queue.queue_name) into v_count using p_queue.queue_id;
+  $q$, 'a_' || p_queue.queue_name) into v_count using p_queue.queue_id, v_last;
   return v_count;
 end
 $_$;
@@ -378,6 +397,16 @@ CREATE FUNCTION qctl._before(p_deadline timestamp with time zone, p_place qctl.p
   select p_place.after is not null and clock_timestamp() < p_deadline
 $$;
 
+-- Name: _by_row(regclass, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._by_row(p_relation regclass, p_replicated boolean) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p_replicated or c.relkind = 'p' or exists (select from pg_inherits i where i.inhparent = p_relation)
+  from pg_class c where c.oid = p_relation
+$$;
+
 -- Name: attachment; Type: TABLE; Schema: qctl; Owner: -
 
 CREATE TABLE qctl.attachment (
@@ -393,6 +422,7 @@ CREATE TABLE qctl.attachment (
     created_by text DEFAULT SESSION_USER NOT NULL,
     level text DEFAULT 'statement'::text NOT NULL,
     replicated boolean DEFAULT false NOT NULL,
+    as_me boolean DEFAULT false NOT NULL,
     on_error text DEFAULT 'fail'::text NOT NULL,
     max_bytes integer DEFAULT 524288 NOT NULL,
     CONSTRAINT attachment_level_check CHECK ((level = ANY (ARRAY['statement'::text, 'row'::text]))),
@@ -425,6 +455,10 @@ COMMENT ON COLUMN qctl.attachment.level IS 'statement: one insert for all rows o
 
 COMMENT ON COLUMN qctl.attachment.replicated IS 'Capture also what replication applies, and writes with session_replication_role = replica.';
 
+-- Name: COLUMN attachment.as_me; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.as_me IS 'The capture runs as who attached, not as the table''s owner, and that was accepted.';
+
 -- Name: COLUMN attachment.on_error; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.attachment.on_error IS 'What an error in the capture does: fail the statement, so that no event is lost, or skip the event.';
@@ -448,7 +482,7 @@ declare
   v_old_row text;
   v_new text := 'null::jsonb';
   v_old text := 'null::jsonb';
-  v_big text;
+  v_cut text;
   v_message text;
   v_from text;
   v_where text := '';
@@ -464,9 +498,6 @@ begin
     v_old_row := case when v_by_row then 'old' when p_operation = 'DELETE' then 'old.*' else 'o.old' end;
     v_old := qctl._row_expression(v_old_row, v_json, p_attachment.max_bytes, p_attachment.attachment_id);
   end if;
-  v_big := (select string_agg(format('pg_column_size(%s) > %s', r, p_attachment.max_bytes), ' or ')
-            from unnest(array[v_new_row, v_old_row]) as r where r is not null);
-
   -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place. The odd
   -- names are none that a column has, for a column would be taken before the row.
   v_from := case
@@ -478,13 +509,20 @@ begin
          || case when p_attachment.when_sql is null then ''
                  else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
   end;
+  if p_operation <> 'TRUNCATE' then
+    -- Computed once: a row that cannot be had whole is captured by its key.
+    v_from := v_from || format(' cross join lateral (select %s as after, %s as before offset 0) as changed', v_new, v_old);
+    v_cut := concat_ws(' or ', case when v_new_row is not null then 'changed.after is null' end,
+                               case when v_old_row is not null then 'changed.before is null' end);
+    v_new := case when v_new_row is null then 'null::jsonb' else format('coalesce(changed.after, case when v_owned then qctl.%I(%s) else ''{}'' end)',
+      qctl._capture_function(p_attachment.attachment_id, 'key'), v_new_row) end;
+    v_old := case when v_old_row is null then 'null::jsonb' else format('coalesce(changed.before, case when v_owned then qctl.%I(%s) else ''{}'' end)',
+      qctl._capture_function(p_attachment.attachment_id, 'key'), v_old_row) end;
+  end if;
   if p_operation = 'UPDATE' then
     if p_attachment.columns is not null then
       -- By name in the json, so that a column that is renamed later captures more instead of failing the statement.
-      v_from := v_from || format(' cross join lateral (select %s as after, %s as before offset 0) as changed', v_new, v_old);
-      v_new := 'changed.after';
-      v_old := 'changed.before';
-      v_where := format(' and (%s)', (select string_agg(format(
+      v_where := format(' and (changed.after is null or changed.before is null or %s)', (select string_agg(format(
         'not changed.after ? %1$L or changed.after -> %1$L is distinct from changed.before -> %1$L', c), ' or ' order by o)
         from unnest(p_attachment.columns) with ordinality as u (c, o)));
     elsif not p_attachment.unchanged then
@@ -492,7 +530,7 @@ begin
     end if;
   end if;
   if p_attachment.when_sql is not null and p_operation <> 'TRUNCATE' then
-    v_where := v_where || format(E' and (%s\n)', p_attachment.when_sql);
+    v_where := v_where || format(E' and case when v_owned then (%s\n) else true end', p_attachment.when_sql);
   end if;
 
   v_message := case p_attachment.payload
@@ -500,7 +538,7 @@ begin
                                 p_operation, v_table, v_schema, v_new, v_old)
     else format('jsonb_build_object(''record'', %s, ''old_record'', %s, ''operation'', %L, ''table'', %L, ''schema'', %L)',
                 v_new, v_old, p_operation, v_table, v_schema)
-  end || case when v_big is null then '' else format(' || case when %s then ''{"truncated": true}''::jsonb else ''{}''::jsonb end', v_big) end;
+  end || case when v_cut is null then '' else format(' || case when %s then ''{"truncated": true}''::jsonb else ''{}''::jsonb end', v_cut) end;
   v_insert := format($insert$insert into pgmq.%I (vt, message)
   select clock_timestamp(), %s
   from %s
@@ -521,6 +559,10 @@ begin
   end if;
   return format($body$
 #variable_conflict use_column
+declare
+  -- After ALTER TABLE … OWNER the new owner's types must not run as the old one: keys and conditions are left out until
+  -- the table is attached again.
+  v_owned boolean := %s;
 begin
   if current_setting('qctl.capture', true) = 'off' then
     return null;
@@ -528,36 +570,31 @@ begin
   %s
   return null;
 end
-$body$, v_insert);
+$body$, case when p_attachment.as_me then 'true'
+             else format('(select pg_get_userbyid(c.relowner) = current_user from pg_class c where c.oid = %s)', p_attachment.relation::oid) end,
+  v_insert);
 end
 $_$;
-
--- Name: capture_error; Type: TABLE; Schema: qctl; Owner: -
-
-CREATE TABLE qctl.capture_error (
-    attachment_id integer NOT NULL,
-    minute timestamp with time zone NOT NULL,
-    sqlstate text NOT NULL,
-    error text,
-    statements integer NOT NULL
-);
-
--- Name: TABLE capture_error; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON TABLE qctl.capture_error IS 'Statements whose events were skipped, for attachments with on_error skip. Never a value of a row.';
 
 -- Name: _capture_failed(integer, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._capture_failed(p_attachment_id integer, p_sqlstate text, p_error text) RETURNS void
-    LANGUAGE sql SECURITY DEFINER
-    BEGIN ATOMIC
- INSERT INTO qctl.capture_error AS e (attachment_id, minute, sqlstate, error, statements)
-   VALUES (_capture_failed.p_attachment_id, date_trunc('minute'::text, clock_timestamp()), _capture_failed.p_sqlstate,
-         CASE
-             WHEN ("left"(_capture_failed.p_sqlstate, 2) = ANY (ARRAY['42'::text, '3F'::text, '53'::text, '55'::text, '57'::text])) THEN "left"(_capture_failed.p_error, 300)
-             ELSE NULL::text
-         END, 1) ON CONFLICT(attachment_id, minute, sqlstate) DO UPDATE SET statements = (e.statements + 1);
-END;
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+  -- Writers never wait for one another here; who does not get the lock is not counted.
+  if p_sqlstate !~ '^[0-9A-Z]{5}$' or not exists (select from qctl.attachment a where a.attachment_id = p_attachment_id and a.on_error = 'skip')
+     or not pg_try_advisory_xact_lock(1902343281, p_attachment_id) then
+    return;
+  end if;
+  insert into qctl.capture_error as e (attachment_id, minute, sqlstate, error, statements)
+  values (p_attachment_id, date_trunc('minute', clock_timestamp()), p_sqlstate,
+          -- Only errors that name objects, never those that may quote a value.
+          case when left(p_sqlstate, 2) in ('42', '3F', '53', '55', '57') then left(p_error, 300) end, 1)
+  on conflict (attachment_id, minute, sqlstate) do update set statements = e.statements + 1;
+end
+$_$;
 
 -- Name: FUNCTION _capture_failed(p_attachment_id integer, p_sqlstate text, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -568,6 +605,16 @@ COMMENT ON FUNCTION qctl._capture_failed(p_attachment_id integer, p_sqlstate tex
 CREATE FUNCTION qctl._capture_function(p_attachment_id integer, p_operation text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN format('capture_%s_%s'::text, p_attachment_id, lower(p_operation));
+
+-- Name: _capture_functions(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._capture_functions(p_attachment_id integer) RETURNS SETOF regprocedure
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p.oid::regprocedure from pg_proc p
+  where p.pronamespace = 'qctl'::regnamespace and p.proname ~ format('^capture_%s_', p_attachment_id) order by p.proname
+$$;
 
 -- Name: _capture_trigger(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -696,12 +743,12 @@ begin
 end
 $_$;
 
--- Name: _check_when(regclass, text[], text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _check_when(regclass, text[], text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._check_when(p_relation regclass, p_operations text[], p_when text) RETURNS void
+CREATE FUNCTION qctl._check_when(p_relation regclass, p_operations text[], p_when text, p_by_row boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
   v_cursor refcursor;
   v_operation text;
@@ -711,7 +758,9 @@ begin
     -- A cursor takes one query only, so the text cannot end the condition and begin another statement.
     open v_cursor for execute format(E'select 1 from %s where (%s\n)', concat_ws(' cross join ',
       case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
-      case when v_operation <> 'INSERT' then format('%s as old', p_relation) end), p_when);
+      case when v_operation <> 'INSERT' then format('%s as old', p_relation) end,
+      -- A trigger per row knows columns only as new.x and old.x: two more of each make a bare name ambiguous.
+      case when p_by_row then format('%1$s as "qctl 1" cross join %1$s as "qctl 2"', p_relation) end), p_when);
     close v_cursor;
   end loop;
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
@@ -719,7 +768,7 @@ exception when syntax_error_or_access_rule_violation or data_exception or undefi
     using errcode = 'QC002',
           hint = 'for example --when "new.status = ''paid''"; INSERT has no old and DELETE no new: choose with --on';
 end
-$$;
+$_$;
 
 -- Name: _claim(text, integer, bigint, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -806,6 +855,29 @@ begin
         (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_queue.headers, v_queue.queue_uuid;
 end
 $_$;
+
+-- Name: _close_routines(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._close_routines() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_routine record;
+begin
+  for v_routine in
+    select p.oid::regprocedure as name from pg_proc p
+    where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'USAGE')
+      and (p.proacl is null or exists (select from aclexplode(p.proacl) a where a.grantee = 0))
+  loop
+    execute format('revoke all on routine %s from public', v_routine.name);
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _close_routines(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._close_routines() IS 'Nothing in schema qctl is executable by PUBLIC, for owners of attached tables may look into it.';
 
 -- Name: _code_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1221,21 +1293,18 @@ CREATE FUNCTION qctl._make_capture(p_attachment qctl.attachment, p_queue text) R
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+  v_function regprocedure;
   v_operation text;
-  v_name text;
   v_relation regclass;
 begin
-  execute format('create function qctl.%I(r record) returns jsonb language plpgsql stable set search_path = pg_catalog, pg_temp as %L',
-                 qctl._capture_function(p_attachment.attachment_id, 'key'), qctl._key_body(p_attachment.relation));
+  perform qctl._make_functions(p_attachment, p_queue);
+  for v_function in select qctl._capture_functions(p_attachment.attachment_id) loop
+    execute format('revoke all on function %s from public', v_function);
+    -- Whoever makes a partition must be allowed to execute what its triggers call.
+    execute format('grant execute on function %s to %I', v_function,
+                   (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation));
+  end loop;
   foreach v_operation in array p_attachment.operations loop
-    v_name := qctl._capture_function(p_attachment.attachment_id, v_operation);
-    execute format('create function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp%s as %L',
-      v_name,
-      -- Kept plans: one made for a single row would pair many rows by a nested loop.
-      case when v_operation = 'UPDATE' and p_attachment.level = 'statement' then ' set enable_nestloop = off' end,
-      qctl._capture_body(p_attachment, p_queue, v_operation));
-    execute format('comment on function qctl.%I() is %L', v_name, format('%s of %s to queue %s', v_operation, p_attachment.relation, p_queue));
-    execute format('revoke all on function qctl.%I() from public', v_name);
     for v_relation in select qctl._captured_relations(p_attachment.relation) loop
       execute format('create trigger %I after %s on %s %s execute function qctl.%I()',
         qctl._capture_trigger(p_attachment.attachment_id, v_operation), v_operation, v_relation,
@@ -1243,11 +1312,38 @@ begin
              when p_attachment.level = 'row' then 'for each row'
              else format('referencing %s for each statement', case v_operation
                when 'INSERT' then 'new table as new_rows' when 'DELETE' then 'old table as old_rows'
-               else 'old table as old_rows new table as new_rows' end) end, v_name);
+               else 'old table as old_rows new table as new_rows' end) end,
+        qctl._capture_function(p_attachment.attachment_id, v_operation));
       if p_attachment.replicated then
         execute format('alter table %s enable always trigger %I', v_relation, qctl._capture_trigger(p_attachment.attachment_id, v_operation));
       end if;
     end loop;
+  end loop;
+end
+$$;
+
+-- Name: _make_functions(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._make_functions(p_attachment qctl.attachment, p_queue text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_set constant text := 'set search_path = pg_catalog, pg_temp set standard_conforming_strings = on';
+  v_operation text;
+  v_name text;
+begin
+  execute format('create or replace function qctl.%I(r record) returns jsonb language plpgsql stable %s as %L',
+                 qctl._capture_function(p_attachment.attachment_id, 'key'), v_set, qctl._key_body(p_attachment.relation));
+  execute format('create or replace function qctl.%I(r record) returns jsonb language plpgsql stable %s as %L',
+                 qctl._capture_function(p_attachment.attachment_id, 'row'), v_set, qctl._row_body());
+  foreach v_operation in array p_attachment.operations loop
+    v_name := qctl._capture_function(p_attachment.attachment_id, v_operation);
+    execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer %s%s as %L', v_name, v_set,
+      -- Kept plans: one made for a single row would pair many rows by a nested loop.
+      case when v_operation = 'UPDATE' and p_attachment.level = 'statement' then ' set enable_nestloop = off' end,
+      qctl._capture_body(p_attachment, p_queue, v_operation));
+    execute format('comment on function qctl.%I() is %L', v_name, format('%s of %s to queue %s', v_operation, p_attachment.relation, p_queue));
   end loop;
 end
 $$;
@@ -1573,6 +1669,11 @@ $$;
 CREATE FUNCTION qctl._objects() RETURNS TABLE(kind text, identity text, definition text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET "DateStyle" TO 'ISO, MDY'
+    SET "IntervalStyle" TO 'postgres'
+    SET quote_all_identifiers TO 'off'
+    SET extra_float_digits TO '1'
     AS $$
   select case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid))
   from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_[0-9]+_'
@@ -1644,8 +1745,7 @@ CREATE FUNCTION qctl._own_capture(p_attachment qctl.attachment, p_queue text, p_
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  v_operation text;
-  v_key text := qctl._capture_function(p_attachment.attachment_id, 'key');
+  v_function regprocedure;
   v_had_create boolean := has_schema_privilege(p_owner, 'qctl', 'CREATE');
 begin
   execute format('grant usage on schema pgmq, qctl to %I', p_owner);
@@ -1653,9 +1753,8 @@ begin
   if not v_had_create then
     execute format('grant create on schema qctl to %I', p_owner);
   end if;
-  execute format('alter function qctl.%I(record) owner to %I', v_key, p_owner);
-  foreach v_operation in array p_attachment.operations loop
-    execute format('alter function qctl.%I() owner to %I', qctl._capture_function(p_attachment.attachment_id, v_operation), p_owner);
+  for v_function in select qctl._capture_functions(p_attachment.attachment_id) loop
+    execute format('alter function %s owner to %I', v_function, p_owner);
   end loop;
   if not v_had_create then
     execute format('revoke create on schema qctl from %I', p_owner);
@@ -1872,7 +1971,6 @@ CREATE FUNCTION qctl._refresh_captures() RETURNS void
 declare
   v_attachment qctl.attachment;
   v_queue text;
-  v_operation text;
   v_owner name;
 begin
   for v_attachment in select a.* from qctl.attachment a join pg_class c on c.oid = a.relation loop
@@ -1881,19 +1979,12 @@ begin
       select pg_get_userbyid(p.proowner) into v_owner from pg_proc p
       where p.pronamespace = 'qctl'::regnamespace
         and p.proname = qctl._capture_function(v_attachment.attachment_id, v_attachment.operations[1]);
-      continue when not found;
-      execute format('create or replace function qctl.%I(r record) returns jsonb language plpgsql stable set search_path = pg_catalog, pg_temp as %L',
-                     qctl._capture_function(v_attachment.attachment_id, 'key'), qctl._key_body(v_attachment.relation));
-      foreach v_operation in array v_attachment.operations loop
-        execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp%s as %L',
-          qctl._capture_function(v_attachment.attachment_id, v_operation),
-          case when v_operation = 'UPDATE' and v_attachment.level = 'statement' then ' set enable_nestloop = off' end,
-          qctl._capture_body(v_attachment, v_queue, v_operation));
-      end loop;
+      continue when not found or to_regclass(format('pgmq.%I', 'q_' || v_queue)) is null;
+      perform qctl._make_functions(v_attachment, v_queue);
       if v_owner <> current_user then
         perform qctl._own_capture(v_attachment, v_queue, v_owner);
       end if;
-    exception when insufficient_privilege then
+    exception when others then
       raise warning 'the capture of % stays as it is: %', v_attachment.relation, sqlerrm;
     end;
   end loop;
@@ -2052,19 +2143,35 @@ $$;
 
 COMMENT ON FUNCTION qctl._roll_up() IS 'Adds the minutes that have ended to qctl.throughput.';
 
+-- Name: _row_body(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._row_body() RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- Take \u0000 out unless its backslash is itself escaped. What jsonb still refuses, half a surrogate pair say, is null.
+  select $body$
+begin
+  return regexp_replace(to_json(r)::text, E'(?<!\\\\)((?:\\\\\\\\)*)\\\\u0000', E'\\1', 'g')::jsonb;
+exception when data_exception then
+  return null;
+end
+$body$
+$_$;
+
 -- Name: _row_expression(text, boolean, integer, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._row_expression(p_row text, p_json boolean, p_max_bytes integer, p_attachment_id integer) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-  select format('case when pg_column_size(%1$s) > %2$s then qctl.%3$I(%1$s) else %4$s end', p_row, p_max_bytes,
-    format('capture_%s_key', p_attachment_id),
-    case when p_json
-      -- Take \u0000 out unless its backslash is itself escaped.
-      then format('regexp_replace(to_json(%s)::text, %L, %L, %L)::jsonb', p_row, '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g')
-      else format('to_jsonb(%s)', p_row) end)
+  select format('case when v_owned and pg_column_size(%1$s) <= %2$s then %3$s end', p_row, p_max_bytes,
+    case when p_json then format('qctl.%I(%s)', format('capture_%s_row', p_attachment_id), p_row) else format('to_jsonb(%s)', p_row) end)
 $_$;
+
+-- Name: FUNCTION _row_expression(p_row text, p_json boolean, p_max_bytes integer, p_attachment_id integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._row_expression(p_row text, p_json boolean, p_max_bytes integer, p_attachment_id integer) IS 'The row as json; null where it is too large, where json in it cannot be jsonb, or where the table has another owner than the capture.';
 
 -- Name: _schedule_job(text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2496,6 +2603,7 @@ COMMENT ON FUNCTION qctl._timeline() IS 'The timeline written now. pg_control na
 CREATE FUNCTION qctl._verify_attachments() RETURNS TABLE(object text, problem text, mend text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET quote_all_identifiers TO 'off'
     AS $$
   with attached as (
     select a.*, q.queue_name, c.oid is not null as there,
@@ -2524,6 +2632,24 @@ CREATE FUNCTION qctl._verify_attachments() RETURNS TABLE(object text, problem te
   left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(a.attachment_id, o.operation)
   where a.there and p.prosrc is distinct from
         qctl._capture_body((select x from qctl.attachment x where x.attachment_id = a.attachment_id), a.queue_name, o.operation)
+  union all
+  select e.name, format('trigger for %s is disabled on %s', e.operation, t.tgrelid::regclass),
+         format('alter table %s enable%s trigger %I;', t.tgrelid::regclass, case when e.replicated then ' always' else '' end, t.tgname)
+  from expected e join pg_trigger t on t.tgname = qctl._capture_trigger(e.attachment_id, e.operation) and t.tgparentid <> 0
+  where t.tgenabled = 'D'
+  union all
+  select a.name, 'it belongs to another owner than its capture, so only keyless events are captured',
+         format('qctl attach %s -q %s --again', a.name, a.queue_name)
+  from attached a join pg_class c on c.oid = a.relation
+  where not a.as_me and exists (select from qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
+                                where p.proowner <> c.relowner)
+  union all
+  select a.name, 'it is a part of another table now: what is written through that one is not captured',
+         format('qctl detach %s -q %s, then attach %s', a.name, a.queue_name, i.inhparent::regclass)
+  from attached a join pg_inherits i on i.inhrelid = a.relation
+  union all
+  select a.name, 'it has parts now, which its triggers do not reach', format('qctl attach %s -q %s --again', a.name, a.queue_name)
+  from attached a where a.there and a.level = 'statement' and qctl._by_row(a.relation, false)
   union all
   select a.name, format('column %s, which the attachment names, is gone', c.name),
          format('qctl detach %s -q %s, then attach it with other --columns', a.name, a.queue_name)
@@ -2882,7 +3008,7 @@ begin
     raise exception 'table % has no column %', v_relation, quote_literal(v_column) using errcode = 'QC006';
   end if;
   if p_when is not null then
-    perform qctl._check_when(v_relation, p_operations, p_when);
+    perform qctl._check_when(v_relation, p_operations, p_when, qctl._by_row(v_relation, p_replicated));
   end if;
   if exists (select from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = v_relation) then
     raise exception '% is attached to % already', v_relation, p_queue
@@ -2904,11 +3030,10 @@ begin
             hint = '--as-me accepts that; or let a member of ' || v_owner || ' run attach';
   end if;
 
-  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, on_error, max_bytes)
+  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes)
   values (v_queue.queue_id, v_relation, p_operations, p_when, case when cardinality(p_columns) > 0 then p_columns end, p_payload, p_unchanged,
-          case when p_replicated or v_class.relkind = 'p' or exists (select from pg_inherits i where i.inhparent = v_relation)
-               then 'row' else 'statement' end,
-          p_replicated, p_on_error, p_max_bytes)
+          case when qctl._by_row(v_relation, p_replicated) then 'row' else 'statement' end,
+          p_replicated, not v_may_own, p_on_error, p_max_bytes)
   returning * into v_attachment;
   perform qctl._make_capture(v_attachment, v_queue.queue_name);
   if v_may_own and v_owner <> current_user then
@@ -3268,11 +3393,12 @@ begin
       return query select v_relation::text, v_attachment.queue_name, qctl._capture_trigger(v_attachment.attachment_id, v_operation);
     end loop;
     execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'key'));
+    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'row'));
     delete from qctl.attachment a where a.attachment_id = v_attachment.attachment_id;
     delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
     if v_owner is not null and v_owner <> current_user and not exists (
-        select from qctl.attachment a join pg_class c on c.oid = a.relation
-        where a.queue_id = v_attachment.queue_id and pg_get_userbyid(c.relowner) = v_owner)
+        select from qctl.attachment a cross join lateral qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
+        where a.queue_id = v_attachment.queue_id and pg_get_userbyid(p.proowner) = v_owner)
        and to_regclass(format('pgmq.%I', 'q_' || v_attachment.queue_name)) is not null then
       execute format('revoke insert (vt, message), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
     end if;
@@ -3433,10 +3559,10 @@ begin
     discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
   end if;
   select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+  if not p_with_archive then
+    perform qctl._archive_dead(v_queue);
+  end if;
   if to_regclass(format('pgmq.%I', v_a)) is not null then
-    if not p_with_archive then
-      perform qctl._archive_dead(v_queue);
-    end if;
     execute format('select count(*) from pgmq.%I', v_a) into archived;
   end if;
 
@@ -3477,6 +3603,28 @@ $$;
 -- Name: FUNCTION fall_asleep(p_queues text[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.fall_asleep(p_queues text[]) IS 'Takes the sleeper''s lock of each queue where no writer is under way. A worker looks for work once more, then listens.';
+
+-- Name: give_up(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.give_up(p_queue text, p_discard boolean DEFAULT false) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_count bigint := 0;
+begin
+  if p_discard and to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
+    v_count := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+  end if;
+  perform qctl._archive_dead(v_queue);
+  return v_count;
+end
+$$;
+
+-- Name: FUNCTION give_up(p_queue text, p_discard boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.give_up(p_queue text, p_discard boolean) IS 'Moves dead letters, with p_discard every unfinished message too, to the archive: the long part of a drop, before it locks a table of the application. Returns how many were discarded.';
 
 -- Name: health(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3835,20 +3983,15 @@ CREATE FUNCTION qctl.reattach(p_relation text, p_queue text) RETURNS TABLE(relat
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_attachment qctl.attachment;
-  v_as_me boolean;
 begin
   select * into v_attachment from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = to_regclass(p_relation);
   if not found then
     raise exception '% is not attached to %', p_relation, p_queue using errcode = 'QC006', hint = format('qctl attach %s -q %s', p_relation, p_queue);
   end if;
-  v_as_me := not coalesce((
-    select p.proowner = c.relowner from pg_proc p, pg_class c
-    where p.pronamespace = 'qctl'::regnamespace and c.oid = v_attachment.relation
-      and p.proname = qctl._capture_function(v_attachment.attachment_id, 'key')), true);
   perform qctl.detach(p_relation, p_queue);
   return query select * from qctl.attach(
     p_relation, p_queue, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
-    v_attachment.unchanged, v_as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes);
+    v_attachment.unchanged, v_attachment.as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes);
 end
 $$;
 
@@ -4466,7 +4609,7 @@ begin
   order by 1, 2;
 
   return query
-  select 'queue', q.queue_name, 'pgmq''s table ' || t.name || ' is gone', format('qctl drop %s --discard --yes', q.queue_name)
+  select 'queue', q.queue_name, 'pgmq''s table ' || t.name || ' is gone', format('qctl drop %s --discard%s --yes', q.queue_name, case when t.name = 'a_' || q.queue_name then ' --with-archive' else '' end)
   from qctl.queue q, unnest(array['q_' || q.queue_name, 'a_' || q.queue_name]) as t (name)
   where to_regclass(format('pgmq.%I', t.name)) is null
   union all
@@ -4656,6 +4799,20 @@ ALTER TABLE qctl.audit ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+-- Name: capture_error; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.capture_error (
+    attachment_id integer NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    sqlstate text NOT NULL,
+    error text,
+    statements integer NOT NULL
+);
+
+-- Name: TABLE capture_error; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.capture_error IS 'Statements whose events were skipped, for attachments with on_error skip. Never a value of a row.';
 
 -- Name: dead_letter; Type: TABLE; Schema: qctl; Owner: -
 

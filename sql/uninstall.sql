@@ -6,8 +6,8 @@ set local search_path = pg_catalog, pg_temp;
 set local client_min_messages = warning;
 set local lock_timeout = '2s';
 select count(*) from qctl.stop_jobs();
-select count(*) from qctl.attachment a, qctl.detach(a.relation::oid::text);
-select sum(qctl._archive_dead(q)) from qctl.queue q where to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null;
+select sum(qctl._archive_dead(q)) from qctl.queue q;
+select count(*) from (select distinct relation from qctl.attachment) a, qctl.detach(a.relation::oid::text);
 create temporary table qctl_remains on commit drop as
 select q.queue_name, u.unfinished, u.archived from qctl.queue q, qctl.undelivered(q.queue_name) u;
 drop schema qctl cascade;

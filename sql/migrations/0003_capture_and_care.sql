@@ -5,6 +5,7 @@ alter table qctl.attachment
   add column level      text not null default 'statement'
     constraint attachment_level_check check (level in ('statement', 'row')),
   add column replicated boolean not null default false,
+  add column as_me      boolean not null default false,
   add column on_error   text not null default 'fail'
     constraint attachment_on_error_check check (on_error in ('fail', 'skip')),
   add column max_bytes  integer not null default 524288
@@ -12,6 +13,8 @@ alter table qctl.attachment
 comment on column qctl.attachment.level is
   'statement: one insert for all rows of a statement. row: for partitioned, inherited and replicated tables.';
 comment on column qctl.attachment.replicated is 'Capture also what replication applies, and writes with session_replication_role = replica.';
+comment on column qctl.attachment.as_me is
+  'The capture runs as who attached, not as the table''s owner, and that was accepted.';
 comment on column qctl.attachment.on_error is 'What an error in the capture does: fail the statement, so that no event is lost, or skip the event.';
 comment on column qctl.attachment.max_bytes is
   'A row that takes more, compressed, is captured by its primary key. Half a MiB compressed is what jsonb takes in any case.';
@@ -36,5 +39,6 @@ create table qctl.object (
 comment on table qctl.object is 'What the last install or upgrade left in schema qctl, for verify.';
 
 drop function if exists qctl.attach(text, text, text[], text, text[], text, boolean, boolean);
+drop function if exists qctl._check_when(regclass, text[], text);
 drop function if exists qctl._own_capture(integer, text, text[], name);
 drop function if exists qctl._capture_body(text, integer, regclass, text, text, text, text[], boolean);

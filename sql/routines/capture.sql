@@ -25,13 +25,11 @@ create or replace function qctl._row_expression(p_row text, p_json boolean, p_ma
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format('case when pg_column_size(%1$s) > %2$s then qctl.%3$I(%1$s) else %4$s end', p_row, p_max_bytes,
-    format('capture_%s_key', p_attachment_id),
-    case when p_json
-      -- Take \u0000 out unless its backslash is itself escaped.
-      then format('regexp_replace(to_json(%s)::text, %L, %L, %L)::jsonb', p_row, '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g')
-      else format('to_jsonb(%s)', p_row) end)
+  select format('case when v_owned and pg_column_size(%1$s) <= %2$s then %3$s end', p_row, p_max_bytes,
+    case when p_json then format('qctl.%I(%s)', format('capture_%s_row', p_attachment_id), p_row) else format('to_jsonb(%s)', p_row) end)
 $$;
+comment on function qctl._row_expression(text, boolean, integer, integer) is
+  'The row as json; null where it is too large, where json in it cannot be jsonb, or where the table has another owner than the capture.';
 
 create or replace function qctl._capture_body(p_attachment qctl.attachment, p_queue_name text, p_operation text) returns text
 language plpgsql stable
@@ -46,7 +44,7 @@ declare
   v_old_row text;
   v_new text := 'null::jsonb';
   v_old text := 'null::jsonb';
-  v_big text;
+  v_cut text;
   v_message text;
   v_from text;
   v_where text := '';
@@ -62,9 +60,6 @@ begin
     v_old_row := case when v_by_row then 'old' when p_operation = 'DELETE' then 'old.*' else 'o.old' end;
     v_old := qctl._row_expression(v_old_row, v_json, p_attachment.max_bytes, p_attachment.attachment_id);
   end if;
-  v_big := (select string_agg(format('pg_column_size(%s) > %s', r, p_attachment.max_bytes), ' or ')
-            from unnest(array[v_new_row, v_old_row]) as r where r is not null);
-
   -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place. The odd
   -- names are none that a column has, for a column would be taken before the row.
   v_from := case
@@ -76,13 +71,20 @@ begin
          || case when p_attachment.when_sql is null then ''
                  else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
   end;
+  if p_operation <> 'TRUNCATE' then
+    -- Computed once: a row that cannot be had whole is captured by its key.
+    v_from := v_from || format(' cross join lateral (select %s as after, %s as before offset 0) as changed', v_new, v_old);
+    v_cut := concat_ws(' or ', case when v_new_row is not null then 'changed.after is null' end,
+                               case when v_old_row is not null then 'changed.before is null' end);
+    v_new := case when v_new_row is null then 'null::jsonb' else format('coalesce(changed.after, case when v_owned then qctl.%I(%s) else ''{}'' end)',
+      qctl._capture_function(p_attachment.attachment_id, 'key'), v_new_row) end;
+    v_old := case when v_old_row is null then 'null::jsonb' else format('coalesce(changed.before, case when v_owned then qctl.%I(%s) else ''{}'' end)',
+      qctl._capture_function(p_attachment.attachment_id, 'key'), v_old_row) end;
+  end if;
   if p_operation = 'UPDATE' then
     if p_attachment.columns is not null then
       -- By name in the json, so that a column that is renamed later captures more instead of failing the statement.
-      v_from := v_from || format(' cross join lateral (select %s as after, %s as before offset 0) as changed', v_new, v_old);
-      v_new := 'changed.after';
-      v_old := 'changed.before';
-      v_where := format(' and (%s)', (select string_agg(format(
+      v_where := format(' and (changed.after is null or changed.before is null or %s)', (select string_agg(format(
         'not changed.after ? %1$L or changed.after -> %1$L is distinct from changed.before -> %1$L', c), ' or ' order by o)
         from unnest(p_attachment.columns) with ordinality as u (c, o)));
     elsif not p_attachment.unchanged then
@@ -90,7 +92,7 @@ begin
     end if;
   end if;
   if p_attachment.when_sql is not null and p_operation <> 'TRUNCATE' then
-    v_where := v_where || format(E' and (%s\n)', p_attachment.when_sql);
+    v_where := v_where || format(E' and case when v_owned then (%s\n) else true end', p_attachment.when_sql);
   end if;
 
   v_message := case p_attachment.payload
@@ -98,7 +100,7 @@ begin
                                 p_operation, v_table, v_schema, v_new, v_old)
     else format('jsonb_build_object(''record'', %s, ''old_record'', %s, ''operation'', %L, ''table'', %L, ''schema'', %L)',
                 v_new, v_old, p_operation, v_table, v_schema)
-  end || case when v_big is null then '' else format(' || case when %s then ''{"truncated": true}''::jsonb else ''{}''::jsonb end', v_big) end;
+  end || case when v_cut is null then '' else format(' || case when %s then ''{"truncated": true}''::jsonb else ''{}''::jsonb end', v_cut) end;
   v_insert := format($insert$insert into pgmq.%I (vt, message)
   select clock_timestamp(), %s
   from %s
@@ -119,6 +121,10 @@ begin
   end if;
   return format($body$
 #variable_conflict use_column
+declare
+  -- After ALTER TABLE … OWNER the new owner's types must not run as the old one: keys and conditions are left out until
+  -- the table is attached again.
+  v_owned boolean := %s;
 begin
   if current_setting('qctl.capture', true) = 'off' then
     return null;
@@ -126,7 +132,9 @@ begin
   %s
   return null;
 end
-$body$, v_insert);
+$body$, case when p_attachment.as_me then 'true'
+             else format('(select pg_get_userbyid(c.relowner) = current_user from pg_class c where c.oid = %s)', p_attachment.relation::oid) end,
+  v_insert);
 end
 $$;
 
@@ -149,19 +157,41 @@ $body$, coalesce((
 $$;
 comment on function qctl._key_body(regclass) is 'What stands for a row that is too large: its primary key.';
 
+create or replace function qctl._row_body() returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Take \u0000 out unless its backslash is itself escaped. What jsonb still refuses, half a surrogate pair say, is null.
+  select $body$
+begin
+  return regexp_replace(to_json(r)::text, E'(?<!\\\\)((?:\\\\\\\\)*)\\\\u0000', E'\\1', 'g')::jsonb;
+exception when data_exception then
+  return null;
+end
+$body$
+$$;
+
 create or replace function qctl._capture_failed(p_attachment_id integer, p_sqlstate text, p_error text) returns void
-language sql volatile security definer
-begin atomic
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Writers never wait for one another here; who does not get the lock is not counted.
+  if p_sqlstate !~ '^[0-9A-Z]{5}$' or not exists (select from qctl.attachment a where a.attachment_id = p_attachment_id and a.on_error = 'skip')
+     or not pg_try_advisory_xact_lock(1902343281, p_attachment_id) then
+    return;
+  end if;
   insert into qctl.capture_error as e (attachment_id, minute, sqlstate, error, statements)
   values (p_attachment_id, date_trunc('minute', clock_timestamp()), p_sqlstate,
           -- Only errors that name objects, never those that may quote a value.
           case when left(p_sqlstate, 2) in ('42', '3F', '53', '55', '57') then left(p_error, 300) end, 1)
   on conflict (attachment_id, minute, sqlstate) do update set statements = e.statements + 1;
-end;
+end
+$$;
 comment on function qctl._capture_failed(integer, text, text) is
   'Records a skipped event. SECURITY DEFINER, for capture runs as the table''s owner, who has no right on the pipeline.';
 
-create or replace function qctl._check_when(p_relation regclass, p_operations text[], p_when text) returns void
+create or replace function qctl._check_when(p_relation regclass, p_operations text[], p_when text, p_by_row boolean) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -174,7 +204,9 @@ begin
     -- A cursor takes one query only, so the text cannot end the condition and begin another statement.
     open v_cursor for execute format(E'select 1 from %s where (%s\n)', concat_ws(' cross join ',
       case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
-      case when v_operation <> 'INSERT' then format('%s as old', p_relation) end), p_when);
+      case when v_operation <> 'INSERT' then format('%s as old', p_relation) end,
+      -- A trigger per row knows columns only as new.x and old.x: two more of each make a bare name ambiguous.
+      case when p_by_row then format('%1$s as "qctl 1" cross join %1$s as "qctl 2"', p_relation) end), p_when);
     close v_cursor;
   end loop;
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
@@ -182,6 +214,14 @@ exception when syntax_error_or_access_rule_violation or data_exception or undefi
     using errcode = 'QC002',
           hint = 'for example --when "new.status = ''paid''"; INSERT has no old and DELETE no new: choose with --on';
 end
+$$;
+
+create or replace function qctl._by_row(p_relation regclass, p_replicated boolean) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_replicated or c.relkind = 'p' or exists (select from pg_inherits i where i.inhparent = p_relation)
+  from pg_class c where c.oid = p_relation
 $$;
 
 create or replace function qctl._captured_relations(p_relation regclass) returns setof regclass
@@ -257,7 +297,7 @@ begin
     raise exception 'table % has no column %', v_relation, quote_literal(v_column) using errcode = 'QC006';
   end if;
   if p_when is not null then
-    perform qctl._check_when(v_relation, p_operations, p_when);
+    perform qctl._check_when(v_relation, p_operations, p_when, qctl._by_row(v_relation, p_replicated));
   end if;
   if exists (select from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = v_relation) then
     raise exception '% is attached to % already', v_relation, p_queue
@@ -279,11 +319,10 @@ begin
             hint = '--as-me accepts that; or let a member of ' || v_owner || ' run attach';
   end if;
 
-  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, on_error, max_bytes)
+  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes)
   values (v_queue.queue_id, v_relation, p_operations, p_when, case when cardinality(p_columns) > 0 then p_columns end, p_payload, p_unchanged,
-          case when p_replicated or v_class.relkind = 'p' or exists (select from pg_inherits i where i.inhparent = v_relation)
-               then 'row' else 'statement' end,
-          p_replicated, p_on_error, p_max_bytes)
+          case when qctl._by_row(v_relation, p_replicated) then 'row' else 'statement' end,
+          p_replicated, not v_may_own, p_on_error, p_max_bytes)
   returning * into v_attachment;
   perform qctl._make_capture(v_attachment, v_queue.queue_name);
   if v_may_own and v_owner <> current_user then
@@ -309,26 +348,55 @@ create or replace function qctl._capture_trigger(p_attachment_id integer, p_oper
 language sql immutable parallel safe
 return format('qctl_capture_%s_%s', p_attachment_id, lower(p_operation));
 
+create or replace function qctl._make_functions(p_attachment qctl.attachment, p_queue text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_set constant text := 'set search_path = pg_catalog, pg_temp set standard_conforming_strings = on';
+  v_operation text;
+  v_name text;
+begin
+  execute format('create or replace function qctl.%I(r record) returns jsonb language plpgsql stable %s as %L',
+                 qctl._capture_function(p_attachment.attachment_id, 'key'), v_set, qctl._key_body(p_attachment.relation));
+  execute format('create or replace function qctl.%I(r record) returns jsonb language plpgsql stable %s as %L',
+                 qctl._capture_function(p_attachment.attachment_id, 'row'), v_set, qctl._row_body());
+  foreach v_operation in array p_attachment.operations loop
+    v_name := qctl._capture_function(p_attachment.attachment_id, v_operation);
+    execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer %s%s as %L', v_name, v_set,
+      -- Kept plans: one made for a single row would pair many rows by a nested loop.
+      case when v_operation = 'UPDATE' and p_attachment.level = 'statement' then ' set enable_nestloop = off' end,
+      qctl._capture_body(p_attachment, p_queue, v_operation));
+    execute format('comment on function qctl.%I() is %L', v_name, format('%s of %s to queue %s', v_operation, p_attachment.relation, p_queue));
+  end loop;
+end
+$$;
+
+create or replace function qctl._capture_functions(p_attachment_id integer) returns setof regprocedure
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.oid::regprocedure from pg_proc p
+  where p.pronamespace = 'qctl'::regnamespace and p.proname ~ format('^capture_%s_', p_attachment_id) order by p.proname
+$$;
+
 create or replace function qctl._make_capture(p_attachment qctl.attachment, p_queue text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_function regprocedure;
   v_operation text;
-  v_name text;
   v_relation regclass;
 begin
-  execute format('create function qctl.%I(r record) returns jsonb language plpgsql stable set search_path = pg_catalog, pg_temp as %L',
-                 qctl._capture_function(p_attachment.attachment_id, 'key'), qctl._key_body(p_attachment.relation));
+  perform qctl._make_functions(p_attachment, p_queue);
+  for v_function in select qctl._capture_functions(p_attachment.attachment_id) loop
+    execute format('revoke all on function %s from public', v_function);
+    -- Whoever makes a partition must be allowed to execute what its triggers call.
+    execute format('grant execute on function %s to %I', v_function,
+                   (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation));
+  end loop;
   foreach v_operation in array p_attachment.operations loop
-    v_name := qctl._capture_function(p_attachment.attachment_id, v_operation);
-    execute format('create function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp%s as %L',
-      v_name,
-      -- Kept plans: one made for a single row would pair many rows by a nested loop.
-      case when v_operation = 'UPDATE' and p_attachment.level = 'statement' then ' set enable_nestloop = off' end,
-      qctl._capture_body(p_attachment, p_queue, v_operation));
-    execute format('comment on function qctl.%I() is %L', v_name, format('%s of %s to queue %s', v_operation, p_attachment.relation, p_queue));
-    execute format('revoke all on function qctl.%I() from public', v_name);
     for v_relation in select qctl._captured_relations(p_attachment.relation) loop
       execute format('create trigger %I after %s on %s %s execute function qctl.%I()',
         qctl._capture_trigger(p_attachment.attachment_id, v_operation), v_operation, v_relation,
@@ -336,7 +404,8 @@ begin
              when p_attachment.level = 'row' then 'for each row'
              else format('referencing %s for each statement', case v_operation
                when 'INSERT' then 'new table as new_rows' when 'DELETE' then 'old table as old_rows'
-               else 'old table as old_rows new table as new_rows' end) end, v_name);
+               else 'old table as old_rows new table as new_rows' end) end,
+        qctl._capture_function(p_attachment.attachment_id, v_operation));
       if p_attachment.replicated then
         execute format('alter table %s enable always trigger %I', v_relation, qctl._capture_trigger(p_attachment.attachment_id, v_operation));
       end if;
@@ -352,7 +421,6 @@ as $$
 declare
   v_attachment qctl.attachment;
   v_queue text;
-  v_operation text;
   v_owner name;
 begin
   for v_attachment in select a.* from qctl.attachment a join pg_class c on c.oid = a.relation loop
@@ -361,19 +429,12 @@ begin
       select pg_get_userbyid(p.proowner) into v_owner from pg_proc p
       where p.pronamespace = 'qctl'::regnamespace
         and p.proname = qctl._capture_function(v_attachment.attachment_id, v_attachment.operations[1]);
-      continue when not found;
-      execute format('create or replace function qctl.%I(r record) returns jsonb language plpgsql stable set search_path = pg_catalog, pg_temp as %L',
-                     qctl._capture_function(v_attachment.attachment_id, 'key'), qctl._key_body(v_attachment.relation));
-      foreach v_operation in array v_attachment.operations loop
-        execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp%s as %L',
-          qctl._capture_function(v_attachment.attachment_id, v_operation),
-          case when v_operation = 'UPDATE' and v_attachment.level = 'statement' then ' set enable_nestloop = off' end,
-          qctl._capture_body(v_attachment, v_queue, v_operation));
-      end loop;
+      continue when not found or to_regclass(format('pgmq.%I', 'q_' || v_queue)) is null;
+      perform qctl._make_functions(v_attachment, v_queue);
       if v_owner <> current_user then
         perform qctl._own_capture(v_attachment, v_queue, v_owner);
       end if;
-    exception when insufficient_privilege then
+    exception when others then
       raise warning 'the capture of % stays as it is: %', v_attachment.relation, sqlerrm;
     end;
   end loop;
@@ -382,13 +443,30 @@ $$;
 comment on function qctl._refresh_captures() is
   'Brings generated functions up to this version without touching a table: triggers go on with the replaced body.';
 
+create or replace function qctl._close_routines() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_routine record;
+begin
+  for v_routine in
+    select p.oid::regprocedure as name from pg_proc p
+    where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'USAGE')
+      and (p.proacl is null or exists (select from aclexplode(p.proacl) a where a.grantee = 0))
+  loop
+    execute format('revoke all on routine %s from public', v_routine.name);
+  end loop;
+end
+$$;
+comment on function qctl._close_routines() is 'Nothing in schema qctl is executable by PUBLIC, for owners of attached tables may look into it.';
+
 create or replace function qctl._own_capture(p_attachment qctl.attachment, p_queue text, p_owner name) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_operation text;
-  v_key text := qctl._capture_function(p_attachment.attachment_id, 'key');
+  v_function regprocedure;
   v_had_create boolean := has_schema_privilege(p_owner, 'qctl', 'CREATE');
 begin
   execute format('grant usage on schema pgmq, qctl to %I', p_owner);
@@ -396,9 +474,8 @@ begin
   if not v_had_create then
     execute format('grant create on schema qctl to %I', p_owner);
   end if;
-  execute format('alter function qctl.%I(record) owner to %I', v_key, p_owner);
-  foreach v_operation in array p_attachment.operations loop
-    execute format('alter function qctl.%I() owner to %I', qctl._capture_function(p_attachment.attachment_id, v_operation), p_owner);
+  for v_function in select qctl._capture_functions(p_attachment.attachment_id) loop
+    execute format('alter function %s owner to %I', v_function, p_owner);
   end loop;
   if not v_had_create then
     execute format('revoke create on schema qctl from %I', p_owner);
@@ -454,11 +531,12 @@ begin
       return query select v_relation::text, v_attachment.queue_name, qctl._capture_trigger(v_attachment.attachment_id, v_operation);
     end loop;
     execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'key'));
+    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'row'));
     delete from qctl.attachment a where a.attachment_id = v_attachment.attachment_id;
     delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
     if v_owner is not null and v_owner <> current_user and not exists (
-        select from qctl.attachment a join pg_class c on c.oid = a.relation
-        where a.queue_id = v_attachment.queue_id and pg_get_userbyid(c.relowner) = v_owner)
+        select from qctl.attachment a cross join lateral qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
+        where a.queue_id = v_attachment.queue_id and pg_get_userbyid(p.proowner) = v_owner)
        and to_regclass(format('pgmq.%I', 'q_' || v_attachment.queue_name)) is not null then
       execute format('revoke insert (vt, message), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
     end if;
@@ -478,20 +556,15 @@ as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_attachment qctl.attachment;
-  v_as_me boolean;
 begin
   select * into v_attachment from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = to_regclass(p_relation);
   if not found then
     raise exception '% is not attached to %', p_relation, p_queue using errcode = 'QC006', hint = format('qctl attach %s -q %s', p_relation, p_queue);
   end if;
-  v_as_me := not coalesce((
-    select p.proowner = c.relowner from pg_proc p, pg_class c
-    where p.pronamespace = 'qctl'::regnamespace and c.oid = v_attachment.relation
-      and p.proname = qctl._capture_function(v_attachment.attachment_id, 'key')), true);
   perform qctl.detach(p_relation, p_queue);
   return query select * from qctl.attach(
     p_relation, p_queue, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
-    v_attachment.unchanged, v_as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes);
+    v_attachment.unchanged, v_attachment.as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes);
 end
 $$;
 comment on function qctl.reattach(text, text) is
@@ -500,6 +573,7 @@ comment on function qctl.reattach(text, text) is
 create or replace function qctl._verify_attachments() returns table (object text, problem text, mend text)
 language sql stable
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
   with attached as (
     select a.*, q.queue_name, c.oid is not null as there,
@@ -528,6 +602,24 @@ as $$
   left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(a.attachment_id, o.operation)
   where a.there and p.prosrc is distinct from
         qctl._capture_body((select x from qctl.attachment x where x.attachment_id = a.attachment_id), a.queue_name, o.operation)
+  union all
+  select e.name, format('trigger for %s is disabled on %s', e.operation, t.tgrelid::regclass),
+         format('alter table %s enable%s trigger %I;', t.tgrelid::regclass, case when e.replicated then ' always' else '' end, t.tgname)
+  from expected e join pg_trigger t on t.tgname = qctl._capture_trigger(e.attachment_id, e.operation) and t.tgparentid <> 0
+  where t.tgenabled = 'D'
+  union all
+  select a.name, 'it belongs to another owner than its capture, so only keyless events are captured',
+         format('qctl attach %s -q %s --again', a.name, a.queue_name)
+  from attached a join pg_class c on c.oid = a.relation
+  where not a.as_me and exists (select from qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
+                                where p.proowner <> c.relowner)
+  union all
+  select a.name, 'it is a part of another table now: what is written through that one is not captured',
+         format('qctl detach %s -q %s, then attach %s', a.name, a.queue_name, i.inhparent::regclass)
+  from attached a join pg_inherits i on i.inhrelid = a.relation
+  union all
+  select a.name, 'it has parts now, which its triggers do not reach', format('qctl attach %s -q %s --again', a.name, a.queue_name)
+  from attached a where a.there and a.level = 'statement' and qctl._by_row(a.relation, false)
   union all
   select a.name, format('column %s, which the attachment names, is gone', c.name),
          format('qctl detach %s -q %s, then attach it with other --columns', a.name, a.queue_name)

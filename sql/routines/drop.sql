@@ -6,30 +6,68 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_count bigint;
+  v_last bigint := 0;
 begin
+  if to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is null then
+    if exists (select from qctl.dead_letter d where d.queue_id = p_queue.queue_id) then
+      raise exception 'queue % has dead letters, and no archive that could keep them', p_queue.queue_name
+        using errcode = 'QC007', hint = format('to give them up: qctl drop %s --with-archive', p_queue.queue_name);
+    end if;
+    return 0;
+  end if;
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
+    execute format('select coalesce(max(msg_id), 0) from pgmq.%I', 'q_' || p_queue.queue_name) into v_last;
+  end if;
   execute format($q$
     with dead as (
       delete from qctl.dead_letter d where d.queue_id = $1 returning d.*
-    ), newest as (
-      select distinct on (d.msg_id) d.* from dead d order by d.msg_id, d.enqueued_at desc
+    ), ranked as (
+      select d.*, row_number() over (partition by d.msg_id order by d.enqueued_at desc) > 1
+                  or exists (select from pgmq.%1$I a where a.msg_id = d.msg_id) as taken
+      from dead d
+    ), numbered as (
+      -- A number that was handed out twice: the other one keeps it, this one gets a new one and remembers.
+      select r.*, case when r.taken then (select coalesce(max(a.msg_id), 0) from pgmq.%1$I a)
+                                         + (select max(m.msg_id) from dead m) + $2 + row_number() over (partition by r.taken)
+                       else r.msg_id end as number
+      from ranked r
     ), archived as (
-      insert into pgmq.%I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
-      select d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.died_at, d.message,
+      insert into pgmq.%1$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
+      select d.number, d.read_ct, d.enqueued_at, d.died_at, d.died_at, d.message,
              case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
              || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
                   'outcome', 'dead', 'reason', d.reason, 'note', d.note, 'status', d.status_code, 'error', d.error,
-                  'attempts', d.attempts, 'delivery_no', d.delivery_no, 'webhook_id', d.webhook_id)))
-      from newest d
-      on conflict (msg_id) do nothing
+                  'attempts', d.attempts, 'delivery_no', d.delivery_no, 'webhook_id', d.webhook_id,
+                  'msg_id', case when d.taken then d.msg_id end)))
+      from numbered d
       returning 1
     )
     select count(*) from archived
-  $q$, 'a_' || p_queue.queue_name) into v_count using p_queue.queue_id;
+  $q$, 'a_' || p_queue.queue_name) into v_count using p_queue.queue_id, v_last;
   return v_count;
 end
 $$;
 comment on function qctl._archive_dead(qctl.queue) is
   'Moves a queue''s dead letters to its archive, where they outlive the queue; returns how many.';
+
+create or replace function qctl.give_up(p_queue text, p_discard boolean default false) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_count bigint := 0;
+begin
+  if p_discard and to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
+    v_count := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+  end if;
+  perform qctl._archive_dead(v_queue);
+  return v_count;
+end
+$$;
+comment on function qctl.give_up(text, boolean) is
+  'Moves dead letters, with p_discard every unfinished message too, to the archive: the long part of a drop, before it locks a table of '
+  'the application. Returns how many were discarded.';
 
 create or replace function qctl.undelivered(p_queue text)
 returns table (queue_name text, unfinished bigint, dead bigint, archived bigint, attached bigint)
@@ -85,10 +123,10 @@ begin
     discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
   end if;
   select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+  if not p_with_archive then
+    perform qctl._archive_dead(v_queue);
+  end if;
   if to_regclass(format('pgmq.%I', v_a)) is not null then
-    if not p_with_archive then
-      perform qctl._archive_dead(v_queue);
-    end if;
     execute format('select count(*) from pgmq.%I', v_a) into archived;
   end if;
 

@@ -3,6 +3,11 @@
 create or replace function qctl._objects() returns table (kind text, identity text, definition text)
 language sql stable
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, MDY'
+set intervalstyle = 'postgres'
+set quote_all_identifiers = off
+set extra_float_digits = 1
 as $$
   select case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid))
   from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_[0-9]+_'
@@ -56,7 +61,7 @@ begin
   order by 1, 2;
 
   return query
-  select 'queue', q.queue_name, 'pgmq''s table ' || t.name || ' is gone', format('qctl drop %s --discard --yes', q.queue_name)
+  select 'queue', q.queue_name, 'pgmq''s table ' || t.name || ' is gone', format('qctl drop %s --discard%s --yes', q.queue_name, case when t.name = 'a_' || q.queue_name then ' --with-archive' else '' end)
   from qctl.queue q, unnest(array['q_' || q.queue_name, 'a_' || q.queue_name]) as t (name)
   where to_regclass(format('pgmq.%I', t.name)) is null
   union all

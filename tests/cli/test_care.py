@@ -112,6 +112,14 @@ def test_uninstall_leaves_pgmq_and_says_what_is_undelivered(full, dsn):
     assert len(claim(full)) == 2
 
 
+def test_uninstall_of_a_table_that_two_queues_take(full, dsn):
+    create(full, "second")
+    full.execute("select qctl.attach('public.users', 'second')")
+    done = qctl("uninstall", "--yes", dsn=dsn)
+    assert done.returncode == 0, done.stderr
+    full.execute("insert into users values (9)")
+
+
 def test_a_running_worker_ends_with_5_when_qctl_is_uninstalled(full, dsn):
     worker = WorkerProcess(dsn, "--all")
     try:

@@ -7,6 +7,7 @@ import time
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from helpers import create, one
 from qctl import db, migrate, sqlfiles
@@ -610,3 +611,146 @@ def test_a_capture_made_by_an_older_version_is_refreshed_by_the_upgrade(table, d
     table.execute("insert into users (id) values (1)")
     assert len(bodies(table)) == 1
     assert one(table, "select count(*) from qctl.verify()") == 0
+
+
+@pytest.fixture
+def role(conn):
+    name = f"role_{one(conn, 'select current_database()')}"
+    conn.execute(f"create role {name} login; grant all on schema public to {name}")
+    yield name
+    conn.execute(f"reassign owned by {name} to current_user; drop owned by {name}; drop role {name}")
+
+
+def test_a_new_owners_cast_does_not_run_as_the_old_one(table, dsn, role):
+    attach(table, when="new.id > 0", operations=["INSERT"])
+    table.execute(f"alter table users owner to {role}")
+    with psycopg.connect(dsn, user=role, autocommit=True) as owner:
+        owner.execute("create table ran (as_whom text)")
+        owner.execute("create type mood as enum ('a')")
+        owner.execute("create function mood_json(mood) returns json language plpgsql as"
+                      " $$ begin insert into public.ran values (current_user); return '1'; end $$")  # fmt: skip
+        owner.execute("create cast (mood as json) with function mood_json(mood)")
+        owner.execute("alter table users add feels mood")
+        owner.execute("grant insert on ran to public")
+        owner.execute("insert into users (id, feels) values (1, 'a')")
+    assert one(table, "select count(*) from public.ran") == 0
+    assert bodies(table)[0]["record"] == {}
+    assert bodies(table)[0]["truncated"] is True
+    assert one(table, "select count(*) from qctl.verify() where problem ~ 'another owner'") == 1
+    table.execute("select qctl.reattach('public.users', 'orders')")
+    table.execute("insert into users (id) values (2)")
+    assert bodies(table)[-1]["record"]["id"] == 2
+    table.execute("insert into users (id, feels) values (3, 'a')")
+    assert {row[0] for row in table.execute("select as_whom from public.ran")} == {role}
+
+
+def test_detaching_one_table_leaves_the_rights_that_another_needs(queue, role):
+    queue.execute("create table a1 (id int); create table b1 (id int)")
+    queue.execute(f"alter table a1 owner to {role}; alter table b1 owner to {role}")
+    queue.execute("select qctl.attach('public.a1', 'orders'), qctl.attach('public.b1', 'orders')")
+    queue.execute("alter table b1 owner to current_user")
+    queue.execute("select qctl.detach('public.a1')")
+    queue.execute("insert into b1 values (1)")
+    assert len(bodies(queue)) == 1
+
+
+def test_a_condition_without_new_is_refused_where_the_trigger_is_per_row(queue):
+    queue.execute(
+        "create table p (id int, status text) partition by range (id); create table p1 partition of p default"
+    )
+    with pytest.raises(psycopg.Error, match="ambiguous") as caught:
+        queue.execute("select qctl.attach('public.p', 'orders', '{INSERT}', 'status is not null')")
+    assert caught.value.sqlstate == "QC002"
+    queue.execute("select qctl.attach('public.p', 'orders', '{INSERT}', 'new.status is not null')")
+    queue.execute("insert into p values (1, 'paid'), (2, null)")
+    assert len(bodies(queue)) == 1
+
+
+@pytest.mark.parametrize("value", [r'{"a": "\ud83d"}', '{"a": 1e999999}'])
+@pytest.mark.parametrize("level", ["statement", "row"])
+def test_json_that_jsonb_refuses_is_captured_by_its_key(table, value, level):
+    table.execute("select qctl.attach('public.users', 'orders', p_replicated => %s)", (level == "row",))
+    table.execute("insert into users (id, note) values (1, %s::json), (2, '{}')", (value,))
+    assert [b["record"]["id"] for b in bodies(table)] == [1, 2]
+    assert bodies(table)[0]["record"] == {"id": 1}
+    assert bodies(table)[0]["truncated"] is True
+    assert "truncated" not in bodies(table)[1]
+
+
+def test_a_backslash_in_a_condition_means_the_same_in_every_session(table):
+    attach(table, operations=["INSERT"], when=r"new.name ~ '^\d+$'")
+    table.execute("set standard_conforming_strings = off")
+    table.execute("insert into users (id, name) values (1, '12'), (2, 'x')")
+    assert [b["record"]["id"] for b in bodies(table)] == [1]
+
+
+def test_verify_sees_a_table_that_became_a_part_and_a_trigger_disabled_on_a_part(queue):
+    queue.execute("create table s (id int not null)")
+    queue.execute("select qctl.attach('public.s', 'orders', '{TRUNCATE}')")
+    queue.execute("create table par (id int not null) partition by range (id)")
+    queue.execute("alter table par attach partition s for values from (0) to (10)")
+    assert one(queue, "select count(*) from qctl.verify() where problem ~ 'part of another table'") == 1
+    queue.execute("alter table par detach partition s")
+    queue.execute("create table par1 partition of par default")
+    queue.execute("select qctl.attach('public.par', 'orders')")
+    assert one(queue, "select count(*) from qctl.verify()") == 0
+    queue.execute("alter table par1 disable trigger user")
+    assert (
+        one(queue, "select count(*) from qctl.verify() where problem ~ 'disabled on par1|disabled on public.par1'") == 3
+    )
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["timezone = 'Asia/Kolkata'", "datestyle = 'German'", "intervalstyle = 'iso_8601'", "quote_all_identifiers = on"],
+)
+def test_verify_does_not_depend_on_the_sessions_settings(table, setting):
+    attach(table)
+    table.execute(f"set {setting}")
+    assert table.execute("select * from qctl.verify()").fetchall() == []
+
+
+def test_skipping_writers_do_not_wait_for_one_another(table, other):
+    table.execute("select qctl.attach('public.users', 'orders', p_on_error => 'skip')")
+    table.execute("alter table pgmq.q_orders rename to q_gone")
+    with table.transaction():
+        table.execute("insert into users (id) values (1)")
+        other.execute("set lock_timeout = '500ms'")
+        other.execute("insert into users (id) values (2)")
+    assert one(table, "select sum(statements) from qctl.capture_error") == 1
+    table.execute("select qctl._capture_failed(999, '42P01', 'forged'), qctl._capture_failed(1, 'any text', 'forged')")
+    assert one(table, "select count(*) from qctl.capture_error") == 1
+
+
+@pytest.fixture
+def role_of():
+    made = []
+
+    def make(dsn: str) -> str:
+        with psycopg.connect(dsn, autocommit=True) as admin:
+            name = f"inst_{admin.info.dbname}"
+            admin.execute(f"create role {name} login")
+        made.append((dsn, name))
+        return name
+
+    yield make
+    for dsn, name in made:
+        with psycopg.connect(dsn, autocommit=True) as admin:
+            admin.execute(f"reassign owned by {name} to current_user; drop owned by {name}; drop role {name}")
+
+
+def test_a_non_superuser_can_upgrade_what_another_role_attached(server, empty_dsn, role_of):
+    """pgmq's own SQL needs the owner of its schema, so that role installs everything."""
+    name = role_of(empty_dsn)
+    with psycopg.connect(empty_dsn, autocommit=True) as admin:
+        admin.execute(f"grant all on schema public to {name}; grant create on database {admin.info.dbname} to {name}")
+        admin.execute(f"grant pg_monitor to {name} with admin option")
+        with db.connect(Database(make_conninfo(empty_dsn, user=name), "t"), application="t") as c:
+            migrate.apply(c)
+            c.execute("select qctl.create_queue('orders', 'http://127.0.0.1:9/x')")
+            admin.execute("create table theirs (id int)")
+            admin.execute("select qctl.attach('public.theirs', 'orders')")
+            changed = [SqlFile(f.name, f.text + b"-- changed\n") for f in sqlfiles.routines()]
+            migrate.apply(c, sqlfiles.migrations(), changed)
+        admin.execute("insert into theirs values (1)")
+        assert one(admin, "select count(*) from pgmq.q_orders") == 1

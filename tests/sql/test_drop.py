@@ -70,7 +70,9 @@ def test_a_queue_of_the_same_name_numbers_on_behind_the_archive(full):
 
 def test_a_queue_whose_tables_are_gone(full):
     full.execute("select pgmq.drop_queue('orders')")
-    assert drop(full, discard=True)[3] is None
+    with pytest.raises(psycopg.Error, match="dead letters, and no archive that could keep them"):
+        drop(full, discard=True)
+    assert drop(full, discard=True, with_archive=True)[3] is None
     full.execute("insert into users values (9)")
 
 
@@ -89,3 +91,24 @@ def test_drop_waits_at_most_two_seconds_for_a_writer_and_then_nothing_has_happen
             drop(full, discard=True)
     assert one(full, "select count(*) from pgmq.q_orders") == 3
     assert one(full, "select count(*) from qctl.verify()") == 0
+
+
+def test_dead_letters_whose_number_was_handed_out_again_are_all_kept(full):
+    full.execute(
+        "insert into qctl.dead_letter"
+        " (queue_id, msg_id, delivery_no, attempts, lost, reason, enqueued_at, read_ct, message, died_at)"
+        " select queue_id, id, 1, 1, 0, 'exhausted', make_timestamptz(year, 1, 1, 0, 0, 0), 1, to_jsonb(id * 10000 + year), now()"
+        " from qctl.queue, unnest(array[1, 8]) id, unnest(array[2020, 2021]) year"
+    )
+    drop(full, discard=True)
+    kept = {row[0] for row in full.execute("select message #>> '{}' from pgmq.a_orders")}
+    assert kept >= {"12020", "12021", "82020", "82021"}
+    assert one(full, "select count(*) from pgmq.a_orders") == 8
+    assert one(full, "select count(*) from pgmq.a_orders where headers #> '{qctl,msg_id}' is not null") == 3
+
+
+def test_the_long_part_of_a_drop_locks_no_table_of_the_application(full, other):
+    with full.transaction():
+        assert one(full, "select qctl.give_up('orders', true)") == 2
+        other.execute("set lock_timeout = '500ms'")
+        other.execute("update users set id = id + 100")

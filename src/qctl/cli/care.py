@@ -1,5 +1,6 @@
 """Commands that check what is installed and take it away: verify, drop, uninstall."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -80,6 +81,7 @@ def drop(
             render([before], _BEFORE_COLUMNS, output)
             return
         consent(_loss(before, with_archive=with_archive), yes=yes)
+        given_up = 0 if with_archive else queues.give_up(connection, name, discard=discard)
         row = attachments.with_retries(
             lambda: queues.drop(connection, name, discard=discard, with_archive=with_archive), say
         )
@@ -90,6 +92,7 @@ def drop(
         Column("archived", "archived", number, right=True),
         Column("archive", "archive stays in"),
     ]
+    row = replace(row, discarded=row.discarded + given_up, dead=max(row.dead, before.dead + (before.unfinished or 0)))
     render([row], columns, output)
     say("Next: qctl queues")
 
@@ -145,6 +148,8 @@ def uninstall(
                 hint="try again in a minute; the jobs are unscheduled already",
                 code=ExitCode.BUSY,
             )
+        for row in before:
+            queues.give_up(connection, row.queue_name, discard=False)
         rows = attachments.with_retries(lambda: migrate.uninstall(connection), say)
     columns = [
         Column("queue_name", "queue"),
