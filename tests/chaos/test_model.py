@@ -421,7 +421,7 @@ def fast(conn, dsn):
 
 @pytest.mark.timeout(7200 if LONG else 300)
 def test_histories(fast):
-    examples, steps = (2000, 80) if LONG else (60, 50)
+    examples, steps = (500, 80) if LONG else (60, 50)
     taken = run(fast, examples=examples, steps=steps)
     print(f"{taken} steps in {examples} histories, QCTL_SEED={SEED}; answers: {dict(History.seen)}")
     assert taken > examples * steps / 4
