@@ -19,6 +19,13 @@ def jobs(conn) -> dict[str, tuple[str, str, bool]]:
     return {name: (schedule, command, active) for name, schedule, command, active in rows}
 
 
+def without_pg_cron(conn) -> None:
+    """So that no full minute comes between a test and the CALLs that it makes itself."""
+    conn.execute("select cron.unschedule(jobid) from cron.job")
+    conn.execute("update qctl.scheduler set generation = generation + 1")
+    wait_until(lambda: one(conn, "select count(*) from qctl.running_jobs()") == 0)
+
+
 WORKER = ("* * * * *", "call qctl.work()", True)
 MAINTENANCE = ("* * * * *", "call qctl.maintenance()", True)
 
@@ -85,6 +92,7 @@ def test_a_dedicated_queue_has_a_job_of_its_own_and_the_shared_ones_pass_over_it
     create(cron, "second", url=url)
     assert qctl("scale", "-q", "orders", "--dedicated", dsn=site.dsn).returncode == 0
     assert jobs(cron)["qctl-worker-orders"] == ("* * * * *", "call qctl.work('orders')", True)
+    without_pg_cron(cron)
     send(cron, 1, "orders")
     send(cron, 1, "second")
     cron.execute("set statement_timeout = '5s'")
@@ -311,8 +319,11 @@ def test_drop_of_the_last_queue_leaves_no_job(site, cron):
 )
 def test_verify_finds_what_is_wrong_with_a_job_and_scale_mends_it(site, cron, damage, problem):
     create(cron)
-    cron.execute(damage)
-    done = qctl("verify", "-o", "json", dsn=site.dsn)
+    for _ in range(2):  # the maintenance job mends it, too, if a full minute comes between
+        cron.execute(damage)
+        done = qctl("verify", "-o", "json", dsn=site.dsn)
+        if done.returncode == 8:
+            break
     assert done.returncode == 8
     [finding] = json.loads(done.stdout)
     assert (finding["kind"], finding["object"], finding["problem"]) == ("job", "qctl-worker", problem)
