@@ -50,7 +50,12 @@ def test_a_queue_that_moves_to_http_keeps_the_worker_until_its_requests_are_sett
     cron.execute("select qctl.dispatch('orders')")
     cron.execute("select qctl.set_queue('orders', p_settings => '{\"transport\": \"http\"}')")
     assert "qctl-worker" in jobs(cron)
-    wait_until(lambda: one(cron, "select qctl.collect('orders')") == 1)
+
+    def is_settled() -> bool:
+        cron.execute("select qctl.collect('orders')")
+        return not one(cron, "select count(*) from qctl.in_flight where lapsed_at is null")
+
+    wait_until(is_settled)
     cron.execute("call qctl.maintenance()")
     assert jobs(cron) == {"qctl-maintenance": MAINTENANCE}
 
