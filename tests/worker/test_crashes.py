@@ -42,7 +42,8 @@ def test_a_worker_can_be_stopped_while_the_database_is_away(endpoint, worker):
         migrate.apply(connection)
         create(connection, url=endpoint().url)
     process = worker("-q", "orders", at=dsn)
-    time.sleep(1.5)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        wait_until(lambda: one(connection, "select count(*) from qctl.worker") == 1)
     server.stop("fast")
     time.sleep(1)
     process.send(signal.SIGTERM)
