@@ -1,4 +1,4 @@
--- Text from outside made safe to keep, and the two ids and times that are derived from data.
+-- What comes from outside made safe to keep and to read, and the ids and times that are derived from data.
 
 create or replace function qctl._text(p_bytes bytea, p_max_bytes integer default 4096) returns text
 language plpgsql immutable
@@ -63,3 +63,58 @@ create or replace function qctl._mark_webhook_id(p_headers jsonb) returns text
 language sql immutable parallel safe
 return case when p_headers #>> '{qctl,webhook_id}' ~ '^msg_[0-9a-f]{64}$' then p_headers #>> '{qctl,webhook_id}' end;
 comment on function qctl._mark_webhook_id(jsonb) is 'The override of a webhook-id in an archived message''s headers, if it is one.';
+
+create or replace function qctl._octets(p_text text, p_most integer default 4096) returns bytea
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when current_setting('client_encoding') = current_setting('server_encoding')
+              then substring(textsend(p_text) from 1 for p_most) end
+$$;
+comment on function qctl._octets(text, integer) is
+  'The first bytes of a text that may hold no valid UTF-8, as pg_net''s answers may; null for a client of another encoding.';
+
+create or replace function qctl._header(p_headers jsonb, p_name text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_value text;
+begin
+  if jsonb_typeof(p_headers) is distinct from 'object' then
+    return null;
+  end if;
+  -- pg_net keeps what the server sent, valid UTF-8 or not.
+  select h.value into v_value from jsonb_each_text(p_headers) as h where lower(h.key collate "C") = p_name limit 1;
+  if v_value is null then
+    return null;
+  end if;
+  return btrim(coalesce(qctl._text(qctl._octets(v_value, 200)), left(v_value, 200)));
+exception when others then
+  return 'unreadable';
+end
+$$;
+comment on function qctl._header(jsonb, text) is 'A stored header by its lower-case name; servers choose the case.';
+
+create or replace function qctl._retry_after_s(p_headers jsonb, p_now timestamptz) returns integer
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
+as $$
+declare
+  v_text text;
+begin
+  v_text := qctl._header(p_headers, 'retry-after');
+  if v_text ~ '^[0-9]{1,40}$' then
+    return least(v_text::numeric, 2147483647)::integer;
+  elsif v_text ~ '^[A-Za-z]{3}, [0-9]{2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$' then
+    return greatest(0, least(extract(epoch from to_timestamp(substring(v_text from 6 for 20), 'DD Mon YYYY HH24:MI:SS')::timestamp
+                                                at time zone 'UTC' - p_now), 2147483647))::integer;
+  end if;
+  return null;
+exception when data_exception then
+  return null;
+end
+$$;
+comment on function qctl._retry_after_s(jsonb, timestamptz) is
+  'Seconds that a stored answer''s Retry-After asks for, in either form of RFC 9110 section 10.2.3; null for anything else.';

@@ -43,6 +43,68 @@ begin
 end
 $$;
 
+create or replace function qctl._verify_attachments() returns table (object text, problem text, mend text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as $$
+  with attached as (
+    select a.*, q.queue_name, c.oid is not null as there,
+           case when c.oid is null then a.relation::oid::text else format('%I.%I', n.nspname, c.relname) end as name
+    from qctl.attachment a join qctl.queue q using (queue_id)
+    left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
+  ), expected as (
+    select a.*, o.operation, r.relation as carrier
+    from attached a cross join unnest(a.operations) as o (operation)
+    cross join lateral qctl._captured_relations(a.relation) as r (relation)
+    where a.there
+  )
+  select a.name, 'the table is gone', format('qctl detach %s -q %s', a.name, a.queue_name) from attached a where not a.there
+  union all
+  select e.name, format('trigger for %s is %s on %s', e.operation, case when t.oid is null then 'missing' else 'disabled' end, e.carrier),
+         case when t.oid is null then format('qctl attach %s -q %s --again', e.name, e.queue_name)
+              else format('alter table %s enable%s trigger %I;', e.carrier, case when e.replicated then ' always' else '' end, t.tgname) end
+  from expected e
+  left join pg_trigger t on t.tgrelid = e.carrier and t.tgname = qctl._capture_trigger(e.attachment_id, e.operation)
+  where t.oid is null or t.tgenabled = 'D' or e.replicated <> (t.tgenabled = 'A')
+  union all
+  select a.name, format('the capture function for %s is %s', o.operation,
+                        case when p.oid is null then 'missing' else 'not what the table needs now: it was renamed, or has new types' end),
+         format('qctl attach %s -q %s --again', a.name, a.queue_name)
+  from attached a cross join unnest(a.operations) as o (operation)
+  left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(a.attachment_id, o.operation)
+  where a.there and p.prosrc is distinct from
+        qctl._capture_body((select x from qctl.attachment x where x.attachment_id = a.attachment_id), a.queue_name, o.operation)
+  union all
+  select e.name, format('trigger for %s is disabled on %s', e.operation, t.tgrelid::regclass),
+         format('alter table %s enable%s trigger %I;', t.tgrelid::regclass, case when e.replicated then ' always' else '' end, t.tgname)
+  from expected e join pg_trigger t on t.tgname = qctl._capture_trigger(e.attachment_id, e.operation) and t.tgparentid <> 0
+  where t.tgenabled = 'D'
+  union all
+  select a.name, 'it belongs to another owner than its capture, so only keyless events are captured',
+         format('qctl attach %s -q %s --again', a.name, a.queue_name)
+  from attached a join pg_class c on c.oid = a.relation
+  where not a.as_me and exists (select from qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
+                                where p.proowner <> c.relowner)
+  union all
+  select a.name, 'it is a part of another table now: what is written through that one is not captured',
+         format('qctl detach %s -q %s, then attach %s', a.name, a.queue_name, i.inhparent::regclass)
+  from attached a join pg_inherits i on i.inhrelid = a.relation
+  union all
+  select a.name, 'it has parts now, which its triggers do not reach', format('qctl attach %s -q %s --again', a.name, a.queue_name)
+  from attached a where a.there and a.level = 'statement' and qctl._by_row(a.relation, false)
+  union all
+  select a.name, format('column %s, which the attachment names, is gone', c.name),
+         format('qctl detach %s -q %s, then attach it with other --columns', a.name, a.queue_name)
+  from attached a cross join unnest(a.columns) as c (name)
+  where a.there and not exists (select from pg_attribute t where t.attrelid = a.relation and t.attname = c.name and not t.attisdropped)
+  union all
+  select a.name, format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), e.sqlstate),
+         format('delete from qctl.capture_error where attachment_id = %s; when the cause is mended', a.attachment_id)
+  from attached a join qctl.capture_error e using (attachment_id) group by a.name, a.attachment_id, e.sqlstate
+  order by 1, 2
+$$;
+
 create or replace function qctl.verify() returns table (kind text, object text, problem text, mend text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp

@@ -1,0 +1,293 @@
+-- Attach and detach: which tables are captured, by which triggers.
+
+create or replace function qctl._check_when(p_relation regclass, p_operations text[], p_when text, p_by_row boolean) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cursor refcursor;
+  v_operation text;
+begin
+  foreach v_operation in array p_operations loop
+    continue when v_operation = 'TRUNCATE';
+    -- A cursor takes one query only, so the text cannot end the condition and begin another statement.
+    open v_cursor for execute format(E'select 1 from %s where (%s\n)', concat_ws(' cross join ',
+      case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
+      case when v_operation <> 'INSERT' then format('%s as old', p_relation) end,
+      -- A trigger per row knows columns only as new.x and old.x: two more of each make a bare name ambiguous.
+      case when p_by_row then format('%1$s as "qctl 1" cross join %1$s as "qctl 2"', p_relation) end), p_when);
+    close v_cursor;
+  end loop;
+exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
+  raise exception '--when is not a condition for %: %', v_operation, sqlerrm
+    using errcode = 'QC002',
+          hint = 'for example --when "new.status = ''paid''"; INSERT has no old and DELETE no new: choose with --on';
+end
+$$;
+
+create or replace function qctl._by_row(p_relation regclass, p_replicated boolean) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_replicated or c.relkind = 'p' or exists (select from pg_inherits i where i.inhparent = p_relation)
+  from pg_class c where c.oid = p_relation
+$$;
+
+create or replace function qctl._captured_relations(p_relation regclass) returns setof regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with recursive tree as (
+    select p_relation::oid as id
+    union
+    select i.inhrelid from tree t join pg_inherits i on i.inhparent = t.id join pg_class c on c.oid = i.inhrelid and not c.relispartition
+  )
+  select t.id::regclass from tree t join pg_class c on c.oid = t.id order by t.id
+$$;
+comment on function qctl._captured_relations(regclass) is
+  'The tables that carry the triggers: the table itself and what inherits from it. Partitions get their parent''s from PostgreSQL.';
+
+create or replace function qctl.attach(
+  p_relation text, p_queue text, p_operations text[] default '{INSERT,UPDATE,DELETE}', p_when text default null,
+  p_columns text[] default null, p_payload text default 'qctl', p_unchanged boolean default false, p_as_me boolean default false,
+  p_replicated boolean default false, p_on_error text default 'fail', p_max_bytes integer default 524288)
+returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_relation regclass;
+  v_class pg_class;
+  v_owner name;
+  v_column text;
+  v_attachment qctl.attachment;
+  v_may_own boolean;
+begin
+  begin
+    v_relation := to_regclass(p_relation);
+  exception when others then
+    v_relation := null;
+  end;
+  if v_relation is null then
+    raise exception 'no table named %', quote_literal(coalesce(p_relation, ''))
+      using errcode = 'QC006', hint = 'name it with its schema, for example public.users; names with capitals want double quotes';
+  end if;
+  select * into v_class from pg_class where oid = v_relation;
+  if v_class.relkind not in ('r', 'p') then
+    raise exception '% is not a table', v_relation
+      using errcode = 'QC007', hint = 'views and foreign tables are not captured';
+  elsif v_class.relispartition or exists (select from pg_inherits where inhrelid = v_relation) then
+    raise exception '% is a part of another table', v_relation
+      using errcode = 'QC007', hint = format('attach %s', (select i.inhparent::regclass from pg_inherits i where i.inhrelid = v_relation limit 1));
+  end if;
+  if v_class.relnamespace in ('pgmq'::regnamespace, 'qctl'::regnamespace, 'pg_catalog'::regnamespace) then
+    raise exception '% belongs to the pipeline itself', v_relation using errcode = 'QC007', hint = 'attach a table of your own';
+  end if;
+  if p_operations is null or cardinality(p_operations) = 0 or not p_operations <@ array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] then
+    raise exception 'operations must be some of INSERT, UPDATE, DELETE, TRUNCATE' using errcode = 'QC002';
+  end if;
+  p_operations := array(select distinct o from unnest(p_operations) as o order by o desc);
+  if p_payload is null or p_payload not in ('qctl', 'supabase') then
+    raise exception 'no such payload: %', quote_nullable(p_payload) using errcode = 'QC002', hint = 'qctl or supabase';
+  end if;
+  if p_on_error is null or p_on_error not in ('fail', 'skip') then
+    raise exception 'no such choice for errors: %', quote_nullable(p_on_error) using errcode = 'QC002', hint = 'fail or skip';
+  end if;
+  if p_max_bytes is null or p_max_bytes not between 1024 and 1048576 then
+    raise exception 'the largest row is 1 KiB to 1 MiB' using errcode = 'QC002';
+  end if;
+  select c into v_column from unnest(p_columns) as c
+  where not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = c and a.attnum > 0 and not a.attisdropped)
+  limit 1;
+  if found then
+    raise exception 'table % has no column %', v_relation, quote_literal(v_column) using errcode = 'QC006';
+  end if;
+  if p_when is not null then
+    perform qctl._check_when(v_relation, p_operations, p_when, qctl._by_row(v_relation, p_replicated));
+  end if;
+  if exists (select from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = v_relation) then
+    raise exception '% is attached to % already', v_relation, p_queue
+      using errcode = 'QC007', hint = format('to change it: qctl detach %s -q %s, then attach again', v_relation, p_queue);
+  end if;
+
+  select string_agg(a.attname, ', ') into v_column from pg_attribute a
+  where a.attrelid = v_relation and a.attnum > 0 and a.attgenerated = 'v';
+  if v_column is not null then
+    raise warning 'virtual generated columns are captured as null: %', v_column;
+  end if;
+
+  v_owner := pg_get_userbyid(v_class.relowner);
+  v_may_own := pg_has_role(v_class.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end);
+  if not v_may_own and not p_as_me then
+    raise exception 'the capture of % should run as its owner %, and % may not act for that role', v_relation, v_owner, current_user
+      using errcode = 'QC007',
+            detail = 'Types of that table may bring code of its owner, which would run with your rights instead.',
+            hint = '--as-me accepts that; or let a member of ' || v_owner || ' run attach';
+  end if;
+
+  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes)
+  values (v_queue.queue_id, v_relation, p_operations, p_when, case when cardinality(p_columns) > 0 then p_columns end, p_payload, p_unchanged,
+          case when qctl._by_row(v_relation, p_replicated) then 'row' else 'statement' end,
+          p_replicated, not v_may_own, p_on_error, p_max_bytes)
+  returning * into v_attachment;
+  perform qctl._make_capture(v_attachment, v_queue.queue_name);
+  if v_may_own and v_owner <> current_user then
+    perform qctl._own_capture(v_attachment, v_queue.queue_name, v_owner);
+  end if;
+  perform qctl._audit('attach', p_queue, jsonb_build_object(
+    'relation', v_relation::text, 'operations', p_operations, 'when', p_when, 'columns', p_columns, 'payload', p_payload,
+    'level', v_attachment.level, 'replicated', p_replicated, 'on_error', p_on_error));
+  return query
+  select v_relation::text, p_queue, o, qctl._capture_trigger(v_attachment.attachment_id, o),
+         case when v_may_own then v_owner else current_user end::text
+  from unnest(p_operations) with ordinality as u (o, n) order by n;
+end
+$$;
+comment on function qctl.attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer) is
+  'Captures the changes of a table into a queue. Waits at most 2 s for the table''s lock.';
+
+create or replace function qctl._make_capture(p_attachment qctl.attachment, p_queue text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function regprocedure;
+  v_operation text;
+  v_relation regclass;
+begin
+  perform qctl._make_functions(p_attachment, p_queue);
+  for v_function in select qctl._capture_functions(p_attachment.attachment_id) loop
+    execute format('revoke all on function %s from public', v_function);
+    -- Whoever makes a partition must be allowed to execute what its triggers call.
+    execute format('grant execute on function %s to %I', v_function,
+                   (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation));
+  end loop;
+  foreach v_operation in array p_attachment.operations loop
+    for v_relation in select qctl._captured_relations(p_attachment.relation) loop
+      execute format('create trigger %I after %s on %s %s execute function qctl.%I()',
+        qctl._capture_trigger(p_attachment.attachment_id, v_operation), v_operation, v_relation,
+        case when v_operation = 'TRUNCATE' then 'for each statement'
+             when p_attachment.level = 'row' then 'for each row'
+             else format('referencing %s for each statement', case v_operation
+               when 'INSERT' then 'new table as new_rows' when 'DELETE' then 'old table as old_rows'
+               else 'old table as old_rows new table as new_rows' end) end,
+        qctl._capture_function(p_attachment.attachment_id, v_operation));
+      if p_attachment.replicated then
+        execute format('alter table %s enable always trigger %I', v_relation, qctl._capture_trigger(p_attachment.attachment_id, v_operation));
+      end if;
+    end loop;
+  end loop;
+end
+$$;
+
+create or replace function qctl._own_capture(p_attachment qctl.attachment, p_queue text, p_owner name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function regprocedure;
+  v_had_create boolean := has_schema_privilege(p_owner, 'qctl', 'CREATE');
+begin
+  execute format('grant usage on schema pgmq, qctl to %I', p_owner);
+  execute format('grant insert (vt, message), select (msg_id) on pgmq.%I to %I', 'q_' || p_queue, p_owner);
+  if not v_had_create then
+    execute format('grant create on schema qctl to %I', p_owner);
+  end if;
+  for v_function in select qctl._capture_functions(p_attachment.attachment_id) loop
+    execute format('alter function %s owner to %I', v_function, p_owner);
+  end loop;
+  if not v_had_create then
+    execute format('revoke create on schema qctl from %I', p_owner);
+  end if;
+  if p_attachment.on_error = 'skip' then
+    execute format('grant execute on function qctl._capture_failed(integer, text, text) to %I', p_owner);
+  end if;
+end
+$$;
+
+create or replace function qctl.detach(p_relation text, p_queue text default null)
+returns table (relation text, queue_name text, trigger_name text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+  -- A table that was dropped is known by its number only, as describe shows it.
+  v_relation regclass := case when p_relation ~ '^[0-9]{1,10}$' then p_relation::oid else to_regclass(p_relation) end;
+  v_attachment record;
+  v_operation text;
+  v_owner name;
+  v_name text;
+  v_table regclass;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  if not exists (select from qctl.attachment a join qctl.queue q using (queue_id)
+                 where a.relation = v_relation and (p_queue is null or q.queue_name = p_queue)) then
+    raise exception '% is not attached%', coalesce(v_relation::text, quote_literal(p_relation)), coalesce(' to ' || p_queue, '')
+      using errcode = 'QC006',
+            hint = coalesce('attached: ' || (select string_agg(distinct a.relation::text, ', ') from qctl.attachment a),
+                            'no table is attached');
+  end if;
+  for v_attachment in
+    select a.*, q.queue_name from qctl.attachment a join qctl.queue q using (queue_id)
+    where a.relation = v_relation and (p_queue is null or q.queue_name = p_queue) order by q.queue_name
+  loop
+    foreach v_operation in array v_attachment.operations loop
+      v_name := qctl._capture_function(v_attachment.attachment_id, v_operation);
+      -- Wherever the trigger is: a table may have joined or left the inheritance since. PostgreSQL drops those of partitions.
+      for v_table in
+        select t.tgrelid from pg_trigger t
+        where t.tgname = qctl._capture_trigger(v_attachment.attachment_id, v_operation) and t.tgparentid = 0
+      loop
+        execute format('drop trigger %I on %s', qctl._capture_trigger(v_attachment.attachment_id, v_operation), v_table);
+      end loop;
+      select pg_get_userbyid(p.proowner) into v_owner from pg_proc p
+      where p.pronamespace = 'qctl'::regnamespace and p.proname = v_name;
+      execute format('drop function if exists qctl.%I()', v_name);
+      return query select v_relation::text, v_attachment.queue_name, qctl._capture_trigger(v_attachment.attachment_id, v_operation);
+    end loop;
+    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'key'));
+    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'row'));
+    delete from qctl.attachment a where a.attachment_id = v_attachment.attachment_id;
+    delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
+    if v_owner is not null and v_owner <> current_user and not exists (
+        select from qctl.attachment a cross join lateral qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
+        where a.queue_id = v_attachment.queue_id and pg_get_userbyid(p.proowner) = v_owner)
+       and to_regclass(format('pgmq.%I', 'q_' || v_attachment.queue_name)) is not null then
+      execute format('revoke insert (vt, message), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
+    end if;
+    perform qctl._audit('detach', v_attachment.queue_name, jsonb_build_object('relation', v_relation::text));
+  end loop;
+end
+$$;
+comment on function qctl.detach(text, text) is 'Stops capturing a table. What is in the queue stays.';
+
+create or replace function qctl.reattach(p_relation text, p_queue text)
+returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_attachment qctl.attachment;
+begin
+  select * into v_attachment from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = to_regclass(p_relation);
+  if not found then
+    raise exception '% is not attached to %', p_relation, p_queue using errcode = 'QC006', hint = format('qctl attach %s -q %s', p_relation, p_queue);
+  end if;
+  perform qctl.detach(p_relation, p_queue);
+  return query select * from qctl.attach(
+    p_relation, p_queue, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
+    v_attachment.unchanged, v_attachment.as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes);
+end
+$$;
+comment on function qctl.reattach(text, text) is
+  'Makes the triggers of an attachment anew with the options it has: after a renamed table or column, a new child, a lost trigger.';
