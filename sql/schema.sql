@@ -2458,6 +2458,7 @@ begin
     return;
   end if;
   delete from qctl.throughput t where t.minute < clock_timestamp() - interval '30 days';
+  perform qctl._sweep_dropped();
   if qctl._cron_here() then
     -- Runs that a crash cut off have no end, or no start either; those are told by their number.
     delete from cron.job_run_details d
@@ -2473,7 +2474,36 @@ $$;
 
 -- Name: FUNCTION _sweep(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._sweep() IS 'Once an hour: old throughput, and the history of our own jobs older than a day.';
+COMMENT ON FUNCTION qctl._sweep() IS 'Once an hour: old throughput, what dropped queues left, and the history of our own jobs older than a day.';
+
+-- Name: _sweep_dropped(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._sweep_dropped() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  c_most constant integer := 100000;
+  v_id integer;
+begin
+  -- From one queue's attempts to the next by the index: the log may be long, queues are few.
+  select min(t.queue_id) into v_id from qctl.attempt t;
+  while v_id is not null loop
+    if not exists (select from qctl.queue q where q.queue_id = v_id) then
+      delete from qctl.attempt t
+      where t.ctid = any (array(select o.ctid from qctl.attempt o where o.queue_id = v_id limit c_most));
+      delete from qctl.throughput t where t.queue_id = v_id;
+    end if;
+    select min(t.queue_id) into v_id from qctl.attempt t where t.queue_id > v_id;
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _sweep_dropped(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._sweep_dropped() IS 'The attempt log of queues that were dropped, a part of it at a time.';
 
 -- Name: _take_back(qctl.queue, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3606,25 +3636,25 @@ COMMENT ON FUNCTION qctl.fall_asleep(p_queues text[]) IS 'Takes the sleeper''s l
 
 -- Name: give_up(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.give_up(p_queue text, p_discard boolean DEFAULT false) RETURNS bigint
+CREATE FUNCTION qctl.give_up(p_queue text, p_discard boolean DEFAULT false) RETURNS TABLE(discarded bigint, dead bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
-  v_count bigint := 0;
 begin
+  discarded := 0;
   if p_discard and to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
-    v_count := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+    discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
   end if;
-  perform qctl._archive_dead(v_queue);
-  return v_count;
+  dead := qctl._archive_dead(v_queue);
+  return next;
 end
 $$;
 
 -- Name: FUNCTION give_up(p_queue text, p_discard boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.give_up(p_queue text, p_discard boolean) IS 'Moves dead letters, with p_discard every unfinished message too, to the archive: the long part of a drop, before it locks a table of the application. Returns how many were discarded.';
+COMMENT ON FUNCTION qctl.give_up(p_queue text, p_discard boolean) IS 'Moves dead letters, with p_discard every unfinished message too, to the archive: the long part of a drop, before it locks a table of the application. Returns how many were discarded, and how many dead letters were moved.';
 
 -- Name: health(integer); Type: FUNCTION; Schema: qctl; Owner: -
 

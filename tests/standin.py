@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -27,3 +30,24 @@ class NetWorker:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+@contextmanager
+def calls(dsn: str) -> Iterator[None]:
+    """CALLs of ``qctl.work`` one after another, as pg_cron would make them."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("call qctl.work()")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("update qctl.scheduler set workers = 0")
+        thread.join(10)

@@ -19,6 +19,22 @@ comment on column qctl.attachment.on_error is 'What an error in the capture does
 comment on column qctl.attachment.max_bytes is
   'A row that takes more, compressed, is captured by its primary key. Half a MiB compressed is what jsonb takes in any case.';
 
+-- Until now it was not recorded, so a capture that runs as another role than the table's owner is taken for one that asked for it.
+update qctl.attachment a set as_me = true
+from pg_class c, pg_proc p
+where c.oid = a.relation and p.pronamespace = 'qctl'::regnamespace and p.proowner <> c.relowner
+  and p.proname = format('capture_%s_%s', a.attachment_id, lower(a.operations[1]));
+do $warn$
+declare
+  v_names text;
+begin
+  select string_agg(a.relation::text, ', ') into v_names from qctl.attachment a where a.as_me;
+  if v_names is not null then
+    raise warning 'the capture of % runs as another role than the table''s owner; unless --as-me was meant: qctl attach TABLE --again', v_names;
+  end if;
+end
+$warn$;
+
 create table qctl.capture_error (
   attachment_id integer not null,
   minute        timestamptz not null,

@@ -50,24 +50,24 @@ $$;
 comment on function qctl._archive_dead(qctl.queue) is
   'Moves a queue''s dead letters to its archive, where they outlive the queue; returns how many.';
 
-create or replace function qctl.give_up(p_queue text, p_discard boolean default false) returns bigint
+create or replace function qctl.give_up(p_queue text, p_discard boolean default false) returns table (discarded bigint, dead bigint)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
-  v_count bigint := 0;
 begin
+  discarded := 0;
   if p_discard and to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
-    v_count := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+    discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
   end if;
-  perform qctl._archive_dead(v_queue);
-  return v_count;
+  dead := qctl._archive_dead(v_queue);
+  return next;
 end
 $$;
 comment on function qctl.give_up(text, boolean) is
   'Moves dead letters, with p_discard every unfinished message too, to the archive: the long part of a drop, before it locks a table of '
-  'the application. Returns how many were discarded.';
+  'the application. Returns how many were discarded, and how many dead letters were moved.';
 
 create or replace function qctl.undelivered(p_queue text)
 returns table (queue_name text, unfinished bigint, dead bigint, archived bigint, attached bigint)

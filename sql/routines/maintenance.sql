@@ -69,6 +69,30 @@ end
 $$;
 comment on function qctl._retain(text, qctl.purge_place) is 'Deletes one batch of what is past the queue''s retention; returns where to go on, or null.';
 
+create or replace function qctl._sweep_dropped() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  c_most constant integer := 100000;
+  v_id integer;
+begin
+  -- From one queue's attempts to the next by the index: the log may be long, queues are few.
+  select min(t.queue_id) into v_id from qctl.attempt t;
+  while v_id is not null loop
+    if not exists (select from qctl.queue q where q.queue_id = v_id) then
+      delete from qctl.attempt t
+      where t.ctid = any (array(select o.ctid from qctl.attempt o where o.queue_id = v_id limit c_most));
+      delete from qctl.throughput t where t.queue_id = v_id;
+    end if;
+    select min(t.queue_id) into v_id from qctl.attempt t where t.queue_id > v_id;
+  end loop;
+end
+$$;
+comment on function qctl._sweep_dropped() is 'The attempt log of queues that were dropped, a part of it at a time.';
+
 create or replace function qctl._sweep() returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -80,6 +104,7 @@ begin
     return;
   end if;
   delete from qctl.throughput t where t.minute < clock_timestamp() - interval '30 days';
+  perform qctl._sweep_dropped();
   if qctl._cron_here() then
     -- Runs that a crash cut off have no end, or no start either; those are told by their number.
     delete from cron.job_run_details d
@@ -92,7 +117,7 @@ exception when insufficient_privilege then
   perform qctl._audit_rarely('sweep_failed', null, sqlstate, sqlerrm);
 end
 $$;
-comment on function qctl._sweep() is 'Once an hour: old throughput, and the history of our own jobs older than a day.';
+comment on function qctl._sweep() is 'Once an hour: old throughput, what dropped queues left, and the history of our own jobs older than a day.';
 
 create or replace function qctl._retention_done(p_place qctl.purge_place) returns void
 language sql volatile

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -201,11 +201,8 @@ def call_value(connection: Connection, function: str, /, **arguments: Any) -> li
 
 def call_procedure(connection: Connection, procedure: str, /, **arguments: Any) -> None:
     """Calls ``qctl.<procedure>(p_<name> => value, …)``, which may commit as it goes."""
-    named = sql.SQL(", ").join(
-        sql.SQL("{} => {}").format(sql.Identifier(f"p_{name}"), sql.Literal(value)) for name, value in arguments.items()
-    )
     with translating():
-        connection.execute(sql.SQL("call {}({})").format(sql.Identifier("qctl", procedure), named))
+        connection.execute(_call(procedure, tuple(arguments), verb="call"), list(arguments.values()))
 
 
 def call_as_text(function: str, /, **arguments: Any) -> str:
@@ -218,9 +215,9 @@ def call_as_text(function: str, /, **arguments: Any) -> str:
 
 
 @cache
-def _call(function: str, names: tuple[str, ...]) -> bytes:
+def _call(function: str, names: tuple[str, ...], verb: LiteralString = "select * from") -> bytes:
     named = sql.SQL(", ").join(sql.SQL("{} => {}").format(sql.Identifier(f"p_{n}"), sql.Placeholder()) for n in names)
-    return sql.SQL("select * from {}({})").format(sql.Identifier("qctl", function), named).as_bytes(None)
+    return sql.SQL("{} {}({})").format(sql.SQL(verb), sql.Identifier("qctl", function), named).as_bytes(None)
 
 
 def execute_script(connection: Connection, script: bytes) -> Sequence[TupleRow]:

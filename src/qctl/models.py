@@ -209,6 +209,14 @@ class Undelivered:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """What was moved to the archive before a drop."""
+
+    discarded: int
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
 class DroppedQueue:
     """What ``drop`` did; ``archive`` is the table that stays."""
 

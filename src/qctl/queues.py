@@ -10,6 +10,7 @@ from qctl.models import (
     CreatedQueue,
     Depth,
     DroppedQueue,
+    GivenUp,
     Lag,
     PauseState,
     Purgeable,
@@ -128,9 +129,9 @@ def dropping(name: str, *, discard: bool, with_archive: bool) -> tuple[str, dict
     return "drop_queue", {"queue": name, "discard": discard or None, "with_archive": with_archive or None}
 
 
-def give_up(connection: db.Connection, name: str, *, discard: bool) -> int:
-    """The long part of a drop, which locks no table of the application; returns how many messages were discarded."""
-    return db.call_value(connection, "give_up", queue=name, discard=discard)[0]
+def give_up(connection: db.Connection, name: str, *, discard: bool) -> GivenUp:
+    """The long part of a drop, which locks no table of the application."""
+    return db.call(connection, GivenUp, "give_up", queue=name, discard=discard)[0]
 
 
 def drop(connection: db.Connection, name: str, *, discard: bool, with_archive: bool) -> DroppedQueue:

@@ -72,7 +72,7 @@ def test_drop_refuses_asks_and_drops(full, dsn):
     assert (before["unfinished"], before["attached"]) == (2, 1)
     done = qctl("drop", "orders", "--discard", "--yes", "-o", "json", dsn=dsn)
     [row] = json.loads(done.stdout)
-    assert (row["discarded"], row["archive"]) == (2, "pgmq.a_orders")
+    assert (row["discarded"], row["dead"], row["archive"]) == (2, 2, "pgmq.a_orders")
     full.execute("insert into users values (3)")
     failing(6, "drop", "orders", dsn=dsn)
 

@@ -1,12 +1,12 @@
 """A queue moves between transports while both deliver: nothing lost, nothing twice."""
 
 import signal
-import threading
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+import standin
 from helpers import create, one, send, states
 from processes import WorkerProcess, qctl, wait_until
 
@@ -17,20 +17,8 @@ def move(conn, transport: str) -> None:
 
 @pytest.fixture
 def calling(dsn, net):
-    """CALLs one after another, as pg_cron would make them."""
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.is_set():
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                connection.execute("call qctl.work()")
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield
-    stop.set()
-    net.execute("update qctl.scheduler set generation = generation + 1, workers = 0")
-    thread.join(10)
+    with standin.calls(dsn):
+        yield
 
 
 def test_there_and_back_with_messages_in_flight(net, net_worker, calling, endpoint, dsn):

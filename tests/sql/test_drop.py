@@ -109,6 +109,17 @@ def test_dead_letters_whose_number_was_handed_out_again_are_all_kept(full):
 
 def test_the_long_part_of_a_drop_locks_no_table_of_the_application(full, other):
     with full.transaction():
-        assert one(full, "select qctl.give_up('orders', true)") == 2
+        assert full.execute("select * from qctl.give_up('orders', true)").fetchone() == (2, 3)
         other.execute("set lock_timeout = '500ms'")
         other.execute("update users set id = id + 100")
+
+
+def test_the_attempt_log_of_a_dropped_queue_goes_with_the_maintenance_and_no_other(full):
+    create(full, "kept")
+    send(full, 1, "kept")
+    settle(full, claim(full, name="kept"), 200, name="kept")
+    drop(full, discard=True)
+    assert one(full, "select count(*) from qctl.attempt") == 3
+    full.execute("call qctl.maintenance()")
+    assert one(full, "select count(*) from qctl.attempt a join qctl.queue q using (queue_id)") == 1
+    assert one(full, "select count(*) from qctl.attempt") == 1

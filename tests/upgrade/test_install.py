@@ -183,6 +183,26 @@ def test_every_released_schema_upgrades_to_what_a_fresh_install_is(empty_dsn, te
         assert one(connection, "select max(msg_id) from pgmq.q_orders") == 7
 
 
+def test_a_capture_that_ran_as_another_role_goes_on_whole_through_the_upgrade(empty_dsn):
+    """0.1.0 did not record --as-me, and such rows must not come without their content afterwards."""
+    schema_dump.restore(empty_dsn, RELEASED / "v0.1.0.sql")
+    with connected(empty_dsn) as connection:
+        name = f"owner_{connection.info.dbname}"
+        connection.execute(f"create role {name}")
+        try:
+            connection.execute(f"alter table public.users owner to {name}")
+            warnings: list[str] = []
+            db.on_warning(connection, warnings.append)
+            migrate.apply(connection)
+            assert any("--as-me" in line and "users" in line for line in warnings)
+            connection.execute("insert into public.users values (99, 'new')")
+            newest = one(connection, "select message from pgmq.q_orders order by msg_id desc limit 1")
+            assert newest["record"] == {"id": 99, "name": "new"}
+            assert one(connection, "select count(*) from qctl.verify()") == 0
+        finally:
+            connection.execute(f"reassign owned by {name} to current_user; drop owned by {name}; drop role {name}")
+
+
 def test_released_migrations_are_frozen():
     recorded = dict(line.split("  ")[::-1] for line in (RELEASED / "checksums.txt").read_text().splitlines())
     present = {f"{file.version:04d}_{file.name}": file.checksum for file in sqlfiles.migrations()}

@@ -67,13 +67,15 @@ def test_the_previous_versions_worker_goes_on_through_an_upgrade(old_qctl, empty
 
         writer = threading.Thread(target=write)
         writer.start()
-        wait_until(lambda: len(receiver.entries()) > 500)
-        upgraded = qctl("upgrade", dsn=empty_dsn)
-        assert upgraded.returncode == 0, upgraded.stderr
-        at_upgrade = len(receiver.entries())
-        wait_until(lambda: len(receiver.entries()) > at_upgrade + 1000)
-        stop.set()
-        writer.join()
+        try:
+            wait_until(lambda: len(receiver.entries()) > 500)
+            upgraded = qctl("upgrade", dsn=empty_dsn)
+            assert upgraded.returncode == 0, upgraded.stderr
+            at_upgrade = len(receiver.entries())
+            wait_until(lambda: len(receiver.entries()) > at_upgrade + 1000)
+        finally:
+            stop.set()
+            writer.join()
         wait_until(lambda: one(conn, "select count(*) from pgmq.q_orders") == 0, 60)
         assert worker.poll() is None
         worker.send_signal(signal.SIGTERM)
@@ -89,27 +91,16 @@ def test_an_upgrade_under_running_calls_loses_nothing(conn, dsn, endpoint):
     pg_net = NetWorker(dsn)
     receiver = endpoint()
     create(conn, url=receiver.url, transport="pg_net")
-    stop = threading.Event()
-
-    def call() -> None:
-        while not stop.is_set():
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                connection.execute("call qctl.work()")
-
-    thread = threading.Thread(target=call)
-    thread.start()
     try:
-        send(conn, 1500)
-        for n in range(3):
-            wait_until(lambda n=n: len(receiver.entries()) > 300 * (n + 1), 30)
-            changed = [SqlFile(f.name, f.text + f"-- {n}\n".encode()) for f in sqlfiles.routines()]
-            with db.connect(Database(dsn, "test"), application="test") as installer:
-                assert len(migrate.apply(installer, sqlfiles.migrations(), changed)) == len(changed)
-        wait_until(lambda: one(conn, "select count(*) from pgmq.q_orders") == 0, 60)
+        with standin.calls(dsn):
+            send(conn, 1500)
+            for n in range(3):
+                wait_until(lambda n=n: len(receiver.entries()) > 300 * (n + 1), 30)
+                changed = [SqlFile(f.name, f.text + f"-- {n}\n".encode()) for f in sqlfiles.routines()]
+                with db.connect(Database(dsn, "test"), application="test") as installer:
+                    assert len(migrate.apply(installer, sqlfiles.migrations(), changed)) == len(changed)
+            wait_until(lambda: one(conn, "select count(*) from pgmq.q_orders") == 0, 60)
     finally:
-        stop.set()
-        conn.execute("update qctl.scheduler set workers = 0")
-        thread.join(10)
         pg_net.close()
     assert len(receiver.entries()) == len(receiver.accepted()) == 1500
 

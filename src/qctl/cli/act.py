@@ -135,14 +135,7 @@ def replay(
     if rows and not dry_run and config.stderr_is_terminal():
         say(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())))
     missing = [*unknown, *(f"{row.queue_name}/{row.msg_id}" for row in rows if row.outcome == "unknown")]
-    if missing and len(missing) >= len(wanted):
-        raise NotFoundError(f"no queue knows {_some(missing)}", hint="qctl tail lists recent ids; purged ones are gone")
-    if missing:
-        raise QctlError(
-            f"no queue knows {_some(missing)}",
-            code=ExitCode.PARTLY_DONE,
-            hint="stdout says what was done to the others",
-        )
+    _refuse_unknown(missing, wanted)
 
 
 def discard(
@@ -173,11 +166,16 @@ def discard(
             rows.extend(ReplayedMessage(name, outcome.msg_id, outcome.outcome) for outcome in outcomes)
     if rows or not unknown:
         render(rows, [*_SENT_COLUMNS, Column("outcome", "state now" if dry_run else "outcome")], output)
-    if unknown and len(unknown) >= len(wanted):
-        raise NotFoundError(f"no queue knows {_some(unknown)}", hint="qctl tail lists recent ids; purged ones are gone")
-    if unknown:
+    _refuse_unknown(unknown, wanted)
+
+
+def _refuse_unknown(missing: list[str], wanted: list[str]) -> None:
+    """Ends with 6 if no queue knows any of the ids, with 9 if some were known."""
+    if missing and len(missing) >= len(wanted):
+        raise NotFoundError(f"no queue knows {_some(missing)}", hint="qctl tail lists recent ids; purged ones are gone")
+    if missing:
         raise QctlError(
-            f"no queue knows {_some(unknown)}",
+            f"no queue knows {_some(missing)}",
             code=ExitCode.PARTLY_DONE,
             hint="stdout says what was done to the others",
         )

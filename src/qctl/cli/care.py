@@ -12,9 +12,17 @@ from qctl.cli.consent import consent
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
-from qctl.models import Undelivered
+from qctl.models import GivenUp, Undelivered
 from qctl.output import Column, render
 from qctl.output.columns import number
+
+_BEFORE_COLUMNS = [
+    Column("queue_name", "queue"),
+    Column("unfinished", "unfinished", number, right=True),
+    Column("dead", "dead letters", number, right=True),
+    Column("archived", "archived", number, right=True),
+    Column("attached", "tables", right=True),
+]
 
 
 def verify(dsn: options.Dsn = None, output: options.Output = None) -> None:
@@ -81,7 +89,7 @@ def drop(
             render([before], _BEFORE_COLUMNS, output)
             return
         consent(_loss(before, with_archive=with_archive), yes=yes)
-        given_up = 0 if with_archive else queues.give_up(connection, name, discard=discard)
+        earlier = GivenUp(0, 0) if with_archive else queues.give_up(connection, name, discard=discard)
         row = attachments.with_retries(
             lambda: queues.drop(connection, name, discard=discard, with_archive=with_archive), say
         )
@@ -92,18 +100,9 @@ def drop(
         Column("archived", "archived", number, right=True),
         Column("archive", "archive stays in"),
     ]
-    row = replace(row, discarded=row.discarded + given_up, dead=max(row.dead, before.dead + (before.unfinished or 0)))
+    row = replace(row, discarded=row.discarded + earlier.discarded, dead=row.dead + earlier.dead)
     render([row], columns, output)
     say("Next: qctl queues")
-
-
-_BEFORE_COLUMNS = [
-    Column("queue_name", "queue"),
-    Column("unfinished", "unfinished", number, right=True),
-    Column("dead", "dead letters", number, right=True),
-    Column("archived", "archived", number, right=True),
-    Column("attached", "tables", right=True),
-]
 
 
 def _loss(before: Undelivered, *, with_archive: bool) -> str:

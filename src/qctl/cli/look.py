@@ -191,6 +191,7 @@ def describe(
             ("queue", row.queue_name),
             ("transport", row.transport),
             ("url", row.url),
+            ("redirects", "a 2xx with a Location counts" if row.trust_location else "a failure"),
             ("headers", ", ".join(f"{key}: {value}" for key, value in row.headers.items())),
             ("timeout", milliseconds(row.timeout_ms)),
             ("concurrency", f"{row.concurrency} requests at once per worker process")

@@ -244,6 +244,7 @@ def set_(
         Column("timeout_ms", "timeout", lambda ms: seconds(ms / 1000), right=True),
         Column("concurrency", "concurrency", right=True),
         Column("max_in_flight", "max in flight", right=True),
+        Column("retention_s", "kept", seconds, right=True),
     ]
     render([row], columns, output)
     if choice is not None:

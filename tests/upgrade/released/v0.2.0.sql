@@ -5276,6 +5276,7 @@ begin
     return;
   end if;
   delete from qctl.throughput t where t.minute < clock_timestamp() - interval '30 days';
+  perform qctl._sweep_dropped();
   if qctl._cron_here() then
     -- Runs that a crash cut off have no end, or no start either; those are told by their number.
     delete from cron.job_run_details d
@@ -5294,7 +5295,42 @@ $$;
 -- Name: FUNCTION _sweep(); Type: COMMENT; Schema: qctl; Owner: -
 --
 
-COMMENT ON FUNCTION qctl._sweep() IS 'Once an hour: old throughput, and the history of our own jobs older than a day.';
+COMMENT ON FUNCTION qctl._sweep() IS 'Once an hour: old throughput, what dropped queues left, and the history of our own jobs older than a day.';
+
+
+--
+-- Name: _sweep_dropped(); Type: FUNCTION; Schema: qctl; Owner: -
+--
+
+CREATE FUNCTION qctl._sweep_dropped() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  c_most constant integer := 100000;
+  v_id integer;
+begin
+  -- From one queue's attempts to the next by the index: the log may be long, queues are few.
+  select min(t.queue_id) into v_id from qctl.attempt t;
+  while v_id is not null loop
+    if not exists (select from qctl.queue q where q.queue_id = v_id) then
+      delete from qctl.attempt t
+      where t.ctid = any (array(select o.ctid from qctl.attempt o where o.queue_id = v_id limit c_most));
+      delete from qctl.throughput t where t.queue_id = v_id;
+    end if;
+    select min(t.queue_id) into v_id from qctl.attempt t where t.queue_id > v_id;
+  end loop;
+end
+$$;
+
+
+--
+-- Name: FUNCTION _sweep_dropped(); Type: COMMENT; Schema: qctl; Owner: -
+--
+
+COMMENT ON FUNCTION qctl._sweep_dropped() IS 'The attempt log of queues that were dropped, a part of it at a time.';
 
 
 --
@@ -6069,7 +6105,7 @@ CREATE FUNCTION qctl.capture_1_delete() RETURNS trigger
 declare
   -- After ALTER TABLE … OWNER the new owner's types must not run as the old one: keys and conditions are left out until
   -- the table is attached again.
-  v_owned boolean := (select pg_get_userbyid(c.relowner) = current_user from pg_class c where c.oid = 17046);
+  v_owned boolean := (select pg_get_userbyid(c.relowner) = current_user from pg_class c where c.oid = 17047);
 begin
   if current_setting('qctl.capture', true) = 'off' then
     return null;
@@ -6106,7 +6142,7 @@ CREATE FUNCTION qctl.capture_1_insert() RETURNS trigger
 declare
   -- After ALTER TABLE … OWNER the new owner's types must not run as the old one: keys and conditions are left out until
   -- the table is attached again.
-  v_owned boolean := (select pg_get_userbyid(c.relowner) = current_user from pg_class c where c.oid = 17046);
+  v_owned boolean := (select pg_get_userbyid(c.relowner) = current_user from pg_class c where c.oid = 17047);
 begin
   if current_setting('qctl.capture', true) = 'off' then
     return null;
@@ -6178,7 +6214,7 @@ CREATE FUNCTION qctl.capture_1_update() RETURNS trigger
 declare
   -- After ALTER TABLE … OWNER the new owner's types must not run as the old one: keys and conditions are left out until
   -- the table is attached again.
-  v_owned boolean := (select pg_get_userbyid(c.relowner) = current_user from pg_class c where c.oid = 17046);
+  v_owned boolean := (select pg_get_userbyid(c.relowner) = current_user from pg_class c where c.oid = 17047);
 begin
   if current_setting('qctl.capture', true) = 'off' then
     return null;
@@ -6747,19 +6783,19 @@ COMMENT ON FUNCTION qctl.fall_asleep(p_queues text[]) IS 'Takes the sleeper''s l
 -- Name: give_up(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 --
 
-CREATE FUNCTION qctl.give_up(p_queue text, p_discard boolean DEFAULT false) RETURNS bigint
+CREATE FUNCTION qctl.give_up(p_queue text, p_discard boolean DEFAULT false) RETURNS TABLE(discarded bigint, dead bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
-  v_count bigint := 0;
 begin
+  discarded := 0;
   if p_discard and to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
-    v_count := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+    discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
   end if;
-  perform qctl._archive_dead(v_queue);
-  return v_count;
+  dead := qctl._archive_dead(v_queue);
+  return next;
 end
 $$;
 
@@ -6768,7 +6804,7 @@ $$;
 -- Name: FUNCTION give_up(p_queue text, p_discard boolean); Type: COMMENT; Schema: qctl; Owner: -
 --
 
-COMMENT ON FUNCTION qctl.give_up(p_queue text, p_discard boolean) IS 'Moves dead letters, with p_discard every unfinished message too, to the archive: the long part of a drop, before it locks a table of the application. Returns how many were discarded.';
+COMMENT ON FUNCTION qctl.give_up(p_queue text, p_discard boolean) IS 'Moves dead letters, with p_discard every unfinished message too, to the archive: the long part of a drop, before it locks a table of the application. Returns how many were discarded, and how many dead letters were moved.';
 
 
 --
@@ -8681,7 +8717,7 @@ ALTER TABLE qctl.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENTITY 
 --
 
 COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt, message, headers) FROM stdin;
-1	1	2026-11-24 12:37:52.689987+00	\N	2026-11-24 12:37:52.73225+00	2026-11-24 12:39:22.725697+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T12:37:52.73225+00:00"}}
+1	1	2026-11-24 13:08:29.95502+00	\N	2026-11-24 13:08:29.993366+00	2026-11-24 13:09:59.989711+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T13:08:29.993366+00:00"}}
 \.
 
 
@@ -8690,7 +8726,7 @@ COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt,
 --
 
 COPY pgmq.meta (queue_name, is_partitioned, is_unlogged, created_at) FROM stdin;
-orders	f	f	2026-11-24 12:37:52.689987+00
+orders	f	f	2026-11-24 13:08:29.95502+00
 \.
 
 
@@ -8707,10 +8743,10 @@ COPY pgmq.notify_insert_throttle (queue_name, throttle_interval_ms, last_notifie
 --
 
 COPY pgmq.q_orders (msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers) FROM stdin;
-5	0	2026-11-24 12:37:52.689987+00	\N	2026-11-24 12:37:52.724194+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-6	0	2026-11-24 12:37:52.689987+00	\N	2199-01-01 00:00:00+00	{"later": true}	\N
-4	1	2026-11-24 12:37:52.689987+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-3	1	2026-11-24 12:37:52.689987+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+5	0	2026-11-24 13:08:29.95502+00	\N	2026-11-24 13:08:29.988086+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+6	0	2026-11-24 13:08:29.95502+00	\N	2199-01-01 00:00:00+00	{"later": true}	\N
+4	1	2026-11-24 13:08:29.95502+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+3	1	2026-11-24 13:08:29.95502+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
 \.
 
 
@@ -8740,7 +8776,7 @@ COPY public.users (id, name) FROM stdin;
 --
 
 COPY qctl.arming (one, system_identifier, database_oid, timeline, survive_failover, armed_at, armed_by) FROM stdin;
-t	7711716303800249958	5	1	f	2026-11-24 12:37:52.572402+00	postgres
+t	7711724199492267952	5	1	f	2026-11-24 13:08:29.860065+00	postgres
 \.
 
 
@@ -8749,7 +8785,7 @@ t	7711716303800249958	5	1	f	2026-11-24 12:37:52.572402+00	postgres
 --
 
 COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, columns, payload, unchanged, created_at, created_by, level, replicated, as_me, on_error, max_bytes) FROM stdin;
-1	1	public.users	{UPDATE,INSERT,DELETE}	\N	\N	qctl	f	2026-11-24 12:37:52.689987+00	postgres	statement	f	f	fail	524288
+1	1	public.users	{UPDATE,INSERT,DELETE}	\N	\N	qctl	f	2026-11-24 13:08:29.95502+00	postgres	statement	f	f	fail	524288
 \.
 
 
@@ -8758,9 +8794,9 @@ COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, c
 --
 
 COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at, settled_at, duration_ms, status_code, error, response, next_at) FROM stdin;
-1	1	1	1	delivered	\N	http	2026-11-24 12:37:52.725697+00	2026-11-24 12:37:52.73225+00	3	200	\N	ok	\N
-1	2	1	1	dead	\N	http	2026-11-24 12:37:52.725697+00	2026-11-24 12:37:52.73225+00	4	400	\N	no	\N
-1	3	1	1	retrying	\N	http	2026-11-24 12:37:52.725697+00	2026-11-24 12:37:52.73225+00	5	503	\N	busy	2026-11-24 12:38:41.028627+00
+1	1	1	1	delivered	\N	http	2026-11-24 13:08:29.989711+00	2026-11-24 13:08:29.993366+00	3	200	\N	ok	\N
+1	2	1	1	dead	\N	http	2026-11-24 13:08:29.989711+00	2026-11-24 13:08:29.993366+00	4	400	\N	no	\N
+1	3	1	1	retrying	\N	http	2026-11-24 13:08:29.989711+00	2026-11-24 13:08:29.993366+00	5	503	\N	busy	2026-11-24 13:09:29.847371+00
 \.
 
 
@@ -8769,9 +8805,9 @@ COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id
 --
 
 COPY qctl.audit (audit_id, at, actor, application, verb, queue_name, detail) FROM stdin;
-1	2026-11-24 12:37:52.658918+00	postgres	qctl freeze	upgrade	\N	{"applied": ["arming", "audit", "baseline", "capture", "capture_and_care", "claim", "collect", "discard", "dispatch", "drop", "environment", "inside_the_database", "jobs", "lapse", "maintenance", "message", "net", "purge", "queue", "replay", "scale", "settle", "status", "takeover", "text", "verify", "views", "wake", "work", "worker"]}
-2	2026-11-24 12:37:52.707044+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "transport": "http", "reject_after": 1, "retry_schedule_s": [60]}
-3	2026-11-24 12:37:52.723391+00	postgres	qctl freeze	attach	orders	{"level": "statement", "payload": "qctl", "on_error": "fail", "relation": "public.users", "operations": ["UPDATE", "INSERT", "DELETE"], "replicated": false}
+1	2026-11-24 13:08:29.933017+00	postgres	qctl freeze	upgrade	\N	{"applied": ["arming", "attach", "audit", "baseline", "capture", "capture_and_care", "claim", "collect", "discard", "dispatch", "drop", "environment", "inside_the_database", "jobs", "lapse", "maintenance", "message", "net", "privileges", "purge", "queue", "replay", "request", "scale", "settle", "status", "takeover", "text", "verify", "views", "wake", "work", "worker"]}
+2	2026-11-24 13:08:29.96765+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "transport": "http", "reject_after": 1, "retry_schedule_s": [60]}
+3	2026-11-24 13:08:29.987169+00	postgres	qctl freeze	attach	orders	{"level": "statement", "payload": "qctl", "on_error": "fail", "relation": "public.users", "operations": ["UPDATE", "INSERT", "DELETE"], "replicated": false}
 \.
 
 
@@ -8788,7 +8824,7 @@ COPY qctl.capture_error (attachment_id, minute, sqlstate, error, statements) FRO
 --
 
 COPY qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at) FROM stdin;
-1	2	1	1	0	rejected	\N	400	\N	2026-11-24 12:37:52.689987+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 12:37:52.73225+00
+1	2	1	1	0	rejected	\N	400	\N	2026-11-24 13:08:29.95502+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 13:08:29.993366+00
 \.
 
 
@@ -8806,7 +8842,7 @@ COPY qctl.gate (queue_id, paused_at, paused_by, pause_reason, net_timeouts, net_
 --
 
 COPY qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, request_id, epoch, claimed_at, expires_at, lapsed_at) FROM stdin;
-1	4	2026-11-24 12:37:52.689987+00	1b03a04e-dbc4-43c7-bb13-a81a8c4a108f	1	1	\N	http	\N	\N	2026-11-24 12:37:52.725697+00	2199-01-01 00:00:00+00	\N
+1	4	2026-11-24 13:08:29.95502+00	3f54178f-d573-476d-9d55-3555108bdda4	1	1	\N	http	\N	\N	2026-11-24 13:08:29.989711+00	2199-01-01 00:00:00+00	\N
 \.
 
 
@@ -8815,9 +8851,9 @@ COPY qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_
 --
 
 COPY qctl.migration (version, name, checksum, applied_at, applied_by, qctl_version) FROM stdin;
-1	baseline	6517e8524bf9126a8a4062f5982bdd4e0da840a1bc3516e87b813445195a19ba	2026-11-24 12:37:52.417738+00	postgres	0.2.0
-2	inside_the_database	3262f42532eb6deb6032c6c92bda6602c3b39824146ca5c32d089bf18915abb5	2026-11-24 12:37:52.417738+00	postgres	0.2.0
-3	capture_and_care	874ab24fd1b2a8d12d512c8bf1fc6bc9cd05c00a1cbca76f82a64661dcc038df	2026-11-24 12:37:52.417738+00	postgres	0.2.0
+1	baseline	6517e8524bf9126a8a4062f5982bdd4e0da840a1bc3516e87b813445195a19ba	2026-11-24 13:08:29.790755+00	postgres	0.2.0
+2	inside_the_database	3262f42532eb6deb6032c6c92bda6602c3b39824146ca5c32d089bf18915abb5	2026-11-24 13:08:29.790755+00	postgres	0.2.0
+3	capture_and_care	9d64e3d755bbc95d5acc26f2ef317804caa1524b708b179412b80380b9a110f0	2026-11-24 13:08:29.790755+00	postgres	0.2.0
 \.
 
 
@@ -8920,7 +8956,8 @@ function	qctl._settle(qctl.queue,uuid[],bigint[],integer[],text[],bytea[],intege
 function	qctl._settle_answers(integer,uuid[],bigint[],integer[],text[],bytea[],integer[])	ebb35d6b3529e1256238532de83bc673	18
 function	qctl._shown_headers(jsonb)	3f810980ca8e33f44620841559b0f14f	18
 function	qctl._skip_waiting(text)	7a83de80a94579788c4a07bfbf613f84	18
-function	qctl._sweep()	111ccd8349b2436e77dd9196f495f48b	18
+function	qctl._sweep()	c77a266f66081ce2ae353807e5d24057	18
+function	qctl._sweep_dropped()	f4897f521b4bd667f9ae9d72f121fcac	18
 function	qctl._take_back(qctl.queue,interval)	4b94bfc0fb7c9ba644ee491b0393e9a4	18
 function	qctl._take_over(text)	0dcd490142092038d4dfa6bc1a528011	18
 function	qctl._text(bytea,integer)	98616a457cc49dfc080896fd2b6b332f	18
@@ -8953,7 +8990,7 @@ function	qctl.discard(text,bigint[],text)	ada17a4e3e5523da72b6a40f9f2615ee	18
 function	qctl.dispatch(text,integer,bigint)	e989bcd602eb1f4b993e4931f67e6784	18
 function	qctl.drop_queue(text,boolean,boolean)	e74b8a1d4f7d90dac8d91cf91090d56a	18
 function	qctl.fall_asleep(text[])	a0c0bf9e749e667fff4be19fd142cbe2	18
-function	qctl.give_up(text,boolean)	4ba67b2fb320840af7688ed1b018206e	18
+function	qctl.give_up(text,boolean)	b8e52d5c7334c6be3f0ce737ddd411a7	18
 function	qctl.health(integer)	26068e133bd05717db257af3dc48f14e	18
 function	qctl.heartbeat(bigint,text[])	34445430e2662318d0dcd6f00299a1d5	18
 function	qctl.is_armed()	853ea8940d3050f5b2769b5e49b99a64	18
@@ -9089,7 +9126,7 @@ constraint	object_pkey on qctl.object	9b74776e08ef56fa5c2a6f8ae0eee4ca	18
 --
 
 COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, created_at, created_by, batch, dedicated, trust_location, retention_s) FROM stdin;
-1	f46dae08-cdba-4f2f-8879-64af247277f7	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 12:37:52.689987+00	postgres	200	f	f	604800
+1	6864f53a-4ed3-4e3e-b45a-224b68f06938	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 13:08:29.95502+00	postgres	200	f	f	604800
 \.
 
 
@@ -9098,7 +9135,7 @@ COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, time
 --
 
 COPY qctl.retry (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, webhook_id, replayed_at) FROM stdin;
-1	3	2026-11-24 12:37:52.689987+00	1	1	1	0	0	2199-01-01 00:00:00+00	503	\N	\N	\N
+1	3	2026-11-24 13:08:29.95502+00	1	1	1	0	0	2199-01-01 00:00:00+00	503	\N	\N	\N
 \.
 
 
@@ -9107,33 +9144,36 @@ COPY qctl.retry (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempt
 --
 
 COPY qctl.routine (name, checksum, applied_at, qctl_version) FROM stdin;
-arming	1ef8b852945247b7eeeb063296dff101aa30eab3e79e7f3ef023637bd9a25dca	2026-11-24 12:37:52.417738+00	0.2.0
-audit	ebac3a3f46cfcce366e3bcfde954e3575c8db53b3b3ef24e5e030d54b2d23d27	2026-11-24 12:37:52.417738+00	0.2.0
-capture	18c626dc4abb2e43faca2a49acad7800c0d1b3ed8a9b4ab04af878421b360faa	2026-11-24 12:37:52.417738+00	0.2.0
-claim	ea7361b97d9c75bd6f4dc9b51156aa8664edae639d59b752bb442f80abd220da	2026-11-24 12:37:52.417738+00	0.2.0
-collect	ba05356c51d5b85c4cfaedfb536c27c3a03f68b99d5bcac5eccf0836c4ed14e4	2026-11-24 12:37:52.417738+00	0.2.0
-discard	a515a46607c1bb5a98f49c1b872faa0521ae3af06121100a8c7c5771c4c167bb	2026-11-24 12:37:52.417738+00	0.2.0
-dispatch	693d4badbfeb86fd0b89cf1e846bbc9d463a01f99cac7d2ee5d1aeb17af25d78	2026-11-24 12:37:52.417738+00	0.2.0
-drop	89aaba307e16e0bb67e5ebde6043b32ff1f00706b7c37911bcb38c5038fc9fab	2026-11-24 12:37:52.417738+00	0.2.0
-environment	3130e2af059f70d9488cc389fe73a130cd0f76f0ae218f11dd0b7c6e0c8b41f5	2026-11-24 12:37:52.417738+00	0.2.0
-jobs	84e8dfb1bf208d39abd5a4f3b1e1d43eac9214182897f733c9d6b226621d6ab3	2026-11-24 12:37:52.417738+00	0.2.0
-lapse	ac8543c2109183c34b4cb8e57d7b2e516f0aab946fcae1e86ee198616851341e	2026-11-24 12:37:52.417738+00	0.2.0
-maintenance	3cac630f8c7764a3c73a803ee1980ef53b11722dfa6ad64885a0d3d259acdf09	2026-11-24 12:37:52.417738+00	0.2.0
-message	5529f1284b9949126f7a2b1e749556e0e479681ac6470c260a00349f5f10c486	2026-11-24 12:37:52.417738+00	0.2.0
-net	9f6c700c6f23c43d5560f3c47db6ca98d460c06ca6f8bddf693eb45fb7363056	2026-11-24 12:37:52.417738+00	0.2.0
-purge	5bfe920149e1f80f0845b6911ff95ce3a50baa460ee34811365a21d177ff6ec4	2026-11-24 12:37:52.417738+00	0.2.0
-queue	e1fd04222694c885ae03a09f7d2994327d0f53c82cb11a02d5588fdd54a94f15	2026-11-24 12:37:52.417738+00	0.2.0
-replay	c086c131888f28aa0e3aa6a791760f4d39180d375e8d38837f83e830c2fc46b8	2026-11-24 12:37:52.417738+00	0.2.0
-scale	a4dc7049857190b6ce6b0d38a66237e49e81c3d9c6f0c915016081d86f8f975a	2026-11-24 12:37:52.417738+00	0.2.0
-settle	e8bce7aa5f7402a1563a37bdd90f4a2cd8dc83f4a61d01e310433f38416318eb	2026-11-24 12:37:52.417738+00	0.2.0
-status	40de2822c0a72e454597bab81e2d851b1ffd045d2b990482e5fc5708d54007d1	2026-11-24 12:37:52.417738+00	0.2.0
-takeover	e9915615cee89c235b61ad90f478a3a1bb5a1a2b933297baa6c78b248394140c	2026-11-24 12:37:52.417738+00	0.2.0
-text	68c8ece8cbbaf0da5af0b2e110433df21a556d25af98222c7d3ad4fc42180c99	2026-11-24 12:37:52.417738+00	0.2.0
-verify	cacc4d4b57c8d1d7624ff4eb1292b4790121f003d0a97ef5e72d021137706f0c	2026-11-24 12:37:52.417738+00	0.2.0
-wake	6af10d48f9b89ee8ef1da3e049477649e735d218dc015cfb9c6fc613c6631da2	2026-11-24 12:37:52.417738+00	0.2.0
-work	88a6a27c6c691a98ff02d09d58b0d2aca245377416ef7184ff8b29ca88208a6f	2026-11-24 12:37:52.417738+00	0.2.0
-worker	2cc1cd6406318811c791699e65a004039ef2993119b9430e8c2f55210e0670b6	2026-11-24 12:37:52.417738+00	0.2.0
-views	8a8f4c0b991f63132ccb070dbab79e5a753d1051cf332b5d78b799fa36934330	2026-11-24 12:37:52.417738+00	0.2.0
+arming	1ef8b852945247b7eeeb063296dff101aa30eab3e79e7f3ef023637bd9a25dca	2026-11-24 13:08:29.790755+00	0.2.0
+attach	3c1fc0b9b49d7587d1d8d4dc533656cd71cb089373f026b3f82d7ab432320b2f	2026-11-24 13:08:29.790755+00	0.2.0
+audit	ebac3a3f46cfcce366e3bcfde954e3575c8db53b3b3ef24e5e030d54b2d23d27	2026-11-24 13:08:29.790755+00	0.2.0
+capture	3a081418b6ea4800d51c0d672ca652988205ba20c4c01d5038bfb866f40706ce	2026-11-24 13:08:29.790755+00	0.2.0
+claim	ea7361b97d9c75bd6f4dc9b51156aa8664edae639d59b752bb442f80abd220da	2026-11-24 13:08:29.790755+00	0.2.0
+collect	e68ba7e2c7ef95097485e9205d8e14baf40643d17911588b234471c1be5bd4d6	2026-11-24 13:08:29.790755+00	0.2.0
+discard	a515a46607c1bb5a98f49c1b872faa0521ae3af06121100a8c7c5771c4c167bb	2026-11-24 13:08:29.790755+00	0.2.0
+dispatch	693d4badbfeb86fd0b89cf1e846bbc9d463a01f99cac7d2ee5d1aeb17af25d78	2026-11-24 13:08:29.790755+00	0.2.0
+drop	49135e5f0c039816b8a2a5fe29f88c48211b556fd61b53bbe2c1e1e679f318f2	2026-11-24 13:08:29.790755+00	0.2.0
+environment	3130e2af059f70d9488cc389fe73a130cd0f76f0ae218f11dd0b7c6e0c8b41f5	2026-11-24 13:08:29.790755+00	0.2.0
+jobs	84e8dfb1bf208d39abd5a4f3b1e1d43eac9214182897f733c9d6b226621d6ab3	2026-11-24 13:08:29.790755+00	0.2.0
+lapse	ac8543c2109183c34b4cb8e57d7b2e516f0aab946fcae1e86ee198616851341e	2026-11-24 13:08:29.790755+00	0.2.0
+maintenance	94b99332c8b2448d25b9037b4556a71adfb5c472902b3c0194fe6cfe02d4a66d	2026-11-24 13:08:29.790755+00	0.2.0
+message	5529f1284b9949126f7a2b1e749556e0e479681ac6470c260a00349f5f10c486	2026-11-24 13:08:29.790755+00	0.2.0
+net	9f6c700c6f23c43d5560f3c47db6ca98d460c06ca6f8bddf693eb45fb7363056	2026-11-24 13:08:29.790755+00	0.2.0
+privileges	637fea8e444f6821300a556c5afc20eb0e00515e0befa6ccdd273fce52de0a40	2026-11-24 13:08:29.790755+00	0.2.0
+purge	5bfe920149e1f80f0845b6911ff95ce3a50baa460ee34811365a21d177ff6ec4	2026-11-24 13:08:29.790755+00	0.2.0
+queue	8d31d4ea9b2e768694eaf99b7f34cc5381311930ec8c65eba94e2dcb63f66a1d	2026-11-24 13:08:29.790755+00	0.2.0
+replay	c086c131888f28aa0e3aa6a791760f4d39180d375e8d38837f83e830c2fc46b8	2026-11-24 13:08:29.790755+00	0.2.0
+request	6db762bc305984fe170bffe697739902402ffcb3cc6960eb8f5480493ad26b95	2026-11-24 13:08:29.790755+00	0.2.0
+scale	a4dc7049857190b6ce6b0d38a66237e49e81c3d9c6f0c915016081d86f8f975a	2026-11-24 13:08:29.790755+00	0.2.0
+settle	e8bce7aa5f7402a1563a37bdd90f4a2cd8dc83f4a61d01e310433f38416318eb	2026-11-24 13:08:29.790755+00	0.2.0
+status	40de2822c0a72e454597bab81e2d851b1ffd045d2b990482e5fc5708d54007d1	2026-11-24 13:08:29.790755+00	0.2.0
+takeover	e9915615cee89c235b61ad90f478a3a1bb5a1a2b933297baa6c78b248394140c	2026-11-24 13:08:29.790755+00	0.2.0
+text	3f26e93a60a6d49f63a771b31fb13f1af32b68a33aac420936a942491db50f81	2026-11-24 13:08:29.790755+00	0.2.0
+verify	3b9e1e51c3797e3955d5336d8de988f94358cc0f235fab061f38bb37486c087a	2026-11-24 13:08:29.790755+00	0.2.0
+wake	6af10d48f9b89ee8ef1da3e049477649e735d218dc015cfb9c6fc613c6631da2	2026-11-24 13:08:29.790755+00	0.2.0
+work	88a6a27c6c691a98ff02d09d58b0d2aca245377416ef7184ff8b29ca88208a6f	2026-11-24 13:08:29.790755+00	0.2.0
+worker	2cc1cd6406318811c791699e65a004039ef2993119b9430e8c2f55210e0670b6	2026-11-24 13:08:29.790755+00	0.2.0
+views	8a8f4c0b991f63132ccb070dbab79e5a753d1051cf332b5d78b799fa36934330	2026-11-24 13:08:29.790755+00	0.2.0
 \.
 
 
