@@ -79,7 +79,7 @@ def test_drop_refuses_asks_and_drops(full, dsn):
 
 def test_discard(full, dsn):
     done = failing(7, "discard", "1", dsn=dsn)
-    assert "1 messages are given up" in done.stderr
+    assert "1 message to be given up" in done.stderr
     done = failing(9, "discard", "1", "99", "--yes", "--reason", "test data", dsn=dsn)
     assert "discarded" in done.stdout
     assert state(full, 1) == "dead"
@@ -92,7 +92,7 @@ def test_uninstall_leaves_pgmq_and_says_what_is_undelivered(full, dsn):
     settle(full, [c for c in claim(full) if c.msg_id == dead], 410)
     full.execute("select qctl.discard('orders', %s)", ([dead],))
     done = failing(7, "uninstall", dsn=dsn)
-    assert "2 unfinished messages stay in pgmq" in done.stderr
+    assert "2 unfinished messages left in pgmq" in done.stderr
     assert qctl("uninstall", "--dry-run", dsn=dsn).returncode == 0
     assert one(full, "select to_regnamespace('qctl') is not null")
     done = qctl("uninstall", "--yes", "-o", "json", dsn=dsn)
@@ -163,3 +163,9 @@ def test_attach_with_every_option_and_again(full, dsn):
 def test_bad_options_of_attach(full, dsn, options):
     full.execute("create table public.t (id int primary key)")
     failing(2, "attach", "public.t", "-q", "orders", *options, dsn=dsn)
+
+
+def test_for_a_person_each_command_that_mends_stands_on_one_line(full, dsn):
+    full.execute("drop trigger qctl_capture_1_insert on users")
+    done = failing(8, "verify", "-o", "table", dsn=dsn)
+    assert "\n    qctl attach public.users -q orders --again\n" in done.stdout

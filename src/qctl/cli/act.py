@@ -18,7 +18,7 @@ from qctl.cli.session import session
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import Purged, Replayed, ReplayedMessage, SentMessage
 from qctl.output import Column, render
-from qctl.output.columns import instant, number, size, yes_no
+from qctl.output.columns import counted, instant, number, size, yes_no
 
 _BATCH = 1000
 _PURGE_BATCH = 5000
@@ -156,7 +156,7 @@ def discard(
     with session(dsn, "discard", changes=not dry_run) as connection:
         found, unknown = messages.resolve(connection, wanted, queue)
         if found and not dry_run:
-            consent(f"{len(found)} messages are given up", yes=yes)
+            consent(f"{counted(len(found), 'message')} to be given up", yes=yes)
         for name, msg_ids in _by_queue(found).items():
             outcomes = (
                 [Replayed(m, messages.get(connection, name, m).state) for m in msg_ids]

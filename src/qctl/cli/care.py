@@ -13,8 +13,8 @@ from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
 from qctl.models import GivenUp, Undelivered
-from qctl.output import Column, render
-from qctl.output.columns import number
+from qctl.output import Column, Format, chosen, render
+from qctl.output.columns import counted, number
 
 _BEFORE_COLUMNS = [
     Column("queue_name", "queue"),
@@ -44,16 +44,18 @@ def verify(dsn: options.Dsn = None, output: options.Output = None) -> None:
                 code=ExitCode.SCHEMA_VERSION,
             )
         findings = migrate.verify(connection)
-    columns = [
-        Column("kind", "kind"),
-        Column("object", "object", fold=True),
-        Column("problem", "problem", fold=True),
-        Column("mend", "what to type", fold=True),
-    ]
-    if findings or output:
-        render(findings, columns, output)
+    if chosen(output) is Format.TABLE:
+        # Not in columns: a command that is broken over lines cannot be copied.
+        for finding in findings:
+            typer.echo(f"{finding.kind} {finding.object}: {finding.problem}\n    {finding.mend}")
+    elif findings or output:
+        render(findings, [Column(field, field) for field in ("kind", "object", "problem", "mend")], output)
     if findings:
-        raise QctlError(f"{len(findings)} findings", hint="what stands in the last column", code=ExitCode.CHECK_FAILED)
+        raise QctlError(
+            counted(len(findings), "finding"),
+            hint="type what stands below each, or see why it is so",
+            code=ExitCode.CHECK_FAILED,
+        )
     say("all is as it was installed")
 
 
@@ -81,7 +83,7 @@ def drop(
         before = queues.undelivered(connection, name)
         if before.unfinished and not discard:
             raise QctlError(
-                f"queue {name} holds {before.unfinished:,} unfinished messages",
+                f"queue {name} holds {counted(before.unfinished, 'unfinished message')}",
                 hint="to give them up: --discard; they stay in the archive, undelivered",
                 code=ExitCode.REFUSED,
             )
@@ -106,10 +108,10 @@ def drop(
 
 
 def _loss(before: Undelivered, *, with_archive: bool) -> str:
-    kept = "all of them go with it" if with_archive else "they stay in the archive, undelivered"
+    kept = "all of that goes with it" if with_archive else "all of that stays in the archive"
     return (
-        f"queue {before.queue_name} has {before.unfinished or 0:,} unfinished messages, {before.dead:,} dead letters and"
-        f" {before.archived or 0:,} archived ones; {kept}"
+        f"queue {before.queue_name} has {counted(before.unfinished or 0, 'unfinished message')},"
+        f" {counted(before.dead, 'dead letter')} and {before.archived or 0:,} archived; {kept}"
     )
 
 
@@ -138,7 +140,10 @@ def uninstall(
             render(before, _BEFORE_COLUMNS, output)
             return
         count = sum(row.unfinished or 0 for row in before)
-        consent(f"{len(before)} queues are no longer delivered, {count:,} unfinished messages stay in pgmq", yes=yes)
+        consent(
+            f"{counted(len(before), 'queue')} no longer delivered, {counted(count, 'unfinished message')} left in pgmq",
+            yes=yes,
+        )
         for change in scaling.stop(connection):
             say(f"job {change.job_name} {change.done}")
         if left := scaling.wait_for_end(connection, lambda _job: True):
@@ -155,7 +160,8 @@ def uninstall(
         Column("unfinished", "undelivered", number, right=True),
         Column("archived", "archived", number, right=True),
     ]
-    render(rows, columns, output)
+    if rows or output:
+        render(rows, columns, output)
     say("pgmq, its queues and archives, and the extensions stay")
 
 

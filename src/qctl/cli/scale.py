@@ -13,7 +13,7 @@ from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.models import Capacity, Queue, Sizing
 from qctl.output import Column, render
-from qctl.output.columns import instant, yes_no
+from qctl.output.columns import counted, instant, yes_no
 
 SUPABASE_JOBS = 8
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)/(s|sec|min|m|h)", re.ASCII)
@@ -236,7 +236,7 @@ def arm(
         Column("armed_by", "by", wide=True),
     ]
     render([row], columns, output)
-    say(f"{waiting:,} messages wait and are delivered now" if waiting else "no message waits")
+    say(f"waiting, and delivered now: {counted(waiting, 'message')}" if waiting else "no message waits")
     say("Next: qctl status")
 
 

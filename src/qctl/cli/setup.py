@@ -12,7 +12,7 @@ from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.models import Step
 from qctl.output import Column, render
-from qctl.output.columns import seconds, yes_no
+from qctl.output.columns import counted, seconds, yes_no
 
 _STEP_COLUMNS = [Column("kind", "kind"), Column("name", "name"), Column("version", "version", right=True)]
 _CREATED_COLUMNS = [
@@ -181,7 +181,7 @@ def create(
         say(
             f"{created.skipped:,} skipped to the archive"
             if waiting == "skip"
-            else f"{created.waiting:,} waiting messages are delivered"
+            else f"delivered, too: {counted(created.waiting, 'waiting message')}"
         )
     _tell_transport(created.transport, created.reason, name, scheduled=scheduled)
     nexts = {"pg_net": "status", "http": f"worker -q {name}"}

@@ -78,6 +78,11 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: ``1 message``, ``2,000 messages``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def yes_no(value: bool) -> str:
     """A truth as a word."""
     return "yes" if value else "no"
