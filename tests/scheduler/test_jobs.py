@@ -166,6 +166,20 @@ def test_scale_0_reaches_a_running_call_and_leaves_nothing_half_done(site, cron,
     assert "Next: qctl scale --workers 1" in done.stderr
 
 
+def test_scaling_down_ends_the_surplus_and_only_that(site, cron):
+    create(cron)
+    assert qctl("scale", "--workers", "2", dsn=site.dsn).returncode == 0
+    calls = [calling(site) for _ in range(2)]
+    wait_until(lambda: one(cron, "select count(*) from qctl.running_jobs()") == 2)
+    done = qctl("scale", "--workers", "1", dsn=site.dsn)
+    assert "still running" not in done.stderr
+    wait_until(lambda: sum(bool(ended) for _, ended in calls) == 1, 3, "the end of one CALL")
+    assert cron.execute("select slot from qctl.running_jobs()").fetchall() == [(1,)]
+    cron.execute("update qctl.scheduler set generation = generation + 1")
+    for thread, _ in calls:
+        thread.join(5)
+
+
 def test_scale_0_reaches_a_dedicated_job_too(site, cron):
     create(cron)
     assert qctl("scale", "-q", "orders", "--dedicated", dsn=site.dsn).returncode == 0
