@@ -1,4 +1,4 @@
-"""Commands of who may deliver and how much: scale, arm, disarm."""
+"""The command that says how much is delivered at once: scale."""
 
 import re
 from dataclasses import dataclass
@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from qctl import arming, db, queues, scaling
+from qctl import db, queues, scaling
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.models import Capacity, Queue, Sizing
 from qctl.output import Column, render
-from qctl.output.columns import counted, instant, yes_no
 
 SUPABASE_JOBS = 8
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)/(s|sec|min|m|h)", re.ASCII)
@@ -204,56 +203,6 @@ def _advise(rows: list[Capacity], workers: int) -> None:
         say(f"Warning: Supabase advises against more than {SUPABASE_JOBS} jobs at once")
 
 
-def arm(
-    survive_failover: Annotated[
-        bool | None,
-        typer.Option(
-            "--survive-failover/--this-timeline",
-            help="Deliver also after a standby of this database was promoted, or not.",
-        ),
-    ] = None,
-    dsn: options.Dsn = None,
-    output: options.Output = None,
-) -> None:
-    """Let this database deliver.
-
-    install arms. A copy is silent until this: a restored dump, a base backup that was recovered, a promoted standby,
-    another database of the server. Arm only the one that shall deliver; what waits in its queues is sent then.
-
-    Example: qctl arm --survive-failover
-    """
-    with session(dsn, "arm", changes=True) as connection:
-        row = arming.arm(connection, survive_failover=survive_failover)
-        waiting = sum(depth.depth for depth in queues.depths(connection, None))
-    columns = [
-        Column("armed", "armed", yes_no),
-        Column("changed", "changed", yes_no),
-        Column("database", "database"),
-        Column("system_identifier", "cluster"),
-        Column("timeline", "timeline", right=True),
-        Column("survive_failover", "survives failover", yes_no),
-        Column("armed_at", "since", instant),
-        Column("armed_by", "by", wide=True),
-    ]
-    render([row], columns, output)
-    say(f"waiting, and delivered now: {counted(waiting, 'message')}" if waiting else "no message waits")
-    say("Next: qctl status")
-
-
-def disarm(dsn: options.Dsn = None, output: options.Output = None) -> None:
-    """Stop this database from delivering, whatever the transport. Capture goes on; what is in flight settles.
-
-    Example: qctl disarm
-    """
-    with session(dsn, "disarm", changes=True) as connection:
-        row = arming.disarm(connection)
-    columns = [Column("armed", "armed", yes_no), Column("changed", "changed", yes_no), Column("database", "database")]
-    render([row], columns, output)
-    say("Next: qctl arm, when it shall deliver again")
-
-
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the command."""
     app.command("scale", rich_help_panel="Act")(scale)
-    app.command("arm", rich_help_panel="Set up")(arm)
-    app.command("disarm", rich_help_panel="Set up")(disarm)
