@@ -1,6 +1,7 @@
 """PostgreSQL servers for tests."""
 
 import atexit
+import contextlib
 import os
 import pwd
 import shutil
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +17,27 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from qctl import embedded
+
+
+def crash(uri: str) -> None:
+    """Kills a backend with SIGKILL and returns when the server knows: from then on nobody is let in until it recovered."""
+    with psycopg.connect(uri, autocommit=True) as witness:
+        with psycopg.connect(uri, autocommit=True) as victim:
+            os.kill(victim.info.backend_pid, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while not witness.closed:
+            assert time.monotonic() < deadline, "the server did not notice that a backend was killed"
+            with contextlib.suppress(psycopg.Error):
+                witness.execute("select pg_sleep(0.02)")
+
+
+def is_up(uri: str) -> bool:
+    """Whether the server lets us in."""
+    try:
+        psycopg.connect(uri).close()
+    except psycopg.Error:
+        return False
+    return True
 
 
 class Server:
@@ -30,8 +53,7 @@ class Server:
         """``fast``, ``immediate``, or ``kill`` for SIGKILL of a backend, which makes the server recover."""
         info = self._server.get_postmaster_info()
         if how == "kill":
-            with psycopg.connect(self.uri(), autocommit=True) as admin:
-                os.kill(admin.info.backend_pid, signal.SIGKILL)
+            crash(self.uri())
             return
         os.kill(info.pid, signal.SIGINT if how == "fast" else signal.SIGQUIT)
         info.process.wait(30)
@@ -126,8 +148,7 @@ class DebianServer:
 
     def kill_a_backend(self) -> None:
         """SIGKILL of a backend makes the server recover from a crash."""
-        with psycopg.connect(self.uri(), autocommit=True) as admin:
-            os.kill(admin.info.backend_pid, signal.SIGKILL)
+        crash(self.uri())
 
     def close(self) -> None:
         if (self.data / "postmaster.pid").exists():

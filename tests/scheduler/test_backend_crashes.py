@@ -4,6 +4,7 @@ import pytest
 
 from helpers import create, one, send
 from processes import wait_until
+from servers import is_up
 
 COUNT = 3000
 
@@ -18,7 +19,7 @@ def test_three_crashes_in_the_middle_of_3000_messages(sites, endpoint):
     for crash in (1, 2, 3):
         wait_until(lambda n=crash: len(receiver.accepted()) > n * COUNT // 5, 120, f"enough before crash {crash}")
         site.server.kill_a_backend()
-    wait_until(lambda: _is_up(site), 30, "recovery")
+    wait_until(lambda: is_up(site.dsn), 60, "recovery")
 
     def finished() -> bool:
         with site.connect() as conn:
@@ -41,11 +42,3 @@ def test_three_crashes_in_the_middle_of_3000_messages(sites, endpoint):
     )
     assert lost > 0
     assert duplicates <= lost
-
-
-def _is_up(site) -> bool:
-    try:
-        with site.connect():
-            return True
-    except Exception:
-        return False

@@ -10,7 +10,7 @@ from helpers import create, one, send
 from processes import wait_until
 from qctl import db, migrate
 from qctl.config import Database
-from servers import start_embedded
+from servers import is_up, start_embedded
 
 COUNT = 5000
 
@@ -67,6 +67,7 @@ def test_the_server_stops_and_starts_under_a_running_worker(endpoint, worker, ho
     server.stop(how)
     time.sleep(1)
     server.start()
+    wait_until(lambda: is_up(dsn), 60, "recovery")
     with psycopg.connect(dsn, autocommit=True) as connection:
         wait_until(lambda: one(connection, "select count(*) from pgmq.q_orders") == 0, 100, "an empty queue")
         process.send(signal.SIGTERM)
