@@ -22,3 +22,14 @@ as $$
       and has_schema_privilege(n.oid, 'usage') and has_function_privilege(p.oid, 'execute'))
 $$;
 comment on function qctl._cron_here() is 'Can this role schedule jobs in this database?';
+
+create or replace function qctl._version() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select m.qctl_version from qctl.routine m order by m.applied_at desc limit 1
+$$;
+
+create or replace function qctl._version_number(p_version text) returns integer[]
+language sql immutable parallel safe
+return string_to_array(nullif(substring(p_version from '^[0-9]{1,6}(?:\.[0-9]{1,6}){0,3}'), ''), '.')::integer[];

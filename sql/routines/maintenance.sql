@@ -86,6 +86,7 @@ begin
       delete from qctl.attempt t
       where t.ctid = any (array(select o.ctid from qctl.attempt o where o.queue_id = v_id limit c_most));
       delete from qctl.throughput t where t.queue_id = v_id;
+      delete from qctl.sample t where t.queue_id = v_id;
     end if;
     select min(t.queue_id) into v_id from qctl.attempt t where t.queue_id > v_id;
   end loop;
@@ -169,6 +170,8 @@ begin
   perform qctl.upkeep();
   commit;
   perform qctl._roll_up();
+  commit;
+  perform qctl._take_samples();
   commit;
   for v_queue in select r.name from qctl._due_retention() as r (name) loop
     v_place := null;

@@ -244,7 +244,7 @@ begin
   end if;
   select coalesce(g.paused_at, v_since, case when g.net_hold_until is not null then clock_timestamp() end) into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
   if v_since is not null then
-    update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null, net_timeouts = 0, net_hold_until = null
+    update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null, gone = false, net_timeouts = 0, net_hold_until = null
     where g.queue_id = v_queue.queue_id;
     perform qctl._audit('resume', p_queue, jsonb_build_object('paused_at', v_since));
     perform qctl._notify(v_queue.queue_id);

@@ -205,6 +205,7 @@ begin
 
   if paused > 0 then
     perform qctl.pause(p_queue.queue_name, 'the endpoint answered 410 Gone');
+    update qctl.gate g set gone = true where g.queue_id = p_queue.queue_id and g.pause_reason = 'the endpoint answered 410 Gone';
   end if;
   return next;
 end

@@ -43,7 +43,8 @@ begin
 end
 $$;
 
-create or replace function qctl._verify_attachments() returns table (object text, problem text, mend text)
+create or replace function qctl._verify_attachments(p_queue_id integer default null)
+returns table (object text, problem text, mend text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -53,6 +54,7 @@ as $$
            case when c.oid is null then a.relation::oid::text else format('%I.%I', n.nspname, c.relname) end as name
     from qctl.attachment a join qctl.queue q using (queue_id)
     left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
+    where p_queue_id is null or a.queue_id = p_queue_id
   ), expected as (
     select a.*, o.operation, r.relation as carrier
     from attached a cross join unnest(a.operations) as o (operation)

@@ -1,29 +1,33 @@
 -- Views for people who look with SQL.
 
+create or replace function qctl._status()
+returns table (queue_name text, health text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint,
+               lag_s double precision, age_s double precision, delivered_1m bigint, failed_1m bigint, last_error text,
+               paused_at timestamptz, paused_by text, pause_reason text, url text, transport text,
+               since timestamptz, reason text, mend text, depth_exact boolean, depth_estimate bigint, dead_1m bigint,
+               delivered_1h bigint, failed_1h bigint, dead_1h bigint, p50_s double precision, p95_s double precision,
+               growth_per_s double precision, drain_s double precision, last_delivered_at timestamptz, last_failed_at timestamptz)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select q.queue_name, h.health, d.depth, d.ready, d.delayed, d.in_flight, d.retrying, d.dead, l.lag_s, l.age_s,
+         r.delivered_1m, r.failed_1m, r.last_error, g.paused_at, g.paused_by, g.pause_reason, q.url, q.transport,
+         h.since, h.reason, h.mend, d.exact, d.estimate, r.dead_1m, r.delivered_1h, r.failed_1h, r.dead_1h, r.p50_s, r.p95_s,
+         w.per_s, w.drain_s, r.last_delivered_at, r.last_failed_at
+  from qctl.queue q
+  join qctl.gate g using (queue_id)
+  left join lateral qctl.health(q.queue_name) h on true
+  left join lateral qctl.depth(q.queue_name) d on true
+  left join lateral qctl.lag(q.queue_name) l on true
+  left join lateral qctl.rates(q.queue_name) r on true
+  left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
+$$;
+
 create or replace view qctl.status as
-select q.queue_name, qctl.health(q.queue_id) as health, d.depth, d.ready, d.delayed, d.in_flight, d.retrying, d.dead,
-       l.lag_s, l.age_s,
-       a.delivered_1m, a.failed_1m, last.error as last_error,
-       coalesce(g.paused_at, held.since) as paused_at,
-       case when g.paused_at is not null then g.paused_by when held.since is not null then 'qctl' end as paused_by,
-       case when g.paused_at is not null then g.pause_reason else held.reason end as pause_reason,
-       q.url, q.transport
-from qctl.queue q
-join qctl.gate g using (queue_id)
-left join lateral (
-  select s.net_held_since as since, s.net_held_reason as reason from qctl.scheduler s where q.transport = 'pg_net'
-) held on true
-left join lateral qctl.depth(q.queue_name) d on true
-left join lateral qctl.lag(q.queue_name) l on true
-cross join lateral (
-  select count(*) filter (where t.outcome = 'delivered') as delivered_1m,
-         count(*) filter (where t.outcome in ('retrying', 'dead', 'paused')) as failed_1m
-  from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > now() - interval '1 minute'
-) a
-left join lateral (
-  select coalesce(t.error, 'HTTP ' || t.status_code) as error from qctl.attempt t
-  where t.queue_id = q.queue_id and t.settled_at > now() - interval '1 hour'
-    and t.outcome <> 'delivered' and t.outcome in ('retrying', 'dead', 'paused')
-  order by t.settled_at desc limit 1
-) last on true;
-comment on view qctl.status is 'One row per queue: health, depth by state, lag and age.';
+select queue_name, health, depth, ready, delayed, in_flight, retrying, dead, lag_s, age_s, delivered_1m, failed_1m, last_error,
+       paused_at, paused_by, pause_reason, url, transport, since, reason, mend, depth_exact, depth_estimate, dead_1m, delivered_1h,
+       failed_1h, dead_1h, p50_s, p95_s, growth_per_s, drain_s, last_delivered_at, last_failed_at
+from qctl._status();
+comment on view qctl.status is
+  'One row per queue: health with since, reason and the command that mends; depth by state, lag and age; what became of the attempts '
+  'of the last minute and hour; p50 and p95 from enqueued to delivered; growth. Depth as in qctl.depth(), null where this role may not see it.';

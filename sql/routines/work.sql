@@ -58,13 +58,6 @@ $$;
 comment on function qctl._work_begin(text) is
   'Takes a free slot of a shared worker, or a queue''s own; slot is null if there is none, or workers are set to 0.';
 
-create or replace function qctl._version() returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select m.qctl_version from qctl.routine m order by m.applied_at desc limit 1
-$$;
-
 create or replace function qctl._work_queues(p_queue_id integer) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp

@@ -1,0 +1,310 @@
+-- Health: what is wrong with a queue, since when, and the command that mends it.
+
+create or replace function qctl._is_live(p_worker qctl.worker, p_within interval default null) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_worker.stopped_at is null
+     and p_worker.last_seen_at > clock_timestamp()
+                                 - coalesce(p_within, case p_worker.transport when 'http' then interval '30 s' else interval '90 s' end)
+$$;
+comment on function qctl._is_live(qctl.worker, interval) is 'A process reports each 5 s, a job at least once a minute.';
+
+create or replace function qctl._ails_unarmed() returns setof qctl.ailment
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'unarmed',
+         case when a.database_oid = 0 then (select u.at from qctl.audit u where u.verb in ('arm', 'disarm') order by u.at desc limit 1) end,
+         case when a.database_oid = 0 then 'it was disarmed, so nothing is sent' else 'this database is a copy of the one that was armed, so nothing is sent' end,
+         'qctl arm'
+  from qctl.arming a where not qctl.is_armed()
+$$;
+
+create or replace function qctl._ails_schema() returns setof qctl.ailment
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'schema_outdated', min(w.started_at),
+         format('a worker of version %s runs, the schema is of %s', max(w.qctl_version), qctl._version()), 'qctl upgrade'
+  from qctl.worker w
+  where qctl._is_live(w) and qctl._version_number(w.qctl_version) > qctl._version_number(qctl._version())
+  having count(*) > 0
+$$;
+
+create or replace function qctl._last_run(p_job_id bigint) returns table (status text, message text, at timestamptz)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select d.status, d.return_message, coalesce(d.end_time, d.start_time) from cron.job_run_details d
+  where d.runid > (select max(m.runid) from cron.job_run_details m) - 5000 and d.jobid = p_job_id and d.end_time is not null
+  order by d.runid desc limit 1;
+exception when insufficient_privilege or undefined_table or undefined_column then
+  return;
+end
+$$;
+comment on function qctl._last_run(bigint) is 'How a job last ended, among the last 5000 runs of all jobs. pg_cron''s history has no index but its number.';
+
+create or replace function qctl._ails_worker(p_queue qctl.queue, p_within interval default null) returns setof qctl.ailment
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ailment qctl.ailment;
+  v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command <> 'call qctl.maintenance()');
+  v_job record;
+begin
+  v_ailment.health := 'no_worker';
+  if p_queue.transport = 'pg_net' then
+    if qctl._net_relation('http_request_queue') is null then
+      v_ailment.reason := 'pg_net is not in this database any more';
+      v_ailment.mend := format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+      return next v_ailment;
+      return;
+    end if;
+    select s.net_held_since, s.net_held_reason into v_ailment.since, v_ailment.reason
+    from qctl.scheduler s where s.net_held_since is not null;
+    if found then
+      v_ailment.mend := 'select net.worker_restart();';
+      return next v_ailment;
+      return;
+    end if;
+  end if;
+  if exists (select from qctl.worker w where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport
+             and qctl._is_live(w, p_within)) then
+    return;
+  end if;
+  select coalesce(max(w.last_seen_at), p_queue.created_at) into v_ailment.since from qctl.worker w
+  where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport;
+  if p_queue.transport = 'http' then
+    v_ailment.reason := 'no qctl worker process serves it';
+    v_ailment.mend := 'qctl worker -q ' || p_queue.queue_name;
+  else
+    v_ailment.mend := format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)));
+    select j.job_name, j.active, j.command, r.status, r.message into v_job
+    from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true
+    where j.command ~ '^call qctl\.work' or j.job_name ~ '^qctl-worker'
+    order by j.active, r.status limit 1;
+    v_ailment.reason := case
+      when (select s.workers from qctl.scheduler s) < 1 then 'workers are set to 0'
+      when not qctl._cron_here() then 'pg_cron is not to be seen here'
+      when v_job.job_name is null then 'no job of pg_cron delivers'
+      when not v_job.active then format('job %s is switched off', v_job.job_name)
+      when v_job.status = 'failed' then format('job %s fails: %s', v_job.job_name, left(btrim(v_job.message), 200))
+      when v_jobs >= qctl._cron_slots() then format('%s jobs are more than the %s that pg_cron runs at once', v_jobs, qctl._cron_slots())
+      else format('job %s has not been seen at work', v_job.job_name) end;
+  end if;
+  return next v_ailment;
+end
+$$;
+comment on function qctl._ails_worker(qctl.queue, interval) is
+  'Nobody delivers: known from qctl.worker, so that it is right for a role that sees no jobs; they only give the reason.';
+
+create or replace function qctl._ails_gate(p_queue qctl.queue) returns setof qctl.ailment
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'paused', g.paused_at, 'paused by ' || g.paused_by || coalesce(': ' || g.pause_reason, ''), 'qctl resume -q ' || p_queue.queue_name
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and not g.gone
+  union all
+  select 'gone', g.paused_at, 'the endpoint answered 410 Gone',
+         format('qctl resume -q %s, after qctl set -q %s --url with the new URL', p_queue.queue_name, p_queue.queue_name)
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
+  union all
+  select 'gone', null, format('pgmq''s table %s is gone', t.name), format('qctl drop %s --discard --yes', p_queue.queue_name)
+  from unnest(array['q_' || p_queue.queue_name, 'a_' || p_queue.queue_name]) as t (name)
+  where to_regclass(format('pgmq.%I', t.name)) is null
+  union all
+  select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
+         format('every request ran into its timeout; one is tried after %s', to_char(g.net_hold_until, 'HH24:MI:SS')),
+         format('qctl resume -q %s, when %s answers again', p_queue.queue_name, p_queue.url)
+  from qctl.gate g
+  where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and p_queue.transport = 'pg_net'
+    and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
+$$;
+
+create or replace function qctl._failure_rate(p_queue qctl.queue) returns double precision
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  c_over constant interval := '10 min';
+  c_least constant integer := 10;
+  v_counts record;
+  v_last record;
+begin
+  select count(*), count(*) filter (where t.outcome <> 'delivered') as failed into v_last
+  from (select t.outcome from qctl.attempt t
+        where t.queue_id = p_queue.queue_id and t.settled_at > clock_timestamp() - c_over and t.outcome <> 'late'
+        order by t.settled_at desc limit c_least) t;
+  if v_last.count < c_least then
+    return null;
+  end if;
+  select * into v_counts from qctl._counts(p_queue.queue_id, clock_timestamp() - c_over);
+  -- An endpoint that is well again is not failing, whatever it did before.
+  return least(v_counts.failed::double precision / nullif(v_counts.delivered + v_counts.failed, 0), v_last.failed::double precision / c_least);
+end
+$$;
+comment on function qctl._failure_rate(qctl.queue) is
+  'The share of the attempts of the last ten minutes that failed, or of the last ten if that is less; null for fewer than ten.';
+
+create or replace function qctl._ails_endpoint(p_queue qctl.queue) returns setof qctl.ailment
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  c_rate constant double precision := 0.2;
+  v_ailment qctl.ailment;
+  v_rate double precision := qctl._failure_rate(p_queue);
+  v_last record;
+begin
+  select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at,
+         (array_agg(coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') order by t.settled_at desc)
+            filter (where t.outcome <> 'delivered'))[1] as error
+  into v_last
+  from (select t.outcome, t.settled_at, t.error, t.status_code from qctl.attempt t
+        where t.queue_id = p_queue.queue_id and t.settled_at > clock_timestamp() - interval '24 h' and t.outcome <> 'late'
+        order by t.settled_at desc limit 5) t;
+  -- Few messages, and long waits between the attempts at them: no rate would show that nothing gets through.
+  if v_last.count >= 3 and v_last.delivered = 0
+     and exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0) then
+    v_ailment.reason := format('the last %s attempts failed: %s', v_last.count, v_last.error);
+  elsif v_rate >= c_rate then
+    v_ailment.reason := format('%s %% of the attempts of 10 min failed%s', round(v_rate * 100), coalesce(': ' || v_last.error, ''));
+  else
+    return;
+  end if;
+  v_ailment.health := 'endpoint_failing';
+  -- The first failure after the last delivery, among those that are still quick to find.
+  select min(f.settled_at) into v_ailment.since
+  from (select t.settled_at from qctl.attempt t
+        where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
+          and t.settled_at > coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
+                                      clock_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end)
+        order by t.settled_at limit 1) f;
+  v_ailment.mend := format('qctl messages -q %s --retrying -o jsonl | qctl replay -, when %s answers again', p_queue.queue_name, p_queue.url);
+  return next v_ailment;
+end
+$$;
+
+create or replace function qctl._oldest_transaction() returns table (pid integer, role_name text, state text, since timestamptz)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select a.pid, a.usename::text, a.state, a.xact_start from pg_stat_activity a
+  where a.xact_start is not null and a.backend_xmin is not null and a.backend_type <> 'autovacuum worker'
+    and (a.datname = current_database() or a.backend_type = 'walsender')
+  order by age(a.backend_xmin) desc, a.xact_start limit 1
+$$;
+comment on function qctl._oldest_transaction() is 'The session that keeps vacuum from removing dead rows; null in columns that this role may not see.';
+
+create or replace function qctl._ails_growing(p_queue qctl.queue) returns setof qctl.ailment
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_lag_s constant double precision := 60;
+  c_drain_s constant double precision := 3600;
+  c_dead_rows constant bigint := 50000;
+  v_ailment qctl.ailment;
+  v_lag_s double precision;
+  v_growth record;
+  v_capacity record;
+  v_dead_rows bigint;
+  v_old record;
+begin
+  v_ailment.health := 'growing';
+  v_lag_s := (select l.lag_s from qctl.lag(p_queue.queue_name) l);
+  if v_lag_s > c_lag_s then
+    select * into v_growth from qctl.growth(p_queue.queue_name);
+    if coalesce(v_growth.per_s, 0) >= 0 or v_growth.drain_s > c_drain_s then
+      select * into v_capacity from qctl.capacity(p_queue.queue_name);
+      v_ailment.since := clock_timestamp() - make_interval(secs => v_lag_s);
+      v_ailment.reason := format('ready messages wait %s s, and it does not drain; it is held to %s a second by %s',
+        round(v_lag_s), round(v_capacity.ceiling_per_s::numeric, 1), v_capacity.limited_by);
+      v_ailment.mend := case
+        when v_capacity.limited_by like 'max_in_flight%' then format('qctl scale -q %s --max-in-flight %s', p_queue.queue_name, least(p_queue.max_in_flight * 4, 100000))
+        when p_queue.transport = 'http' then format('qctl scale -q %s --concurrency %s', p_queue.queue_name, least(p_queue.concurrency * 4, 10000))
+        when v_capacity.limited_by like 'pg_net.batch_size%' then format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name)
+        else format('qctl scale -q %s --batch %s', p_queue.queue_name, least(p_queue.batch * 2, 10000)) end;
+      return next v_ailment;
+      return;
+    end if;
+  end if;
+  v_dead_rows := (select sum(pg_stat_get_dead_tuples(t.oid))
+                  from (values (to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name))::oid)) as t (oid));
+  if v_dead_rows > c_dead_rows then
+    select * into v_old from qctl._oldest_transaction();
+    if v_old.since < clock_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min') then
+      v_ailment.since := v_old.since;
+      v_ailment.reason := format('%s dead rows in its table, which vacuum may not remove while pid %s (role %s, %s) keeps its transaction open',
+                                 v_dead_rows, v_old.pid, v_old.role_name, v_old.state);
+      v_ailment.mend := format('select pg_terminate_backend(%s);', v_old.pid);
+      return next v_ailment;
+    end if;
+  end if;
+end
+$$;
+comment on function qctl._ails_growing(qctl.queue) is
+  'Messages become ready faster than they are sent, or dead rows pile up behind a transaction that is older than 15 minutes '
+  '(setting qctl.old_transaction). A long queue that drains within the hour is well.';
+
+create or replace function qctl._ailments(p_queue qctl.queue, p_workers_seen interval default null) returns setof qctl.ailment
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_there boolean;
+begin
+  return query select * from qctl._ails_unarmed();
+  return query select * from qctl._ails_schema();
+  return query select * from qctl._ails_worker(p_queue, p_workers_seen);
+  return query select * from qctl._ails_gate(p_queue);
+  return query
+  select 'capture_broken', null::timestamptz, v.object || ': ' || v.problem, v.mend from qctl._verify_attachments(p_queue.queue_id) v;
+  v_there := not qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)))
+         and not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)));
+  if v_there then
+    return query select * from qctl._ails_endpoint(p_queue);
+    return query select * from qctl._ails_growing(p_queue);
+  end if;
+end
+$$;
+comment on function qctl._ailments(qctl.queue, interval) is 'All that is wrong with a queue, the worst first.';
+
+create or replace function qctl.health(p_queue text default null)
+returns table (queue_name text, health text, since timestamptz, reason text, mend text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    select v_queue.queue_name, a.health, a.since, a.reason, a.mend into queue_name, health, since, reason, mend
+    from qctl._ailments(v_queue) a limit 1;
+    if not found then
+      queue_name := v_queue.queue_name;
+      health := 'ok';
+      since := null;
+      reason := null;
+      mend := null;
+    end if;
+    return next;
+  end loop;
+end
+$$;
+comment on function qctl.health(text) is
+  'The first that holds of: unarmed, schema_outdated (a worker is newer), no_worker, paused (by a person), gone (the endpoint answered '
+  '410, or pgmq''s table is gone), circuit_open, capture_broken, endpoint_failing (20 % of the attempts of 10 minutes, or all of the last '
+  'ones), growing, ok; since when as far as is known, why, and the command that mends it.';
