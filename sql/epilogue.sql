@@ -6,8 +6,14 @@ having count(*) > 0;
 -- Running CALLs of the old code end at their next step.
 update qctl.scheduler set generation = generation + 1
 where exists (select from qctl.migration where applied_at = now()) or exists (select from qctl.routine where applied_at = now());
+set local check_function_bodies = on;
+select fmgr_sql_validator(p.oid) from pg_proc p join pg_language l on l.oid = p.prolang
+where p.pronamespace = 'qctl'::regnamespace and l.lanname = 'sql' and p.prosqlbody is null;
+select plpgsql_validator(p.oid) from pg_proc p join pg_language l on l.oid = p.prolang
+where p.pronamespace = 'qctl'::regnamespace and l.lanname = 'plpgsql';
 select qctl._refresh_captures()
 where exists (select from qctl.routine where name = 'capture' and applied_at = now());
 select qctl._close_routines();
+select qctl._refresh_grants();
 -- What verify compares with later.
 select qctl._remember_objects();

@@ -10,6 +10,33 @@ CREATE SCHEMA qctl;
 
 COMMENT ON SCHEMA qctl IS 'Webhook delivery from PostgreSQL: pgmq queue to HTTP endpoint, at least once.';
 
+-- Name: ailment; Type: TYPE; Schema: qctl; Owner: -
+
+CREATE TYPE qctl.ailment AS (
+	health text,
+	since timestamp with time zone,
+	reason text,
+	mend text
+);
+
+-- Name: TYPE ailment; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TYPE qctl.ailment IS 'What is wrong with a queue, since when as far as is known, and the command that mends it.';
+
+-- Name: finding; Type: TYPE; Schema: qctl; Owner: -
+
+CREATE TYPE qctl.finding AS (
+	severity text,
+	kind text,
+	object text,
+	problem text,
+	mend text
+);
+
+-- Name: TYPE finding; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TYPE qctl.finding IS 'broken, warning or note; what it is about; what is wrong; what to type.';
+
 -- Name: purge_place; Type: TYPE; Schema: qctl; Owner: -
 
 CREATE TYPE qctl.purge_place AS (
@@ -48,115 +75,6 @@ CREATE TYPE qctl.work_run AS (
 -- Name: TYPE work_run; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON TYPE qctl.work_run IS 'What one CALL of qctl.work knows of itself.';
-
--- Name: _answers(integer[], interval, boolean); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval DEFAULT '00:00:10'::interval, p_lapsed boolean DEFAULT false) RETURNS TABLE(queue_id integer, lease uuid[], msg_id bigint[], status integer[], error text[], response bytea[], retry_after_s integer[])
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    SET jit TO 'off'
-    SET enable_nestloop TO 'off'
-    SET enable_mergejoin TO 'off'
-    AS $$
-#variable_conflict use_column
-declare
-  c_most constant integer := 1000;
-  v_now timestamptz := clock_timestamp();
-  v_epoch uuid;
-begin
-  if p_queue_ids is null or not qctl._net_readable() then
-    return;
-  end if;
-  v_epoch := qctl._net_epoch();
-  if v_epoch is null then
-    return;
-  end if;
-  return query
-  with sent as materialized (
-    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at, q.trust_location
-    from qctl.in_flight f join qctl.queue q on q.queue_id = f.queue_id
-    where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
-      and case when p_lapsed then f.lapsed_at > v_now - interval '10 min' else f.lapsed_at is null end
-  ), answered as materialized (
-    select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
-           case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location') || ', and the POST became a GET: set the URL it leads to'
-                else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
-           r.content, r.headers
-    from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
-    -- pg_net follows a redirect and reports the status of its end with the headers of its begin. 201 and 202 have a
-    -- Location of their own.
-    cross join lateral (
-      select r.status_code between 200 and 299 and r.status_code not in (201, 202) and not s.trust_location
-             and qctl._header(r.headers, 'location') is not null as it) redirected
-    where r.created >= greatest((select min(o.claimed_at) from sent o) - p_margin, (select e.began_at from qctl.net_epoch e))
-    limit c_most
-  )
-  select a.queue_id, array_agg(a.lease), array_agg(a.msg_id), array_agg(a.status_code),
-         array_agg(case when a.status_code is null then coalesce(a.error, 'no answer') end),
-         array_agg(qctl._octets(a.content)), array_agg(qctl._retry_after_s(a.headers, v_now))
-  from answered a group by a.queue_id;
-exception when others then
-  perform qctl._audit_rarely('collect_failed', null, sqlstate, sqlerrm);
-end
-$$;
-
--- Name: FUNCTION _answers(p_queue_ids integer[], p_margin interval, p_lapsed boolean); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval, p_lapsed boolean) IS 'pg_net''s answers to attempts of these queues, a row per queue: to live ones, or to those that lapsed within 10 minutes. p_margin: how long before the claim the batch of an answer may have begun, for pg_net dates answers by the begin of their batch.';
-
--- Name: _apply_settings(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._apply_settings(p_queue text, p_settings jsonb) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  v_unknown text;
-  v_constraint text;
-  v_transport text;
-begin
-  select string_agg(k, ', ') into v_unknown from jsonb_object_keys(p_settings) as k
-  where k not in ('timeout_ms', 'concurrency', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
-                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'trust_location', 'retention_s');
-  if v_unknown is not null then
-    raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
-  end if;
-  if p_settings ? 'transport' then
-    select c.transport into v_transport from qctl.choose_transport(p_settings ->> 'transport') c;
-  end if;
-  begin
-    update qctl.queue q set
-      timeout_ms        = coalesce((p_settings ->> 'timeout_ms')::integer, q.timeout_ms),
-      concurrency       = coalesce((p_settings ->> 'concurrency')::integer, q.concurrency),
-      max_in_flight     = coalesce((p_settings ->> 'max_in_flight')::integer, q.max_in_flight),
-      retry_schedule_s  = case when p_settings ? 'retry_schedule_s'
-                               then array(select e::integer from jsonb_array_elements_text(p_settings -> 'retry_schedule_s') as e)
-                               else q.retry_schedule_s end,
-      retry_jitter      = coalesce((p_settings ->> 'retry_jitter')::double precision, q.retry_jitter),
-      retry_after_max_s = coalesce((p_settings ->> 'retry_after_max_s')::integer, q.retry_after_max_s),
-      reject_after      = coalesce((p_settings ->> 'reject_after')::integer, q.reject_after),
-      max_lost          = coalesce((p_settings ->> 'max_lost')::integer, q.max_lost),
-      transport         = coalesce(v_transport, q.transport),
-      batch             = coalesce((p_settings ->> 'batch')::integer, q.batch),
-      dedicated         = coalesce((p_settings ->> 'dedicated')::boolean, q.dedicated),
-      trust_location    = coalesce((p_settings ->> 'trust_location')::boolean, q.trust_location),
-      retention_s       = case when p_settings ? 'retention_s' then (p_settings ->> 'retention_s')::integer else q.retention_s end
-    where q.queue_name = p_queue;
-  exception
-    when check_violation then
-      get stacked diagnostics v_constraint = constraint_name;
-      raise exception 'a setting is out of range: %', coalesce(
-          (select obj_description(oid, 'pg_constraint') from pg_constraint
-           where conname = v_constraint and conrelid = 'qctl.queue'::regclass), v_constraint)
-        using errcode = 'QC002';
-    when data_exception then
-      raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
-  end;
-  perform qctl._check_net_url(q.url), qctl._check_net_headers(q.headers)
-  from qctl.queue q where q.queue_name = p_queue and q.transport = 'pg_net';
-end
-$$;
 
 -- Name: queue; Type: TABLE; Schema: qctl; Owner: -
 
@@ -279,6 +197,381 @@ COMMENT ON CONSTRAINT queue_retry_schedule_check ON qctl.queue IS 'the retry sch
 -- Name: CONSTRAINT queue_timeout_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON CONSTRAINT queue_timeout_check ON qctl.queue IS 'timeout is 100ms to 5m';
+
+-- Name: _ailments(qctl.queue, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._ailments(p_queue qctl.queue, p_workers_seen interval DEFAULT NULL::interval) RETURNS SETOF qctl.ailment
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_there boolean;
+begin
+  return query select * from qctl._ails_unarmed();
+  return query select * from qctl._ails_schema();
+  return query select * from qctl._ails_worker(p_queue, p_workers_seen);
+  return query select * from qctl._ails_gate(p_queue);
+  return query
+  select 'capture_broken', null::timestamptz, v.object || ': ' || v.problem, v.mend from qctl._verify_attachments(p_queue.queue_id) v;
+  v_there := not qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)))
+         and not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)));
+  if v_there then
+    return query select * from qctl._ails_endpoint(p_queue);
+    return query select * from qctl._ails_growing(p_queue);
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _ailments(p_queue qctl.queue, p_workers_seen interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._ailments(p_queue qctl.queue, p_workers_seen interval) IS 'All that is wrong with a queue, the worst first.';
+
+-- Name: _ails_endpoint(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._ails_endpoint(p_queue qctl.queue) RETURNS SETOF qctl.ailment
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  c_rate constant double precision := 0.2;
+  v_ailment qctl.ailment;
+  v_rate double precision := qctl._failure_rate(p_queue);
+  v_last record;
+begin
+  select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at,
+         (array_agg(coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') order by t.settled_at desc)
+            filter (where t.outcome <> 'delivered'))[1] as error
+  into v_last
+  from (select t.outcome, t.settled_at, t.error, t.status_code from qctl.attempt t
+        where t.queue_id = p_queue.queue_id and t.settled_at > clock_timestamp() - interval '24 h' and t.outcome <> 'late'
+        order by t.settled_at desc limit 5) t;
+  -- Few messages, and long waits between the attempts at them: no rate would show that nothing gets through.
+  if v_last.count >= 3 and v_last.delivered = 0
+     and exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0) then
+    v_ailment.reason := format('the last %s attempts failed: %s', v_last.count, v_last.error);
+  elsif v_rate >= c_rate then
+    v_ailment.reason := format('%s %% of the attempts of 10 min failed%s', round(v_rate * 100), coalesce(': ' || v_last.error, ''));
+  else
+    return;
+  end if;
+  v_ailment.health := 'endpoint_failing';
+  -- The first failure after the last delivery, among those that are still quick to find.
+  select min(f.settled_at) into v_ailment.since
+  from (select t.settled_at from qctl.attempt t
+        where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
+          and t.settled_at > coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
+                                      clock_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end)
+        order by t.settled_at limit 1) f;
+  v_ailment.mend := format('qctl messages -q %s --retrying --ids | qctl replay -, when %s answers again', p_queue.queue_name, p_queue.url);
+  return next v_ailment;
+end
+$$;
+
+-- Name: _ails_gate(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._ails_gate(p_queue qctl.queue) RETURNS SETOF qctl.ailment
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'paused', g.paused_at, 'paused by ' || g.paused_by || coalesce(': ' || g.pause_reason, ''), 'qctl resume -q ' || p_queue.queue_name
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and not g.gone
+  union all
+  select 'gone', g.paused_at, 'the endpoint answered 410 Gone',
+         format('qctl resume -q %s, after qctl set -q %s --url with the new URL', p_queue.queue_name, p_queue.queue_name)
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
+  union all
+  select 'gone', null, format('pgmq''s table %s is gone', t.name), format('qctl drop %s --discard --yes', p_queue.queue_name)
+  from unnest(array['q_' || p_queue.queue_name, 'a_' || p_queue.queue_name]) as t (name)
+  where to_regclass(format('pgmq.%I', t.name)) is null
+  union all
+  select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
+         format('every request ran into its timeout; one is tried after %s', to_char(g.net_hold_until, 'HH24:MI:SS')),
+         format('qctl resume -q %s, when %s answers again', p_queue.queue_name, p_queue.url)
+  from qctl.gate g
+  where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and p_queue.transport = 'pg_net'
+    and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
+$$;
+
+-- Name: _ails_growing(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._ails_growing(p_queue qctl.queue) RETURNS SETOF qctl.ailment
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_lag_s constant double precision := 60;
+  c_drain_s constant double precision := 3600;
+  c_dead_rows constant bigint := 50000;
+  v_ailment qctl.ailment;
+  v_lag_s double precision;
+  v_growth record;
+  v_capacity record;
+  v_dead_rows bigint;
+  v_old record;
+begin
+  v_ailment.health := 'growing';
+  v_lag_s := (select l.lag_s from qctl.lag(p_queue.queue_name) l);
+  if v_lag_s > c_lag_s then
+    select * into v_growth from qctl.growth(p_queue.queue_name);
+    if coalesce(v_growth.per_s, 0) >= 0 or v_growth.drain_s > c_drain_s then
+      select * into v_capacity from qctl.capacity(p_queue.queue_name);
+      v_ailment.since := clock_timestamp() - make_interval(secs => v_lag_s);
+      v_ailment.reason := format('ready messages wait %s s, and it does not drain; it is held to %s a second by %s',
+        round(v_lag_s), round(v_capacity.ceiling_per_s::numeric, 1), v_capacity.limited_by);
+      v_ailment.mend := case
+        when v_capacity.limited_by like 'max_in_flight%' then format('qctl scale -q %s --max-in-flight %s', p_queue.queue_name, least(p_queue.max_in_flight * 4, 100000))
+        when p_queue.transport = 'http' then format('qctl scale -q %s --concurrency %s', p_queue.queue_name, least(p_queue.concurrency * 4, 10000))
+        when v_capacity.limited_by like 'pg_net.batch_size%' then format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name)
+        else format('qctl scale -q %s --batch %s', p_queue.queue_name, least(p_queue.batch * 2, 10000)) end;
+      return next v_ailment;
+      return;
+    end if;
+  end if;
+  v_dead_rows := (select sum(pg_stat_get_dead_tuples(t.oid))
+                  from (values (to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name))::oid)) as t (oid));
+  if v_dead_rows > c_dead_rows then
+    select * into v_old from qctl._oldest_transaction();
+    if v_old.since < clock_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min') then
+      v_ailment.since := v_old.since;
+      v_ailment.reason := format('%s dead rows in its table, which vacuum may not remove while pid %s (role %s, %s) keeps its transaction open',
+                                 v_dead_rows, v_old.pid, v_old.role_name, v_old.state);
+      v_ailment.mend := format('select pg_terminate_backend(%s);', v_old.pid);
+      return next v_ailment;
+    end if;
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _ails_growing(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._ails_growing(p_queue qctl.queue) IS 'Messages become ready faster than they are sent, or dead rows pile up behind a transaction that is older than 15 minutes (setting qctl.old_transaction). A long queue that drains within the hour is well.';
+
+-- Name: _ails_schema(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._ails_schema() RETURNS SETOF qctl.ailment
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'schema_outdated', min(w.started_at),
+         format('a worker of version %s runs, the schema is of %s', max(w.qctl_version), qctl._version()), 'qctl upgrade'
+  from qctl.worker w
+  where qctl._is_live(w) and qctl._version_number(w.qctl_version) > qctl._version_number(qctl._version())
+  having count(*) > 0
+$$;
+
+-- Name: _ails_unarmed(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._ails_unarmed() RETURNS SETOF qctl.ailment
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'unarmed',
+         case when a.database_oid = 0 then (select u.at from qctl.audit u where u.verb in ('arm', 'disarm') order by u.at desc limit 1) end,
+         case when a.database_oid = 0 then 'it was disarmed, so nothing is sent' else 'this database is a copy of the one that was armed, so nothing is sent' end,
+         'qctl arm'
+  from qctl.arming a where not qctl.is_armed()
+$$;
+
+-- Name: _ails_worker(qctl.queue, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._ails_worker(p_queue qctl.queue, p_within interval DEFAULT NULL::interval) RETURNS SETOF qctl.ailment
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_ailment qctl.ailment;
+  v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command <> 'call qctl.maintenance()');
+  v_job record;
+begin
+  v_ailment.health := 'no_worker';
+  if p_queue.transport = 'pg_net' then
+    if qctl._net_relation('http_request_queue') is null then
+      v_ailment.reason := 'pg_net is not in this database any more';
+      v_ailment.mend := format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+      return next v_ailment;
+      return;
+    end if;
+    select s.net_held_since, s.net_held_reason into v_ailment.since, v_ailment.reason
+    from qctl.scheduler s where s.net_held_since is not null;
+    if found then
+      v_ailment.mend := 'select net.worker_restart();';
+      return next v_ailment;
+      return;
+    end if;
+  end if;
+  if exists (select from qctl.worker w where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport
+             and qctl._is_live(w, p_within)) then
+    return;
+  end if;
+  select coalesce(max(w.last_seen_at), p_queue.created_at) into v_ailment.since from qctl.worker w
+  where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport;
+  if p_queue.transport = 'http' then
+    v_ailment.reason := 'no qctl worker process serves it';
+    v_ailment.mend := 'qctl worker -q ' || p_queue.queue_name;
+  else
+    v_ailment.mend := format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)));
+    select j.job_name, j.active, j.command, r.status, r.message into v_job
+    from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true
+    where j.command ~ '^call qctl\.work' or j.job_name ~ '^qctl-worker'
+    order by j.active, r.status limit 1;
+    v_ailment.reason := case
+      when (select s.workers from qctl.scheduler s) < 1 then 'workers are set to 0'
+      when not qctl._cron_here() then 'pg_cron is not to be seen here'
+      when v_job.job_name is null then 'no job of pg_cron delivers'
+      when not v_job.active then format('job %s is switched off', v_job.job_name)
+      when v_job.status = 'failed' then format('job %s fails: %s', v_job.job_name, left(btrim(v_job.message), 200))
+      when v_jobs >= qctl._cron_slots() then format('%s jobs are more than the %s that pg_cron runs at once', v_jobs, qctl._cron_slots())
+      else format('job %s has not been seen at work', v_job.job_name) end;
+  end if;
+  return next v_ailment;
+end
+$$;
+
+-- Name: FUNCTION _ails_worker(p_queue qctl.queue, p_within interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._ails_worker(p_queue qctl.queue, p_within interval) IS 'Nobody delivers: known from qctl.worker, so that it is right for a role that sees no jobs; they only give the reason.';
+
+-- Name: _answers(integer[], interval, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval DEFAULT '00:00:10'::interval, p_lapsed boolean DEFAULT false) RETURNS TABLE(queue_id integer, lease uuid[], msg_id bigint[], status integer[], error text[], response bytea[], retry_after_s integer[])
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_nestloop TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  c_most constant integer := 1000;
+  v_now timestamptz := clock_timestamp();
+  v_epoch uuid;
+begin
+  if p_queue_ids is null or not qctl._net_readable() then
+    return;
+  end if;
+  v_epoch := qctl._net_epoch();
+  if v_epoch is null then
+    return;
+  end if;
+  return query
+  with sent as materialized (
+    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at, q.trust_location
+    from qctl.in_flight f join qctl.queue q on q.queue_id = f.queue_id
+    where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
+      and case when p_lapsed then f.lapsed_at > v_now - interval '10 min' else f.lapsed_at is null end
+  ), answered as materialized (
+    select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
+           case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location') || ', and the POST became a GET: set the URL it leads to'
+                else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
+           r.content, r.headers
+    from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
+    -- pg_net follows a redirect and reports the status of its end with the headers of its begin. 201 and 202 have a
+    -- Location of their own.
+    cross join lateral (
+      select r.status_code between 200 and 299 and r.status_code not in (201, 202) and not s.trust_location
+             and qctl._header(r.headers, 'location') is not null as it) redirected
+    where r.created >= greatest((select min(o.claimed_at) from sent o) - p_margin, (select e.began_at from qctl.net_epoch e))
+    limit c_most
+  )
+  select a.queue_id, array_agg(a.lease), array_agg(a.msg_id), array_agg(a.status_code),
+         array_agg(case when a.status_code is null then coalesce(a.error, 'no answer') end),
+         array_agg(qctl._octets(a.content)), array_agg(qctl._retry_after_s(a.headers, v_now))
+  from answered a group by a.queue_id;
+exception when others then
+  perform qctl._audit_rarely('collect_failed', null, sqlstate, sqlerrm);
+end
+$$;
+
+-- Name: FUNCTION _answers(p_queue_ids integer[], p_margin interval, p_lapsed boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval, p_lapsed boolean) IS 'pg_net''s answers to attempts of these queues, a row per queue: to live ones, or to those that lapsed within 10 minutes. p_margin: how long before the claim the batch of an answer may have begun, for pg_net dates answers by the begin of their batch.';
+
+-- Name: _apply_grants(name, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._apply_grants(p_role name, p_payloads boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  c_looking constant text[] := '{depth,lag,growth,rates,health,silence,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
+    'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state}';
+  c_payloads constant text[] := '{messages_where,payloads}';
+  v_item record;
+begin
+  execute format('revoke all on all tables in schema qctl from %I', p_role);
+  execute format('revoke all on all routines in schema qctl from %I', p_role);
+  execute format('grant usage on schema qctl to %I', p_role);
+  for v_item in
+    select c.oid::regclass as name from pg_class c
+    where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$'
+  loop
+    execute format('grant select (%s) on %s to %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
+  end loop;
+  for v_item in
+    select p.oid::regprocedure as name from pg_proc p
+    where p.pronamespace = 'qctl'::regnamespace
+      and (p.proname = any (c_looking) or p_payloads and p.proname = any (c_payloads))
+  loop
+    execute format('grant execute on routine %s to %I', v_item.name, p_role);
+  end loop;
+end
+$_$;
+
+-- Name: _apply_settings(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._apply_settings(p_queue text, p_settings jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_unknown text;
+  v_constraint text;
+  v_transport text;
+begin
+  select string_agg(k, ', ') into v_unknown from jsonb_object_keys(p_settings) as k
+  where k not in ('timeout_ms', 'concurrency', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
+                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'trust_location', 'retention_s');
+  if v_unknown is not null then
+    raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
+  end if;
+  if p_settings ? 'transport' then
+    select c.transport into v_transport from qctl.choose_transport(p_settings ->> 'transport') c;
+  end if;
+  begin
+    update qctl.queue q set
+      timeout_ms        = coalesce((p_settings ->> 'timeout_ms')::integer, q.timeout_ms),
+      concurrency       = coalesce((p_settings ->> 'concurrency')::integer, q.concurrency),
+      max_in_flight     = coalesce((p_settings ->> 'max_in_flight')::integer, q.max_in_flight),
+      retry_schedule_s  = case when p_settings ? 'retry_schedule_s'
+                               then array(select e::integer from jsonb_array_elements_text(p_settings -> 'retry_schedule_s') as e)
+                               else q.retry_schedule_s end,
+      retry_jitter      = coalesce((p_settings ->> 'retry_jitter')::double precision, q.retry_jitter),
+      retry_after_max_s = coalesce((p_settings ->> 'retry_after_max_s')::integer, q.retry_after_max_s),
+      reject_after      = coalesce((p_settings ->> 'reject_after')::integer, q.reject_after),
+      max_lost          = coalesce((p_settings ->> 'max_lost')::integer, q.max_lost),
+      transport         = coalesce(v_transport, q.transport),
+      batch             = coalesce((p_settings ->> 'batch')::integer, q.batch),
+      dedicated         = coalesce((p_settings ->> 'dedicated')::boolean, q.dedicated),
+      trust_location    = coalesce((p_settings ->> 'trust_location')::boolean, q.trust_location),
+      retention_s       = case when p_settings ? 'retention_s' then (p_settings ->> 'retention_s')::integer else q.retention_s end
+    where q.queue_name = p_queue;
+  exception
+    when check_violation then
+      get stacked diagnostics v_constraint = constraint_name;
+      raise exception 'a setting is out of range: %', coalesce(
+          (select obj_description(oid, 'pg_constraint') from pg_constraint
+           where conname = v_constraint and conrelid = 'qctl.queue'::regclass), v_constraint)
+        using errcode = 'QC002';
+    when data_exception then
+      raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
+  end;
+  perform qctl._check_net_url(q.url), qctl._check_net_headers(q.headers)
+  from qctl.queue q where q.queue_name = p_queue and q.transport = 'pg_net';
+end
+$$;
 
 -- Name: _archive_dead(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -622,6 +915,17 @@ CREATE FUNCTION qctl._capture_trigger(p_attachment_id integer, p_operation text)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN format('qctl_capture_%s_%s'::text, p_attachment_id, lower(p_operation));
 
+-- Name: _captured_from(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._captured_from(p_message jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when jsonb_typeof(p_message) = 'object' and p_message ? 'table'
+              then concat_ws(' ', left(coalesce(p_message ->> 'operation', p_message ->> 'type'), 20), 'on',
+                             left(concat_ws('.', p_message ->> 'schema', p_message ->> 'table'), 140)) end
+$$;
+
 -- Name: _captured_relations(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._captured_relations(p_relation regclass) RETURNS SETOF regclass
@@ -908,6 +1212,31 @@ $_$;
 
 COMMENT ON FUNCTION qctl._code_of(p_command text) IS 'A command, and the source of the functions that it calls, down to the fifth call.';
 
+-- Name: _counts(integer, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._counts(p_queue_id integer, p_since timestamp with time zone) RETURNS TABLE(delivered bigint, failed bigint, dead bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- Whole minutes come from the rolled up table, the rest from the log.
+  with rolled as (
+    select greatest(p_since, coalesce((select u.rolled_to from qctl.upkept u), p_since)) as "to"
+  ), parts as (
+    select sum(t.delivered) as delivered, sum(t.failed + t.dead + t.lost) as failed, sum(t.dead) as dead
+    from qctl.throughput t, rolled r
+    where t.queue_id = p_queue_id and t.minute >= date_trunc('minute', p_since) and t.minute < r."to"
+    union all
+    select count(*) filter (where t.outcome = 'delivered'), count(*) filter (where t.outcome <> 'delivered'),
+           count(*) filter (where t.outcome = 'dead')
+    from rolled r join qctl.attempt t on t.queue_id = p_queue_id and t.settled_at >= r."to" and t.outcome <> 'late'
+  )
+  select coalesce(sum(p.delivered), 0)::bigint, coalesce(sum(p.failed), 0)::bigint, coalesce(sum(p.dead), 0)::bigint from parts p
+$$;
+
+-- Name: FUNCTION _counts(p_queue_id integer, p_since timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._counts(p_queue_id integer, p_since timestamp with time zone) IS 'Attempts since then, to the minute: delivered; failed, dead and lost ones among them; dead. Late answers count nowhere.';
+
 -- Name: _cron_here(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._cron_here() RETURNS boolean
@@ -1019,6 +1348,264 @@ begin
 end
 $$;
 
+-- Name: _durations(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._durations(p_queue_name text) RETURNS TABLE(p50_s double precision, p95_s double precision, measured bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $_$
+begin
+  return query execute format($q$
+    select percentile_cont(0.5) within group (order by a.s), percentile_cont(0.95) within group (order by a.s), count(*)
+    from (select extract(epoch from a.archived_at - a.enqueued_at)::double precision as s from pgmq.%I a
+          where a.archived_at > clock_timestamp() - interval '1 h' and a.headers #>> '{qctl,outcome}' = 'delivered'
+            and coalesce(a.headers #>> '{qctl,delivery_no}', '1') = '1' and isfinite(a.enqueued_at)
+          order by a.archived_at desc limit 1000) a
+  $q$, 'a_' || p_queue_name);
+end
+$_$;
+
+-- Name: FUNCTION _durations(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._durations(p_queue_name text) IS 'Seconds from enqueued to delivered, of the last 1000 messages within the hour that were delivered without a replay.';
+
+-- Name: _examine_copies(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._examine_copies() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'warning', 'arming', current_database()::text,
+         format('%s standbys are attached; a promoted one would deliver nothing until it is armed', count(*)), 'qctl arm --survive-failover'
+  from pg_stat_replication r
+  where coalesce(r.state, 'streaming') = 'streaming' and not exists (select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical')
+    and not (select a.survive_failover from qctl.arming a)
+  having count(*) > 0
+$$;
+
+-- Name: _examine_failures(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._examine_failures() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select 'warning', 'audit', coalesce(a.queue_name, current_database()), format('%s, last %s UTC: %s', a.verb,
+           to_char(max(a.at) at time zone 'UTC', 'HH24:MI:SS'), (array_agg(a.detail ->> 'error' order by a.at desc))[1]),
+         format('select * from qctl.audit where verb = %L order by audit_id desc limit 10;', a.verb)
+  from qctl.audit a where a.at > clock_timestamp() - interval '15 min' and a.verb ~ '_failed$'
+  group by a.verb, a.queue_name
+$_$;
+
+-- Name: _examine_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._examine_jobs() RETURNS SETOF qctl.finding
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_busy integer;
+  v_size bigint;
+begin
+  if not qctl._cron_here() then
+    return;
+  end if;
+  return query
+  select 'broken', 'job', coalesce(j.jobname::text, j.jobid::text),
+         format('its owner %s is gone; pg_cron stops, with the jobs of all, when it is due', j.username), format('select cron.unschedule(%s);', j.jobid)
+  from cron.job j where j.active and not exists (select from pg_roles r where r.rolname = j.username::text);
+  return query
+  select 'broken', 'job', j.job_name, format('its owner %s may not log in', j.owner), format('alter role %I login;', j.owner)
+  from qctl.jobs() j join pg_roles r on r.rolname = j.owner where not r.rolcanlogin and qctl._setting('cron.use_background_workers') is distinct from 'on';
+  return query
+  select 'broken', 'job', j.job_name, 'it fails: ' || left(btrim(r.message), 300),
+         case when w.command is distinct from j.command or j.schedule <> w.schedule
+              then format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)))
+              else format('select * from cron.job_run_details where jobid = %s order by runid desc limit 5;', j.job_id) end
+  from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r left join qctl._wanted_jobs() w on w.job_name = j.job_name
+  where r.status = 'failed' and r.at > clock_timestamp() - interval '10 min';
+  return query
+  select 'broken', 'queue', q.queue_name,
+         format('its jobs succeed, but nothing has been sent for 2 min while messages wait%s',
+                coalesce((select format(': %s, %s', a.verb, a.detail ->> 'error') from qctl.audit a
+                          where a.verb ~ '_failed$' and a.at > clock_timestamp() - interval '1 h' and coalesce(a.queue_name, q.queue_name) = q.queue_name
+                          order by a.at desc limit 1), '')),
+         'select * from qctl.audit where verb ~ ''_failed$'' order by audit_id desc limit 10;'
+  from qctl.queue q join qctl.gate g using (queue_id) cross join lateral qctl.lag(q.queue_name) l
+  where q.transport = 'pg_net' and g.paused_at is null and l.lag_s > 120 and qctl.is_armed()
+    and exists (select from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r
+                where j.command ~ '^call qctl\.work' and r.status = 'succeeded' and r.at > clock_timestamp() - interval '3 min')
+    and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.claimed_at > clock_timestamp() - interval '2 min')
+    and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > clock_timestamp() - interval '2 min');
+  select count(*) into v_busy from cron.job j where j.active and (j.schedule ~ 'second' or j.schedule ~ '^\s*\*(/1)?\s');
+  if v_busy > qctl._cron_slots() then
+    return query select 'warning', 'pg_cron', 'slots', format('%s jobs run each minute or more often, pg_cron runs %s at once', v_busy, qctl._cron_slots()),
+                        format('alter system set cron.max_running_jobs = %s; then restart the server', v_busy * 2);
+  end if;
+  v_size := pg_total_relation_size('cron.job_run_details');
+  if v_size > 200 * 1024 ^ 2 then
+    return query select 'warning', 'pg_cron', 'cron.job_run_details', format('the history of all jobs is %s and has no index but its number', pg_size_pretty(v_size)),
+                        'delete from cron.job_run_details where end_time < now() - interval ''7 days'';';
+  end if;
+end
+$_$;
+
+-- Name: _examine_load(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._examine_load() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'warning', 'load', 'jobs', format('delivering keeps one backend busy %s %% of the time', round(100 * sum(w.busy_s / w.busy_of_s))),
+         format('qctl set -q %s --transport http, then qctl worker -q %s', min(q.queue_name), min(q.queue_name))
+  from qctl.worker w cross join lateral (select unnest(w.queues) limit 1) as q (queue_name)
+  where w.transport = 'pg_net' and w.busy_of_s > 0 and qctl._is_live(w)
+  having sum(w.busy_s / w.busy_of_s) > 0.3
+$$;
+
+-- Name: FUNCTION _examine_load(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._examine_load() IS 'The share of a backend''s time that the jobs were not asleep, as they recorded it themselves.';
+
+-- Name: _examine_queue(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._examine_queue(p_queue qctl.queue) RETURNS SETOF qctl.finding
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_archive regclass := to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name));
+  v_bytes bigint;
+  v_rows double precision;
+  v_daily double precision;
+  v_depth record;
+  v_growth record;
+begin
+  if p_queue.transport = 'pg_net' and qctl._shown_headers(p_queue.headers) <> p_queue.headers
+     and exists (select from pg_namespace n where n.nspname = 'net' and has_schema_privilege('public', n.oid, 'usage')) then
+    return query select 'warning', 'queue', p_queue.queue_name, 'every role of this database can read its secret headers in schema net',
+                        format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+  end if;
+  select * into v_depth from qctl.depth(p_queue.queue_name);
+  if v_depth.dead > 0 then
+    return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
+  end if;
+  if v_depth.depth > 1000 then
+    select * into v_growth from qctl._growth(p_queue, v_depth.depth, v_depth.exact, v_depth.estimate);
+    return query select 'note', 'queue', p_queue.queue_name,
+      format('%s messages wait; %s', v_depth.estimate, case
+        when v_growth.drain_s is not null then format('at this pace it is empty in %s', make_interval(secs => round(v_growth.drain_s)))
+        when v_growth.per_s is null then 'whether it drains is not known: no maintenance has run'
+        else format('it grows by %s a second', round(v_growth.per_s::numeric, 1)) end),
+      'qctl capacity -q ' || p_queue.queue_name;
+  end if;
+  if p_queue.retention_s is null and v_archive is not null then
+    v_bytes := pg_total_relation_size(v_archive);
+    select c.reltuples into v_rows from pg_class c where c.oid = v_archive;
+    select sum(t.delivered) into v_daily from qctl.throughput t
+    where t.queue_id = p_queue.queue_id and t.minute > clock_timestamp() - interval '1 day';
+    if v_bytes > 100 * 1024 ^ 2 then
+      return query select 'note', 'queue', p_queue.queue_name,
+        format('delivered messages are kept for ever: %s%s', pg_size_pretty(v_bytes),
+               case when v_rows > 0 and v_daily > 0 then format(', about %s more a day', pg_size_pretty((v_bytes / v_rows * v_daily)::bigint)) end),
+        format('qctl set -q %s --retention 7d', p_queue.queue_name);
+    end if;
+  end if;
+end
+$$;
+
+-- Name: _examine_roles(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._examine_roles() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with worker as (
+    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, w.queues
+    from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > clock_timestamp() - interval '1 day'
+  ), served as (
+    select w.*, q.queue_name, c.oid as relation, c.relowner, c.relrowsecurity, c.relforcerowsecurity
+    from worker w join qctl.queue q on q.queue_name = any (w.queues)
+    join pg_class c on c.oid in (to_regclass(format('pgmq.%I', 'q_' || q.queue_name)), to_regclass(format('pgmq.%I', 'a_' || q.queue_name)))
+  )
+  select distinct 'broken', 'role', s.rolname::text, format('row level security hides messages of %s from it', s.relation::regclass),
+         format('create policy qctl_worker on %s to %I using (true) with check (true);', s.relation::regclass, s.rolname)
+  from served s
+  where s.relrowsecurity and not s.rolsuper and not s.rolbypassrls and (not pg_has_role(s.oid, s.relowner, 'usage') or s.relforcerowsecurity)
+    and not exists (select from pg_policy p where p.polrelid = s.relation and p.polpermissive and p.polcmd = '*'
+                      and pg_get_expr(p.polqual, p.polrelid) = 'true'
+                      and exists (select from unnest(p.polroles) as o (id) where o.id = 0 or pg_has_role(s.oid, o.id, 'usage')))
+  union all
+  select distinct 'broken', 'role', s.rolname::text, format('it works, but may not %s %s', lower(p.privilege), s.relation::regclass),
+         format('grant select, insert, update, delete on %s to %I;', s.relation::regclass, s.rolname)
+  from served s cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as p (privilege)
+  where not has_table_privilege(s.oid, s.relation, p.privilege)
+  union all
+  select distinct 'broken', 'role', w.rolname::text, 'it works, but may not execute ' || p.oid::regprocedure,
+         format('grant execute on all routines in schema qctl to %I;', w.rolname)
+  from worker w cross join pg_proc p
+  where p.pronamespace = 'qctl'::regnamespace and p.proname in ('claim', 'settle', 'upkeep', 'work', 'maintenance', 'dispatch', 'collect')
+    and not has_function_privilege(w.oid, p.oid, 'execute')
+$$;
+
+-- Name: _examine_settings(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._examine_settings() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'broken', 'setting', s.name, format('it is %s, so what it does happens there and not in this database, %s', qctl._setting(s.name), current_database()),
+         format('alter system set %s = %L; then restart the server', s.name, current_database())
+  from (values ('pg_net.database_name', 'pg_net'), ('cron.database_name', 'pg_cron')) as s (name, extension)
+  where qctl._setting(s.name) <> current_database()
+    and exists (select from pg_extension e where e.extname = s.extension) and exists (select from qctl.queue q where q.transport = 'pg_net')
+  union all
+  select 'warning', 'pg_net', 'worker', 'no process of pg_net is to be seen', 'select net.worker_restart();'
+  where exists (select from qctl.queue q where q.transport = 'pg_net') and pg_has_role('pg_read_all_stats', 'usage')
+    and exists (select from pg_extension e where e.extname = 'pg_net')
+    and not exists (select from pg_stat_activity a where a.backend_type ~ '^pg_net' or a.application_name ~ '^pg_net')
+$$;
+
+-- Name: _examine_vacuum(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._examine_vacuum() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'warning', 'transaction', 'pid ' || o.pid, format('open since %s (role %s, %s): no dead row is removed since then', o.since::timestamptz(0), o.role_name, o.state),
+         format('select pg_terminate_backend(%s);', o.pid)
+  from qctl._oldest_transaction() o
+  where o.since < clock_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min')
+  union all
+  select 'warning', 'transaction', x.gid, format('prepared at %s and never finished: no dead row is removed since then', x.prepared::timestamptz(0)),
+         format('rollback prepared %L;', x.gid)
+  from pg_prepared_xacts x where x.database = current_database() and x.prepared < clock_timestamp() - interval '15 min'
+  union all
+  select 'warning', 'replication slot', s.slot_name::text, 'nobody reads it, and it keeps dead rows and WAL', format('select pg_drop_replication_slot(%L);', s.slot_name)
+  from pg_replication_slots s where not s.active and coalesce(s.xmin, s.catalog_xmin) is not null
+  union all
+  select 'warning', 'table', t.oid::regclass::text, format('%s dead rows', pg_stat_get_dead_tuples(t.oid)), format('vacuum %s;', t.oid::regclass)
+  from (select to_regclass(format('pgmq.%I', 'q_' || q.queue_name))::oid as oid from qctl.queue q
+        union all select unnest(array['qctl.in_flight'::regclass, 'qctl.retry'])::oid) t
+  where pg_stat_get_dead_tuples(t.oid) > 200000
+$$;
+
+-- Name: _examine_versions(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._examine_versions() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when e.extname = 'pgmq' and e.extversion in ('1.10.0', '1.10.1') then 'broken' else 'warning' end, 'extension', e.extname::text,
+         case when e.extname = 'pgmq' and e.extversion in ('1.10.0', '1.10.1')
+              then format('version %s breaks existing queues', e.extversion)
+              else format('its SQL objects are of %s, its library of %s', e.extversion, a.default_version) end,
+         format('alter extension %I update;', e.extname)
+  from pg_extension e join pg_available_extensions a on a.name = e.extname
+  where e.extname in ('pgmq', 'pg_net', 'pg_cron') and e.extversion <> a.default_version
+$$;
+
 -- Name: _expire_missing(qctl.queue, uuid, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone) RETURNS integer
@@ -1055,6 +1642,107 @@ $$;
 -- Name: FUNCTION _expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone) IS 'Marks requests that are in neither of pg_net''s tables and whose timeout was over by then; returns how many.';
+
+-- Name: _failure_rate(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._failure_rate(p_queue qctl.queue) RETURNS double precision
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  c_over constant interval := '10 min';
+  c_least constant integer := 10;
+  v_counts record;
+  v_last record;
+begin
+  select count(*), count(*) filter (where t.outcome <> 'delivered') as failed into v_last
+  from (select t.outcome from qctl.attempt t
+        where t.queue_id = p_queue.queue_id and t.settled_at > clock_timestamp() - c_over and t.outcome <> 'late'
+        order by t.settled_at desc limit c_least) t;
+  if v_last.count < c_least then
+    return null;
+  end if;
+  select * into v_counts from qctl._counts(p_queue.queue_id, clock_timestamp() - c_over);
+  -- An endpoint that is well again is not failing, whatever it did before.
+  return least(v_counts.failed::double precision / nullif(v_counts.delivered + v_counts.failed, 0), v_last.failed::double precision / c_least);
+end
+$$;
+
+-- Name: FUNCTION _failure_rate(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._failure_rate(p_queue qctl.queue) IS 'The share of the attempts of the last ten minutes that failed, or of the last ten if that is less; null for fewer than ten.';
+
+-- Name: _first_id_since(text, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._first_id_since(p_table text, p_since timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $_$
+declare
+  v_low bigint;
+  v_high bigint;
+  v_middle bigint;
+  v_id bigint;
+  v_at timestamptz;
+begin
+  if p_since is null then
+    return 0;
+  end if;
+  execute format('select min(m.msg_id), max(m.msg_id) from pgmq.%I m', p_table) into v_low, v_high;
+  while v_low < v_high loop
+    v_middle := v_low + (v_high - v_low) / 2;
+    execute format('select m.msg_id, m.enqueued_at from pgmq.%I m where m.msg_id >= $1 order by m.msg_id limit 1', p_table)
+      into v_id, v_at using v_middle;
+    if v_at < p_since - interval '1 min' then
+      v_low := v_id + 1;
+    else
+      v_high := v_middle;
+    end if;
+  end loop;
+  return coalesce(v_low, 0);
+end
+$_$;
+
+-- Name: FUNCTION _first_id_since(p_table text, p_since timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._first_id_since(p_table text, p_since timestamp with time zone) IS 'The first id that may have been enqueued since then, found by halving: ids rise with enqueued_at, but for transactions side by side.';
+
+-- Name: _growth(qctl.queue, bigint, boolean, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._growth(p_queue qctl.queue, p_depth bigint, p_exact boolean, p_estimate bigint) RETURNS TABLE(per_s double precision, drain_s double precision)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_then qctl.sample;
+  v_for_s double precision;
+begin
+  -- The oldest sample within six minutes; next to one that is too young, a burst looks like growth.
+  select * into v_then from qctl.sample s
+  where s.queue_id = p_queue.queue_id and s.at > clock_timestamp() - interval '6 min' and s.at < clock_timestamp() - interval '45 s'
+  order by s.at limit 1;
+  if p_depth = 0 then
+    drain_s := 0;
+  end if;
+  if v_then.at is not null and p_depth is not null then
+    v_for_s := extract(epoch from clock_timestamp() - v_then.at);
+    if p_exact and v_then.depth is not null then
+      per_s := (p_depth - v_then.depth) / v_for_s;
+    else
+      per_s := (qctl._last_msg_id(p_queue.queue_name) - v_then.last_msg_id
+                - (select c.delivered + c.dead from qctl._counts(p_queue.queue_id, v_then.at) c)) / v_for_s;
+    end if;
+    if per_s < 0 and p_depth > 0 then
+      drain_s := p_estimate / -per_s;
+    end if;
+  end if;
+  return next;
+end
+$$;
 
 -- Name: _header(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1117,6 +1805,50 @@ CREATE FUNCTION qctl._is_header(p_name text, p_value jsonb) RETURNS boolean
 -- Name: FUNCTION _is_header(p_name text, p_value jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._is_header(p_name text, p_value jsonb) IS 'May this name and value go out as one HTTP header: a token, no control character, not one that qctl or HTTP owns.';
+
+-- Name: worker; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.worker (
+    worker_id bigint NOT NULL,
+    name text NOT NULL,
+    transport text NOT NULL,
+    queues text[] NOT NULL,
+    qctl_version text NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    stopped_at timestamp with time zone,
+    role_name text DEFAULT CURRENT_USER,
+    busy_s double precision,
+    busy_of_s double precision
+)
+WITH (fillfactor='50');
+
+-- Name: TABLE worker; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.worker IS 'Whatever delivers, as it last reported.';
+
+-- Name: COLUMN worker.role_name; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.worker.role_name IS 'The role that it works as.';
+
+-- Name: COLUMN worker.busy_s; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.worker.busy_s IS 'Seconds in which the database worked for it, of the last busy_of_s seconds that it reported.';
+
+-- Name: _is_live(qctl.worker, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval DEFAULT NULL::interval) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p_worker.stopped_at is null
+     and p_worker.last_seen_at > clock_timestamp()
+                                 - coalesce(p_within, case p_worker.transport when 'http' then interval '30 s' else interval '90 s' end)
+$$;
+
+-- Name: FUNCTION _is_live(p_worker qctl.worker, p_within interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval) IS 'A process reports each 5 s, a job at least once a minute.';
 
 -- Name: _is_rejection(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1269,6 +2001,60 @@ $$;
 
 COMMENT ON FUNCTION qctl._lapse_gone(p_queue qctl.queue) IS 'Ends the leases of a queue whose pgmq table is gone.';
 
+-- Name: _last_delivered(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._last_delivered(p_queue_name text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $_$
+declare
+  v_at timestamptz;
+begin
+  -- A long run of what others archived is not searched to its end.
+  execute format($q$
+    select max(a.archived_at) filter (where a.ours)
+    from (select a.archived_at, a.headers #>> '{qctl,outcome}' = 'delivered' as ours from pgmq.%I a
+          order by a.archived_at desc limit 1000) a
+  $q$, 'a_' || p_queue_name) into v_at;
+  return v_at;
+end
+$_$;
+
+-- Name: FUNCTION _last_delivered(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._last_delivered(p_queue_name text) IS 'When the last message was delivered; null if none of the last 1000 archived ones was.';
+
+-- Name: _last_msg_id(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._last_msg_id(p_queue_name text) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(pg_sequence_last_value(pg_get_serial_sequence(format('pgmq.%I', 'q_' || p_queue_name), 'msg_id')::regclass), 0)
+$$;
+
+-- Name: _last_run(bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._last_run(p_job_id bigint) RETURNS TABLE(status text, message text, at timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return query
+  select d.status, d.return_message, coalesce(d.end_time, d.start_time) from cron.job_run_details d
+  where d.runid > (select max(m.runid) from cron.job_run_details m) - 5000 and d.jobid = p_job_id and d.end_time is not null
+  order by d.runid desc limit 1;
+exception when insufficient_privilege or undefined_table or undefined_column then
+  return;
+end
+$$;
+
+-- Name: FUNCTION _last_run(p_job_id bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._last_run(p_job_id bigint) IS 'How a job last ended, among the last 5000 runs of all jobs. pg_cron''s history has no index but its number.';
+
 -- Name: _lower_keys(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._lower_keys(p_headers jsonb) RETURNS jsonb
@@ -1367,6 +2153,121 @@ CREATE FUNCTION qctl._mark_webhook_id(p_headers jsonb) RETURNS text
 -- Name: FUNCTION _mark_webhook_id(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._mark_webhook_id(p_headers jsonb) IS 'The override of a webhook-id in an archived message''s headers, if it is one.';
+
+-- Name: _messages(text, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, jsonb, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._messages(p_queue text, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_where jsonb, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone) RETURNS TABLE(queue_name text, msg_id bigint, state text, webhook_id text, enqueued_at timestamp with time zone, visible_at timestamp with time zone, finished_at timestamp with time zone, delivery_no integer, attempts integer, lost integer, next_at timestamp with time zone, reason text, note text, last_attempt_at timestamp with time zone, status_code integer, error text, response text, duration_ms integer)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+  c_states constant text[] := '{ready,delayed,in_flight,retrying,delivered,dead,archived}';
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_states text[] := coalesce(p_states, c_states);
+  v_by_attempt boolean := coalesce(p_since, p_until) is not null or coalesce(p_error, p_response, p_not_response) is not null
+                          or p_status_codes is not null;
+  v_unfinished boolean := v_states && '{ready,delayed,in_flight,retrying}';
+  v_places text[];
+  v_pick text := '';
+  v_all text;
+begin
+  if not v_states <@ c_states then
+    raise exception 'no such state: %', (select string_agg(s, ', ') from unnest(v_states) s where not s = any (c_states))
+      using errcode = 'QC002', hint = array_to_string(c_states, ', ');
+  end if;
+  if p_retrying then
+    v_states := array(select s from unnest(v_states) s where s in ('ready', 'in_flight', 'retrying'));
+    v_pick := 'and r.attempts > 0';
+  end if;
+  -- Few rows among many: they are found from the small tables.
+  if not v_by_attempt and (p_retrying or v_states = '{retrying}') then
+    v_pick := v_pick || ' and m.msg_id = any (array(select x.msg_id from qctl.retry x where x.queue_id = $1))';
+  elsif not v_by_attempt and v_states = '{in_flight}' then
+    v_pick := v_pick || ' and m.msg_id = any (array(select x.msg_id from qctl.in_flight x where x.queue_id = $1 and x.lapsed_at is null))';
+  end if;
+  if v_unfinished then
+    v_places := v_places || format($q$(
+      select m.msg_id, m.state, m.webhook_id, m.enqueued_at, m.visible_at, null::timestamptz as finished_at, m.delivery_no, m.attempts, m.lost,
+             m.next_at, null::text as reason, null::text as note
+      from (
+        select m.msg_id, case when f.msg_id is not null then 'in_flight' when m.vt <= $3 then 'ready'
+                              when r.msg_id is not null then 'retrying' else 'delayed' end as state,
+               coalesce(r.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)) as webhook_id, m.enqueued_at, m.vt as visible_at,
+               coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempts, 0) as attempts, coalesce(r.lost, 0) as lost, r.next_at
+        from pgmq.%I m
+        left join qctl.retry r on r.queue_id = $1 and r.msg_id = m.msg_id and r.enqueued_at = m.enqueued_at
+        left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = m.msg_id and f.lapsed_at is null
+        where @QUEUE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7) %s
+        order by m.msg_id desc) m
+      where m.state = any ($4)
+      limit @LIMIT@)$q$, 'q_' || p_queue, v_pick);
+  end if;
+  if 'dead' = any (v_states) then
+    v_places := v_places || $q$(
+      select m.msg_id, 'dead', coalesce(m.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null, m.died_at, m.delivery_no,
+             m.attempts, m.lost, null, m.reason, m.note
+      from qctl.dead_letter m
+      where m.queue_id = $1 and @DEAD@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
+      order by m.msg_id desc limit @LIMIT@)$q$;
+  end if;
+  if v_states && '{delivered,archived}' then
+    v_places := v_places || format($q$(
+      select m.msg_id, case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
+             coalesce(qctl._mark_webhook_id(m.headers), qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null, m.archived_at,
+             coalesce(qctl._mark_number(m.headers, 'delivery_no'), 1), coalesce(qctl._mark_number(m.headers, 'attempts'), 0), 0, null, null, null
+      from pgmq.%I m
+      where @ARCHIVE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
+        and case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end = any ($4)
+      order by m.msg_id desc limit @LIMIT@)$q$, 'a_' || p_queue);
+  end if;
+  if v_places is null then
+    return;
+  end if;
+  v_all := array_to_string(v_places, ' union all ');
+
+  if not v_by_attempt then
+    v_all := replace(replace(replace(v_all, '@QUEUE@', 'm.msg_id < $8 and m.msg_id >= $10'), '@ARCHIVE@', 'm.msg_id < $8 and m.msg_id >= $11'),
+                     '@DEAD@', 'm.msg_id < $8');
+    return query execute format($q$
+      select $5, m.*, t.settled_at, t.status_code, t.error, t.response, t.duration_ms
+      from (select * from (%s) m order by m.msg_id desc limit $9) m
+      left join lateral (select * from qctl.attempt t where t.queue_id = $1 and t.msg_id = m.msg_id
+                         order by t.delivery_no desc, t.attempt_no desc limit 1) t on true
+      order by m.msg_id desc
+    $q$, replace(v_all, '@LIMIT@', '$9'))
+    using v_queue.queue_id, v_queue.queue_uuid, clock_timestamp(), v_states, v_queue.queue_name, p_where, p_captured_since,
+          coalesce(p_before_id, 9223372036854775807), p_limit,
+          qctl._first_id_since('q_' || p_queue, p_captured_since), qctl._first_id_since('a_' || p_queue, p_captured_since);
+    return;
+  end if;
+
+  v_all := regexp_replace(v_all, '@(QUEUE|ARCHIVE|DEAD)@', 'm.msg_id = t.msg_id', 'g');
+  return query execute format($q$
+    select $5, m.*, t.settled_at, t.status_code, t.error, t.response, t.duration_ms
+    from qctl.attempt t
+    cross join lateral (select * from (%s) m limit 1) m
+    where t.queue_id = $1 and t.settled_at >= $8 and t.settled_at < $9 and (t.settled_at, t.msg_id) < ($10, $11)
+      and ($12 is null or t.status_code::text like any ($12))
+      and ($13 is null or t.error ilike $13)
+      and ($14 is null or position($14 in t.response) > 0)
+      and ($15 is null or position($15 in coalesce(t.response, '')) = 0)
+      and not exists (select from qctl.attempt n where n.queue_id = $1 and n.msg_id = t.msg_id
+                        and (n.delivery_no, n.attempt_no) > (t.delivery_no, t.attempt_no))
+    order by t.settled_at desc, t.msg_id desc limit $16
+  $q$, replace(v_all, '@LIMIT@', '1'))
+  using v_queue.queue_id, v_queue.queue_uuid, clock_timestamp(), v_states, v_queue.queue_name, p_where, p_captured_since,
+        coalesce(p_since, '-infinity'), coalesce(p_until, 'infinity'), coalesce(p_before_at, 'infinity'),
+        coalesce(p_before_id, 9223372036854775807),
+        (select array_agg(replace(lower(s), 'x', '_')) from unnest(p_status_codes) s),
+        '%' || replace(replace(replace(p_error, '\', '\\'), '%', '\%'), '_', '\_') || '%', p_response, p_not_response, p_limit;
+end
+$_$;
 
 -- Name: _net_allowed(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1715,6 +2616,22 @@ $$;
 
 COMMENT ON FUNCTION qctl._octets(p_text text, p_most integer) IS 'The first bytes of a text that may hold no valid UTF-8, as pg_net''s answers may; null for a client of another encoding.';
 
+-- Name: _oldest_transaction(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._oldest_transaction() RETURNS TABLE(pid integer, role_name text, state text, since timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select a.pid, a.usename::text, a.state, a.xact_start from pg_stat_activity a
+  where a.xact_start is not null and a.backend_xmin is not null and a.backend_type <> 'autovacuum worker'
+    and (a.datname = current_database() or a.backend_type = 'walsender')
+  order by age(a.backend_xmin) desc, a.xact_start limit 1
+$$;
+
+-- Name: FUNCTION _oldest_transaction(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._oldest_transaction() IS 'The session that keeps vacuum from removing dead rows; null in columns that this role may not see.';
+
 -- Name: _other_readers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._other_readers(p_queue text) RETURNS TABLE(job_id bigint, job_name text, owner text, command text)
@@ -1936,6 +2853,21 @@ $$;
 
 COMMENT ON FUNCTION qctl._queues_to_collect() IS 'Queues with pg_net requests that may still be answered, whatever their transport is now.';
 
+-- Name: _readable_columns(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._readable_columns(p_table regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
+  where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped
+    and not (p_table = 'qctl.queue'::regclass and a.attname = 'headers' or p_table = 'qctl.dead_letter'::regclass and a.attname in ('message', 'headers'))
+$$;
+
+-- Name: FUNCTION _readable_columns(p_table regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._readable_columns(p_table regclass) IS 'Those with neither a payload nor what may be a secret.';
+
 -- Name: _reads_queue(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._reads_queue(p_code text, p_queue text) RETURNS boolean
@@ -1994,6 +2926,26 @@ $$;
 -- Name: FUNCTION _refresh_captures(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._refresh_captures() IS 'Brings generated functions up to this version without touching a table: triggers go on with the replaced body.';
+
+-- Name: _refresh_grants(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._refresh_grants() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_grantee qctl.grantee;
+begin
+  delete from qctl.grantee g where not exists (select from pg_roles r where r.rolname = g.role_name);
+  for v_grantee in select * from qctl.grantee loop
+    perform qctl._apply_grants(v_grantee.role_name, v_grantee.payloads);
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _refresh_grants(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._refresh_grants() IS 'After an upgrade: roles that were let in may use what is new.';
 
 -- Name: _refuse_other_readers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2193,6 +3145,15 @@ begin
 end
 $$;
 
+-- Name: _seconds_since(timestamp with time zone, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._seconds_since(p_at timestamp with time zone, p_more double precision) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p_more + extract(epoch from clock_timestamp() - p_at)
+$$;
+
 -- Name: _setting(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._setting(p_name text) RETURNS text
@@ -2357,6 +3318,7 @@ begin
 
   if paused > 0 then
     perform qctl.pause(p_queue.queue_name, 'the endpoint answered 410 Gone');
+    update qctl.gate g set gone = true where g.queue_id = p_queue.queue_id and g.pause_reason = 'the endpoint answered 410 Gone';
   end if;
   return next;
 end
@@ -2445,6 +3407,25 @@ $_$;
 
 COMMENT ON FUNCTION qctl._skip_waiting(p_queue text) IS 'Moves what waits in a pgmq queue to its archive, undelivered; replay can bring each back.';
 
+-- Name: _status(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._status() RETURNS TABLE(queue_name text, health text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, lag_s double precision, age_s double precision, delivered_1m bigint, failed_1m bigint, last_error text, paused_at timestamp with time zone, paused_by text, pause_reason text, url text, transport text, since timestamp with time zone, reason text, mend text, depth_exact boolean, depth_estimate bigint, dead_1m bigint, delivered_1h bigint, failed_1h bigint, dead_1h bigint, p50_s double precision, p95_s double precision, growth_per_s double precision, drain_s double precision, last_delivered_at timestamp with time zone, last_failed_at timestamp with time zone)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select q.queue_name, h.health, d.depth, d.ready, d.delayed, d.in_flight, d.retrying, d.dead, l.lag_s, l.age_s,
+         r.delivered_1m, r.failed_1m, r.last_error, g.paused_at, g.paused_by, g.pause_reason, q.url, q.transport,
+         h.since, h.reason, h.mend, d.exact, d.estimate, r.dead_1m, r.delivered_1h, r.failed_1h, r.dead_1h, r.p50_s, r.p95_s,
+         w.per_s, w.drain_s, r.last_delivered_at, r.last_failed_at
+  from qctl.queue q
+  join qctl.gate g using (queue_id)
+  left join lateral qctl.health(q.queue_name) h on true
+  left join lateral qctl.depth(q.queue_name) d on true
+  left join lateral qctl.lag(q.queue_name) l on true
+  left join lateral qctl.rates(q.queue_name) r on true
+  left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
+$$;
+
 -- Name: _sweep(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._sweep() RETURNS void
@@ -2495,6 +3476,7 @@ begin
       delete from qctl.attempt t
       where t.ctid = any (array(select o.ctid from qctl.attempt o where o.queue_id = v_id limit c_most));
       delete from qctl.throughput t where t.queue_id = v_id;
+      delete from qctl.sample t where t.queue_id = v_id;
     end if;
     select min(t.queue_id) into v_id from qctl.attempt t where t.queue_id > v_id;
   end loop;
@@ -2583,6 +3565,35 @@ $$;
 
 COMMENT ON FUNCTION qctl._take_over(p_queue text) IS 'Switches the other readers of a queue off; they stay in cron.job.';
 
+-- Name: _take_samples(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._take_samples() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue record;
+begin
+  for v_queue in
+    select q.queue_id, q.queue_name from qctl.queue q
+    where not exists (select from qctl.sample s where s.queue_id = q.queue_id and s.at > clock_timestamp() - interval '50 s')
+  loop
+    begin
+      insert into qctl.sample (queue_id, at, depth, last_msg_id)
+      select v_queue.queue_id, clock_timestamp(), case when d.exact then d.depth end, qctl._last_msg_id(v_queue.queue_name)
+      from qctl.depth(v_queue.queue_name) d;
+    exception when others then
+      perform qctl._audit_rarely('sample_failed', v_queue.queue_name, sqlstate, sqlerrm);
+    end;
+  end loop;
+  delete from qctl.sample s where s.at < clock_timestamp() - interval '1 day';
+end
+$$;
+
+-- Name: FUNCTION _take_samples(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._take_samples() IS 'Writes down how deep each queue is, at most once a minute.';
+
 -- Name: _text(bytea, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._text(p_bytes bytea, p_max_bytes integer DEFAULT 4096) RETURNS text
@@ -2628,9 +3639,29 @@ $$;
 
 COMMENT ON FUNCTION qctl._timeline() IS 'The timeline written now. pg_control names the old one until the first checkpoint after a promotion.';
 
--- Name: _verify_attachments(); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _unseen(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._verify_attachments() RETURNS TABLE(object text, problem text, mend text)
+CREATE FUNCTION qctl._unseen(p_relation regclass) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return p_relation is null or not has_table_privilege(p_relation, 'select')
+      or row_security_active(p_relation)
+         and not exists (select from pg_policy p
+                         where p.polrelid = p_relation and p.polpermissive and p.polcmd in ('*', 'r')
+                           and pg_get_expr(p.polqual, p.polrelid) = 'true'
+                           and exists (select from unnest(p.polroles) as o (id) where o.id = 0 or pg_has_role(o.id, 'usage')));
+end
+$$;
+
+-- Name: FUNCTION _unseen(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._unseen(p_relation regclass) IS 'Is this table gone, closed to us, or with rows that row level security hides? Then nothing can be said of what is in it.';
+
+-- Name: _verify_attachments(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._verify_attachments(p_queue_id integer DEFAULT NULL::integer) RETURNS TABLE(object text, problem text, mend text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET quote_all_identifiers TO 'off'
@@ -2640,6 +3671,7 @@ CREATE FUNCTION qctl._verify_attachments() RETURNS TABLE(object text, problem te
            case when c.oid is null then a.relation::oid::text else format('%I.%I', n.nspname, c.relname) end as name
     from qctl.attachment a join qctl.queue q using (queue_id)
     left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
+    where p_queue_id is null or a.queue_id = p_queue_id
   ), expected as (
     select a.*, o.operation, r.relation as carrier
     from attached a cross join unnest(a.operations) as o (operation)
@@ -2700,6 +3732,12 @@ CREATE FUNCTION qctl._version() RETURNS text
     AS $$
   select m.qctl_version from qctl.routine m order by m.applied_at desc limit 1
 $$;
+
+-- Name: _version_number(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._version_number(p_version text) RETURNS integer[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (string_to_array(NULLIF("substring"(p_version, '^[0-9]{1,6}(?:\.[0-9]{1,6}){0,3}'::text), ''::text), '.'::text))::integer[];
 
 -- Name: _wanted_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2784,6 +3822,19 @@ $$;
 -- Name: FUNCTION _work_begin(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._work_begin(p_queue text) IS 'Takes a free slot of a shared worker, or a queue''s own; slot is null if there is none, or workers are set to 0.';
+
+-- Name: _work_busy(qctl.work_run, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_busy(p_run qctl.work_run, p_busy_s double precision) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  update qctl.worker w set busy_s = p_busy_s, busy_of_s = extract(epoch from clock_timestamp() - w.started_at) where w.worker_id = p_run.worker_id
+$$;
+
+-- Name: FUNCTION _work_busy(p_run qctl.work_run, p_busy_s double precision); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._work_busy(p_run qctl.work_run, p_busy_s double precision) IS 'How long a CALL was not asleep, for qctl.doctor().';
 
 -- Name: _work_dispatch(qctl.work_run, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3086,7 +4137,7 @@ COMMENT ON FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text
 -- Name: capacity(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.capacity(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, transport text, workers integer, dedicated boolean, batch integer, max_in_flight integer, concurrency integer, latency_s double precision, latency_p95_s double precision, measured bigint, ceiling_per_s double precision, limited_by text, hanging_per_s double precision, limits jsonb)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
@@ -3158,6 +4209,56 @@ $$;
 -- Name: FUNCTION capacity(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.capacity(p_queue text) IS 'What each queue can carry in messages a second, and what limits it. Latency is that of the last 1000 answers within 10 minutes: of the request on http, from claim to settled on pg_net. hanging_per_s: attempts a second while every one times out.';
+
+-- Name: check(text, double precision, double precision, bigint, bigint, double precision, double precision, double precision, text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl."check"(p_queue text DEFAULT NULL::text, p_max_lag_s double precision DEFAULT 60, p_max_age_s double precision DEFAULT 900, p_max_depth bigint DEFAULT NULL::bigint, p_max_dead bigint DEFAULT NULL::bigint, p_max_failure_rate double precision DEFAULT 0.2, p_max_silence_s double precision DEFAULT NULL::double precision, p_workers_seen_s double precision DEFAULT NULL::double precision, p_ignore text[] DEFAULT '{}'::text[]) RETURNS TABLE(queue_name text, cause text, since timestamp with time zone, problem text, value double precision, "limit" double precision, mend text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue;
+  v_ailment qctl.ailment;
+  v_depth record;
+  v_lag record;
+  v_found record;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    for v_ailment in select * from qctl._ailments(v_queue, make_interval(secs => p_workers_seen_s)) loop
+      return query select v_queue.queue_name, v_ailment.health, v_ailment.since, v_ailment.reason, null::double precision,
+                          null::double precision, v_ailment.mend
+      where not v_ailment.health = any (p_ignore);
+    end loop;
+    select * into v_depth from qctl.depth(v_queue.queue_name);
+    select * into v_lag from qctl.lag(v_queue.queue_name);
+    return query
+    select v_queue.queue_name, m.cause, null::timestamptz, m.problem, m.value, m."limit", m.mend
+    from (values
+      ('lag', 'the oldest ready message has waited for a worker', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
+      ('age', 'the oldest unfinished message has not been delivered', v_lag.age_s, p_max_age_s,
+       format('qctl messages -q %s --retrying', v_queue.queue_name)),
+      ('depth', 'unfinished messages', v_depth.depth, p_max_depth, 'qctl capacity -q ' || v_queue.queue_name),
+      ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || v_queue.queue_name),
+      ('failure_rate', 'of the attempts of 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
+       format('qctl tail -q %s --failed', v_queue.queue_name))
+    ) as m (cause, problem, value, "limit", mend)
+    where m.value > m."limit" and not m.cause = any (p_ignore);
+    if p_max_silence_s is not null and not 'silence' = any (p_ignore) then
+      return query
+      select v_queue.queue_name, 'silence', null::timestamptz, s.relation || ' was captured last', s.silence_s, p_max_silence_s, 'qctl verify'
+      from qctl.silence(v_queue.queue_name) s where s.silence_s > p_max_silence_s;
+    end if;
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION "check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl."check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]) IS 'Each thing that is not well: what qctl.health() knows, all of it, and what is over a limit (null: no limit). A failure rate needs at least ten attempts within ten minutes. p_ignore: causes that are no trouble now. No rows: all is well.';
 
 -- Name: choose_transport(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3342,32 +4443,61 @@ $$;
 
 COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean) IS 'Makes a pgmq queue, or adopts one, with its endpoint. p_waiting says what becomes of messages that wait in an adopted one: deliver, or skip: to the archive. p_take_over switches off cron jobs that take messages from it, p_ignore_readers lets them be. Settings: see qctl.set_queue.';
 
+-- Name: dead(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.dead(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, reason text, status_code integer, error text, messages bigint, first_at timestamp with time zone, last_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select q.queue_name, d.reason, d.status_code, mode() within group (order by coalesce(d.note, d.error)), count(*), min(d.died_at), max(d.died_at)
+  from (select * from qctl.dead_letter d
+        where p_queue is null or d.queue_id = (select x.queue_id from qctl.queue x where x.queue_name = p_queue)
+        order by d.died_at desc limit 100000) d
+  join qctl.queue q using (queue_id)
+  group by 1, 2, 3 order by 5 desc, 7 desc
+$$;
+
+-- Name: FUNCTION dead(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.dead(p_queue text) IS 'Dead letters by reason and status, with the error (or note) that is most frequent among them; of the newest 100000.';
+
 -- Name: depth(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.depth(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint)
-    LANGUAGE plpgsql
+CREATE FUNCTION qctl.depth(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, exact boolean, estimate bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 #variable_conflict use_column
 declare
+  c_most constant integer := 100000;
   v_queue qctl.queue;
+  v_table regclass;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
-    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
+    v_table := to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name));
+    continue when qctl._unseen(v_table);
     queue_name := v_queue.queue_name;
     execute format($q$
       select count(*), count(*) filter (where f.msg_id is null and q.vt <= $2),
              count(*) filter (where f.msg_id is null and q.vt > $2 and r.msg_id is null),
              count(f.msg_id), count(*) filter (where f.msg_id is null and q.vt > $2 and r.msg_id is not null)
-      from pgmq.%I q
+      from (select q.msg_id, q.enqueued_at, q.vt from pgmq.%I q limit $3 + 1) q
       left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
       left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     $q$, 'q_' || v_queue.queue_name)
-    into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp();
-    select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+    into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp(), c_most;
+    exact := depth <= c_most;
+    estimate := depth;
+    if not exact then
+      depth := c_most;
+      select greatest(c_most, pg_stat_get_live_tuples(v_table), c.reltuples::bigint) into estimate from pg_class c where c.oid = v_table;
+      select count(*) into in_flight from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
+      ready := least(ready, c_most);
+    end if;
+    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit c_most) d;
     return next;
   end loop;
 end
@@ -3375,7 +4505,29 @@ $_$;
 
 -- Name: FUNCTION depth(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.depth(p_queue text) IS 'Unfinished messages by state, and dead letters.';
+COMMENT ON FUNCTION qctl.depth(p_queue text) IS 'Unfinished messages by state, and dead letters. Exact to 100000; above it (exact is false) the numbers are "at least", in_flight is still exact, and estimate is PostgreSQL''s own of the depth. Dead letters are counted up to 100000.';
+
+-- Name: describe(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.describe(p_queue text) RETURNS TABLE(queue_id integer, queue_uuid uuid, queue_name text, transport text, url text, headers jsonb, timeout_ms integer, concurrency integer, max_in_flight integer, retry_schedule_s integer[], retry_jitter double precision, retry_after_max_s integer, reject_after integer, max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamp with time zone, created_by text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return query
+  select q.queue_id, q.queue_uuid, q.queue_name, q.transport, q.url, qctl._shown_headers(q.headers), q.timeout_ms, q.concurrency, q.max_in_flight,
+         q.retry_schedule_s, q.retry_jitter, q.retry_after_max_s, q.reject_after, q.max_lost, q.batch, q.dedicated, q.trust_location, q.retention_s,
+         q.created_at, q.created_by
+  from qctl.queue q where q.queue_id = v_queue.queue_id;
+end
+$$;
+
+-- Name: FUNCTION describe(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.describe(p_queue text) IS 'A queue''s settings. Headers that look like secrets come by name only.';
 
 -- Name: detach(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3489,7 +4641,8 @@ begin
   if cardinality(v_discarded) > 0 then
     perform qctl._audit('discard', p_queue, jsonb_build_object(
       'reason', p_reason, 'asked', cardinality(p_msg_ids), 'discarded', cardinality(v_discarded),
-      'msg_ids', (select jsonb_agg(x) from (select unnest(v_discarded) as x limit 1000) s)));
+      'msg_ids', (select jsonb_agg(x) from unnest(v_discarded) as x where cardinality(v_discarded) <= 1000),
+      'ranges', (select range_agg(int8range(x, x, '[]'))::text from unnest(v_discarded) as x where cardinality(v_discarded) > 1000)));
   end if;
 end
 $_$;
@@ -3556,6 +4709,40 @@ $$;
 -- Name: FUNCTION dispatch(p_queue text, p_limit integer, p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.dispatch(p_queue text, p_limit integer, p_worker_id bigint) IS 'Claims messages of a pg_net queue and hands them to pg_net, which starts when the transaction commits. Returns how many.';
+
+-- Name: doctor(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.doctor() RETURNS TABLE(severity text, kind text, object text, problem text, mend text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue;
+begin
+  return query
+  select 'broken', 'database', current_database()::text, a.health || ': ' || a.reason, a.mend from qctl._ails_unarmed() a
+  union all select 'broken', 'database', current_database()::text, a.health || ': ' || a.reason, a.mend from qctl._ails_schema() a;
+  for v_queue in select * from qctl.queue q order by q.queue_name loop
+    -- What the attachments lack is among what verify finds.
+    return query
+    select 'broken', 'queue', v_queue.queue_name, a.health || ': ' || a.reason, a.mend from qctl._ailments(v_queue) a
+    where a.health not in ('unarmed', 'schema_outdated', 'capture_broken') and a.reason not like 'pgmq''s table%';
+    return query select * from qctl._examine_queue(v_queue);
+  end loop;
+  return query select 'broken', v.kind, v.object, v.problem, v.mend from qctl.verify() v;
+  return query
+  select * from qctl._examine_versions() union all select * from qctl._examine_settings() union all select * from qctl._examine_copies()
+  union all select * from qctl._examine_roles();
+  return query select * from qctl._examine_jobs();
+  return query
+  select * from qctl._examine_failures() union all select * from qctl._examine_vacuum() union all select * from qctl._examine_load();
+end
+$$;
+
+-- Name: FUNCTION doctor(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.doctor() IS 'Everything that is wrong (broken) or will be (warning), or is good to know (note): health, what qctl.verify() finds, versions, settings, roles, jobs, failures, vacuum, load; each with what to type.';
 
 -- Name: drop_queue(text, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3656,33 +4843,85 @@ $$;
 
 COMMENT ON FUNCTION qctl.give_up(p_queue text, p_discard boolean) IS 'Moves dead letters, with p_discard every unfinished message too, to the archive: the long part of a drop, before it locks a table of the application. Returns how many were discarded, and how many dead letters were moved.';
 
--- Name: health(integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: grant_role(text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.health(p_queue_id integer) RETURNS text
-    LANGUAGE sql STABLE
+CREATE FUNCTION qctl.grant_role(p_role text, p_as text DEFAULT 'read'::text, p_payloads boolean DEFAULT false) RETURNS TABLE(role_name text, level text, payloads boolean, changed boolean)
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select case
-    when not qctl.is_armed() then 'unarmed'
-    when g.paused_at is not null then 'paused'
-    when not exists (select from qctl.worker w where w.stopped_at is null and q.queue_name = any (w.queues)
-                     and w.transport = q.transport
-                     and w.last_seen_at > clock_timestamp() - case w.transport when 'http' then interval '30 s' else '90 s' end)
-      then 'no_worker'
-    when q.transport = 'pg_net' and (select s.net_held_since from qctl.scheduler s) is not null then 'paused'
-    when q.transport = 'pg_net' and qctl._net_relation('http_request_queue') is null then 'no_worker'
-    when q.transport = 'pg_net' and g.net_hold_until is not null then 'endpoint_failing'
-    when exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome <> 'delivered'
-                 and t.outcome in ('retrying', 'dead') and t.settled_at > clock_timestamp() - interval '1 minute')
-     and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.outcome = 'delivered'
-                     and t.settled_at > clock_timestamp() - interval '1 minute') then 'endpoint_failing'
-    else 'ok' end
-  from qctl.queue q join qctl.gate g using (queue_id) where q.queue_id = p_queue_id
+#variable_conflict use_column
+declare
+  v_changed boolean;
+begin
+  if p_as is distinct from 'read' then
+    raise exception 'no such level: %', quote_literal(coalesce(left(p_as, 50), '')) using errcode = 'QC002', hint = '--as read';
+  end if;
+  if not exists (select from pg_roles r where r.rolname = p_role) then
+    raise exception 'no role named %', quote_literal(coalesce(left(p_role, 63), ''))
+      using errcode = 'QC006', hint = format('create role %I login;', coalesce(left(p_role, 63), 'name'));
+  end if;
+  v_changed := not exists (select from qctl.grantee g where g.role_name = p_role and g.level = p_as and g.payloads = p_payloads);
+  insert into qctl.grantee as g (role_name, level, payloads) values (p_role, p_as, p_payloads)
+  on conflict (role_name) do update set (level, payloads, granted_at, granted_by) = (excluded.level, excluded.payloads, now(), session_user);
+  perform qctl._apply_grants(p_role, p_payloads);
+  perform qctl._audit('grant', null, jsonb_build_object('role', p_role, 'as', p_as, 'payloads', p_payloads));
+  return query select p_role, p_as, p_payloads, v_changed;
+end
 $$;
 
--- Name: FUNCTION health(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION grant_role(p_role text, p_as text, p_payloads boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.health(p_queue_id integer) IS 'The first that holds of: unarmed, paused (also while pg_net stands still), no_worker, endpoint_failing, ok.';
+COMMENT ON FUNCTION qctl.grant_role(p_role text, p_as text, p_payloads boolean) IS 'Lets a role look (read): every looking function, and the tables but for payloads and secrets; with p_payloads payloads, too. An upgrade gives it what is new.';
+
+-- Name: growth(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.growth(p_queue text) RETURNS TABLE(per_s double precision, drain_s double precision)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return query
+  select g.* from qctl.depth(p_queue) d, qctl._growth(v_queue, d.depth, d.exact, d.estimate) g;
+end
+$$;
+
+-- Name: FUNCTION growth(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.growth(p_queue text) IS 'By how many messages a second the queue grew in the last minutes, less than 0 if it drains, and the seconds until it is empty at that pace. Null where nothing is known, for no maintenance has run; drain_s also where it does not drain.';
+
+-- Name: health(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.health(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, health text, since timestamp with time zone, reason text, mend text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    select v_queue.queue_name, a.health, a.since, a.reason, a.mend into queue_name, health, since, reason, mend
+    from qctl._ailments(v_queue) a limit 1;
+    if not found then
+      queue_name := v_queue.queue_name;
+      health := 'ok';
+      since := null;
+      reason := null;
+      mend := null;
+    end if;
+    return next;
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION health(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.health(p_queue text) IS 'The first that holds of: unarmed, schema_outdated (a worker is newer), no_worker, paused (by a person), gone (the endpoint answered 410, or pgmq''s table is gone), circuit_open, capture_broken, endpoint_failing (20 % of the attempts of 10 minutes, or all of the last ones), growing, ok; since when as far as is known, why, and the command that mends it.';
 
 -- Name: heartbeat(bigint, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3741,7 +4980,7 @@ COMMENT ON FUNCTION qctl.jobs() IS 'Our jobs in pg_cron, as far as this role may
 -- Name: lag(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.lag(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, lag_s double precision, age_s double precision)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
@@ -3755,7 +4994,7 @@ begin
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
-    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null;
+    continue when qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)));
     queue_name := v_queue.queue_name;
     -- Ids rise with enqueued_at, so the oldest stands among the first ids; delayed ones before it are passed over.
     execute format($q$
@@ -3779,10 +5018,71 @@ $_$;
 
 COMMENT ON FUNCTION qctl.lag(p_queue text) IS 'lag_s: how long the oldest ready message has waited for a worker; age_s: how old the oldest unfinished, not delayed one is.';
 
+-- Name: life(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.life(p_queue text, p_msg_id bigint) RETURNS TABLE(at timestamp with time zone, event text, delivery_no integer, attempt_no integer, status_code integer, duration_ms integer, error text, response text, actor text, detail text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_message record;
+begin
+  for v_message in select * from qctl.message(p_queue, p_msg_id) loop
+    return query
+    select * from (
+      select v_message.enqueued_at, 'enqueued', null::integer, null::integer, null::integer, null::integer, null::text, null::text, null::text,
+             coalesce('captured from ' || qctl._captured_from(v_message.message), 'sent')
+      union all
+      select t.claimed_at, t.outcome, t.delivery_no, t.attempt_no, t.status_code, t.duration_ms, t.error, t.response, w.name,
+             case when t.next_at is not null then format('waited until %s UTC', to_char(t.next_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')) end
+      from qctl.attempt t left join qctl.worker w using (worker_id) where t.queue_id = v_queue.queue_id and t.msg_id = p_msg_id
+      union all
+      select f.claimed_at, case when f.lapsed_at is null then 'in_flight' else 'lapsed' end, f.delivery_no, f.attempt_no, null, null, null, null, w.name,
+             case when f.lapsed_at is null then format('its lease ends at %s UTC', to_char(f.expires_at at time zone 'UTC', 'HH24:MI:SS'))
+                  else format('no answer by %s UTC; a late success still counts', to_char(f.lapsed_at at time zone 'UTC', 'HH24:MI:SS')) end
+      from qctl.in_flight f left join qctl.worker w using (worker_id) where f.queue_id = v_queue.queue_id and f.msg_id = p_msg_id
+      union all
+      select a.at, a.verb, null, null, null, null, null, null, a.actor, a.detail ->> 'reason'
+      from qctl.audit a
+      where a.verb in ('replay', 'discard') and a.queue_name = p_queue and a.at >= coalesce(v_message.enqueued_at, '-infinity')
+        and (a.detail -> 'msg_ids' @> to_jsonb(p_msg_id) or (a.detail ->> 'ranges')::int8multirange @> p_msg_id)
+      union all
+      select v_message.finished_at, case v_message.state when 'delivered' then 'archived' else v_message.state end, v_message.delivery_no, null,
+             null, null, null, null, null,
+             case v_message.state when 'dead' then concat_ws(': ', v_message.reason, v_message.note) when 'archived' then 'by somebody else than qctl' end
+      where v_message.finished_at is not null
+    ) e order by 1 nulls first, 3 nulls first, 4;
+
+    at := case v_message.state when 'retrying' then v_message.next_at when 'delayed' then v_message.visible_at
+               when 'delivered' then v_message.finished_at + make_interval(secs => v_queue.retention_s) end;
+    event := 'next';
+    detail := case v_message.state
+      when 'ready' then 'attempt, as soon as a worker claims it'
+      when 'retrying' then format('attempt %s', v_message.attempts + 1)
+      when 'delayed' then 'becomes ready'
+      when 'in_flight' then 'the answer, or the end of the lease'
+      when 'delivered' then case when v_queue.retention_s is null then 'nothing; kept until it is purged' else 'deleted, by the retention of its queue' end
+      when 'dead' then format('nothing, unless: qctl replay %s/%s', p_queue, p_msg_id)
+      else format('nothing, unless: qctl replay %s/%s', p_queue, p_msg_id) end
+      || case when v_message.state in ('ready', 'retrying', 'delayed')
+              then coalesce((select format(' (but %s: %s)', h.health, h.reason) from qctl.health(p_queue) h
+                             where h.health in ('unarmed', 'schema_outdated', 'no_worker', 'paused', 'gone', 'circuit_open')), '') else '' end;
+    delivery_no := null; attempt_no := null; status_code := null; duration_ms := null; error := null; response := null; actor := null;
+    return next;
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION life(p_queue text, p_msg_id bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.life(p_queue text, p_msg_id bigint) IS 'A message''s whole life in order: enqueued, each attempt, leases that lapsed, replays and discards with who and why, its end, what comes next.';
+
 -- Name: locate(bigint, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.locate(p_msg_id bigint, p_queue text DEFAULT NULL::text) RETURNS SETOF text
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
@@ -3828,6 +5128,8 @@ begin
   perform qctl.upkeep();
   commit;
   perform qctl._roll_up();
+  commit;
+  perform qctl._take_samples();
   commit;
   for v_queue in select r.name from qctl._due_retention() as r (name) loop
     v_place := null;
@@ -3893,6 +5195,49 @@ $_$;
 
 COMMENT ON FUNCTION qctl.message(p_queue text, p_msg_id bigint) IS 'One message as it stands now, wherever it is.';
 
+-- Name: message_state(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.message_state(p_queue text, p_msg_id bigint) RETURNS TABLE(queue_name text, msg_id bigint, state text, webhook_id text, enqueued_at timestamp with time zone, visible_at timestamp with time zone, finished_at timestamp with time zone, delivery_no integer, attempts integer, lost integer, next_at timestamp with time zone, last_status integer, last_error text, reason text, note text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select m.queue_name, m.msg_id, m.state, m.webhook_id, m.enqueued_at, m.visible_at, m.finished_at, m.delivery_no, m.attempts, m.lost,
+         m.next_at, m.last_status, m.last_error, m.reason, m.note
+  from qctl.message(p_queue, p_msg_id) m
+$$;
+
+-- Name: FUNCTION message_state(p_queue text, p_msg_id bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.message_state(p_queue text, p_msg_id bigint) IS 'As qctl.message(), without headers and payload.';
+
+-- Name: messages(text, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.messages(p_queue text, p_states text[] DEFAULT NULL::text[], p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_until timestamp with time zone DEFAULT NULL::timestamp with time zone, p_captured_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_status_codes text[] DEFAULT NULL::text[], p_error text DEFAULT NULL::text, p_response text DEFAULT NULL::text, p_not_response text DEFAULT NULL::text, p_retrying boolean DEFAULT false, p_limit integer DEFAULT 100, p_before_id bigint DEFAULT NULL::bigint, p_before_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(queue_name text, msg_id bigint, state text, webhook_id text, enqueued_at timestamp with time zone, visible_at timestamp with time zone, finished_at timestamp with time zone, delivery_no integer, attempts integer, lost integer, next_at timestamp with time zone, reason text, note text, last_attempt_at timestamp with time zone, status_code integer, error text, response text, duration_ms integer)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select * from qctl._messages(p_queue, p_states, p_since, p_until, p_captured_since, p_status_codes, p_error, p_response, p_not_response,
+                               p_retrying, null, p_limit, p_before_id, p_before_at)
+$$;
+
+-- Name: FUNCTION messages(p_queue text, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.messages(p_queue text, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone) IS 'A queue''s messages with their last attempt, newest first, without their payload. Of their last attempt: p_since and p_until its time, p_status_codes (404, 5xx), p_error a part of the error, p_response and p_not_response of the answer; those come by that time, newest first, all others by id. p_retrying: unfinished and tried. The next page: p_before_id the last msg_id, and p_before_at its last_attempt_at.';
+
+-- Name: messages_where(text, jsonb, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.messages_where(p_queue text, p_where jsonb, p_states text[] DEFAULT NULL::text[], p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_until timestamp with time zone DEFAULT NULL::timestamp with time zone, p_captured_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_status_codes text[] DEFAULT NULL::text[], p_error text DEFAULT NULL::text, p_response text DEFAULT NULL::text, p_not_response text DEFAULT NULL::text, p_retrying boolean DEFAULT false, p_limit integer DEFAULT 100, p_before_id bigint DEFAULT NULL::bigint, p_before_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(queue_name text, msg_id bigint, state text, webhook_id text, enqueued_at timestamp with time zone, visible_at timestamp with time zone, finished_at timestamp with time zone, delivery_no integer, attempts integer, lost integer, next_at timestamp with time zone, reason text, note text, last_attempt_at timestamp with time zone, status_code integer, error text, response text, duration_ms integer)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select * from qctl._messages(p_queue, p_states, p_since, p_until, p_captured_since, p_status_codes, p_error, p_response, p_not_response,
+                               p_retrying, p_where, p_limit, p_before_id, p_before_at)
+$$;
+
+-- Name: FUNCTION messages_where(p_queue text, p_where jsonb, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.messages_where(p_queue text, p_where jsonb, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone) IS 'As qctl.messages(), those whose payload contains p_where (jsonb @>). For roles that may see payloads.';
+
 -- Name: pause(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.pause(p_queue text, p_reason text DEFAULT NULL::text) RETURNS TABLE(queue_name text, changed boolean, paused_at timestamp with time zone)
@@ -3917,6 +5262,28 @@ $$;
 -- Name: FUNCTION pause(p_queue text, p_reason text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.pause(p_queue text, p_reason text) IS 'Stops claiming; what is in flight settles, capture goes on.';
+
+-- Name: payloads(text, bigint[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.payloads(p_queue text, p_msg_ids bigint[]) RETURNS TABLE(msg_id bigint, headers jsonb, message jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return query execute format($q$
+    select q.msg_id, q.headers, q.message from pgmq.%1$I q where q.msg_id = any ($2)
+    union all select d.msg_id, d.headers, d.message from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = any ($2)
+    union all select a.msg_id, case when jsonb_typeof(a.headers) = 'object' then nullif(a.headers - 'qctl', '{}') else a.headers end, a.message
+    from pgmq.%2$I a where a.msg_id = any ($2)
+  $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_msg_ids;
+end
+$_$;
+
+-- Name: FUNCTION payloads(p_queue text, p_msg_ids bigint[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.payloads(p_queue text, p_msg_ids bigint[]) IS 'Headers and payloads of messages, wherever they are. For roles that may see payloads.';
 
 -- Name: purge(text, interval, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3964,6 +5331,39 @@ $_$;
 -- Name: FUNCTION purgeable(p_queue text, p_older_than interval); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.purgeable(p_queue text, p_older_than interval) IS 'What purge would delete. Reads all of it: slow on a large archive.';
+
+-- Name: rates(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.rates(p_queue text) RETURNS TABLE(delivered_1m bigint, failed_1m bigint, dead_1m bigint, delivered_1h bigint, failed_1h bigint, dead_1h bigint, p50_s double precision, p95_s double precision, last_delivered_at timestamp with time zone, last_failed_at timestamp with time zone, last_error text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  select count(*) filter (where t.outcome = 'delivered'), count(*) filter (where t.outcome <> 'delivered'),
+         count(*) filter (where t.outcome = 'dead')
+  into delivered_1m, failed_1m, dead_1m
+  from qctl.attempt t
+  where t.queue_id = v_queue.queue_id and t.settled_at > clock_timestamp() - interval '1 minute' and t.outcome <> 'late';
+  select c.delivered, c.failed, c.dead into delivered_1h, failed_1h, dead_1h
+  from qctl._counts(v_queue.queue_id, clock_timestamp() - interval '1 h') c;
+  if not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue))) then
+    select d.p50_s, d.p95_s into p50_s, p95_s from qctl._durations(p_queue) d;
+    last_delivered_at := qctl._last_delivered(p_queue);
+  end if;
+  select t.settled_at, coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') into last_failed_at, last_error
+  from qctl.attempt t
+  where t.queue_id = v_queue.queue_id and t.settled_at > clock_timestamp() - interval '24 h'
+    and t.outcome <> 'delivered' and t.outcome <> 'late'
+  order by t.settled_at desc limit 1;
+  return next;
+end
+$$;
+
+-- Name: FUNCTION rates(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.rates(p_queue text) IS 'Attempts of the last minute and hour by what became of them (failed: all that did not deliver, dead ones among them); p50 and p95 from enqueued to delivered; the last delivery, and the last failure within a day.';
 
 -- Name: ready_queues(text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4028,24 +5428,6 @@ $$;
 -- Name: FUNCTION reattach(p_relation text, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.reattach(p_relation text, p_queue text) IS 'Makes the triggers of an attachment anew with the options it has: after a renamed table or column, a new child, a lost trigger.';
-
--- Name: worker; Type: TABLE; Schema: qctl; Owner: -
-
-CREATE TABLE qctl.worker (
-    worker_id bigint NOT NULL,
-    name text NOT NULL,
-    transport text NOT NULL,
-    queues text[] NOT NULL,
-    qctl_version text NOT NULL,
-    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    last_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    stopped_at timestamp with time zone
-)
-WITH (fillfactor='50');
-
--- Name: TABLE worker; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON TABLE qctl.worker IS 'Whatever delivers, as it last reported.';
 
 -- Name: register_worker(text, text, text[], text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4165,7 +5547,8 @@ begin
   if v_outcomes is not null then
     perform qctl._audit('replay', p_queue, jsonb_build_object(
       'reason', p_reason, 'asked', cardinality(p_msg_ids), 'replayed', coalesce(cardinality(v_replayed), 0),
-      'msg_ids', (select jsonb_agg(x) from (select unnest(v_replayed) as x limit 1000) s)));
+      'msg_ids', (select jsonb_agg(x) from unnest(v_replayed) as x where cardinality(v_replayed) <= 1000),
+      'ranges', (select range_agg(int8range(x, x, '[]'))::text from unnest(v_replayed) as x where cardinality(v_replayed) > 1000)));
     perform qctl._notify(v_queue.queue_id);
   end if;
   return query select e.key::bigint, e.value from jsonb_each_text(v_outcomes) as e order by 1;
@@ -4193,7 +5576,7 @@ begin
   end if;
   select coalesce(g.paused_at, v_since, case when g.net_hold_until is not null then clock_timestamp() end) into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
   if v_since is not null then
-    update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null, net_timeouts = 0, net_hold_until = null
+    update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null, gone = false, net_timeouts = 0, net_hold_until = null
     where g.queue_id = v_queue.queue_id;
     perform qctl._audit('resume', p_queue, jsonb_build_object('paused_at', v_since));
     perform qctl._notify(v_queue.queue_id);
@@ -4205,6 +5588,32 @@ $$;
 -- Name: FUNCTION resume(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.resume(p_queue text) IS 'Lets workers claim again.';
+
+-- Name: revoke_role(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.revoke_role(p_role text) RETURNS TABLE(role_name text, changed boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_changed boolean;
+begin
+  delete from qctl.grantee g where g.role_name = p_role;
+  v_changed := found;
+  if v_changed and exists (select from pg_roles r where r.rolname = p_role) then
+    execute format('revoke all on all tables in schema qctl from %I', p_role);
+    execute format('revoke all on all routines in schema qctl from %I', p_role);
+    execute format('revoke all on schema qctl from %I', p_role);
+    perform qctl._audit('revoke', null, jsonb_build_object('role', p_role));
+  end if;
+  return query select p_role, v_changed;
+end
+$$;
+
+-- Name: FUNCTION revoke_role(p_role text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.revoke_role(p_role text) IS 'Takes back what qctl.grant_role() gave.';
 
 -- Name: running_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4438,10 +5847,57 @@ END;
 
 COMMENT ON FUNCTION qctl.sign_off(p_worker_id bigint) IS 'A worker ends: what it still holds need not wait for the end of its leases.';
 
+-- Name: silence(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.silence(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, relation text, silence_s double precision, at_least boolean)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_attached record;
+  v_since timestamptz;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  for v_attached in
+    select q.queue_name, n.nspname, c.relname, a.created_at from qctl.attachment a join qctl.queue q using (queue_id)
+    join pg_class c on c.oid = a.relation join pg_namespace n on n.oid = c.relnamespace
+    where p_queue is null or q.queue_name = p_queue order by 1, 2, 3
+  loop
+    continue when qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || v_attached.queue_name)))
+               or qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || v_attached.queue_name)));
+    queue_name := v_attached.queue_name;
+    relation := format('%I.%I', v_attached.nspname, v_attached.relname);
+    execute format($q$
+      with newest as (
+        (select m.enqueued_at, m.message from pgmq.%1$I m order by m.msg_id desc limit 1000)
+        union all (select m.enqueued_at, m.message from pgmq.%2$I m order by m.msg_id desc limit 1000)
+        union all (select d.enqueued_at, d.message from qctl.dead_letter d
+                   where d.queue_id = (select q.queue_id from qctl.queue q where q.queue_name = $3) order by d.msg_id desc limit 1000)
+      )
+      select max(n.enqueued_at) from newest n
+      where isfinite(n.enqueued_at) and n.message ->> 'table' = $2 and coalesce(n.message ->> 'schema', $1) = $1
+    $q$, 'q_' || v_attached.queue_name, 'a_' || v_attached.queue_name)
+    into v_since using v_attached.nspname, v_attached.relname, v_attached.queue_name;
+    at_least := v_since is null;
+    silence_s := extract(epoch from clock_timestamp() - coalesce(v_since, v_attached.created_at));
+    return next;
+  end loop;
+end
+$_$;
+
+-- Name: FUNCTION silence(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.silence(p_queue text) IS 'Seconds since each attachment last captured anything, among the newest 1000 messages of each of queue, archive and dead letters. at_least: nothing of it is among those, so it is counted from when it was attached.';
+
 -- Name: sizing(text, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.sizing(p_queue text, p_per_s double precision) RETURNS TABLE(reachable boolean, batch integer, max_in_flight integer, concurrency integer, reason text)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
@@ -4622,7 +6078,7 @@ COMMENT ON FUNCTION qctl.upkeep(p_silent interval) IS 'Lapses expired leases and
 -- Name: verify(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.verify() RETURNS TABLE(kind text, object text, problem text, mend text)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
@@ -4716,6 +6172,8 @@ declare
   v_answers record;
   v_item record;
   v_moved integer;
+  v_awake_at timestamptz := pg_catalog.clock_timestamp();
+  v_busy_s double precision := 0;
 begin
   if v_run.slot is null then
     return;
@@ -4746,10 +6204,13 @@ begin
     perform qctl.heartbeat(v_run.worker_id, qctl._work_queues(v_run.queue_id)) where qctl._work_beat_due(v_run);
     commit;
     exit when not (qctl._work_holds_slot(v_run) and qctl._work_goes_on(v_run));
+    v_busy_s := qctl._seconds_since(v_awake_at, v_busy_s);
     perform pg_catalog.pg_sleep(qctl._work_nap_s(v_run, v_moved));
     commit;
+    v_awake_at := pg_catalog.clock_timestamp();
     exit when not qctl._work_goes_on(v_run);
   end loop;
+  perform qctl._work_busy(v_run, qctl._seconds_since(v_awake_at, v_busy_s));
   perform qctl._work_end(v_run);
   commit;
 end
@@ -4758,6 +6219,31 @@ $$;
 -- Name: PROCEDURE work(IN p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON PROCEDURE qctl.work(IN p_queue text) IS 'Delivers the queues of the pg_net transport for up to a minute, or to 2 s before the statement_timeout: collects and settles answers, hands over what is ready, commits each step. Schedule it with pg_cron each minute; qctl scale does. With a queue: only that one.';
+
+-- Name: workers(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.workers() RETURNS TABLE(worker_id bigint, name text, kind text, transport text, queues text[], state text, in_flight integer, holds_since timestamp with time zone, busy double precision, qctl_version text, role_name text, started_at timestamp with time zone, last_seen_at timestamp with time zone, stopped_at timestamp with time zone, job_name text, last_run text, last_message text)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select w.worker_id, w.name, case w.transport when 'http' then 'process' else 'job' end, w.transport, w.queues,
+         case when w.stopped_at is not null then 'stopped' when qctl._is_live(w) then 'running' else 'silent' end,
+         f.held, f.since, w.busy_s / nullif(w.busy_of_s, 0), w.qctl_version, w.role_name, w.started_at, w.last_seen_at, w.stopped_at,
+         null, null, null
+  from qctl.worker w
+  cross join lateral (select count(*)::integer as held, min(f.claimed_at) as since from qctl.in_flight f
+                      where f.worker_id = w.worker_id and f.lapsed_at is null) f
+  union all
+  select null, j.command, 'schedule', 'pg_cron', '{}', case when not j.active then 'off' when r.status = 'failed' then 'failing' else 'scheduled' end,
+         0, null, null, null, j.owner, null, r.at, null, j.job_name, r.status, left(btrim(r.message), 300)
+  from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true
+  order by 14 nulls first, 13 desc nulls last
+  limit 100
+$$;
+
+-- Name: FUNCTION workers(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.workers() IS 'Who delivers: processes and jobs as they last reported, and the schedules of pg_cron behind the jobs with how they last ended. busy: the share of its time in which the database worked for it.';
 
 -- Name: arming; Type: TABLE; Schema: qctl; Owner: -
 
@@ -4877,7 +6363,8 @@ CREATE TABLE qctl.gate (
     paused_by text,
     pause_reason text,
     net_timeouts integer DEFAULT 0 NOT NULL,
-    net_hold_until timestamp with time zone
+    net_hold_until timestamp with time zone,
+    gone boolean DEFAULT false NOT NULL
 );
 
 -- Name: TABLE gate; Type: COMMENT; Schema: qctl; Owner: -
@@ -4891,6 +6378,25 @@ COMMENT ON COLUMN qctl.gate.net_timeouts IS 'pg_net: rounds in a row in which ev
 -- Name: COLUMN gate.net_hold_until; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.gate.net_hold_until IS 'pg_net: until then only one message is handed over, for a slow request stalls the batches of all.';
+
+-- Name: COLUMN gate.gone; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.gone IS 'Paused because the endpoint answered 410 Gone, not by a person.';
+
+-- Name: grantee; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.grantee (
+    role_name name NOT NULL,
+    level text NOT NULL,
+    payloads boolean DEFAULT false NOT NULL,
+    granted_at timestamp with time zone DEFAULT now() NOT NULL,
+    granted_by text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT grantee_level_check CHECK ((level = 'read'::text))
+);
+
+-- Name: TABLE grantee; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.grantee IS 'Roles that qctl.grant_role let in; an upgrade gives them what is new.';
 
 -- Name: migration; Type: TABLE; Schema: qctl; Owner: -
 
@@ -5002,6 +6508,23 @@ CREATE TABLE qctl.routine (
 
 COMMENT ON TABLE qctl.routine IS 'Checksum of each routine file as last applied.';
 
+-- Name: sample; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.sample (
+    queue_id integer NOT NULL,
+    at timestamp with time zone NOT NULL,
+    depth integer,
+    last_msg_id bigint NOT NULL
+);
+
+-- Name: TABLE sample; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.sample IS 'How deep each queue was, once a minute for a day: does it drain?';
+
+-- Name: COLUMN sample.depth; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.sample.depth IS 'Null above 100000, where it is not counted.';
+
 -- Name: scheduler; Type: TABLE; Schema: qctl; Owner: -
 
 CREATE TABLE qctl.scheduler (
@@ -5034,52 +6557,44 @@ COMMENT ON COLUMN qctl.scheduler.net_held_since IS 'pg_net stands still since th
 -- Name: status; Type: VIEW; Schema: qctl; Owner: -
 
 CREATE VIEW qctl.status AS
- SELECT q.queue_name,
-    qctl.health(q.queue_id) AS health,
-    d.depth,
-    d.ready,
-    d.delayed,
-    d.in_flight,
-    d.retrying,
-    d.dead,
-    l.lag_s,
-    l.age_s,
-    a.delivered_1m,
-    a.failed_1m,
-    last.error AS last_error,
-    COALESCE(g.paused_at, held.since) AS paused_at,
-        CASE
-            WHEN (g.paused_at IS NOT NULL) THEN g.paused_by
-            WHEN (held.since IS NOT NULL) THEN 'qctl'::text
-            ELSE NULL::text
-        END AS paused_by,
-        CASE
-            WHEN (g.paused_at IS NOT NULL) THEN g.pause_reason
-            ELSE held.reason
-        END AS pause_reason,
-    q.url,
-    q.transport
-   FROM ((((((qctl.queue q
-     JOIN qctl.gate g USING (queue_id))
-     LEFT JOIN LATERAL ( SELECT s.net_held_since AS since,
-            s.net_held_reason AS reason
-           FROM qctl.scheduler s
-          WHERE (q.transport = 'pg_net'::text)) held ON (true))
-     LEFT JOIN LATERAL qctl.depth(q.queue_name) d(queue_name, depth, ready, delayed, in_flight, retrying, dead) ON (true))
-     LEFT JOIN LATERAL qctl.lag(q.queue_name) l(queue_name, lag_s, age_s) ON (true))
-     CROSS JOIN LATERAL ( SELECT count(*) FILTER (WHERE (t.outcome = 'delivered'::text)) AS delivered_1m,
-            count(*) FILTER (WHERE (t.outcome = ANY (ARRAY['retrying'::text, 'dead'::text, 'paused'::text]))) AS failed_1m
-           FROM qctl.attempt t
-          WHERE ((t.queue_id = q.queue_id) AND (t.settled_at > (now() - '00:01:00'::interval)))) a)
-     LEFT JOIN LATERAL ( SELECT COALESCE(t.error, ('HTTP '::text || t.status_code)) AS error
-           FROM qctl.attempt t
-          WHERE ((t.queue_id = q.queue_id) AND (t.settled_at > (now() - '01:00:00'::interval)) AND (t.outcome <> 'delivered'::text) AND (t.outcome = ANY (ARRAY['retrying'::text, 'dead'::text, 'paused'::text])))
-          ORDER BY t.settled_at DESC
-         LIMIT 1) last ON (true));
+ SELECT queue_name,
+    health,
+    depth,
+    ready,
+    delayed,
+    in_flight,
+    retrying,
+    dead,
+    lag_s,
+    age_s,
+    delivered_1m,
+    failed_1m,
+    last_error,
+    paused_at,
+    paused_by,
+    pause_reason,
+    url,
+    transport,
+    since,
+    reason,
+    mend,
+    depth_exact,
+    depth_estimate,
+    dead_1m,
+    delivered_1h,
+    failed_1h,
+    dead_1h,
+    p50_s,
+    p95_s,
+    growth_per_s,
+    drain_s,
+    last_delivered_at,
+    last_failed_at
+   FROM qctl._status() _status(queue_name, health, depth, ready, delayed, in_flight, retrying, dead, lag_s, age_s, delivered_1m, failed_1m, last_error, paused_at, paused_by, pause_reason, url, transport, since, reason, mend, depth_exact, depth_estimate, dead_1m, delivered_1h, failed_1h, dead_1h, p50_s, p95_s, growth_per_s, drain_s, last_delivered_at, last_failed_at);
 
 -- Name: VIEW status; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON VIEW qctl.status IS 'One row per queue: health, depth by state, lag and age.';
+COMMENT ON VIEW qctl.status IS 'One row per queue: health with since, reason and the command that mends; depth by state, lag and age; what became of the attempts of the last minute and hour; p50 and p95 from enqueued to delivered; growth. Depth as in qctl.depth(), null where this role may not see it.';
 
 -- Name: throughput; Type: TABLE; Schema: qctl; Owner: -
 
@@ -5171,6 +6686,11 @@ ALTER TABLE ONLY qctl.dead_letter
 ALTER TABLE ONLY qctl.gate
     ADD CONSTRAINT gate_pkey PRIMARY KEY (queue_id);
 
+-- Name: grantee grantee_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.grantee
+    ADD CONSTRAINT grantee_pkey PRIMARY KEY (role_name);
+
 -- Name: in_flight in_flight_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.in_flight
@@ -5215,6 +6735,11 @@ ALTER TABLE ONLY qctl.retry
 
 ALTER TABLE ONLY qctl.routine
     ADD CONSTRAINT routine_pkey PRIMARY KEY (name);
+
+-- Name: sample sample_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.sample
+    ADD CONSTRAINT sample_pkey PRIMARY KEY (queue_id, at);
 
 -- Name: scheduler scheduler_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 

@@ -35,6 +35,9 @@ comment on table qctl.grantee is 'Roles that qctl.grant_role let in; an upgrade 
 create type qctl.ailment as (health text, since timestamptz, reason text, mend text);
 comment on type qctl.ailment is 'What is wrong with a queue, since when as far as is known, and the command that mends it.';
 
+create type qctl.finding as (severity text, kind text, object text, problem text, mend text);
+comment on type qctl.finding is 'broken, warning or note; what it is about; what is wrong; what to type.';
+
 -- Both return more now. The view stands in for itself meanwhile, so that views which others built on it stay.
 create or replace view qctl.status as
 select null::text as queue_name, null::text as health, null::bigint as depth, null::bigint as ready, null::bigint as delayed,

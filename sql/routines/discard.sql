@@ -24,7 +24,8 @@ begin
   if cardinality(v_discarded) > 0 then
     perform qctl._audit('discard', p_queue, jsonb_build_object(
       'reason', p_reason, 'asked', cardinality(p_msg_ids), 'discarded', cardinality(v_discarded),
-      'msg_ids', (select jsonb_agg(x) from (select unnest(v_discarded) as x limit 1000) s)));
+      'msg_ids', (select jsonb_agg(x) from unnest(v_discarded) as x where cardinality(v_discarded) <= 1000),
+      'ranges', (select range_agg(int8range(x, x, '[]'))::text from unnest(v_discarded) as x where cardinality(v_discarded) > 1000)));
   end if;
 end
 $$;

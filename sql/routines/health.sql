@@ -188,7 +188,7 @@ begin
           and t.settled_at > coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
                                       clock_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end)
         order by t.settled_at limit 1) f;
-  v_ailment.mend := format('qctl messages -q %s --retrying -o jsonl | qctl replay -, when %s answers again', p_queue.queue_name, p_queue.url);
+  v_ailment.mend := format('qctl messages -q %s --retrying --ids | qctl replay -, when %s answers again', p_queue.queue_name, p_queue.url);
   return next v_ailment;
 end
 $$;

@@ -29,7 +29,7 @@ comment on function qctl.send(text, jsonb[], jsonb, double precision, boolean) i
   'Enqueues messages, all with the same headers and delay; returns their ids in order. p_audit records that it was done, not what was sent.';
 
 create or replace function qctl.locate(p_msg_id bigint, p_queue text default null) returns setof text
-language plpgsql stable
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -95,3 +95,16 @@ begin
 end
 $$;
 comment on function qctl.message(text, bigint) is 'One message as it stands now, wherever it is.';
+
+create or replace function qctl.message_state(p_queue text, p_msg_id bigint)
+returns table (queue_name text, msg_id bigint, state text, webhook_id text, enqueued_at timestamptz, visible_at timestamptz,
+               finished_at timestamptz, delivery_no integer, attempts integer, lost integer, next_at timestamptz,
+               last_status integer, last_error text, reason text, note text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select m.queue_name, m.msg_id, m.state, m.webhook_id, m.enqueued_at, m.visible_at, m.finished_at, m.delivery_no, m.attempts, m.lost,
+         m.next_at, m.last_status, m.last_error, m.reason, m.note
+  from qctl.message(p_queue, p_msg_id) m
+$$;
+comment on function qctl.message_state(text, bigint) is 'As qctl.message(), without headers and payload.';

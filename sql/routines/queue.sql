@@ -19,6 +19,26 @@ end
 $$;
 comment on function qctl._queue(text) is 'The queue of that name, or error QC006 that lists the names there are.';
 
+create or replace function qctl.describe(p_queue text)
+returns table (queue_id integer, queue_uuid uuid, queue_name text, transport text, url text, headers jsonb, timeout_ms integer, concurrency integer,
+               max_in_flight integer, retry_schedule_s integer[], retry_jitter double precision, retry_after_max_s integer, reject_after integer,
+               max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamptz, created_by text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return query
+  select q.queue_id, q.queue_uuid, q.queue_name, q.transport, q.url, qctl._shown_headers(q.headers), q.timeout_ms, q.concurrency, q.max_in_flight,
+         q.retry_schedule_s, q.retry_jitter, q.retry_after_max_s, q.reject_after, q.max_lost, q.batch, q.dedicated, q.trust_location, q.retention_s,
+         q.created_at, q.created_by
+  from qctl.queue q where q.queue_id = v_queue.queue_id;
+end
+$$;
+comment on function qctl.describe(text) is 'A queue''s settings. Headers that look like secrets come by name only.';
+
 create or replace function qctl._check_name(p_queue text) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

@@ -79,7 +79,8 @@ begin
   if v_outcomes is not null then
     perform qctl._audit('replay', p_queue, jsonb_build_object(
       'reason', p_reason, 'asked', cardinality(p_msg_ids), 'replayed', coalesce(cardinality(v_replayed), 0),
-      'msg_ids', (select jsonb_agg(x) from (select unnest(v_replayed) as x limit 1000) s)));
+      'msg_ids', (select jsonb_agg(x) from unnest(v_replayed) as x where cardinality(v_replayed) <= 1000),
+      'ranges', (select range_agg(int8range(x, x, '[]'))::text from unnest(v_replayed) as x where cardinality(v_replayed) > 1000)));
     perform qctl._notify(v_queue.queue_id);
   end if;
   return query select e.key::bigint, e.value from jsonb_each_text(v_outcomes) as e order by 1;

@@ -4,7 +4,7 @@ create or replace function qctl.capacity(p_queue text default null)
 returns table (queue_name text, transport text, workers integer, dedicated boolean, batch integer, max_in_flight integer,
                concurrency integer, latency_s double precision, latency_p95_s double precision, measured bigint,
                ceiling_per_s double precision, limited_by text, hanging_per_s double precision, limits jsonb)
-language plpgsql stable
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
@@ -78,7 +78,7 @@ comment on function qctl.capacity(text) is
 
 create or replace function qctl.sizing(p_queue text, p_per_s double precision)
 returns table (reachable boolean, batch integer, max_in_flight integer, concurrency integer, reason text)
-language plpgsql stable
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column

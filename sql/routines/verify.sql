@@ -108,7 +108,7 @@ as $$
 $$;
 
 create or replace function qctl.verify() returns table (kind text, object text, problem text, mend text)
-language plpgsql stable
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column

@@ -186,6 +186,21 @@ as $$
   where w.worker_id = p_run.worker_id
 $$;
 
+create or replace function qctl._work_busy(p_run qctl.work_run, p_busy_s double precision) returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  update qctl.worker w set busy_s = p_busy_s, busy_of_s = extract(epoch from clock_timestamp() - w.started_at) where w.worker_id = p_run.worker_id
+$$;
+comment on function qctl._work_busy(qctl.work_run, double precision) is 'How long a CALL was not asleep, for qctl.doctor().';
+
+create or replace function qctl._seconds_since(p_at timestamptz, p_more double precision) returns double precision
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_more + extract(epoch from clock_timestamp() - p_at)
+$$;
+
 -- No SET clause, for that would forbid the COMMITs; so every name is qualified, and all that decides is in functions.
 create or replace procedure qctl.work(p_queue text default null)
 language plpgsql
@@ -196,6 +211,8 @@ declare
   v_answers record;
   v_item record;
   v_moved integer;
+  v_awake_at timestamptz := pg_catalog.clock_timestamp();
+  v_busy_s double precision := 0;
 begin
   if v_run.slot is null then
     return;
@@ -226,10 +243,13 @@ begin
     perform qctl.heartbeat(v_run.worker_id, qctl._work_queues(v_run.queue_id)) where qctl._work_beat_due(v_run);
     commit;
     exit when not (qctl._work_holds_slot(v_run) and qctl._work_goes_on(v_run));
+    v_busy_s := qctl._seconds_since(v_awake_at, v_busy_s);
     perform pg_catalog.pg_sleep(qctl._work_nap_s(v_run, v_moved));
     commit;
+    v_awake_at := pg_catalog.clock_timestamp();
     exit when not qctl._work_goes_on(v_run);
   end loop;
+  perform qctl._work_busy(v_run, qctl._seconds_since(v_awake_at, v_busy_s));
   perform qctl._work_end(v_run);
   commit;
 end

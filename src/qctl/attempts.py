@@ -1,12 +1,14 @@
 """Attempts: those of one message, and those that settle as one looks."""
 
-from collections.abc import Iterator
+from collections import deque
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from qctl import db, sqlfiles
 from qctl.models import Attempt
 
-_WINDOW = timedelta(seconds=15)
+_LONGEST = timedelta(seconds=60)
+_MARGIN = timedelta(seconds=1)
 _MOST = 100_000
 
 
@@ -16,11 +18,21 @@ def of_message(connection: db.Connection, queue: str, msg_id: int) -> list[Attem
     return db.fetch(connection, Attempt, sqlfiles.query("message_attempts"), values)
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A moment, and the number of the next transaction then; ``oldest`` is the oldest one that still ran."""
+
+    at: datetime
+    oldest: int
+    following: int
+
+
 class Tail:
     """Attempts as they settle, each once.
 
-    An attempt's ``settled_at`` is taken before its transaction commits, so rows can appear behind ones already seen:
-    each look reads a window again and leaves out what it has shown.
+    An attempt's ``settled_at`` is taken before its transaction commits, so rows can appear behind ones already seen: each
+    look reads a window again and leaves out what it has shown. The window begins at the last moment whose transactions
+    have all ended by now; a transaction of somebody else that stays open holds it back for a minute at most.
     """
 
     def __init__(self, connection: db.Connection, queue: str | None, *, failed: bool) -> None:
@@ -29,27 +41,50 @@ class Tail:
         self._failed = failed
         self._since = datetime.min.replace(tzinfo=UTC)
         self._seen: dict[tuple[str, int, int, int], datetime] = {}
+        self._marks: deque[_Mark] = deque()
 
     def last(self, count: int) -> list[Attempt]:
         """The last attempts, oldest first; :meth:`look` goes on after them."""
+        mark = self._mark()
         rows = self._read(count)
-        if rows and (newest := rows[-1].settled_at):
-            self._since = newest - _WINDOW
-            list(self.look(_MOST))
+        self._since = mark.at - _LONGEST
+        self._remember([*self._read(_MOST), *rows])
+        self._move(mark)
         return rows
 
-    def look(self, limit: int) -> Iterator[Attempt]:
+    def look(self, limit: int) -> list[Attempt]:
         """Attempts not seen before, oldest first; at most the ``limit`` newest."""
-        rows = self._read(limit)
+        mark = self._mark()
+        rows = [row for row in self._read(limit) if _key(row) not in self._seen]
+        self._remember(rows)
+        self._move(mark)
+        return rows
+
+    def _remember(self, rows: list[Attempt]) -> None:
         for row in rows:
-            key = (row.queue_name, row.msg_id, row.delivery_no, row.attempt_no)
-            if key not in self._seen and row.settled_at is not None:
-                self._seen[key] = row.settled_at
-                yield row
-        if rows and (newest := rows[-1].settled_at):
-            self._since = max(self._since, newest - _WINDOW)
-            self._seen = {key: at for key, at in self._seen.items() if at >= self._since}
+            if row.settled_at is not None:
+                self._seen[_key(row)] = row.settled_at
+
+    def _move(self, mark: _Mark) -> None:
+        """Moves the window on and forgets what lies before it."""
+        self._marks.append(mark)
+        since = max(self._since, mark.at - _LONGEST)
+        while self._marks and (self._marks[0].following <= mark.oldest or self._marks[0].at < since):
+            since = max(since, self._marks.popleft().at - _MARGIN)
+        self._since = since
+        if len(self._seen) > 2 * self._kept:
+            self._seen = {key: at for key, at in self._seen.items() if at >= since}
+            self._kept = max(1000, len(self._seen))
+
+    _kept = 1000
+
+    def _mark(self) -> _Mark:
+        return db.fetch(self._connection, _Mark, sqlfiles.query("now"))[0]
 
     def _read(self, limit: int) -> list[Attempt]:
         values = {"queue": self._queue, "since": self._since, "failed": self._failed, "limit": limit}
         return db.fetch(self._connection, Attempt, sqlfiles.query("attempts_since"), values)
+
+
+def _key(row: Attempt) -> tuple[str, int, int, int]:
+    return row.queue_name, row.msg_id, row.delivery_no, row.attempt_no

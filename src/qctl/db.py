@@ -116,6 +116,14 @@ def label(database: Database) -> str:
     return f"{host}{port}{name}"
 
 
+def is_pooled(connection: Connection) -> bool:
+    """Whether a pooler stands between: the process id that the connection was greeted with is not the server's."""
+    with translating(), connection.cursor() as cursor:
+        cursor.execute(b"select pg_backend_pid()")
+        row = cursor.fetchone()
+        return bool(row and row[0] != connection.info.backend_pid)
+
+
 def where(connection: Connection) -> str:
     """``host:port/database`` of an open connection."""
     info = connection.info

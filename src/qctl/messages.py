@@ -1,15 +1,18 @@
 """Messages: send, find, show, replay."""
 
+import heapq
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from qctl import db
+from qctl import db, sqlfiles
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
-from qctl.models import Message, Replayed
+from qctl.models import DeadGroup, LifeEvent, Message, MessageListed, Payload, Replayed
 
 _ID = re.compile(r"(?:([a-z_][a-z0-9_]{0,46})/)?([0-9]{1,19})")
 _LARGEST_ID = 2**63 - 1
@@ -86,10 +89,105 @@ def get(connection: db.Connection, queue: str, msg_id: int) -> Message:
     Raises:
         QctlError: the queue does not know it (6).
     """
-    rows = db.call(connection, Message, "message", queue=queue, msg_id=msg_id)
+    rows = db.call(connection, Message, "message_state", queue=queue, msg_id=msg_id)
     if not rows:
         raise NotFoundError(f"queue {queue} knows no message {msg_id}")
     return rows[0]
+
+
+def life(connection: db.Connection, queue: str, msg_id: int) -> list[LifeEvent]:
+    """All that happened to a message, in order, and what comes next."""
+    return db.fetch(connection, LifeEvent, sqlfiles.query("life"), {"queue": queue, "msg_id": msg_id})
+
+
+def payloads(connection: db.Connection, queue: str, msg_ids: list[int]) -> dict[int, Payload]:
+    """Headers and payloads by id.
+
+    Raises:
+        QctlError: this role may not see payloads (4).
+    """
+    rows = db.fetch(connection, Payload, sqlfiles.query("payloads"), {"queue": queue, "msg_ids": msg_ids})
+    return {row.msg_id: row for row in rows}
+
+
+def dead(connection: db.Connection, queue: str | None) -> list[DeadGroup]:
+    """Dead letters by reason and status."""
+    return db.fetch(connection, DeadGroup, sqlfiles.query("dead"), {"queue": queue})
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which messages; None and empty lists do not restrict.
+
+    ``since`` and ``until`` are about the last attempt, as ``status_codes`` (``404``, ``5xx``), ``error`` (a part of it, in any
+    case), ``response`` and ``not_response`` (a part of the answer) are; ``captured_since`` is about when it was enqueued;
+    ``retrying`` means unfinished and tried; ``where`` is JSON that the payload contains.
+    """
+
+    states: list[str] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    captured_since: datetime | None = None
+    status_codes: list[str] | None = None
+    error: str | None = None
+    response: str | None = None
+    not_response: str | None = None
+    retrying: bool = False
+    where: str | None = None
+
+    @property
+    def by_attempt(self) -> bool:
+        """Whether it is about the last attempt, so that messages come in the order of that."""
+        about = (self.since, self.until, self.status_codes, self.error, self.response, self.not_response)
+        return any(part is not None for part in about)
+
+
+def listed(
+    connection: db.Connection, names: list[str], which: Filter, *, before_id: int | None = None, page: int = 500
+) -> Iterator[MessageListed]:
+    """Messages of these queues, the newest first: by their last attempt where the filter is about that, else by id.
+
+    Args:
+        connection: to the database.
+        names: of the queues.
+        which: the filter.
+        before_id: only ids below this one; for one queue, and a filter that is not about attempts.
+        page: how many are read at a time.
+    """
+
+    def moment(row: MessageListed) -> datetime:
+        return row.last_attempt_at or row.enqueued_at if which.by_attempt else row.enqueued_at
+
+    pages = [_pages(connection, name, which, before_id, page) for name in names]
+    return heapq.merge(*pages, key=moment, reverse=True)
+
+
+def _pages(
+    connection: db.Connection, name: str, which: Filter, before_id: int | None, page: int
+) -> Iterator[MessageListed]:
+    values: dict[str, Any] = {
+        "queue": name,
+        "states": which.states,
+        "since": which.since,
+        "until": which.until,
+        "captured_since": which.captured_since,
+        "status_codes": which.status_codes,
+        "error": which.error,
+        "response": which.response,
+        "not_response": which.not_response,
+        "retrying": which.retrying,
+        "where": which.where,
+        "limit": page,
+        "before_id": before_id,
+        "before_at": None,
+    }
+    query = sqlfiles.query("messages" if which.where is None else "messages_where")
+    while True:
+        rows = db.fetch(connection, MessageListed, query, values)
+        yield from rows
+        if len(rows) < page:
+            return
+        values |= {"before_id": rows[-1].msg_id, "before_at": rows[-1].last_attempt_at}
 
 
 def discard(connection: db.Connection, queue: str, msg_ids: list[int], reason: str | None) -> list[Replayed]:

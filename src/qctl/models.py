@@ -257,7 +257,11 @@ class PauseState:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A queue now: health, depth by state, lag and age in seconds, the last minute's attempts."""
+    """A queue now, as view ``qctl.status`` has it; None for what this role may not see.
+
+    ``lag_s``, ``age_s``, ``p50_s`` and ``p95_s`` (from enqueued to delivered) and ``drain_s`` are seconds, ``growth_per_s``
+    is messages a second. Where ``depth_exact`` is false the numbers by state are "at least".
+    """
 
     queue_name: str
     health: str
@@ -277,11 +281,80 @@ class Status:
     pause_reason: str | None
     url: str
     transport: str
+    since: datetime | None
+    reason: str | None
+    mend: str | None
+    depth_exact: bool | None
+    depth_estimate: int | None
+    dead_1m: int
+    delivered_1h: int
+    failed_1h: int
+    dead_1h: int
+    p50_s: float | None
+    p95_s: float | None
+    growth_per_s: float | None
+    drain_s: float | None
+    last_delivered_at: datetime | None
+    last_failed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """Attempts of each minute of the last hour, the oldest first."""
+
+    queue_name: str
+    delivered: list[int]
+    failed: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that ``check`` does not find well: a cause of the closed list or a limit that is passed."""
+
+    queue_name: str
+    cause: str
+    since: datetime | None
+    problem: str
+    value: float | None
+    limit: float | None
+    mend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What ``doctor`` found: ``broken``, ``warning`` or ``note``."""
+
+    severity: str
+    kind: str
+    object: str
+    problem: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What a role may do now; ``changed`` is false where it already might."""
+
+    role_name: str
+    level: str
+    payloads: bool
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Whether a role lost what it was granted."""
+
+    role_name: str
+    changed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """Unfinished messages of a queue by state; ``dead`` is not part of ``depth``."""
+    """Unfinished messages of a queue by state; ``dead`` is not part of ``depth``.
+
+    Above 100,000 ``exact`` is false: the numbers are "at least", ``estimate`` is PostgreSQL's own of the depth.
+    """
 
     queue_name: str
     depth: int
@@ -290,6 +363,8 @@ class Depth:
     in_flight: int
     retrying: int
     dead: int
+    exact: bool
+    estimate: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,8 +395,68 @@ class Message:
     last_error: str | None
     reason: str | None
     note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageListed:
+    """A message with its last attempt, as ``messages`` lists it."""
+
+    queue_name: str
+    msg_id: int
+    state: str
+    webhook_id: str
+    enqueued_at: datetime
+    visible_at: datetime | None
+    finished_at: datetime | None
+    delivery_no: int
+    attempts: int
+    lost: int
+    next_at: datetime | None
+    reason: str | None
+    note: str | None
+    last_attempt_at: datetime | None
+    status_code: int | None
+    error: str | None
+    response: str | None
+    duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What a message carries."""
+
+    msg_id: int
     headers: Any
     message: Any
+
+
+@dataclass(frozen=True, slots=True)
+class LifeEvent:
+    """Something that happened to a message, or what comes next; ``actor`` is a role or a worker."""
+
+    at: datetime | None
+    event: str
+    delivery_no: int | None
+    attempt_no: int | None
+    status_code: int | None
+    duration_ms: int | None
+    error: str | None
+    response: str | None
+    actor: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadGroup:
+    """Dead letters of one reason and status, with the error or note that is most frequent among them."""
+
+    queue_name: str
+    reason: str
+    status_code: int | None
+    error: str | None
+    messages: int
+    first_at: datetime
+    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,18 +535,28 @@ class Purgeable:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """A worker as it last reported."""
+    """A worker as it last reported, or (``kind`` schedule) a job of pg_cron with how it last ended.
 
-    worker_id: int
+    ``busy`` is the share of its time in which the database worked for it; known of jobs only.
+    """
+
+    worker_id: int | None
     name: str
+    kind: str
     transport: str
     queues: list[str]
     state: str
     in_flight: int
-    qctl_version: str
-    started_at: datetime
-    last_seen_at: datetime
+    holds_since: datetime | None
+    busy: float | None
+    qctl_version: str | None
+    role_name: str | None
+    started_at: datetime | None
+    last_seen_at: datetime | None
     stopped_at: datetime | None
+    job_name: str | None
+    last_run: str | None
+    last_message: str | None
 
 
 class Claimed(NamedTuple):

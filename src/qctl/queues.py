@@ -11,6 +11,7 @@ from qctl.models import (
     Depth,
     DroppedQueue,
     GivenUp,
+    Hour,
     Lag,
     PauseState,
     Purgeable,
@@ -210,12 +211,17 @@ def statuses(connection: db.Connection, name: str | None) -> list[Status]:
 
 def depths(connection: db.Connection, name: str | None) -> list[Depth]:
     """Unfinished messages by state, of each queue or of one."""
-    return db.call(connection, Depth, "depth", queue=name)
+    return db.fetch(connection, Depth, sqlfiles.query("depth"), {"queue": name})
 
 
 def lags(connection: db.Connection, name: str | None) -> list[Lag]:
     """Lag and age of each queue or of one."""
-    return db.call(connection, Lag, "lag", queue=name)
+    return db.fetch(connection, Lag, sqlfiles.query("lag"), {"queue": name})
+
+
+def hours(connection: db.Connection, name: str | None) -> list[Hour]:
+    """The last hour minute by minute, of each queue or of one."""
+    return db.fetch(connection, Hour, sqlfiles.query("hour"), {"queue": name})
 
 
 def workers(connection: db.Connection) -> list[WorkerState]:

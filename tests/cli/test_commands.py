@@ -48,6 +48,7 @@ def test_the_whole_way_from_an_empty_database(empty_dsn, conn, tmp_path):
         (row,) = json.loads(ok("depth", "-o", "json", dsn=dsn).stdout)
         assert row == {
             "queue_name": "users", "depth": 2, "ready": 2, "delayed": 0, "in_flight": 0, "retrying": 0, "dead": 0,
+            "exact": True, "estimate": 2,
         }  # fmt: skip
         described = json.loads(ok("describe", "users", "-o", "json", dsn=dsn).stdout)
         assert described["headers"] == {"x-tenant": "acme"}
@@ -59,7 +60,7 @@ def test_the_whole_way_from_an_empty_database(empty_dsn, conn, tmp_path):
 
 
 def test_install_dry_run_changes_nothing(empty_dsn):
-    assert "33 files would be applied" in ok("install", "--dry-run", dsn=empty_dsn).stderr
+    assert "42 files would be applied" in ok("install", "--dry-run", dsn=empty_dsn).stderr
     assert "not installed" in failing(5, "status", dsn=empty_dsn)
     ok("install", dsn=empty_dsn)
     again = ok("install", dsn=empty_dsn)
@@ -69,7 +70,9 @@ def test_install_dry_run_changes_nothing(empty_dsn):
 
 STATUS_KEYS = {
     "queue_name", "health", "depth", "ready", "delayed", "in_flight", "retrying", "dead", "lag_s", "age_s", "delivered_1m",
-    "failed_1m", "last_error", "paused_at", "paused_by", "pause_reason", "url", "transport",
+    "failed_1m", "last_error", "paused_at", "paused_by", "pause_reason", "url", "transport", "since", "reason", "mend",
+    "depth_exact", "depth_estimate", "dead_1m", "delivered_1h", "failed_1h", "dead_1h", "p50_s", "p95_s", "growth_per_s",
+    "drain_s", "last_delivered_at", "last_failed_at",
 }  # fmt: skip
 
 
@@ -524,7 +527,7 @@ def test_workers_are_listed(conn, dsn):
 def test_status_watch_repeats_until_interrupted(conn, dsn):
     create(conn)
     process = subprocess.Popen(
-        [str(QCTL), "status", "--watch", "--every", "200ms", "-o", "jsonl"],
+        [str(QCTL), "status", "--watch", "200ms", "-o", "jsonl"],
         env=environment(QCTL_DSN=dsn), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert [json.loads(process.stdout.readline())["queue_name"] for _ in range(3)] == ["orders"] * 3

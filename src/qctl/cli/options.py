@@ -1,6 +1,7 @@
 """Option types, each defined once."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -81,6 +82,33 @@ def duration(text: str) -> float:
     if not _DURATION.fullmatch(text.strip()):
         raise UsageError(f"'{text[:50]}' is not a duration", hint="for example 30s, 15m, 12h, 7d or 1h30m")
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def moment(text: str) -> datetime:
+    """The instant that lies ``15m`` back, or that is written ``2026-11-24 03:10``: local time unless it says otherwise.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if _DURATION.fullmatch(text.strip()):
+        return datetime.now(UTC) - timedelta(seconds=duration(text))
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError):
+        raise UsageError(f"'{text[:50]}' is no time", hint="for example 15m, 7d or '2026-11-24 03:10'") from None
+
+
+def share(text: str) -> float:
+    """A share of 1, of ``20%`` or ``0.2``.
+
+    Raises:
+        UsageError: it is neither, or not within 0 to 100 %.
+    """
+    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text.strip(), re.ASCII)
+    value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= value <= 1:
+        raise UsageError(f"'{text[:50]}' is no share", hint="for example 20% or 0.2")
+    return value
 
 
 def durations(text: str) -> list[int]:

@@ -1,8 +1,9 @@
 """Commands that look at messages and attempts: show, tail."""
 
 import itertools
+import select
 import sys
-import time
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ from qctl import attempts, messages, queues
 from qctl.cli import options
 from qctl.cli.session import session
 from qctl.errors import NotFoundError
-from qctl.models import Attempt, Message
+from qctl.models import Attempt, LifeEvent, Message, Payload
 from qctl.output import Column, Format, chosen, machine, render, table
 from qctl.output.columns import clock, instant, milliseconds, one_line
 
@@ -20,26 +21,33 @@ _OUTCOME = {
     "retrying": "yellow",
     "paused": "yellow",
     "late": "dim",
+    "dead": "bold red",
+    "lost": "red",
+    "next": "bold",
     "in_flight": "cyan",
     "lapsed": "yellow",
 }
 
 
 def _outcome_style(value: Any) -> str:
-    return _OUTCOME.get(value, "red")
+    return _OUTCOME.get(value, "")
 
 
-_ATTEMPT_COLUMNS = [
-    Column("delivery_no", "delivery", right=True),
-    Column("attempt_no", "no", right=True),
-    Column("claimed_at", "started", instant),
-    Column("outcome", "outcome", style=_outcome_style),
+def _told(event: LifeEvent) -> str:
+    """What is known of an event, in words."""
+    parts = (event.error, event.response, event.detail)
+    return " · ".join(one_line(part)[:200] for part in parts if part)
+
+
+_EVENT_COLUMNS = [
+    Column("at", "when", instant),
+    Column("event", "what", style=_outcome_style),
+    Column("delivery_no", "delivery", right=True, wide=True),
+    Column("attempt_no", "try", right=True),
     Column("status_code", "status", right=True),
     Column("duration_ms", "took", milliseconds, right=True),
-    Column("next_at", "next", instant),
-    Column("error", "error", one_line, fold=True),
-    Column("response", "answer", one_line, wide=True, cut=True),
-    Column("worker", "worker", wide=True),
+    Column("actor", "by", wide=True),
+    Column("detail", "", of=_told, fold=True),
 ]
 
 
@@ -50,39 +58,58 @@ def show(
     dsn: options.Dsn = None,
     output: options.Output = None,
 ) -> None:
-    """A message's whole life: its state, each attempt, what comes next.
+    """A message's whole life in order: each attempt, waits, replays and who asked why, what comes next.
 
     Example: qctl show orders/1234 --payload
     """
     with session(dsn, "show") as connection:
         found, unknown = messages.resolve(connection, ids, queue)
         lives = [
-            (messages.get(connection, name, msg_id), attempts.of_message(connection, name, msg_id))
+            _Life(
+                messages.get(connection, name, msg_id),
+                attempts.of_message(connection, name, msg_id),
+                messages.life(connection, name, msg_id),
+                messages.payloads(connection, name, [msg_id]).get(msg_id) if payload else None,
+            )
             for name, msg_id in found
         ]
     if chosen(output) is Format.JSON:
-        machine.write_json_values([_life(message, tried, payload=payload) for message, tried in lives])
+        machine.write_json_values([life.as_dict() for life in lives])
     elif chosen(output) is Format.JSONL:
-        machine.write_jsonl_values(_life(message, tried, payload=payload) for message, tried in lives)
+        machine.write_jsonl_values(life.as_dict() for life in lives)
     elif chosen(output) in (Format.CSV, Format.TSV):
-        render([attempt for _, tried in lives for attempt in tried], [], output)
+        render([attempt for life in lives for attempt in life.tried], [], output)
     else:
-        for message, tried in lives:
-            _show_one(message, tried, output, payload=payload)
+        for life in lives:
+            _show_one(life, output)
     if unknown:
         raise NotFoundError(
             f"no queue knows {', '.join(unknown)}", hint="qctl tail lists recent ids; purged ones are gone"
         )
 
 
-def _life(message: Message, tried: list[Attempt], *, payload: bool) -> dict[str, Any]:
-    values = machine.as_dict(message)
-    if not payload:
-        del values["message"], values["headers"]
-    return {**values, "attempt_log": [machine.as_dict(attempt) for attempt in tried]}
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """A message, its attempts, all that happened to it, and what it carries if that was asked for."""
+
+    message: Message
+    tried: list[Attempt]
+    events: list[LifeEvent]
+    payload: Payload | None
+
+    def as_dict(self) -> dict[str, Any]:
+        values = machine.as_dict(self.message)
+        if self.payload is not None:
+            values |= {"headers": self.payload.headers, "message": self.payload.message}
+        return {
+            **values,
+            "attempt_log": [machine.as_dict(attempt) for attempt in self.tried],
+            "life": [machine.as_dict(event) for event in self.events],
+        }
 
 
-def _show_one(message: Message, tried: list[Attempt], output: Format | None, *, payload: bool) -> None:
+def _show_one(life: _Life, output: Format | None) -> None:
+    message = life.message
     pairs = [
         ("message", f"{message.queue_name}/{message.msg_id}"),
         ("state", message.state),
@@ -100,12 +127,11 @@ def _show_one(message: Message, tried: list[Attempt], output: Format | None, *, 
     if message.last_error or message.last_status:
         pairs.append(("last answer", " ".join(str(v) for v in (message.last_status, message.last_error) if v)))
     pairs.append(("delivery", f"{message.delivery_no}, {message.attempts} attempts, {message.lost} lost"))
-    if payload:
-        pairs.append(("headers", machine.text(message.headers) if message.headers else ""))
-        pairs.append(("payload", machine.text(message.message)))
+    if life.payload is not None:
+        pairs.append(("headers", machine.text(life.payload.headers) if life.payload.headers else ""))
+        pairs.append(("payload", machine.text(life.payload.message)))
     table.write_pairs(pairs)
-    if tried:
-        render(tried, _ATTEMPT_COLUMNS, output)
+    render(life.events, _EVENT_COLUMNS, output)
 
 
 def tail(
@@ -130,8 +156,16 @@ def tail(
             return
         for first in itertools.chain([True], itertools.repeat(False)):
             _follow(rows, output, first=first)
-            time.sleep(0.5)
-            rows = list(watcher.look(100_000))
+            if _reader_is_gone(0.5):
+                raise BrokenPipeError
+            rows = watcher.look(100_000)
+
+
+def _reader_is_gone(within_s: float) -> bool:
+    """Waits, and sees at once when nobody reads our output any more: without a row to write we would not notice."""
+    poller = select.poll()
+    poller.register(sys.stdout.fileno(), 0)
+    return bool(poller.poll(within_s * 1000))
 
 
 def _follow(rows: list[Attempt], output: Format | None, *, first: bool) -> None:

@@ -12,7 +12,7 @@ class Column:
 
     ``wide`` columns are left out where the terminal is narrower than 120. Where it has no room, ``cut`` columns end in an
     ellipsis and, if that is not enough, ``fold`` columns go on in the next line; the others keep their width. ``style``
-    gives a Rich style for a value.
+    gives a Rich style for a value. ``of`` writes it from the whole row.
     """
 
     field: str
@@ -23,9 +23,12 @@ class Column:
     fold: bool = False
     cut: bool = False
     style: Callable[[Any], str] | None = None
+    of: Callable[[Any], str] | None = None
 
     def text(self, row: Any) -> str:
         """The value of a row as people read it; nothing for None."""
+        if self.of is not None:
+            return self.of(row)
         value = getattr(row, self.field)
         return "" if value is None else self.write(value)
 
@@ -68,14 +71,37 @@ def instant(value: datetime) -> str:
     return local.strftime("%H:%M:%S" if local.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M:%S")
 
 
+def ago(value: datetime) -> str:
+    """How long ago an instant is."""
+    return seconds(max(0.0, (datetime.now().astimezone() - value).total_seconds()))
+
+
+def percent(value: float) -> str:
+    """A share of 1."""
+    return f"{value:.0%}"
+
+
+_SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: list[int], width: int) -> str:
+    """A row of bars, one for each part of the values; where there was nothing, a blank."""
+    parts = [
+        max(values[len(values) * i // width : max(len(values) * (i + 1) // width, len(values) * i // width + 1)])
+        for i in range(width)
+    ]
+    most = max(parts, default=0)
+    return "".join(_SPARKS[min(7, part * 8 // (most + 1))] if part else " " for part in parts)
+
+
 def clock(value: datetime) -> str:
     """Local time of day with milliseconds."""
     return value.astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
-def number(value: int) -> str:
+def number(value: float) -> str:
     """A count with thousands set apart."""
-    return f"{value:,}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -59,9 +59,13 @@ def write_jsonl(rows: Iterable[Any]) -> None:
 
 def write_separated(rows: Iterable[Any], separator: str, *, header: bool = True) -> None:
     """CSV or TSV, with a header line unless told otherwise."""
+    write_separated_values((as_dict(row) for row in rows), separator, header=header)
+
+
+def write_separated_values(rows: Iterable[dict[str, Any]], separator: str, *, header: bool = True) -> None:
+    """CSV or TSV of objects that are no models."""
     writer = csv.writer(sys.stdout, delimiter=separator, lineterminator="\n")
-    for row in rows:
-        values = as_dict(row)
+    for values in rows:
         if header:
             header = False
             writer.writerow(values)

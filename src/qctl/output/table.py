@@ -75,6 +75,16 @@ def write_pairs(pairs: Sequence[tuple[str, str]]) -> None:
             target.print(Text(f"{name:<{width}}  ", style="bold") + Text(value), soft_wrap=True)
 
 
+def write_findings(rows: Sequence[tuple[str, str, str, str]]) -> None:
+    """Writes findings: a word in its style, what it is about, and what to type on a line of its own.
+
+    Not in columns: a command that is broken over lines cannot be copied.
+    """
+    target = console()
+    for word, style, what, mend in rows:
+        target.print(Text(word, style=style) + Text(f" {what}\n    {mend}", style=""), soft_wrap=True)
+
+
 def write_line(row: Any, columns: Sequence[Column]) -> None:
     """Writes one row as a line, for output that goes on and on."""
     line = Text()

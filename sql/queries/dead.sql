@@ -1,0 +1,2 @@
+-- Dead letters by reason and status.
+select * from qctl.dead(:'queue'::text);

@@ -1,0 +1,2 @@
+-- Unfinished messages by state.
+select * from qctl.depth(:'queue'::text);

@@ -1,0 +1,2 @@
+-- What is wrong or will be.
+select * from qctl.doctor();

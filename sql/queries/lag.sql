@@ -1,0 +1,2 @@
+-- How long messages have waited.
+select * from qctl.lag(:'queue'::text);

@@ -1,0 +1,2 @@
+-- Headers and payloads of some messages.
+select * from qctl.payloads(:'queue', :'msg_ids'::bigint[]);

@@ -1,0 +1,97 @@
+-- Check: is all well, by limits that a monitor sets?
+
+create or replace function qctl.silence(p_queue text default null)
+returns table (queue_name text, relation text, silence_s double precision, at_least boolean)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_attached record;
+  v_since timestamptz;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  for v_attached in
+    select q.queue_name, n.nspname, c.relname, a.created_at from qctl.attachment a join qctl.queue q using (queue_id)
+    join pg_class c on c.oid = a.relation join pg_namespace n on n.oid = c.relnamespace
+    where p_queue is null or q.queue_name = p_queue order by 1, 2, 3
+  loop
+    continue when qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || v_attached.queue_name)))
+               or qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || v_attached.queue_name)));
+    queue_name := v_attached.queue_name;
+    relation := format('%I.%I', v_attached.nspname, v_attached.relname);
+    execute format($q$
+      with newest as (
+        (select m.enqueued_at, m.message from pgmq.%1$I m order by m.msg_id desc limit 1000)
+        union all (select m.enqueued_at, m.message from pgmq.%2$I m order by m.msg_id desc limit 1000)
+        union all (select d.enqueued_at, d.message from qctl.dead_letter d
+                   where d.queue_id = (select q.queue_id from qctl.queue q where q.queue_name = $3) order by d.msg_id desc limit 1000)
+      )
+      select max(n.enqueued_at) from newest n
+      where isfinite(n.enqueued_at) and n.message ->> 'table' = $2 and coalesce(n.message ->> 'schema', $1) = $1
+    $q$, 'q_' || v_attached.queue_name, 'a_' || v_attached.queue_name)
+    into v_since using v_attached.nspname, v_attached.relname, v_attached.queue_name;
+    at_least := v_since is null;
+    silence_s := extract(epoch from clock_timestamp() - coalesce(v_since, v_attached.created_at));
+    return next;
+  end loop;
+end
+$$;
+comment on function qctl.silence(text) is
+  'Seconds since each attachment last captured anything, among the newest 1000 messages of each of queue, archive and dead letters. '
+  'at_least: nothing of it is among those, so it is counted from when it was attached.';
+
+create or replace function qctl.check(
+  p_queue text default null, p_max_lag_s double precision default 60, p_max_age_s double precision default 900,
+  p_max_depth bigint default null, p_max_dead bigint default null, p_max_failure_rate double precision default 0.2,
+  p_max_silence_s double precision default null, p_workers_seen_s double precision default null, p_ignore text[] default '{}')
+returns table (queue_name text, cause text, since timestamptz, problem text, value double precision, "limit" double precision, mend text)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue;
+  v_ailment qctl.ailment;
+  v_depth record;
+  v_lag record;
+  v_found record;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    for v_ailment in select * from qctl._ailments(v_queue, make_interval(secs => p_workers_seen_s)) loop
+      return query select v_queue.queue_name, v_ailment.health, v_ailment.since, v_ailment.reason, null::double precision,
+                          null::double precision, v_ailment.mend
+      where not v_ailment.health = any (p_ignore);
+    end loop;
+    select * into v_depth from qctl.depth(v_queue.queue_name);
+    select * into v_lag from qctl.lag(v_queue.queue_name);
+    return query
+    select v_queue.queue_name, m.cause, null::timestamptz, m.problem, m.value, m."limit", m.mend
+    from (values
+      ('lag', 'the oldest ready message has waited for a worker', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
+      ('age', 'the oldest unfinished message has not been delivered', v_lag.age_s, p_max_age_s,
+       format('qctl messages -q %s --retrying', v_queue.queue_name)),
+      ('depth', 'unfinished messages', v_depth.depth, p_max_depth, 'qctl capacity -q ' || v_queue.queue_name),
+      ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || v_queue.queue_name),
+      ('failure_rate', 'of the attempts of 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
+       format('qctl tail -q %s --failed', v_queue.queue_name))
+    ) as m (cause, problem, value, "limit", mend)
+    where m.value > m."limit" and not m.cause = any (p_ignore);
+    if p_max_silence_s is not null and not 'silence' = any (p_ignore) then
+      return query
+      select v_queue.queue_name, 'silence', null::timestamptz, s.relation || ' was captured last', s.silence_s, p_max_silence_s, 'qctl verify'
+      from qctl.silence(v_queue.queue_name) s where s.silence_s > p_max_silence_s;
+    end if;
+  end loop;
+end
+$$;
+comment on function qctl.check(text, double precision, double precision, bigint, bigint, double precision, double precision, double precision, text[]) is
+  'Each thing that is not well: what qctl.health() knows, all of it, and what is over a limit (null: no limit). A failure rate needs at least '
+  'ten attempts within ten minutes. p_ignore: causes that are no trouble now. No rows: all is well.';

@@ -1,0 +1,247 @@
+-- Doctor: everything that is wrong or will be, with the command that mends it.
+
+create or replace function qctl._examine_versions() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when e.extname = 'pgmq' and e.extversion in ('1.10.0', '1.10.1') then 'broken' else 'warning' end, 'extension', e.extname::text,
+         case when e.extname = 'pgmq' and e.extversion in ('1.10.0', '1.10.1')
+              then format('version %s breaks existing queues', e.extversion)
+              else format('its SQL objects are of %s, its library of %s', e.extversion, a.default_version) end,
+         format('alter extension %I update;', e.extname)
+  from pg_extension e join pg_available_extensions a on a.name = e.extname
+  where e.extname in ('pgmq', 'pg_net', 'pg_cron') and e.extversion <> a.default_version
+$$;
+
+create or replace function qctl._examine_settings() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'broken', 'setting', s.name, format('it is %s, so what it does happens there and not in this database, %s', qctl._setting(s.name), current_database()),
+         format('alter system set %s = %L; then restart the server', s.name, current_database())
+  from (values ('pg_net.database_name', 'pg_net'), ('cron.database_name', 'pg_cron')) as s (name, extension)
+  where qctl._setting(s.name) <> current_database()
+    and exists (select from pg_extension e where e.extname = s.extension) and exists (select from qctl.queue q where q.transport = 'pg_net')
+  union all
+  select 'warning', 'pg_net', 'worker', 'no process of pg_net is to be seen', 'select net.worker_restart();'
+  where exists (select from qctl.queue q where q.transport = 'pg_net') and pg_has_role('pg_read_all_stats', 'usage')
+    and exists (select from pg_extension e where e.extname = 'pg_net')
+    and not exists (select from pg_stat_activity a where a.backend_type ~ '^pg_net' or a.application_name ~ '^pg_net')
+$$;
+
+create or replace function qctl._examine_copies() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'warning', 'arming', current_database()::text,
+         format('%s standbys are attached; a promoted one would deliver nothing until it is armed', count(*)), 'qctl arm --survive-failover'
+  from pg_stat_replication r
+  where coalesce(r.state, 'streaming') = 'streaming' and not exists (select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical')
+    and not (select a.survive_failover from qctl.arming a)
+  having count(*) > 0
+$$;
+
+create or replace function qctl._examine_roles() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with worker as (
+    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, w.queues
+    from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > clock_timestamp() - interval '1 day'
+  ), served as (
+    select w.*, q.queue_name, c.oid as relation, c.relowner, c.relrowsecurity, c.relforcerowsecurity
+    from worker w join qctl.queue q on q.queue_name = any (w.queues)
+    join pg_class c on c.oid in (to_regclass(format('pgmq.%I', 'q_' || q.queue_name)), to_regclass(format('pgmq.%I', 'a_' || q.queue_name)))
+  )
+  select distinct 'broken', 'role', s.rolname::text, format('row level security hides messages of %s from it', s.relation::regclass),
+         format('create policy qctl_worker on %s to %I using (true) with check (true);', s.relation::regclass, s.rolname)
+  from served s
+  where s.relrowsecurity and not s.rolsuper and not s.rolbypassrls and (not pg_has_role(s.oid, s.relowner, 'usage') or s.relforcerowsecurity)
+    and not exists (select from pg_policy p where p.polrelid = s.relation and p.polpermissive and p.polcmd = '*'
+                      and pg_get_expr(p.polqual, p.polrelid) = 'true'
+                      and exists (select from unnest(p.polroles) as o (id) where o.id = 0 or pg_has_role(s.oid, o.id, 'usage')))
+  union all
+  select distinct 'broken', 'role', s.rolname::text, format('it works, but may not %s %s', lower(p.privilege), s.relation::regclass),
+         format('grant select, insert, update, delete on %s to %I;', s.relation::regclass, s.rolname)
+  from served s cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as p (privilege)
+  where not has_table_privilege(s.oid, s.relation, p.privilege)
+  union all
+  select distinct 'broken', 'role', w.rolname::text, 'it works, but may not execute ' || p.oid::regprocedure,
+         format('grant execute on all routines in schema qctl to %I;', w.rolname)
+  from worker w cross join pg_proc p
+  where p.pronamespace = 'qctl'::regnamespace and p.proname in ('claim', 'settle', 'upkeep', 'work', 'maintenance', 'dispatch', 'collect')
+    and not has_function_privilege(w.oid, p.oid, 'execute')
+$$;
+
+create or replace function qctl._examine_queue(p_queue qctl.queue) returns setof qctl.finding
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_archive regclass := to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name));
+  v_bytes bigint;
+  v_rows double precision;
+  v_daily double precision;
+  v_depth record;
+  v_growth record;
+begin
+  if p_queue.transport = 'pg_net' and qctl._shown_headers(p_queue.headers) <> p_queue.headers
+     and exists (select from pg_namespace n where n.nspname = 'net' and has_schema_privilege('public', n.oid, 'usage')) then
+    return query select 'warning', 'queue', p_queue.queue_name, 'every role of this database can read its secret headers in schema net',
+                        format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+  end if;
+  select * into v_depth from qctl.depth(p_queue.queue_name);
+  if v_depth.dead > 0 then
+    return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
+  end if;
+  if v_depth.depth > 1000 then
+    select * into v_growth from qctl._growth(p_queue, v_depth.depth, v_depth.exact, v_depth.estimate);
+    return query select 'note', 'queue', p_queue.queue_name,
+      format('%s messages wait; %s', v_depth.estimate, case
+        when v_growth.drain_s is not null then format('at this pace it is empty in %s', make_interval(secs => round(v_growth.drain_s)))
+        when v_growth.per_s is null then 'whether it drains is not known: no maintenance has run'
+        else format('it grows by %s a second', round(v_growth.per_s::numeric, 1)) end),
+      'qctl capacity -q ' || p_queue.queue_name;
+  end if;
+  if p_queue.retention_s is null and v_archive is not null then
+    v_bytes := pg_total_relation_size(v_archive);
+    select c.reltuples into v_rows from pg_class c where c.oid = v_archive;
+    select sum(t.delivered) into v_daily from qctl.throughput t
+    where t.queue_id = p_queue.queue_id and t.minute > clock_timestamp() - interval '1 day';
+    if v_bytes > 100 * 1024 ^ 2 then
+      return query select 'note', 'queue', p_queue.queue_name,
+        format('delivered messages are kept for ever: %s%s', pg_size_pretty(v_bytes),
+               case when v_rows > 0 and v_daily > 0 then format(', about %s more a day', pg_size_pretty((v_bytes / v_rows * v_daily)::bigint)) end),
+        format('qctl set -q %s --retention 7d', p_queue.queue_name);
+    end if;
+  end if;
+end
+$$;
+
+create or replace function qctl._examine_jobs() returns setof qctl.finding
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_busy integer;
+  v_size bigint;
+begin
+  if not qctl._cron_here() then
+    return;
+  end if;
+  return query
+  select 'broken', 'job', coalesce(j.jobname::text, j.jobid::text),
+         format('its owner %s is gone; pg_cron stops, with the jobs of all, when it is due', j.username), format('select cron.unschedule(%s);', j.jobid)
+  from cron.job j where j.active and not exists (select from pg_roles r where r.rolname = j.username::text);
+  return query
+  select 'broken', 'job', j.job_name, format('its owner %s may not log in', j.owner), format('alter role %I login;', j.owner)
+  from qctl.jobs() j join pg_roles r on r.rolname = j.owner where not r.rolcanlogin and qctl._setting('cron.use_background_workers') is distinct from 'on';
+  return query
+  select 'broken', 'job', j.job_name, 'it fails: ' || left(btrim(r.message), 300),
+         case when w.command is distinct from j.command or j.schedule <> w.schedule
+              then format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)))
+              else format('select * from cron.job_run_details where jobid = %s order by runid desc limit 5;', j.job_id) end
+  from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r left join qctl._wanted_jobs() w on w.job_name = j.job_name
+  where r.status = 'failed' and r.at > clock_timestamp() - interval '10 min';
+  return query
+  select 'broken', 'queue', q.queue_name,
+         format('its jobs succeed, but nothing has been sent for 2 min while messages wait%s',
+                coalesce((select format(': %s, %s', a.verb, a.detail ->> 'error') from qctl.audit a
+                          where a.verb ~ '_failed$' and a.at > clock_timestamp() - interval '1 h' and coalesce(a.queue_name, q.queue_name) = q.queue_name
+                          order by a.at desc limit 1), '')),
+         'select * from qctl.audit where verb ~ ''_failed$'' order by audit_id desc limit 10;'
+  from qctl.queue q join qctl.gate g using (queue_id) cross join lateral qctl.lag(q.queue_name) l
+  where q.transport = 'pg_net' and g.paused_at is null and l.lag_s > 120 and qctl.is_armed()
+    and exists (select from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r
+                where j.command ~ '^call qctl\.work' and r.status = 'succeeded' and r.at > clock_timestamp() - interval '3 min')
+    and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.claimed_at > clock_timestamp() - interval '2 min')
+    and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > clock_timestamp() - interval '2 min');
+  select count(*) into v_busy from cron.job j where j.active and (j.schedule ~ 'second' or j.schedule ~ '^\s*\*(/1)?\s');
+  if v_busy > qctl._cron_slots() then
+    return query select 'warning', 'pg_cron', 'slots', format('%s jobs run each minute or more often, pg_cron runs %s at once', v_busy, qctl._cron_slots()),
+                        format('alter system set cron.max_running_jobs = %s; then restart the server', v_busy * 2);
+  end if;
+  v_size := pg_total_relation_size('cron.job_run_details');
+  if v_size > 200 * 1024 ^ 2 then
+    return query select 'warning', 'pg_cron', 'cron.job_run_details', format('the history of all jobs is %s and has no index but its number', pg_size_pretty(v_size)),
+                        'delete from cron.job_run_details where end_time < now() - interval ''7 days'';';
+  end if;
+end
+$$;
+
+create or replace function qctl._examine_failures() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'warning', 'audit', coalesce(a.queue_name, current_database()), format('%s, last %s UTC: %s', a.verb,
+           to_char(max(a.at) at time zone 'UTC', 'HH24:MI:SS'), (array_agg(a.detail ->> 'error' order by a.at desc))[1]),
+         format('select * from qctl.audit where verb = %L order by audit_id desc limit 10;', a.verb)
+  from qctl.audit a where a.at > clock_timestamp() - interval '15 min' and a.verb ~ '_failed$'
+  group by a.verb, a.queue_name
+$$;
+
+create or replace function qctl._examine_vacuum() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'warning', 'transaction', 'pid ' || o.pid, format('open since %s (role %s, %s): no dead row is removed since then', o.since::timestamptz(0), o.role_name, o.state),
+         format('select pg_terminate_backend(%s);', o.pid)
+  from qctl._oldest_transaction() o
+  where o.since < clock_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min')
+  union all
+  select 'warning', 'transaction', x.gid, format('prepared at %s and never finished: no dead row is removed since then', x.prepared::timestamptz(0)),
+         format('rollback prepared %L;', x.gid)
+  from pg_prepared_xacts x where x.database = current_database() and x.prepared < clock_timestamp() - interval '15 min'
+  union all
+  select 'warning', 'replication slot', s.slot_name::text, 'nobody reads it, and it keeps dead rows and WAL', format('select pg_drop_replication_slot(%L);', s.slot_name)
+  from pg_replication_slots s where not s.active and coalesce(s.xmin, s.catalog_xmin) is not null
+  union all
+  select 'warning', 'table', t.oid::regclass::text, format('%s dead rows', pg_stat_get_dead_tuples(t.oid)), format('vacuum %s;', t.oid::regclass)
+  from (select to_regclass(format('pgmq.%I', 'q_' || q.queue_name))::oid as oid from qctl.queue q
+        union all select unnest(array['qctl.in_flight'::regclass, 'qctl.retry'])::oid) t
+  where pg_stat_get_dead_tuples(t.oid) > 200000
+$$;
+
+create or replace function qctl._examine_load() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'warning', 'load', 'jobs', format('delivering keeps one backend busy %s %% of the time', round(100 * sum(w.busy_s / w.busy_of_s))),
+         format('qctl set -q %s --transport http, then qctl worker -q %s', min(q.queue_name), min(q.queue_name))
+  from qctl.worker w cross join lateral (select unnest(w.queues) limit 1) as q (queue_name)
+  where w.transport = 'pg_net' and w.busy_of_s > 0 and qctl._is_live(w)
+  having sum(w.busy_s / w.busy_of_s) > 0.3
+$$;
+comment on function qctl._examine_load() is 'The share of a backend''s time that the jobs were not asleep, as they recorded it themselves.';
+
+create or replace function qctl.doctor()
+returns table (severity text, kind text, object text, problem text, mend text)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue;
+begin
+  return query
+  select 'broken', 'database', current_database()::text, a.health || ': ' || a.reason, a.mend from qctl._ails_unarmed() a
+  union all select 'broken', 'database', current_database()::text, a.health || ': ' || a.reason, a.mend from qctl._ails_schema() a;
+  for v_queue in select * from qctl.queue q order by q.queue_name loop
+    -- What the attachments lack is among what verify finds.
+    return query
+    select 'broken', 'queue', v_queue.queue_name, a.health || ': ' || a.reason, a.mend from qctl._ailments(v_queue) a
+    where a.health not in ('unarmed', 'schema_outdated', 'capture_broken') and a.reason not like 'pgmq''s table%';
+    return query select * from qctl._examine_queue(v_queue);
+  end loop;
+  return query select 'broken', v.kind, v.object, v.problem, v.mend from qctl.verify() v;
+  return query
+  select * from qctl._examine_versions() union all select * from qctl._examine_settings() union all select * from qctl._examine_copies()
+  union all select * from qctl._examine_roles();
+  return query select * from qctl._examine_jobs();
+  return query
+  select * from qctl._examine_failures() union all select * from qctl._examine_vacuum() union all select * from qctl._examine_load();
+end
+$$;
+comment on function qctl.doctor() is
+  'Everything that is wrong (broken) or will be (warning), or is good to know (note): health, what qctl.verify() finds, versions, settings, '
+  'roles, jobs, failures, vacuum, load; each with what to type.';

@@ -1,0 +1,290 @@
+-- Messages as people look for them: by state, by their last attempt, by what is in them.
+
+create or replace function qctl._first_id_since(p_table text, p_since timestamptz) returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_low bigint;
+  v_high bigint;
+  v_middle bigint;
+  v_id bigint;
+  v_at timestamptz;
+begin
+  if p_since is null then
+    return 0;
+  end if;
+  execute format('select min(m.msg_id), max(m.msg_id) from pgmq.%I m', p_table) into v_low, v_high;
+  while v_low < v_high loop
+    v_middle := v_low + (v_high - v_low) / 2;
+    execute format('select m.msg_id, m.enqueued_at from pgmq.%I m where m.msg_id >= $1 order by m.msg_id limit 1', p_table)
+      into v_id, v_at using v_middle;
+    if v_at < p_since - interval '1 min' then
+      v_low := v_id + 1;
+    else
+      v_high := v_middle;
+    end if;
+  end loop;
+  return coalesce(v_low, 0);
+end
+$$;
+comment on function qctl._first_id_since(text, timestamptz) is
+  'The first id that may have been enqueued since then, found by halving: ids rise with enqueued_at, but for transactions side by side.';
+
+create or replace function qctl._messages(
+  p_queue text, p_states text[], p_since timestamptz, p_until timestamptz, p_captured_since timestamptz, p_status_codes text[],
+  p_error text, p_response text, p_not_response text, p_retrying boolean, p_where jsonb, p_limit integer, p_before_id bigint,
+  p_before_at timestamptz)
+returns table (queue_name text, msg_id bigint, state text, webhook_id text, enqueued_at timestamptz, visible_at timestamptz,
+               finished_at timestamptz, delivery_no integer, attempts integer, lost integer, next_at timestamptz, reason text, note text,
+               last_attempt_at timestamptz, status_code integer, error text, response text, duration_ms integer)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+  c_states constant text[] := '{ready,delayed,in_flight,retrying,delivered,dead,archived}';
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_states text[] := coalesce(p_states, c_states);
+  v_by_attempt boolean := coalesce(p_since, p_until) is not null or coalesce(p_error, p_response, p_not_response) is not null
+                          or p_status_codes is not null;
+  v_unfinished boolean := v_states && '{ready,delayed,in_flight,retrying}';
+  v_places text[];
+  v_pick text := '';
+  v_all text;
+begin
+  if not v_states <@ c_states then
+    raise exception 'no such state: %', (select string_agg(s, ', ') from unnest(v_states) s where not s = any (c_states))
+      using errcode = 'QC002', hint = array_to_string(c_states, ', ');
+  end if;
+  if p_retrying then
+    v_states := array(select s from unnest(v_states) s where s in ('ready', 'in_flight', 'retrying'));
+    v_pick := 'and r.attempts > 0';
+  end if;
+  -- Few rows among many: they are found from the small tables.
+  if not v_by_attempt and (p_retrying or v_states = '{retrying}') then
+    v_pick := v_pick || ' and m.msg_id = any (array(select x.msg_id from qctl.retry x where x.queue_id = $1))';
+  elsif not v_by_attempt and v_states = '{in_flight}' then
+    v_pick := v_pick || ' and m.msg_id = any (array(select x.msg_id from qctl.in_flight x where x.queue_id = $1 and x.lapsed_at is null))';
+  end if;
+  if v_unfinished then
+    v_places := v_places || format($q$(
+      select m.msg_id, m.state, m.webhook_id, m.enqueued_at, m.visible_at, null::timestamptz as finished_at, m.delivery_no, m.attempts, m.lost,
+             m.next_at, null::text as reason, null::text as note
+      from (
+        select m.msg_id, case when f.msg_id is not null then 'in_flight' when m.vt <= $3 then 'ready'
+                              when r.msg_id is not null then 'retrying' else 'delayed' end as state,
+               coalesce(r.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)) as webhook_id, m.enqueued_at, m.vt as visible_at,
+               coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempts, 0) as attempts, coalesce(r.lost, 0) as lost, r.next_at
+        from pgmq.%I m
+        left join qctl.retry r on r.queue_id = $1 and r.msg_id = m.msg_id and r.enqueued_at = m.enqueued_at
+        left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = m.msg_id and f.lapsed_at is null
+        where @QUEUE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7) %s
+        order by m.msg_id desc) m
+      where m.state = any ($4)
+      limit @LIMIT@)$q$, 'q_' || p_queue, v_pick);
+  end if;
+  if 'dead' = any (v_states) then
+    v_places := v_places || $q$(
+      select m.msg_id, 'dead', coalesce(m.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null, m.died_at, m.delivery_no,
+             m.attempts, m.lost, null, m.reason, m.note
+      from qctl.dead_letter m
+      where m.queue_id = $1 and @DEAD@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
+      order by m.msg_id desc limit @LIMIT@)$q$;
+  end if;
+  if v_states && '{delivered,archived}' then
+    v_places := v_places || format($q$(
+      select m.msg_id, case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
+             coalesce(qctl._mark_webhook_id(m.headers), qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null, m.archived_at,
+             coalesce(qctl._mark_number(m.headers, 'delivery_no'), 1), coalesce(qctl._mark_number(m.headers, 'attempts'), 0), 0, null, null, null
+      from pgmq.%I m
+      where @ARCHIVE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
+        and case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end = any ($4)
+      order by m.msg_id desc limit @LIMIT@)$q$, 'a_' || p_queue);
+  end if;
+  if v_places is null then
+    return;
+  end if;
+  v_all := array_to_string(v_places, ' union all ');
+
+  if not v_by_attempt then
+    v_all := replace(replace(replace(v_all, '@QUEUE@', 'm.msg_id < $8 and m.msg_id >= $10'), '@ARCHIVE@', 'm.msg_id < $8 and m.msg_id >= $11'),
+                     '@DEAD@', 'm.msg_id < $8');
+    return query execute format($q$
+      select $5, m.*, t.settled_at, t.status_code, t.error, t.response, t.duration_ms
+      from (select * from (%s) m order by m.msg_id desc limit $9) m
+      left join lateral (select * from qctl.attempt t where t.queue_id = $1 and t.msg_id = m.msg_id
+                         order by t.delivery_no desc, t.attempt_no desc limit 1) t on true
+      order by m.msg_id desc
+    $q$, replace(v_all, '@LIMIT@', '$9'))
+    using v_queue.queue_id, v_queue.queue_uuid, clock_timestamp(), v_states, v_queue.queue_name, p_where, p_captured_since,
+          coalesce(p_before_id, 9223372036854775807), p_limit,
+          qctl._first_id_since('q_' || p_queue, p_captured_since), qctl._first_id_since('a_' || p_queue, p_captured_since);
+    return;
+  end if;
+
+  v_all := regexp_replace(v_all, '@(QUEUE|ARCHIVE|DEAD)@', 'm.msg_id = t.msg_id', 'g');
+  return query execute format($q$
+    select $5, m.*, t.settled_at, t.status_code, t.error, t.response, t.duration_ms
+    from qctl.attempt t
+    cross join lateral (select * from (%s) m limit 1) m
+    where t.queue_id = $1 and t.settled_at >= $8 and t.settled_at < $9 and (t.settled_at, t.msg_id) < ($10, $11)
+      and ($12 is null or t.status_code::text like any ($12))
+      and ($13 is null or t.error ilike $13)
+      and ($14 is null or position($14 in t.response) > 0)
+      and ($15 is null or position($15 in coalesce(t.response, '')) = 0)
+      and not exists (select from qctl.attempt n where n.queue_id = $1 and n.msg_id = t.msg_id
+                        and (n.delivery_no, n.attempt_no) > (t.delivery_no, t.attempt_no))
+    order by t.settled_at desc, t.msg_id desc limit $16
+  $q$, replace(v_all, '@LIMIT@', '1'))
+  using v_queue.queue_id, v_queue.queue_uuid, clock_timestamp(), v_states, v_queue.queue_name, p_where, p_captured_since,
+        coalesce(p_since, '-infinity'), coalesce(p_until, 'infinity'), coalesce(p_before_at, 'infinity'),
+        coalesce(p_before_id, 9223372036854775807),
+        (select array_agg(replace(lower(s), 'x', '_')) from unnest(p_status_codes) s),
+        '%' || replace(replace(replace(p_error, '\', '\\'), '%', '\%'), '_', '\_') || '%', p_response, p_not_response, p_limit;
+end
+$$;
+
+create or replace function qctl.messages(
+  p_queue text, p_states text[] default null, p_since timestamptz default null, p_until timestamptz default null,
+  p_captured_since timestamptz default null, p_status_codes text[] default null, p_error text default null, p_response text default null,
+  p_not_response text default null, p_retrying boolean default false, p_limit integer default 100, p_before_id bigint default null,
+  p_before_at timestamptz default null)
+returns table (queue_name text, msg_id bigint, state text, webhook_id text, enqueued_at timestamptz, visible_at timestamptz,
+               finished_at timestamptz, delivery_no integer, attempts integer, lost integer, next_at timestamptz, reason text, note text,
+               last_attempt_at timestamptz, status_code integer, error text, response text, duration_ms integer)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from qctl._messages(p_queue, p_states, p_since, p_until, p_captured_since, p_status_codes, p_error, p_response, p_not_response,
+                               p_retrying, null, p_limit, p_before_id, p_before_at)
+$$;
+comment on function qctl.messages(text, text[], timestamptz, timestamptz, timestamptz, text[], text, text, text, boolean, integer, bigint, timestamptz) is
+  'A queue''s messages with their last attempt, newest first, without their payload. Of their last attempt: p_since and p_until its time, '
+  'p_status_codes (404, 5xx), p_error a part of the error, p_response and p_not_response of the answer; those come by that time, newest first, '
+  'all others by id. p_retrying: unfinished and tried. The next page: p_before_id the last msg_id, and p_before_at its last_attempt_at.';
+
+create or replace function qctl.messages_where(
+  p_queue text, p_where jsonb, p_states text[] default null, p_since timestamptz default null, p_until timestamptz default null,
+  p_captured_since timestamptz default null, p_status_codes text[] default null, p_error text default null, p_response text default null,
+  p_not_response text default null, p_retrying boolean default false, p_limit integer default 100, p_before_id bigint default null,
+  p_before_at timestamptz default null)
+returns table (queue_name text, msg_id bigint, state text, webhook_id text, enqueued_at timestamptz, visible_at timestamptz,
+               finished_at timestamptz, delivery_no integer, attempts integer, lost integer, next_at timestamptz, reason text, note text,
+               last_attempt_at timestamptz, status_code integer, error text, response text, duration_ms integer)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from qctl._messages(p_queue, p_states, p_since, p_until, p_captured_since, p_status_codes, p_error, p_response, p_not_response,
+                               p_retrying, p_where, p_limit, p_before_id, p_before_at)
+$$;
+comment on function qctl.messages_where(text, jsonb, text[], timestamptz, timestamptz, timestamptz, text[], text, text, text, boolean, integer, bigint, timestamptz) is
+  'As qctl.messages(), those whose payload contains p_where (jsonb @>). For roles that may see payloads.';
+
+create or replace function qctl.payloads(p_queue text, p_msg_ids bigint[])
+returns table (msg_id bigint, headers jsonb, message jsonb)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return query execute format($q$
+    select q.msg_id, q.headers, q.message from pgmq.%1$I q where q.msg_id = any ($2)
+    union all select d.msg_id, d.headers, d.message from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = any ($2)
+    union all select a.msg_id, case when jsonb_typeof(a.headers) = 'object' then nullif(a.headers - 'qctl', '{}') else a.headers end, a.message
+    from pgmq.%2$I a where a.msg_id = any ($2)
+  $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_msg_ids;
+end
+$$;
+comment on function qctl.payloads(text, bigint[]) is 'Headers and payloads of messages, wherever they are. For roles that may see payloads.';
+
+create or replace function qctl.dead(p_queue text default null)
+returns table (queue_name text, reason text, status_code integer, error text, messages bigint, first_at timestamptz, last_at timestamptz)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select q.queue_name, d.reason, d.status_code, mode() within group (order by coalesce(d.note, d.error)), count(*), min(d.died_at), max(d.died_at)
+  from (select * from qctl.dead_letter d
+        where p_queue is null or d.queue_id = (select x.queue_id from qctl.queue x where x.queue_name = p_queue)
+        order by d.died_at desc limit 100000) d
+  join qctl.queue q using (queue_id)
+  group by 1, 2, 3 order by 5 desc, 7 desc
+$$;
+comment on function qctl.dead(text) is
+  'Dead letters by reason and status, with the error (or note) that is most frequent among them; of the newest 100000.';
+
+create or replace function qctl._captured_from(p_message jsonb) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when jsonb_typeof(p_message) = 'object' and p_message ? 'table'
+              then concat_ws(' ', left(coalesce(p_message ->> 'operation', p_message ->> 'type'), 20), 'on',
+                             left(concat_ws('.', p_message ->> 'schema', p_message ->> 'table'), 140)) end
+$$;
+
+create or replace function qctl.life(p_queue text, p_msg_id bigint)
+returns table (at timestamptz, event text, delivery_no integer, attempt_no integer, status_code integer, duration_ms integer,
+               error text, response text, actor text, detail text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_message record;
+begin
+  for v_message in select * from qctl.message(p_queue, p_msg_id) loop
+    return query
+    select * from (
+      select v_message.enqueued_at, 'enqueued', null::integer, null::integer, null::integer, null::integer, null::text, null::text, null::text,
+             coalesce('captured from ' || qctl._captured_from(v_message.message), 'sent')
+      union all
+      select t.claimed_at, t.outcome, t.delivery_no, t.attempt_no, t.status_code, t.duration_ms, t.error, t.response, w.name,
+             case when t.next_at is not null then format('waited until %s UTC', to_char(t.next_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')) end
+      from qctl.attempt t left join qctl.worker w using (worker_id) where t.queue_id = v_queue.queue_id and t.msg_id = p_msg_id
+      union all
+      select f.claimed_at, case when f.lapsed_at is null then 'in_flight' else 'lapsed' end, f.delivery_no, f.attempt_no, null, null, null, null, w.name,
+             case when f.lapsed_at is null then format('its lease ends at %s UTC', to_char(f.expires_at at time zone 'UTC', 'HH24:MI:SS'))
+                  else format('no answer by %s UTC; a late success still counts', to_char(f.lapsed_at at time zone 'UTC', 'HH24:MI:SS')) end
+      from qctl.in_flight f left join qctl.worker w using (worker_id) where f.queue_id = v_queue.queue_id and f.msg_id = p_msg_id
+      union all
+      select a.at, a.verb, null, null, null, null, null, null, a.actor, a.detail ->> 'reason'
+      from qctl.audit a
+      where a.verb in ('replay', 'discard') and a.queue_name = p_queue and a.at >= coalesce(v_message.enqueued_at, '-infinity')
+        and (a.detail -> 'msg_ids' @> to_jsonb(p_msg_id) or (a.detail ->> 'ranges')::int8multirange @> p_msg_id)
+      union all
+      select v_message.finished_at, case v_message.state when 'delivered' then 'archived' else v_message.state end, v_message.delivery_no, null,
+             null, null, null, null, null,
+             case v_message.state when 'dead' then concat_ws(': ', v_message.reason, v_message.note) when 'archived' then 'by somebody else than qctl' end
+      where v_message.finished_at is not null
+    ) e order by 1 nulls first, 3 nulls first, 4;
+
+    at := case v_message.state when 'retrying' then v_message.next_at when 'delayed' then v_message.visible_at
+               when 'delivered' then v_message.finished_at + make_interval(secs => v_queue.retention_s) end;
+    event := 'next';
+    detail := case v_message.state
+      when 'ready' then 'attempt, as soon as a worker claims it'
+      when 'retrying' then format('attempt %s', v_message.attempts + 1)
+      when 'delayed' then 'becomes ready'
+      when 'in_flight' then 'the answer, or the end of the lease'
+      when 'delivered' then case when v_queue.retention_s is null then 'nothing; kept until it is purged' else 'deleted, by the retention of its queue' end
+      when 'dead' then format('nothing, unless: qctl replay %s/%s', p_queue, p_msg_id)
+      else format('nothing, unless: qctl replay %s/%s', p_queue, p_msg_id) end
+      || case when v_message.state in ('ready', 'retrying', 'delayed')
+              then coalesce((select format(' (but %s: %s)', h.health, h.reason) from qctl.health(p_queue) h
+                             where h.health in ('unarmed', 'schema_outdated', 'no_worker', 'paused', 'gone', 'circuit_open')), '') else '' end;
+    delivery_no := null; attempt_no := null; status_code := null; duration_ms := null; error := null; response := null; actor := null;
+    return next;
+  end loop;
+end
+$$;
+comment on function qctl.life(text, bigint) is
+  'A message''s whole life in order: enqueued, each attempt, leases that lapsed, replays and discards with who and why, its end, what comes next.';
