@@ -250,9 +250,9 @@ begin
   -- Few messages, and long waits between the attempts at them: no rate would show that nothing gets through.
   if v_last.count >= 3 and v_last.delivered = 0
      and exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0) then
-    v_ailment.reason := format('the last %s attempts failed: %s', v_last.count, v_last.error);
+    v_ailment.reason := format('the last %s attempts at %s failed: %s', v_last.count, p_queue.url, v_last.error);
   elsif v_rate >= c_rate then
-    v_ailment.reason := format('%s %% of the attempts of 10 min failed%s', round(v_rate * 100), coalesce(': ' || v_last.error, ''));
+    v_ailment.reason := format('%s %% of the attempts of 10 min at %s failed%s', round(v_rate * 100), p_queue.url, coalesce(': ' || v_last.error, ''));
   else
     return;
   end if;
@@ -264,7 +264,7 @@ begin
           and t.settled_at > coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
                                       clock_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end)
         order by t.settled_at limit 1) f;
-  v_ailment.mend := format('qctl messages -q %s --retrying --ids | qctl replay -, when %s answers again', p_queue.queue_name, p_queue.url);
+  v_ailment.mend := format('qctl messages -q %s --retrying --ids | qctl replay -', p_queue.queue_name);
   return next v_ailment;
 end
 $$;
@@ -278,8 +278,8 @@ CREATE FUNCTION qctl._ails_gate(p_queue qctl.queue) RETURNS SETOF qctl.ailment
   select 'paused', g.paused_at, 'paused by ' || g.paused_by || coalesce(': ' || g.pause_reason, ''), 'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and not g.gone
   union all
-  select 'gone', g.paused_at, 'the endpoint answered 410 Gone',
-         format('qctl resume -q %s, after qctl set -q %s --url with the new URL', p_queue.queue_name, p_queue.queue_name)
+  select 'gone', g.paused_at, 'the endpoint answered 410 Gone: it is there no more',
+         format('qctl set -q %s --url NEW_URL && qctl resume -q %s', p_queue.queue_name, p_queue.queue_name)
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
   union all
   select 'gone', null, format('pgmq''s table %s is gone', t.name), format('qctl drop %s --discard --yes', p_queue.queue_name)
@@ -287,8 +287,9 @@ CREATE FUNCTION qctl._ails_gate(p_queue qctl.queue) RETURNS SETOF qctl.ailment
   where to_regclass(format('pgmq.%I', t.name)) is null
   union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
-         format('every request ran into its timeout; one is tried after %s', to_char(g.net_hold_until, 'HH24:MI:SS')),
-         format('qctl resume -q %s, when %s answers again', p_queue.queue_name, p_queue.url)
+         format('every request to %s ran into its timeout; one is tried after %s UTC', p_queue.url,
+                to_char(g.net_hold_until at time zone 'UTC', 'HH24:MI:SS')),
+         'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g
   where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and p_queue.transport = 'pg_net'
     and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
@@ -323,7 +324,7 @@ begin
       v_ailment.mend := case
         when v_capacity.limited_by like 'max_in_flight%' then format('qctl scale -q %s --max-in-flight %s', p_queue.queue_name, least(p_queue.max_in_flight * 4, 100000))
         when p_queue.transport = 'http' then format('qctl scale -q %s --concurrency %s', p_queue.queue_name, least(p_queue.concurrency * 4, 10000))
-        when v_capacity.limited_by like 'pg_net.batch_size%' then format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name)
+        when v_capacity.limited_by like 'pg_net.batch_size%' then format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name)
         else format('qctl scale -q %s --batch %s', p_queue.queue_name, least(p_queue.batch * 2, 10000)) end;
       return next v_ailment;
       return;
@@ -389,7 +390,7 @@ begin
   if p_queue.transport = 'pg_net' then
     if qctl._net_relation('http_request_queue') is null then
       v_ailment.reason := 'pg_net is not in this database any more';
-      v_ailment.mend := format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+      v_ailment.mend := format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
       return next v_ailment;
       return;
     end if;
@@ -416,6 +417,9 @@ begin
     from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true
     where j.command ~ '^call qctl\.work' or j.job_name ~ '^qctl-worker'
     order by j.active, r.status limit 1;
+    if v_job.active and v_job.status is distinct from 'failed' and v_ailment.since > clock_timestamp() - interval '90 s' then
+      return;
+    end if;
     v_ailment.reason := case
       when (select s.workers from qctl.scheduler s) < 1 then 'workers are set to 0'
       when not qctl._cron_here() then 'pg_cron is not to be seen here'
@@ -496,7 +500,7 @@ CREATE FUNCTION qctl._apply_grants(p_role name, p_payloads boolean) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-  c_looking constant text[] := '{depth,lag,growth,rates,health,silence,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
+  c_looking constant text[] := '{depth,lag,growth,rates,health,silence,settled_until,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
     'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state}';
   c_payloads constant text[] := '{messages_where,payloads}';
   v_item record;
@@ -1435,7 +1439,7 @@ begin
   from qctl.queue q join qctl.gate g using (queue_id) cross join lateral qctl.lag(q.queue_name) l
   where q.transport = 'pg_net' and g.paused_at is null and l.lag_s > 120 and qctl.is_armed()
     and exists (select from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r
-                where j.command ~ '^call qctl\.work' and r.status = 'succeeded' and r.at > clock_timestamp() - interval '3 min')
+                where j.command ~ '^call qctl\.work' and r.status in ('running', 'succeeded') and r.at > clock_timestamp() - interval '3 min')
     and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.claimed_at > clock_timestamp() - interval '2 min')
     and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > clock_timestamp() - interval '2 min');
   select count(*) into v_busy from cron.job j where j.active and (j.schedule ~ 'second' or j.schedule ~ '^\s*\*(/1)?\s');
@@ -1458,7 +1462,7 @@ CREATE FUNCTION qctl._examine_load() RETURNS SETOF qctl.finding
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select 'warning', 'load', 'jobs', format('delivering keeps one backend busy %s %% of the time', round(100 * sum(w.busy_s / w.busy_of_s))),
-         format('qctl set -q %s --transport http, then qctl worker -q %s', min(q.queue_name), min(q.queue_name))
+         format('qctl set -q %s --transport http && qctl worker -q %s', min(q.queue_name), min(q.queue_name))
   from qctl.worker w cross join lateral (select unnest(w.queues) limit 1) as q (queue_name)
   where w.transport = 'pg_net' and w.busy_of_s > 0 and qctl._is_live(w)
   having sum(w.busy_s / w.busy_of_s) > 0.3
@@ -1485,7 +1489,7 @@ begin
   if p_queue.transport = 'pg_net' and qctl._shown_headers(p_queue.headers) <> p_queue.headers
      and exists (select from pg_namespace n where n.nspname = 'net' and has_schema_privilege('public', n.oid, 'usage')) then
     return query select 'warning', 'queue', p_queue.queue_name, 'every role of this database can read its secret headers in schema net',
-                        format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+                        format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
   end if;
   select * into v_depth from qctl.depth(p_queue.queue_name);
   if v_depth.dead > 0 then
@@ -1498,7 +1502,7 @@ begin
         when v_growth.drain_s is not null then format('at this pace it is empty in %s', make_interval(secs => round(v_growth.drain_s)))
         when v_growth.per_s is null then 'whether it drains is not known: no maintenance has run'
         else format('it grows by %s a second', round(v_growth.per_s::numeric, 1)) end),
-      'qctl capacity -q ' || p_queue.queue_name;
+      'qctl scale -q ' || p_queue.queue_name;
   end if;
   if p_queue.retention_s is null and v_archive is not null then
     v_bytes := pg_total_relation_size(v_archive);
@@ -2044,7 +2048,7 @@ CREATE FUNCTION qctl._last_run(p_job_id bigint) RETURNS TABLE(status text, messa
 begin
   return query
   select d.status, d.return_message, coalesce(d.end_time, d.start_time) from cron.job_run_details d
-  where d.runid > (select max(m.runid) from cron.job_run_details m) - 5000 and d.jobid = p_job_id and d.end_time is not null
+  where d.runid > (select max(m.runid) from cron.job_run_details m) - 5000 and d.jobid = p_job_id
   order by d.runid desc limit 1;
 exception when insufficient_privilege or undefined_table or undefined_column then
   return;
@@ -2053,7 +2057,7 @@ $$;
 
 -- Name: FUNCTION _last_run(p_job_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._last_run(p_job_id bigint) IS 'How a job last ended, among the last 5000 runs of all jobs. pg_cron''s history has no index but its number.';
+COMMENT ON FUNCTION qctl._last_run(p_job_id bigint) IS 'How a job runs or last ended, among the last 5000 runs of all jobs. pg_cron''s history has no index but its number.';
 
 -- Name: _lower_keys(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2192,7 +2196,7 @@ begin
     v_pick := v_pick || ' and m.msg_id = any (array(select x.msg_id from qctl.in_flight x where x.queue_id = $1 and x.lapsed_at is null))';
   end if;
   if v_unfinished then
-    v_places := v_places || format($q$(
+    v_places := array_append(v_places, format($q$(
       select m.msg_id, m.state, m.webhook_id, m.enqueued_at, m.visible_at, null::timestamptz as finished_at, m.delivery_no, m.attempts, m.lost,
              m.next_at, null::text as reason, null::text as note
       from (
@@ -2206,25 +2210,25 @@ begin
         where @QUEUE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7) %s
         order by m.msg_id desc) m
       where m.state = any ($4)
-      limit @LIMIT@)$q$, 'q_' || p_queue, v_pick);
+      limit @LIMIT@)$q$, 'q_' || p_queue, v_pick));
   end if;
   if 'dead' = any (v_states) then
-    v_places := v_places || $q$(
-      select m.msg_id, 'dead', coalesce(m.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null, m.died_at, m.delivery_no,
-             m.attempts, m.lost, null, m.reason, m.note
+    v_places := array_append(v_places, $q$(
+      select m.msg_id, 'dead', coalesce(m.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null::timestamptz, m.died_at, m.delivery_no,
+             m.attempts, m.lost, null::timestamptz, m.reason, m.note
       from qctl.dead_letter m
       where m.queue_id = $1 and @DEAD@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
-      order by m.msg_id desc limit @LIMIT@)$q$;
+      order by m.msg_id desc limit @LIMIT@)$q$);
   end if;
   if v_states && '{delivered,archived}' then
-    v_places := v_places || format($q$(
+    v_places := array_append(v_places, format($q$(
       select m.msg_id, case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
-             coalesce(qctl._mark_webhook_id(m.headers), qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null, m.archived_at,
-             coalesce(qctl._mark_number(m.headers, 'delivery_no'), 1), coalesce(qctl._mark_number(m.headers, 'attempts'), 0), 0, null, null, null
+             coalesce(qctl._mark_webhook_id(m.headers), qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null::timestamptz, m.archived_at,
+             coalesce(qctl._mark_number(m.headers, 'delivery_no'), 1), coalesce(qctl._mark_number(m.headers, 'attempts'), 0), 0, null::timestamptz, null::text, null::text
       from pgmq.%I m
       where @ARCHIVE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
         and case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end = any ($4)
-      order by m.msg_id desc limit @LIMIT@)$q$, 'a_' || p_queue);
+      order by m.msg_id desc limit @LIMIT@)$q$, 'a_' || p_queue));
   end if;
   if v_places is null then
     return;
@@ -4241,7 +4245,7 @@ begin
       ('lag', 'the oldest ready message has waited for a worker', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
       ('age', 'the oldest unfinished message has not been delivered', v_lag.age_s, p_max_age_s,
        format('qctl messages -q %s --retrying', v_queue.queue_name)),
-      ('depth', 'unfinished messages', v_depth.depth, p_max_depth, 'qctl capacity -q ' || v_queue.queue_name),
+      ('depth', 'unfinished messages', v_depth.depth, p_max_depth, 'qctl scale -q ' || v_queue.queue_name),
       ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || v_queue.queue_name),
       ('failure_rate', 'of the attempts of 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
        format('qctl tail -q %s --failed', v_queue.queue_name))
@@ -4911,7 +4915,8 @@ begin
       queue_name := v_queue.queue_name;
       health := 'ok';
       since := null;
-      reason := null;
+      reason := case when qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)))
+                     then format('depth and endpoint unknown: row level security, or a missing right, hides its messages from role %s', current_user) end;
       mend := null;
     end if;
     return next;
@@ -5797,6 +5802,21 @@ $$;
 -- Name: FUNCTION settle(p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.settle(p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[]) IS 'Applies answers by (lease, msg_id): archive, schedule the next attempt or dead-letter, and log. Idempotent. A null status is a timeout or a connection error. Returns how many messages went which way.';
+
+-- Name: settled_until(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.settled_until() RETURNS timestamp with time zone
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when pg_has_role('pg_read_all_stats', 'usage')
+              then least(clock_timestamp(), min(a.xact_start) filter (where a.backend_xid is not null)) end
+  from pg_stat_activity a where a.datname = current_database()
+$$;
+
+-- Name: FUNCTION settled_until(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.settled_until() IS 'Attempts settled before this instant are all committed, but for a second: when the oldest transaction that writes began. Null where the role that installed qctl may not see that of others.';
 
 -- Name: in_flight; Type: TABLE; Schema: qctl; Owner: -
 

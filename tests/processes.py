@@ -58,6 +58,12 @@ class Endpoint:
         self.port = int(self._process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}/hook"
 
+    def become(self, *options: str) -> None:
+        """Behaves otherwise from now on, at the same place."""
+        self.kill()
+        self._options = options
+        self.start_again()
+
     def move_into(self, *prefix: str) -> None:
         """Runs behind this command from now on, in a network namespace say."""
         self.kill()

@@ -1,3 +1,2 @@
--- This moment in transactions: the oldest that runs, and the one that comes next.
-select clock_timestamp() as at, pg_snapshot_xmin(s)::text::bigint as oldest, pg_snapshot_xmax(s)::text::bigint as following
-from pg_current_snapshot() as s;
+-- This moment, and the one by which every transaction that may still log an attempt began.
+select clock_timestamp() as at, qctl.settled_until() as until;

@@ -93,3 +93,15 @@ $$;
 comment on function qctl.rates(text) is
   'Attempts of the last minute and hour by what became of them (failed: all that did not deliver, dead ones among them); p50 and p95 '
   'from enqueued to delivered; the last delivery, and the last failure within a day.';
+
+create or replace function qctl.settled_until() returns timestamptz
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when pg_has_role('pg_read_all_stats', 'usage')
+              then least(clock_timestamp(), min(a.xact_start) filter (where a.backend_xid is not null)) end
+  from pg_stat_activity a where a.datname = current_database()
+$$;
+comment on function qctl.settled_until() is
+  'Attempts settled before this instant are all committed, but for a second: when the oldest transaction that writes began. '
+  'Null where the role that installed qctl may not see that of others.';

@@ -88,7 +88,7 @@ begin
   if p_queue.transport = 'pg_net' and qctl._shown_headers(p_queue.headers) <> p_queue.headers
      and exists (select from pg_namespace n where n.nspname = 'net' and has_schema_privilege('public', n.oid, 'usage')) then
     return query select 'warning', 'queue', p_queue.queue_name, 'every role of this database can read its secret headers in schema net',
-                        format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+                        format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
   end if;
   select * into v_depth from qctl.depth(p_queue.queue_name);
   if v_depth.dead > 0 then
@@ -101,7 +101,7 @@ begin
         when v_growth.drain_s is not null then format('at this pace it is empty in %s', make_interval(secs => round(v_growth.drain_s)))
         when v_growth.per_s is null then 'whether it drains is not known: no maintenance has run'
         else format('it grows by %s a second', round(v_growth.per_s::numeric, 1)) end),
-      'qctl capacity -q ' || p_queue.queue_name;
+      'qctl scale -q ' || p_queue.queue_name;
   end if;
   if p_queue.retention_s is null and v_archive is not null then
     v_bytes := pg_total_relation_size(v_archive);
@@ -153,7 +153,7 @@ begin
   from qctl.queue q join qctl.gate g using (queue_id) cross join lateral qctl.lag(q.queue_name) l
   where q.transport = 'pg_net' and g.paused_at is null and l.lag_s > 120 and qctl.is_armed()
     and exists (select from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r
-                where j.command ~ '^call qctl\.work' and r.status = 'succeeded' and r.at > clock_timestamp() - interval '3 min')
+                where j.command ~ '^call qctl\.work' and r.status in ('running', 'succeeded') and r.at > clock_timestamp() - interval '3 min')
     and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.claimed_at > clock_timestamp() - interval '2 min')
     and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > clock_timestamp() - interval '2 min');
   select count(*) into v_busy from cron.job j where j.active and (j.schedule ~ 'second' or j.schedule ~ '^\s*\*(/1)?\s');
@@ -207,7 +207,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 'warning', 'load', 'jobs', format('delivering keeps one backend busy %s %% of the time', round(100 * sum(w.busy_s / w.busy_of_s))),
-         format('qctl set -q %s --transport http, then qctl worker -q %s', min(q.queue_name), min(q.queue_name))
+         format('qctl set -q %s --transport http && qctl worker -q %s', min(q.queue_name), min(q.queue_name))
   from qctl.worker w cross join lateral (select unnest(w.queues) limit 1) as q (queue_name)
   where w.transport = 'pg_net' and w.busy_of_s > 0 and qctl._is_live(w)
   having sum(w.busy_s / w.busy_of_s) > 0.3

@@ -39,13 +39,13 @@ as $$
 begin
   return query
   select d.status, d.return_message, coalesce(d.end_time, d.start_time) from cron.job_run_details d
-  where d.runid > (select max(m.runid) from cron.job_run_details m) - 5000 and d.jobid = p_job_id and d.end_time is not null
+  where d.runid > (select max(m.runid) from cron.job_run_details m) - 5000 and d.jobid = p_job_id
   order by d.runid desc limit 1;
 exception when insufficient_privilege or undefined_table or undefined_column then
   return;
 end
 $$;
-comment on function qctl._last_run(bigint) is 'How a job last ended, among the last 5000 runs of all jobs. pg_cron''s history has no index but its number.';
+comment on function qctl._last_run(bigint) is 'How a job runs or last ended, among the last 5000 runs of all jobs. pg_cron''s history has no index but its number.';
 
 create or replace function qctl._ails_worker(p_queue qctl.queue, p_within interval default null) returns setof qctl.ailment
 language plpgsql stable
@@ -60,7 +60,7 @@ begin
   if p_queue.transport = 'pg_net' then
     if qctl._net_relation('http_request_queue') is null then
       v_ailment.reason := 'pg_net is not in this database any more';
-      v_ailment.mend := format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+      v_ailment.mend := format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
       return next v_ailment;
       return;
     end if;
@@ -87,6 +87,9 @@ begin
     from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true
     where j.command ~ '^call qctl\.work' or j.job_name ~ '^qctl-worker'
     order by j.active, r.status limit 1;
+    if v_job.active and v_job.status is distinct from 'failed' and v_ailment.since > clock_timestamp() - interval '90 s' then
+      return;
+    end if;
     v_ailment.reason := case
       when (select s.workers from qctl.scheduler s) < 1 then 'workers are set to 0'
       when not qctl._cron_here() then 'pg_cron is not to be seen here'
@@ -109,8 +112,8 @@ as $$
   select 'paused', g.paused_at, 'paused by ' || g.paused_by || coalesce(': ' || g.pause_reason, ''), 'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and not g.gone
   union all
-  select 'gone', g.paused_at, 'the endpoint answered 410 Gone',
-         format('qctl resume -q %s, after qctl set -q %s --url with the new URL', p_queue.queue_name, p_queue.queue_name)
+  select 'gone', g.paused_at, 'the endpoint answered 410 Gone: it is there no more',
+         format('qctl set -q %s --url NEW_URL && qctl resume -q %s', p_queue.queue_name, p_queue.queue_name)
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
   union all
   select 'gone', null, format('pgmq''s table %s is gone', t.name), format('qctl drop %s --discard --yes', p_queue.queue_name)
@@ -118,8 +121,9 @@ as $$
   where to_regclass(format('pgmq.%I', t.name)) is null
   union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
-         format('every request ran into its timeout; one is tried after %s', to_char(g.net_hold_until, 'HH24:MI:SS')),
-         format('qctl resume -q %s, when %s answers again', p_queue.queue_name, p_queue.url)
+         format('every request to %s ran into its timeout; one is tried after %s UTC', p_queue.url,
+                to_char(g.net_hold_until at time zone 'UTC', 'HH24:MI:SS')),
+         'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g
   where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and p_queue.transport = 'pg_net'
     and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
@@ -174,9 +178,9 @@ begin
   -- Few messages, and long waits between the attempts at them: no rate would show that nothing gets through.
   if v_last.count >= 3 and v_last.delivered = 0
      and exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0) then
-    v_ailment.reason := format('the last %s attempts failed: %s', v_last.count, v_last.error);
+    v_ailment.reason := format('the last %s attempts at %s failed: %s', v_last.count, p_queue.url, v_last.error);
   elsif v_rate >= c_rate then
-    v_ailment.reason := format('%s %% of the attempts of 10 min failed%s', round(v_rate * 100), coalesce(': ' || v_last.error, ''));
+    v_ailment.reason := format('%s %% of the attempts of 10 min at %s failed%s', round(v_rate * 100), p_queue.url, coalesce(': ' || v_last.error, ''));
   else
     return;
   end if;
@@ -188,7 +192,7 @@ begin
           and t.settled_at > coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
                                       clock_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end)
         order by t.settled_at limit 1) f;
-  v_ailment.mend := format('qctl messages -q %s --retrying --ids | qctl replay -, when %s answers again', p_queue.queue_name, p_queue.url);
+  v_ailment.mend := format('qctl messages -q %s --retrying --ids | qctl replay -', p_queue.queue_name);
   return next v_ailment;
 end
 $$;
@@ -231,7 +235,7 @@ begin
       v_ailment.mend := case
         when v_capacity.limited_by like 'max_in_flight%' then format('qctl scale -q %s --max-in-flight %s', p_queue.queue_name, least(p_queue.max_in_flight * 4, 100000))
         when p_queue.transport = 'http' then format('qctl scale -q %s --concurrency %s', p_queue.queue_name, least(p_queue.concurrency * 4, 10000))
-        when v_capacity.limited_by like 'pg_net.batch_size%' then format('qctl set -q %s --transport http, then qctl worker -q %s', p_queue.queue_name, p_queue.queue_name)
+        when v_capacity.limited_by like 'pg_net.batch_size%' then format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name)
         else format('qctl scale -q %s --batch %s', p_queue.queue_name, least(p_queue.batch * 2, 10000)) end;
       return next v_ailment;
       return;
@@ -297,7 +301,8 @@ begin
       queue_name := v_queue.queue_name;
       health := 'ok';
       since := null;
-      reason := null;
+      reason := case when qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)))
+                     then format('depth and endpoint unknown: row level security, or a missing right, hides its messages from role %s', current_user) end;
       mend := null;
     end if;
     return next;

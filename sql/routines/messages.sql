@@ -75,7 +75,7 @@ begin
     v_pick := v_pick || ' and m.msg_id = any (array(select x.msg_id from qctl.in_flight x where x.queue_id = $1 and x.lapsed_at is null))';
   end if;
   if v_unfinished then
-    v_places := v_places || format($q$(
+    v_places := array_append(v_places, format($q$(
       select m.msg_id, m.state, m.webhook_id, m.enqueued_at, m.visible_at, null::timestamptz as finished_at, m.delivery_no, m.attempts, m.lost,
              m.next_at, null::text as reason, null::text as note
       from (
@@ -89,25 +89,25 @@ begin
         where @QUEUE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7) %s
         order by m.msg_id desc) m
       where m.state = any ($4)
-      limit @LIMIT@)$q$, 'q_' || p_queue, v_pick);
+      limit @LIMIT@)$q$, 'q_' || p_queue, v_pick));
   end if;
   if 'dead' = any (v_states) then
-    v_places := v_places || $q$(
-      select m.msg_id, 'dead', coalesce(m.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null, m.died_at, m.delivery_no,
-             m.attempts, m.lost, null, m.reason, m.note
+    v_places := array_append(v_places, $q$(
+      select m.msg_id, 'dead', coalesce(m.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null::timestamptz, m.died_at, m.delivery_no,
+             m.attempts, m.lost, null::timestamptz, m.reason, m.note
       from qctl.dead_letter m
       where m.queue_id = $1 and @DEAD@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
-      order by m.msg_id desc limit @LIMIT@)$q$;
+      order by m.msg_id desc limit @LIMIT@)$q$);
   end if;
   if v_states && '{delivered,archived}' then
-    v_places := v_places || format($q$(
+    v_places := array_append(v_places, format($q$(
       select m.msg_id, case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
-             coalesce(qctl._mark_webhook_id(m.headers), qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null, m.archived_at,
-             coalesce(qctl._mark_number(m.headers, 'delivery_no'), 1), coalesce(qctl._mark_number(m.headers, 'attempts'), 0), 0, null, null, null
+             coalesce(qctl._mark_webhook_id(m.headers), qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null::timestamptz, m.archived_at,
+             coalesce(qctl._mark_number(m.headers, 'delivery_no'), 1), coalesce(qctl._mark_number(m.headers, 'attempts'), 0), 0, null::timestamptz, null::text, null::text
       from pgmq.%I m
       where @ARCHIVE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
         and case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end = any ($4)
-      order by m.msg_id desc limit @LIMIT@)$q$, 'a_' || p_queue);
+      order by m.msg_id desc limit @LIMIT@)$q$, 'a_' || p_queue));
   end if;
   if v_places is null then
     return;

@@ -1,6 +1,5 @@
 """Attempts: those of one message, and those that settle as one looks."""
 
-from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,20 +18,19 @@ def of_message(connection: db.Connection, queue: str, msg_id: int) -> list[Attem
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
-    """A moment, and the number of the next transaction then; ``oldest`` is the oldest one that still ran."""
+class _Now:
+    """A moment, and the one by which every transaction that may still log an attempt began; None where that is unknown."""
 
     at: datetime
-    oldest: int
-    following: int
+    until: datetime | None
 
 
 class Tail:
     """Attempts as they settle, each once.
 
     An attempt's ``settled_at`` is taken before its transaction commits, so rows can appear behind ones already seen: each
-    look reads a window again and leaves out what it has shown. The window begins at the last moment whose transactions
-    have all ended by now; a transaction of somebody else that stays open holds it back for a minute at most.
+    look reads a window again and leaves out what it has shown. The window begins where the oldest transaction that writes
+    began; one of somebody else that stays open holds it back for a minute at most.
     """
 
     def __init__(self, connection: db.Connection, queue: str | None, *, failed: bool) -> None:
@@ -41,23 +39,27 @@ class Tail:
         self._failed = failed
         self._since = datetime.min.replace(tzinfo=UTC)
         self._seen: dict[tuple[str, int, int, int], datetime] = {}
-        self._marks: deque[_Mark] = deque()
 
     def last(self, count: int) -> list[Attempt]:
         """The last attempts, oldest first; :meth:`look` goes on after them."""
-        mark = self._mark()
-        rows = self._read(count)
-        self._since = mark.at - _LONGEST
-        self._remember([*self._read(_MOST), *rows])
-        self._move(mark)
+        now = self._now()
+        beginning, self._since = self._since, now.at - _LONGEST
+        window = self._read(_MOST)
+        rows = window[-count:]
+        if len(window) < count:
+            self._since = beginning
+            rows = self._read(count)
+            self._since = now.at - _LONGEST
+        self._remember([*window, *rows])
+        self._move(now)
         return rows
 
     def look(self, limit: int) -> list[Attempt]:
         """Attempts not seen before, oldest first; at most the ``limit`` newest."""
-        mark = self._mark()
+        now = self._now()
         rows = [row for row in self._read(limit) if _key(row) not in self._seen]
         self._remember(rows)
-        self._move(mark)
+        self._move(now)
         return rows
 
     def _remember(self, rows: list[Attempt]) -> None:
@@ -65,12 +67,10 @@ class Tail:
             if row.settled_at is not None:
                 self._seen[_key(row)] = row.settled_at
 
-    def _move(self, mark: _Mark) -> None:
+    def _move(self, now: _Now) -> None:
         """Moves the window on and forgets what lies before it."""
-        self._marks.append(mark)
-        since = max(self._since, mark.at - _LONGEST)
-        while self._marks and (self._marks[0].following <= mark.oldest or self._marks[0].at < since):
-            since = max(since, self._marks.popleft().at - _MARGIN)
+        longest = now.at - _LONGEST
+        since = max(self._since, longest if now.until is None else max(longest, now.until - _MARGIN))
         self._since = since
         if len(self._seen) > 2 * self._kept:
             self._seen = {key: at for key, at in self._seen.items() if at >= since}
@@ -78,8 +78,8 @@ class Tail:
 
     _kept = 1000
 
-    def _mark(self) -> _Mark:
-        return db.fetch(self._connection, _Mark, sqlfiles.query("now"))[0]
+    def _now(self) -> _Now:
+        return db.fetch(self._connection, _Now, sqlfiles.query("now"))[0]
 
     def _read(self, limit: int) -> list[Attempt]:
         values = {"queue": self._queue, "since": self._since, "failed": self._failed, "limit": limit}

@@ -91,7 +91,10 @@ def test_an_answer_410_pauses_and_a_rejection_is_dead_after_three(net):
     answer(net, 410)
     collect(net)
     net.execute("select qctl.register_worker('w', 'pg_net', '{orders}', '0')")
-    assert net.execute("select health, reason from qctl.status").fetchone() == ("gone", "the endpoint answered 410 Gone")
+    assert net.execute("select health, reason from qctl.status").fetchone() == (
+        "gone",
+        "the endpoint answered 410 Gone: it is there no more",
+    )
     assert dispatch(net) == 0
 
 

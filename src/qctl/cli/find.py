@@ -131,8 +131,8 @@ def messages_(
         else:
             render(shown, _COLUMNS, output)
         if most and (more := next(rows, None)):
-            go_on = f"--before {more.msg_id + 1}" if len(names) == 1 and not which.by_attempt else "--limit"
-            say(f"there are more; go on with {go_on}")
+            by_id = len(names) == 1 and not which.by_attempt
+            say(f"there are more; go on with {f'--before {more.msg_id + 1}' if by_id else 'a higher --limit'}")
 
 
 def _filter(given: Filter) -> Filter:

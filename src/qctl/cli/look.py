@@ -263,7 +263,9 @@ def describe(
     dsn: options.Dsn = None,
     output: options.Output = None,
 ) -> None:
-    """A queue's whole configuration, and the tables attached to it.
+    """A queue's whole configuration, its health, and the tables attached to it with the state of their triggers.
+
+    Headers that look like secrets are told by name only.
 
     Example: qctl describe orders
     """
@@ -271,8 +273,10 @@ def describe(
         chosen_name = queues.the_one(connection, queue if name is None else name)
         row = queues.described(connection, chosen_name)
         attached = attachments.listed(connection, chosen_name)
+        (now,) = queues.statuses(connection, chosen_name)
     if chosen(output) in (Format.JSON, Format.JSONL):
-        machine.write_object({**machine.as_dict(row), "attachments": [machine.as_dict(a) for a in attached]})
+        well = {"health": now.health, "since": now.since, "reason": now.reason, "mend": now.mend}
+        machine.write_object({**machine.as_dict(row), **well, "attachments": [machine.as_dict(a) for a in attached]})
         return
     if chosen(output) in (Format.CSV, Format.TSV):
         render([row], [], output)
@@ -281,6 +285,8 @@ def describe(
     table.write_pairs(
         [
             ("queue", row.queue_name),
+            ("health", now.health + (f" since {instant(now.since)}: {now.reason}" if now.since else "")),
+            ("unfinished", "unknown" if now.depth is None else number(now.depth)),
             ("transport", row.transport),
             ("url", row.url),
             ("redirects", "a 2xx with a Location counts" if row.trust_location else "a failure"),

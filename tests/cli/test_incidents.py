@@ -1,0 +1,180 @@
+"""Incidents, as they happen: check exits 8 and names the cause, status says the same, doctor gives the command, it mends."""
+
+import json
+import signal
+import time
+
+import psycopg
+import pytest
+
+from helpers import create, one, send
+from incidents import health, mend, sick, well
+from processes import WorkerProcess, qctl, wait_until
+
+RETRIES = {"retry_schedule_s": [1] * 30, "retry_jitter": 0.0, "timeout_ms": 5000}
+
+
+@pytest.fixture
+def worker(dsn):
+    started = []
+
+    def start():
+        started.append(WorkerProcess(dsn, "-q", "orders"))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.close()
+
+
+def running(conn, worker):
+    process = worker()
+    wait_until(lambda: one(conn, "select count(*) from qctl.worker where stopped_at is null") == 1, 20, "a worker")
+    return process
+
+
+def test_the_endpoint_is_down(conn, dsn, endpoint, worker):
+    receiver = endpoint()
+    create(conn, url=receiver.url, **RETRIES)
+    running(conn, worker)
+    send(conn, 10)
+    wait_until(lambda: len(receiver.accepted()) == 10)
+    well(dsn)
+    receiver.kill()
+    send(conn, 20)
+    command = sick(dsn, "endpoint_failing")
+    receiver.start_again()
+    mend(dsn, command)
+    well(dsn)
+
+
+def test_the_endpoint_answers_404(conn, dsn, endpoint, worker):
+    receiver = endpoint("--fail-rate", "1", "--failures", "404")
+    create(conn, url=receiver.url, **RETRIES)
+    running(conn, worker)
+    send(conn, 15)
+    command = sick(dsn, "endpoint_failing")
+    assert "HTTP 404" in qctl("check", dsn=dsn).stdout
+    receiver.become()
+    mend(dsn, command)
+    well(dsn)
+
+
+def test_the_worker_is_gone(conn, dsn, endpoint, worker):
+    create(conn, url=endpoint().url)
+    process = running(conn, worker)
+    process.send(signal.SIGKILL)
+    process.end()
+    conn.execute("update qctl.worker set last_seen_at = last_seen_at - interval '40 s'")
+    assert sick(dsn, "no_worker") == "qctl worker -q orders"
+    worker()
+    well(dsn)
+
+
+@pytest.fixture
+def attached(conn, worker, endpoint):
+    conn.execute("create table public.users (id int primary key)")
+    create(conn, url=endpoint().url)
+    conn.execute("select qctl.attach('public.users', 'orders')")
+    running(conn, worker)
+    return conn
+
+
+def test_a_trigger_is_disabled(attached, dsn):
+    well(dsn)
+    name = one(attached, "select tgname from pg_trigger where tgname like 'qctl%%insert'")
+    attached.execute(f"alter table public.users disable trigger {name}")
+    mend(dsn, sick(dsn, "capture_broken"))
+    well(dsn)
+
+
+def test_a_trigger_is_dropped(attached, dsn):
+    name = one(attached, "select tgname from pg_trigger where tgname like 'qctl%%insert'")
+    attached.execute(f"drop trigger {name} on public.users")
+    mend(dsn, sick(dsn, "capture_broken"))
+    well(dsn)
+    attached.execute("insert into public.users values (1)")
+    wait_until(lambda: one(attached, "select count(*) from pgmq.a_orders") == 1)
+
+
+def test_paused_and_forgotten(attached, dsn):
+    attached.execute("select qctl.pause('orders', 'for the move')")
+    command = sick(dsn, "paused")
+    line = qctl("check", dsn=dsn).stdout
+    assert "for the move" in line
+    assert "(since " in line
+    assert qctl("check", "--ignore", "paused", dsn=dsn).returncode == 0
+    mend(dsn, command)
+    well(dsn)
+
+
+def test_a_copy_of_the_database(server, conn, dsn, worker, endpoint):
+    create(conn, url=endpoint().url)
+    conn.close()
+    name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+    with psycopg.connect(server.uri(), autocommit=True) as admin:
+        admin.execute(f'create database "{name}_copy" template "{name}"')
+    copy = server.uri(f"{name}_copy")
+    process = WorkerProcess(copy, "-q", "orders")
+    try:
+        assert sick(copy, "unarmed") == "qctl arm"
+        mend(copy, "qctl arm")
+        well(copy)
+    finally:
+        process.close()
+        with psycopg.connect(server.uri(), autocommit=True) as admin:
+            admin.execute(f'drop database "{name}_copy" with (force)')
+
+
+def test_a_slow_endpoint(conn, dsn, endpoint, worker):
+    receiver = endpoint("--delay-s", "1")
+    create(conn, url=receiver.url, concurrency=1, **RETRIES)
+    running(conn, worker)
+    send(conn, 60)
+    conn.execute("update pgmq.q_orders q set vt = vt - interval '2 min', enqueued_at = enqueued_at - interval '2 min' where"
+    " vt < now()"
+                 " and not exists (select from qctl.in_flight f where f.msg_id = q.msg_id)")  # fmt: skip
+    conn.execute("insert into qctl.sample select queue_id, now() - interval '2 min', 5, 0 from qctl.queue")
+    command = sick(dsn, "growing")
+    assert command == "qctl scale -q orders --concurrency 4"
+    mend(dsn, command)
+    wait_until(lambda: health(dsn) == "ok", 60, "health ok")
+    assert qctl("check", "--max-age", "1h", "--max-lag", "1h", dsn=dsn).returncode == 0
+
+
+def test_an_old_transaction_holds_vacuum(attached, dsn, other):
+    attached.execute(f"alter database {one(attached, 'select current_database()')} set qctl.old_transaction = '1s'")
+    attached.execute("select qctl.pause('orders')")
+    with psycopg.connect(dsn) as old:
+        old.execute("set transaction isolation level repeatable read")
+        old.execute("select 1")
+        attached.execute(
+            "insert into pgmq.q_orders (vt, message) select 'infinity', '1' from generate_series(1, 60000)"
+        )
+        attached.execute("delete from pgmq.q_orders")
+        attached.execute("select qctl.resume('orders')")
+        time.sleep(1)
+        command = sick(dsn, "growing")
+        assert command == f"select pg_terminate_backend({old.info.backend_pid});"
+        assert "dead rows" in qctl("check", dsn=dsn).stdout
+        mend(dsn, command)
+        with pytest.raises(psycopg.OperationalError):
+            old.execute("select 1")
+    well(dsn)
+
+
+def test_nobody_cries_while_all_is_well_under_load(conn, dsn, endpoint, worker):
+    receiver = endpoint("--fail-rate", "0.05", "--failures", "500")
+    create(conn, url=receiver.url, **RETRIES)
+    running(conn, worker)
+    sent = 0
+    until = time.monotonic() + 8
+    while time.monotonic() < until:
+        sent += len(send(conn, 300))
+        done = qctl("check", dsn=dsn)
+        assert done.returncode == 0, done.stdout
+        assert health(dsn) == "ok"
+    doctor = qctl("doctor", "-o", "json", dsn=dsn)
+    assert doctor.returncode == 0, doctor.stdout
+    assert [row for row in json.loads(doctor.stdout) if row["severity"] != "note"] == []
+    wait_until(lambda: one(conn, "select count(*) from pgmq.a_orders") == sent, 60, "all delivered")

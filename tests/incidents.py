@@ -1,0 +1,48 @@
+"""What an operator types when something is wrong, and whether that mends it."""
+
+import json
+import os
+import subprocess
+
+import psycopg
+
+from processes import QCTL, environment, qctl, wait_until
+
+
+def health(dsn: str) -> str:
+    done = qctl("status", "-o", "json", dsn=dsn)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)[0]["health"]
+
+
+def sick(dsn: str, cause: str) -> str:
+    """Holds the three against one another; the command that doctor gives for it."""
+    wait_until(lambda: health(dsn) == cause, 30, f"health {cause}")
+    done = qctl("check", dsn=dsn)
+    assert done.returncode == 8, done.stdout
+    assert f"orders {cause}:" in done.stdout
+    assert done.stdout.count("\n") == 1
+    found = json.loads(qctl("check", "-o", "json", dsn=dsn).stdout)
+    mends = [problem["mend"] for problem in found["problems"] if problem["cause"] == cause]
+    doctor = qctl("doctor", "-o", "json", dsn=dsn)
+    assert doctor.returncode == 8
+    broken = [row["mend"] for row in json.loads(doctor.stdout) if row["severity"] == "broken"]
+    assert set(mends) & set(broken), (mends, broken)
+    return mends[0]
+
+
+def mend(dsn: str, command: str) -> None:
+    """Types what doctor says: into psql or into the shell."""
+    if not command.startswith("qctl "):
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(command)
+        return
+    env = environment(QCTL_DSN=dsn, PATH=f"{QCTL.parent}{os.pathsep}{os.environ['PATH']}")
+    done = subprocess.run(command, shell=True, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def well(dsn: str, within_s: float = 40) -> None:
+    wait_until(lambda: health(dsn) == "ok", within_s, "health ok")
+    done = qctl("check", dsn=dsn)
+    assert (done.returncode, done.stdout[:2]) == (0, "OK"), done.stdout

@@ -1,0 +1,214 @@
+"""Health: each state of the closed list, in order; what check and doctor say of it."""
+
+import pytest
+
+from helpers import claim, create, make_due, one, send, settle
+
+
+@pytest.fixture
+def live(conn):
+    """A queue with a live worker."""
+    create(conn, retry_schedule_s=[3600] * 5)
+    conn.execute("select qctl.register_worker('w', 'http', '{orders}', '0')")
+    return conn
+
+
+def health(conn) -> str:
+    return one(conn, "select health from qctl.health('orders')")
+
+
+def causes(conn, **limits) -> list[str]:
+    arguments = ", ".join(f"p_{key} => %({key})s" for key in limits)
+    return [row[0] for row in conn.execute(f"select cause from qctl.check({arguments})", limits)]
+
+
+def fail(conn, count: int, status: int | None = 500) -> None:
+    send(conn, count)
+    settle(conn, claim(conn, count), status)
+
+
+def test_the_first_that_holds_is_the_health_and_check_tells_all(live):
+    assert health(live) == "ok"
+    fail(live, 3)
+    assert health(live) == "endpoint_failing"
+    live.execute("create table public.t (id int primary key)")
+    live.execute("select qctl.attach('public.t', 'orders')")
+    live.execute("alter table public.t disable trigger all")
+    assert health(live) == "capture_broken"
+    live.execute("update qctl.gate set paused_at = now(), paused_by = 'qctl', gone = true")
+    assert health(live) == "gone"
+    live.execute("update qctl.gate set gone = false")
+    assert health(live) == "paused"
+    live.execute("update qctl.worker set last_seen_at = now() - interval '31 s'")
+    assert health(live) == "no_worker"
+    live.execute("select qctl.register_worker('new', 'http', '{}', '99.0.0')")
+    assert health(live) == "schema_outdated"
+    live.execute("select qctl.disarm()")
+    assert health(live) == "unarmed"
+    told = causes(live)
+    assert sorted(set(told), key=told.index) == [
+        "unarmed",
+        "schema_outdated",
+        "no_worker",
+        "paused",
+        "capture_broken",
+        "endpoint_failing",
+    ]
+    rows = live.execute("select since, reason, mend from qctl.health()").fetchall()
+    assert all(all(row) for row in rows)
+
+
+def test_a_worker_of_the_same_or_an_odd_version_is_no_trouble(live):
+    for version in ("0", "", "dev", one(live, "select qctl._version()")):
+        live.execute("select qctl.register_worker('w', 'http', '{orders}', %s)", (version,))
+        assert health(live) == "ok"
+
+
+def test_two_failures_are_not_yet_an_outage_and_three_are(live):
+    fail(live, 2)
+    assert health(live) == "ok"
+    fail(live, 1)
+    assert health(live) == "endpoint_failing"
+    since, first = live.execute(
+        "select (select since from qctl.health()), (select min(settled_at) from qctl.attempt)"
+    ).fetchone()
+    assert since == first
+
+
+def test_an_outage_stays_one_between_attempts_that_are_hours_apart(live):
+    fail(live, 3)
+    live.execute("update qctl.attempt set settled_at = settled_at - interval '5 h'")
+    assert health(live) == "endpoint_failing"
+
+
+def test_dead_messages_alone_are_no_outage(live):
+    live.execute("select qctl.set_queue('orders', p_settings => '{\"retry_schedule_s\": []}')")
+    fail(live, 5)
+    assert health(live) == "ok"
+
+
+def test_a_failure_rate_counts_from_ten_attempts_and_ends_with_ten_good_ones(live):
+    fail(live, 2)
+    send(live, 7)
+    settle(live, claim(live), 200)
+    assert health(live) == "ok"
+    fail(live, 1)
+    assert causes(live, max_age_s=None) == ["endpoint_failing", "failure_rate"]
+    assert round(one(live, "select value from qctl.check(p_max_age_s => null) where cause = 'failure_rate'"), 2) == 0.3
+    send(live, 10)
+    settle(live, claim(live), 200)
+    assert causes(live, max_age_s=None) == []
+    assert causes(live, max_failure_rate=0.0) == []
+
+
+def test_late_answers_are_no_failures(live):
+    send(live, 12)
+    claims = claim(live)
+    live.execute("update qctl.in_flight set expires_at = now() - interval '1 s'")
+    live.execute("select qctl.upkeep()")
+    settle(live, claims, 500)
+    assert one(live, "select count(*) from qctl.attempt where outcome = 'late'") == 12
+    assert health(live) == "ok"
+
+
+def test_growing_needs_a_lag_and_no_end_in_sight(live):
+    send(live, 100)
+    assert health(live) == "ok"
+    live.execute("update pgmq.q_orders set vt = now() - interval '61 s', enqueued_at = now() - interval '61 s'")
+    assert health(live) == "growing"
+    live.execute("insert into qctl.sample select queue_id, now() - interval '3 min', 200, 0 from qctl.queue")
+    assert health(live) == "ok"
+    assert "lag" in causes(live)
+    live.execute("update qctl.sample set depth = 101")
+    assert health(live) == "growing"
+
+
+def test_growth_is_told_from_ids_where_the_depth_is_not_counted(live):
+    send(live, 1000)
+    live.execute("insert into qctl.sample select queue_id, now() - interval '100 s', null, 500 from qctl.queue")
+    per_s, drain_s = live.execute("select * from qctl.growth('orders')").fetchone()
+    assert round(per_s) == 5
+    assert drain_s is None
+    settle(live, claim(live, 1000), 200)
+    assert live.execute("select drain_s from qctl.growth('orders')").fetchone() == (0,)
+
+
+def test_samples_are_taken_once_a_minute_and_kept_a_day(live):
+    send(live, 3)
+    for _ in range(2):
+        live.execute("select qctl._take_samples()")
+    assert live.execute("select depth, last_msg_id from qctl.sample").fetchall() == [(3, 3)]
+    live.execute("update qctl.sample set at = at - interval '25 h'")
+    live.execute("call qctl.maintenance()")
+    assert one(live, "select count(*) from qctl.sample") == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "cause"),
+    [({"max_lag_s": 10}, "lag"), ({"max_age_s": 10}, "age"), ({"max_depth": 2}, "depth"), ({"max_dead": 0}, "dead"),
+    ({"max_silence_s": 10}, "silence"),
+     ({"workers_seen_s": 0.001}, "no_worker")],
+)  # fmt: skip
+def test_each_limit(live, limit, cause):
+    live.execute("create table public.t (id int primary key)")
+    live.execute("select qctl.attach('public.t', 'orders')")
+    live.execute("insert into public.t select generate_series(1, 4)")
+    live.execute("select qctl.discard('orders', '{1}')")
+    live.execute("update pgmq.q_orders set vt = now() - interval '20 s', enqueued_at = now() - interval '20 s'")
+    live.execute("update qctl.dead_letter set enqueued_at = now() - interval '20 s'")
+    assert causes(live) == []
+    assert causes(live, **limit) == [cause]
+    assert causes(live, **limit, ignore=[cause]) == []
+    assert causes(live, **dict.fromkeys(limit, 1000)) == []
+
+
+def test_silence_is_per_attachment(live):
+    for name in ("a", "b"):
+        live.execute(f"create table public.{name} (id int primary key)")
+        live.execute(f"select qctl.attach('public.{name}', 'orders')")
+    live.execute("insert into public.a values (1)")
+    settle(live, claim(live), 200)
+    rows = live.execute("select relation, at_least, silence_s < 60 from qctl.silence()").fetchall()
+    assert rows == [("public.a", False, True), ("public.b", True, True)]
+
+
+def test_rates_and_durations(live):
+    send(live, 10)
+    live.execute("update pgmq.q_orders set enqueued_at = enqueued_at - interval '10 s'")
+    settle(live, claim(live), [200] * 8 + [500, None])
+    make_due(live)
+    row = live.execute(
+        "select delivered_1m, failed_1m, dead_1m, delivered_1h, failed_1h, round(p50_s), round(p95_s), last_error from"
+        " qctl.status").fetchone()  # fmt: skip
+    assert row[:7] == (8, 2, 0, 8, 2, 10, 10)
+    live.execute(
+        "update qctl.attempt set settled_at = settled_at - interval '5 min', claimed_at = claimed_at - interval '5 min'"
+    )
+    live.execute("select qctl._roll_up()")
+    row = live.execute("select delivered_1m, failed_1m, delivered_1h, failed_1h from qctl.status").fetchone()
+    assert row == (0, 0, 8, 2)
+
+
+def test_row_level_security_that_hides_messages_makes_the_depth_unknown_not_zero(server, live, dsn):
+
+    live.execute("create role installer login; create role hider login")
+    try:
+        send(live, 3)
+        for function in ("depth(text)", "lag(text)", "health(text)", "_status()", "rates(text)"):
+            live.execute(f"alter function qctl.{function} owner to installer")
+        live.execute(
+            "grant usage on schema qctl, pgmq to installer; grant select on all tables in schema qctl, pgmq to installer"
+        )
+        live.execute("grant execute on all functions in schema qctl to installer")
+        live.execute("grant select on qctl.status to installer; alter view qctl.status owner to installer")
+        assert live.execute("select depth, health from qctl.status").fetchone() == (3, "ok")
+        live.execute("alter table pgmq.q_orders enable row level security")
+        depth, health_, reason = live.execute("select depth, health, reason from qctl.status").fetchone()
+        assert (depth, health_) == (None, "ok")
+        assert "hides" in reason
+        live.execute("create policy all_of_it on pgmq.q_orders for select to installer using (true)")
+        assert live.execute("select depth from qctl.status").fetchone() == (3,)
+    finally:
+        live.execute(
+            "reassign owned by installer to current_user; drop owned by installer; drop role installer; drop role hider"
+        )
