@@ -5025,7 +5025,7 @@ COMMENT ON FUNCTION qctl.lag(p_queue text) IS 'lag_s: how long the oldest ready 
 
 -- Name: life(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.life(p_queue text, p_msg_id bigint) RETURNS TABLE(at timestamp with time zone, event text, delivery_no integer, attempt_no integer, status_code integer, duration_ms integer, error text, response text, actor text, detail text)
+CREATE FUNCTION qctl.life(p_queue text, p_msg_id bigint) RETURNS TABLE(at timestamp with time zone, event text, delivery_no integer, attempt_no integer, status_code integer, duration_ms integer, error text, response text, actor text, detail text, until timestamp with time zone)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -5038,25 +5038,25 @@ begin
     return query
     select * from (
       select v_message.enqueued_at, 'enqueued', null::integer, null::integer, null::integer, null::integer, null::text, null::text, null::text,
-             coalesce('captured from ' || qctl._captured_from(v_message.message), 'sent')
+             coalesce('captured from ' || qctl._captured_from(v_message.message), 'sent'), null::timestamptz
       union all
       select t.claimed_at, t.outcome, t.delivery_no, t.attempt_no, t.status_code, t.duration_ms, t.error, t.response, w.name,
-             case when t.next_at is not null then format('waited until %s UTC', to_char(t.next_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')) end
+             case when t.next_at is not null then 'to be tried again' end, t.next_at
       from qctl.attempt t left join qctl.worker w using (worker_id) where t.queue_id = v_queue.queue_id and t.msg_id = p_msg_id
       union all
       select f.claimed_at, case when f.lapsed_at is null then 'in_flight' else 'lapsed' end, f.delivery_no, f.attempt_no, null, null, null, null, w.name,
-             case when f.lapsed_at is null then format('its lease ends at %s UTC', to_char(f.expires_at at time zone 'UTC', 'HH24:MI:SS'))
-                  else format('no answer by %s UTC; a late success still counts', to_char(f.lapsed_at at time zone 'UTC', 'HH24:MI:SS')) end
+             case when f.lapsed_at is null then 'its lease ends' else 'no answer in its lease; a late success still counts' end,
+             coalesce(f.lapsed_at, f.expires_at)
       from qctl.in_flight f left join qctl.worker w using (worker_id) where f.queue_id = v_queue.queue_id and f.msg_id = p_msg_id
       union all
-      select a.at, a.verb, null, null, null, null, null, null, a.actor, a.detail ->> 'reason'
+      select a.at, a.verb, null, null, null, null, null, null, a.actor, a.detail ->> 'reason', null
       from qctl.audit a
       where a.verb in ('replay', 'discard') and a.queue_name = p_queue and a.at >= coalesce(v_message.enqueued_at, '-infinity')
         and (a.detail -> 'msg_ids' @> to_jsonb(p_msg_id) or (a.detail ->> 'ranges')::int8multirange @> p_msg_id)
       union all
       select v_message.finished_at, case v_message.state when 'delivered' then 'archived' else v_message.state end, v_message.delivery_no, null,
              null, null, null, null, null,
-             case v_message.state when 'dead' then concat_ws(': ', v_message.reason, v_message.note) when 'archived' then 'by somebody else than qctl' end
+             case v_message.state when 'dead' then concat_ws(': ', v_message.reason, v_message.note) when 'archived' then 'by somebody else than qctl' end, null
       where v_message.finished_at is not null
     ) e order by 1 nulls first, 3 nulls first, 4;
 
@@ -5074,7 +5074,7 @@ begin
       || case when v_message.state in ('ready', 'retrying', 'delayed')
               then coalesce((select format(' (but %s: %s)', h.health, h.reason) from qctl.health(p_queue) h
                              where h.health in ('unarmed', 'schema_outdated', 'no_worker', 'paused', 'gone', 'circuit_open')), '') else '' end;
-    delivery_no := null; attempt_no := null; status_code := null; duration_ms := null; error := null; response := null; actor := null;
+    delivery_no := null; attempt_no := null; status_code := null; duration_ms := null; error := null; response := null; actor := null; until := null;
     return next;
   end loop;
 end

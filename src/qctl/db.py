@@ -173,6 +173,20 @@ def translating() -> Generator[None]:
 
 
 @contextmanager
+def _of_one_version() -> Generator[None]:
+    """A row with columns that the model does not know, or without some that it needs, comes from another version's schema."""
+    try:
+        yield
+    except TypeError as error:
+        raise QctlError(
+            "the schema in the database is not of this command's version",
+            detail=str(error).split("(", 1)[-1],
+            hint="qctl upgrade, or upgrade the tool: pip install --upgrade qctl",
+            code=ExitCode.SCHEMA_VERSION,
+        ) from error
+
+
+@contextmanager
 def transaction(connection: Connection, *, dry_run: bool = False) -> Generator[None]:
     """All of the block, or nothing; with ``dry_run`` nothing whatever happens."""
     with translating(), connection.transaction(force_rollback=dry_run):
@@ -181,14 +195,14 @@ def transaction(connection: Connection, *, dry_run: bool = False) -> Generator[N
 
 def fetch(connection: Connection, model: type[Row], text: bytes, values: Mapping[str, Any] | None = None) -> list[Row]:
     """Runs one query of ``sql/queries`` and returns its rows as models."""
-    with translating(), connection.cursor(row_factory=class_row(model)) as cursor:
+    with translating(), _of_one_version(), connection.cursor(row_factory=class_row(model)) as cursor:
         cursor.execute(text, values or {})
         return cursor.fetchall()
 
 
 def call(connection: Connection, model: type[Row], function: str, /, **arguments: Any) -> list[Row]:
     """Calls a set-returning function ``qctl.<function>(p_<name> => value, …)`` and returns its rows as models."""
-    with translating(), connection.cursor(row_factory=class_row(model)) as cursor:
+    with translating(), _of_one_version(), connection.cursor(row_factory=class_row(model)) as cursor:
         cursor.execute(_call(function, tuple(arguments)), list(arguments.values()))
         return cursor.fetchall()
 

@@ -432,7 +432,10 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class LifeEvent:
-    """Something that happened to a message, or what comes next; ``actor`` is a role or a worker."""
+    """Something that happened to a message, or what comes next; ``actor`` is a role or a worker.
+
+    ``until`` is when an attempt's wait, or a lease, ends or ended.
+    """
 
     at: datetime | None
     event: str
@@ -444,6 +447,7 @@ class LifeEvent:
     response: str | None
     actor: str | None
     detail: str | None
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ EVENT = {
     "response",
     "actor",
     "detail",
+    "until",
 }
 WORKER = {
     "worker_id", "name", "kind", "transport", "queues", "state", "in_flight", "holds_since", "busy", "qctl_version",

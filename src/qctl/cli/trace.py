@@ -35,7 +35,8 @@ def _outcome_style(value: Any) -> str:
 
 def _told(event: LifeEvent) -> str:
     """What is known of an event, in words."""
-    parts = (event.error, event.response, event.detail)
+    detail = f"{event.detail or ''} {instant(event.until)}".strip() if event.until else event.detail
+    parts = (event.error, event.response, detail)
     return " · ".join(one_line(part)[:200] for part in parts if part)
 
 
