@@ -28,10 +28,12 @@ SMALL = 10_000
 ROUNDS = 5
 FILL = """
 insert into pgmq.a_orders (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers) overriding system value
-select g, 1, at, at + interval '300 ms', at, jsonb_build_object('operation', 'INSERT', 'schema', 'public', 'table', 't', 'record', jsonb_build_object('id', g)),
+select g, 1, at, at + interval '300 ms', at, jsonb_build_object('operation', 'INSERT', 'schema', 'public', 'table', 't',
+'record', jsonb_build_object('id', g)),
        '{"qctl": {"outcome": "delivered", "status": 200, "attempts": 1, "delivery_no": 1}}'
 from (select g, now() - (%(rows)s - g) * interval '10 ms' as at from generate_series(%(low)s::bigint, %(high)s::bigint) g) s;
-insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, transport, claimed_at, settled_at, duration_ms, status_code, response)
+insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, transport, claimed_at, settled_at, duration_ms,
+status_code, response)
 select 1, g, 1, 1, 'delivered', 'http', at, at + interval '300 ms', 20, 200, '{"ok":' || (g %% 1000 <> 0)::text || '}'
 from (select g, now() - (%(rows)s - g) * interval '10 ms' as at from generate_series(%(low)s::bigint, %(high)s::bigint) g) s;
 """
@@ -41,8 +43,10 @@ select count(*) from qctl.send('orders', (select array_agg('{"table": "t"}'::jso
 insert into qctl.retry (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status)
 select 1, q.msg_id, q.enqueued_at, 1, 1, 1, 0, 0, now() + interval '1 h', 500 from pgmq.q_orders q order by q.msg_id limit 500;
 update pgmq.q_orders q set vt = now() + interval '1 h' from qctl.retry r where r.msg_id = q.msg_id;
-insert into qctl.dead_letter select 1, -g, 1, 10, 0, 'exhausted', null, 500, 'x', now(), 1, '{}', null, null, now() from generate_series(1, 1000) g;
-insert into qctl.throughput select 1, date_trunc('minute', now()) - g * interval '1 min', 6000, 0, 0, 0, 5, 9 from generate_series(1, 1440) g;
+insert into qctl.dead_letter select 1, -g, 1, 10, 0, 'exhausted', null, 500, 'x', now(), 1, '{}', null, null,
+now() from generate_series(1, 1000) g;
+insert into qctl.throughput select 1, date_trunc('minute', now()) - g * interval '1 min', 6000, 0, 0, 0, 5,
+9 from generate_series(1, 1440) g;
 update qctl.upkept set rolled_to = date_trunc('minute', now()), retained_at = now(), swept_at = now();
 select qctl.register_worker('w', 'http', '{orders}', '0');
 """
@@ -59,8 +63,10 @@ QUESTIONS = {
     "messages: retrying": "select * from qctl.messages('orders', p_retrying => true)",
     "messages: delivered, page": "select * from qctl.messages('orders', '{delivered}', p_before_id => 5000)",
     "messages: last minute": "select * from qctl.messages('orders', p_since => now() - interval '1 min')",
-    "messages: an answer, 1 min": "select * from qctl.messages('orders', p_since => now() - interval '1 min', p_response => 'ok\":false')",
-    "messages: a payload, 1 min": "select * from qctl.messages_where('orders', '{\"record\":{\"id\":1}}', p_captured_since => now() - interval '1 min')",
+    "messages: an answer, 1 min": "select * from qctl.messages('orders', p_since => now() - interval '1 min', p_response =>"
+    " 'ok\":false')",
+    "messages: a payload, 1 min": "select * from qctl.messages_where('orders', '{\"record\":{\"id\":1}}', p_captured_since =>"
+    " now() - interval '1 min')",
     "show": "select * from qctl.message_state('orders', 5000), qctl.life('orders', 5000)",
     "dead": "select * from qctl.dead()",
 }
@@ -95,7 +101,8 @@ def measure(sites: dict[int, psycopg.Connection]) -> None:
 
 def tail(uri: str, for_s: float = 60, per_s: int = 1000) -> None:
     """Follows attempts while six sessions hold theirs back for up to 1.5 s."""
-    process = subprocess.Popen([str(Path(sys.executable).with_name("qctl")), "tail", "-f", "-n", "1"], env={**os.environ, "QCTL_DSN": uri},
+    process = subprocess.Popen([str(Path(sys.executable).with_name("qctl")), "tail", "-f", "-n", "1"], env={**os.environ,
+    "QCTL_DSN": uri},
                                stdout=subprocess.PIPE, text=True)  # fmt: skip
     seen: list[int] = []
     reader = threading.Thread(target=lambda: seen.extend(row["msg_id"] for row in map(json.loads, process.stdout or [])))
@@ -111,8 +118,10 @@ def tail(uri: str, for_s: float = 60, per_s: int = 1000) -> None:
             while (passed := time.monotonic() - started) < for_s:
                 count = max(0, int(passed * per_s / 6) - counts[number])
                 connection.execute(
-                    "insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, transport, claimed_at, settled_at)"
-                    " select 1, %s + g, 1, 1, 'delivered', 'http', clock_timestamp(), clock_timestamp() from generate_series(1, %s) g",
+                    "insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, transport, claimed_at,"
+                    " settled_at)"
+                    " select 1, %s + g, 1, 1, 'delivered', 'http', clock_timestamp(), clock_timestamp() from"
+                    " generate_series(1, %s) g",
                     (first * (number + 1) + counts[number], count),
                 )
                 time.sleep(pick.choice([0.05, 0.1, 0.3, 1.5]))
@@ -132,7 +141,8 @@ def tail(uri: str, for_s: float = 60, per_s: int = 1000) -> None:
     written = {first * (number + 1) + n for number in range(6) for n in range(1, counts[number] + 1)}
     mine = [msg_id for msg_id in seen if msg_id >= first]
     third = len(memory) // 3
-    print(f"tail -f: {len(written):,} attempts in {for_s:.0f} s; missed {len(written - set(mine))}, repeated {len(mine) - len(set(mine))};"
+    print(f"tail -f: {len(written):,} attempts in {for_s:.0f} s; missed {len(written - set(mine))}, repeated {len(mine) -"
+    " len(set(mine))};"
           f" resident {max(memory[:third])} MiB in the first third, {max(memory[-third:])} MiB in the last")  # fmt: skip
 
 

@@ -11,9 +11,11 @@ create or replace function qctl._audit_rarely(p_verb text, p_queue_name text, p_
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_since timestamptz := clock_timestamp() - interval '1 min';
 begin
   if not exists (select from qctl.audit a
-                 where a.at > clock_timestamp() - interval '1 min' and a.verb = p_verb
+                 where a.at > v_since and a.verb = p_verb
                    and a.queue_name is not distinct from p_queue_name and a.detail ->> 'sqlstate' = p_sqlstate) then
     perform qctl._audit(p_verb, p_queue_name, jsonb_build_object('sqlstate', p_sqlstate, 'error', left(p_error, 500)));
   end if;

@@ -2,22 +2,27 @@
 
 create or replace function qctl._counts(p_queue_id integer, p_since timestamptz)
 returns table (delivered bigint, failed bigint, dead bigint)
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
 as $$
+declare
+  v_rolled_to timestamptz := greatest(p_since, (select u.rolled_to from qctl.upkept u));
+begin
   -- Whole minutes come from the rolled up table, the rest from the log.
-  with rolled as (
-    select greatest(p_since, coalesce((select u.rolled_to from qctl.upkept u), p_since)) as "to"
-  ), parts as (
+  return query
+  select coalesce(sum(p.delivered), 0)::bigint, coalesce(sum(p.failed), 0)::bigint, coalesce(sum(p.dead), 0)::bigint
+  from (
     select sum(t.delivered) as delivered, sum(t.failed + t.dead + t.lost) as failed, sum(t.dead) as dead
-    from qctl.throughput t, rolled r
-    where t.queue_id = p_queue_id and t.minute >= date_trunc('minute', p_since) and t.minute < r."to"
+    from qctl.throughput t
+    where t.queue_id = p_queue_id and t.minute >= date_trunc('minute', p_since) and t.minute < v_rolled_to
     union all
     select count(*) filter (where t.outcome = 'delivered'), count(*) filter (where t.outcome <> 'delivered'),
            count(*) filter (where t.outcome = 'dead')
-    from rolled r join qctl.attempt t on t.queue_id = p_queue_id and t.settled_at >= r."to" and t.outcome <> 'late'
-  )
-  select coalesce(sum(p.delivered), 0)::bigint, coalesce(sum(p.failed), 0)::bigint, coalesce(sum(p.dead), 0)::bigint from parts p
+    from qctl.attempt t where t.queue_id = p_queue_id and t.settled_at >= v_rolled_to and t.outcome <> 'late'
+  ) p;
+end
 $$;
 comment on function qctl._counts(integer, timestamptz) is
   'Attempts since then, to the minute: delivered; failed, dead and lost ones among them; dead. Late answers count nowhere.';
@@ -33,7 +38,7 @@ begin
   return query execute format($q$
     select percentile_cont(0.5) within group (order by a.s), percentile_cont(0.95) within group (order by a.s), count(*)
     from (select extract(epoch from a.archived_at - a.enqueued_at)::double precision as s from pgmq.%I a
-          where a.archived_at > clock_timestamp() - interval '1 h' and a.headers #>> '{qctl,outcome}' = 'delivered'
+          where a.archived_at > statement_timestamp() - interval '1 h' and a.headers #>> '{qctl,outcome}' = 'delivered'
             and coalesce(a.headers #>> '{qctl,delivery_no}', '1') = '1' and isfinite(a.enqueued_at)
           order by a.archived_at desc limit 1000) a
   $q$, 'a_' || p_queue_name);
@@ -67,6 +72,8 @@ returns table (delivered_1m bigint, failed_1m bigint, dead_1m bigint, delivered_
                p50_s double precision, p95_s double precision, last_delivered_at timestamptz, last_failed_at timestamptz, last_error text)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
@@ -75,16 +82,16 @@ begin
          count(*) filter (where t.outcome = 'dead')
   into delivered_1m, failed_1m, dead_1m
   from qctl.attempt t
-  where t.queue_id = v_queue.queue_id and t.settled_at > clock_timestamp() - interval '1 minute' and t.outcome <> 'late';
+  where t.queue_id = v_queue.queue_id and t.settled_at > statement_timestamp() - interval '1 minute' and t.outcome <> 'late';
   select c.delivered, c.failed, c.dead into delivered_1h, failed_1h, dead_1h
-  from qctl._counts(v_queue.queue_id, clock_timestamp() - interval '1 h') c;
+  from qctl._counts(v_queue.queue_id, statement_timestamp() - interval '1 h') c;
   if not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue))) then
     select d.p50_s, d.p95_s into p50_s, p95_s from qctl._durations(p_queue) d;
     last_delivered_at := qctl._last_delivered(p_queue);
   end if;
   select t.settled_at, coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') into last_failed_at, last_error
   from qctl.attempt t
-  where t.queue_id = v_queue.queue_id and t.settled_at > clock_timestamp() - interval '24 h'
+  where t.queue_id = v_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h'
     and t.outcome <> 'delivered' and t.outcome <> 'late'
   order by t.settled_at desc limit 1;
   return next;

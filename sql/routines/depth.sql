@@ -115,7 +115,7 @@ declare
 begin
   for v_queue in
     select q.queue_id, q.queue_name from qctl.queue q
-    where not exists (select from qctl.sample s where s.queue_id = q.queue_id and s.at > clock_timestamp() - interval '50 s')
+    where not exists (select from qctl.sample s where s.queue_id = q.queue_id and s.at > statement_timestamp() - interval '50 s')
   loop
     begin
       insert into qctl.sample (queue_id, at, depth, last_msg_id)
@@ -125,7 +125,7 @@ begin
       perform qctl._audit_rarely('sample_failed', v_queue.queue_name, sqlstate, sqlerrm);
     end;
   end loop;
-  delete from qctl.sample s where s.at < clock_timestamp() - interval '1 day';
+  delete from qctl.sample s where s.at < statement_timestamp() - interval '1 day';
 end
 $$;
 comment on function qctl._take_samples() is 'Writes down how deep each queue is, at most once a minute.';
@@ -141,7 +141,7 @@ declare
 begin
   -- The oldest sample within six minutes; next to one that is too young, a burst looks like growth.
   select * into v_then from qctl.sample s
-  where s.queue_id = p_queue.queue_id and s.at > clock_timestamp() - interval '6 min' and s.at < clock_timestamp() - interval '45 s'
+  where s.queue_id = p_queue.queue_id and s.at > statement_timestamp() - interval '6 min' and s.at < statement_timestamp() - interval '45 s'
   order by s.at limit 1;
   if p_depth = 0 then
     drain_s := 0;

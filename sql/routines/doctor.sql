@@ -47,7 +47,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   with worker as (
     select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, w.queues
-    from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > clock_timestamp() - interval '1 day'
+    from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > statement_timestamp() - interval '1 day'
   ), served as (
     select w.*, q.queue_name, c.oid as relation, c.relowner, c.relrowsecurity, c.relforcerowsecurity
     from worker w join qctl.queue q on q.queue_name = any (w.queues)
@@ -107,7 +107,7 @@ begin
     v_bytes := pg_total_relation_size(v_archive);
     select c.reltuples into v_rows from pg_class c where c.oid = v_archive;
     select sum(t.delivered) into v_daily from qctl.throughput t
-    where t.queue_id = p_queue.queue_id and t.minute > clock_timestamp() - interval '1 day';
+    where t.queue_id = p_queue.queue_id and t.minute > statement_timestamp() - interval '1 day';
     if v_bytes > 100 * 1024 ^ 2 then
       return query select 'note', 'queue', p_queue.queue_name,
         format('delivered messages are kept for ever: %s%s', pg_size_pretty(v_bytes),
@@ -142,20 +142,20 @@ begin
               then format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)))
               else format('select * from cron.job_run_details where jobid = %s order by runid desc limit 5;', j.job_id) end
   from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r left join qctl._wanted_jobs() w on w.job_name = j.job_name
-  where r.status = 'failed' and r.at > clock_timestamp() - interval '10 min';
+  where r.status = 'failed' and r.at > statement_timestamp() - interval '10 min';
   return query
   select 'broken', 'queue', q.queue_name,
          format('its jobs succeed, but nothing has been sent for 2 min while messages wait%s',
                 coalesce((select format(': %s, %s', a.verb, a.detail ->> 'error') from qctl.audit a
-                          where a.verb ~ '_failed$' and a.at > clock_timestamp() - interval '1 h' and coalesce(a.queue_name, q.queue_name) = q.queue_name
+                          where a.verb ~ '_failed$' and a.at > statement_timestamp() - interval '1 h' and coalesce(a.queue_name, q.queue_name) = q.queue_name
                           order by a.at desc limit 1), '')),
          'select * from qctl.audit where verb ~ ''_failed$'' order by audit_id desc limit 10;'
   from qctl.queue q join qctl.gate g using (queue_id) cross join lateral qctl.lag(q.queue_name) l
   where q.transport = 'pg_net' and g.paused_at is null and l.lag_s > 120 and qctl.is_armed()
     and exists (select from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r
-                where j.command ~ '^call qctl\.work' and r.status in ('running', 'succeeded') and r.at > clock_timestamp() - interval '3 min')
-    and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.claimed_at > clock_timestamp() - interval '2 min')
-    and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > clock_timestamp() - interval '2 min');
+                where j.command ~ '^call qctl\.work' and r.status in ('running', 'succeeded') and r.at > statement_timestamp() - interval '3 min')
+    and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.claimed_at > statement_timestamp() - interval '2 min')
+    and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > statement_timestamp() - interval '2 min');
   select count(*) into v_busy from cron.job j where j.active and (j.schedule ~ 'second' or j.schedule ~ '^\s*\*(/1)?\s');
   if v_busy > qctl._cron_slots() then
     return query select 'warning', 'pg_cron', 'slots', format('%s jobs run each minute or more often, pg_cron runs %s at once', v_busy, qctl._cron_slots()),
@@ -176,7 +176,7 @@ as $$
   select 'warning', 'audit', coalesce(a.queue_name, current_database()), format('%s, last %s UTC: %s', a.verb,
            to_char(max(a.at) at time zone 'UTC', 'HH24:MI:SS'), (array_agg(a.detail ->> 'error' order by a.at desc))[1]),
          format('select * from qctl.audit where verb = %L order by audit_id desc limit 10;', a.verb)
-  from qctl.audit a where a.at > clock_timestamp() - interval '15 min' and a.verb ~ '_failed$'
+  from qctl.audit a where a.at > statement_timestamp() - interval '15 min' and a.verb ~ '_failed$'
   group by a.verb, a.queue_name
 $$;
 
@@ -187,11 +187,11 @@ as $$
   select 'warning', 'transaction', 'pid ' || o.pid, format('open since %s (role %s, %s): no dead row is removed since then', o.since::timestamptz(0), o.role_name, o.state),
          format('select pg_terminate_backend(%s);', o.pid)
   from qctl._oldest_transaction() o
-  where o.since < clock_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min')
+  where o.since < statement_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min')
   union all
   select 'warning', 'transaction', x.gid, format('prepared at %s and never finished: no dead row is removed since then', x.prepared::timestamptz(0)),
          format('rollback prepared %L;', x.gid)
-  from pg_prepared_xacts x where x.database = current_database() and x.prepared < clock_timestamp() - interval '15 min'
+  from pg_prepared_xacts x where x.database = current_database() and x.prepared < statement_timestamp() - interval '15 min'
   union all
   select 'warning', 'replication slot', s.slot_name::text, 'nobody reads it, and it keeps dead rows and WAL', format('select pg_drop_replication_slot(%L);', s.slot_name)
   from pg_replication_slots s where not s.active and coalesce(s.xmin, s.catalog_xmin) is not null

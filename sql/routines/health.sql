@@ -143,12 +143,12 @@ declare
 begin
   select count(*), count(*) filter (where t.outcome <> 'delivered') as failed into v_last
   from (select t.outcome from qctl.attempt t
-        where t.queue_id = p_queue.queue_id and t.settled_at > clock_timestamp() - c_over and t.outcome <> 'late'
+        where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - c_over and t.outcome <> 'late'
         order by t.settled_at desc limit c_least) t;
   if v_last.count < c_least then
     return null;
   end if;
-  select * into v_counts from qctl._counts(p_queue.queue_id, clock_timestamp() - c_over);
+  select * into v_counts from qctl._counts(p_queue.queue_id, statement_timestamp() - c_over);
   -- An endpoint that is well again is not failing, whatever it did before.
   return least(v_counts.failed::double precision / nullif(v_counts.delivered + v_counts.failed, 0), v_last.failed::double precision / c_least);
 end
@@ -167,13 +167,14 @@ declare
   v_ailment qctl.ailment;
   v_rate double precision := qctl._failure_rate(p_queue);
   v_last record;
+  v_from timestamptz;
 begin
   select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at,
          (array_agg(coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') order by t.settled_at desc)
             filter (where t.outcome <> 'delivered'))[1] as error
   into v_last
   from (select t.outcome, t.settled_at, t.error, t.status_code from qctl.attempt t
-        where t.queue_id = p_queue.queue_id and t.settled_at > clock_timestamp() - interval '24 h' and t.outcome <> 'late'
+        where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h' and t.outcome <> 'late'
         order by t.settled_at desc limit 5) t;
   -- Few messages, and long waits between the attempts at them: no rate would show that nothing gets through.
   if v_last.count >= 3 and v_last.delivered = 0
@@ -185,12 +186,13 @@ begin
     return;
   end if;
   v_ailment.health := 'endpoint_failing';
-  -- The first failure after the last delivery, among those that are still quick to find.
+  -- The first failure after the last delivery, or within the time that was looked at.
+  v_from := coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
+                     statement_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end);
   select min(f.settled_at) into v_ailment.since
   from (select t.settled_at from qctl.attempt t
         where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
-          and t.settled_at > coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
-                                      clock_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end)
+          and t.settled_at > v_from
         order by t.settled_at limit 1) f;
   v_ailment.mend := format('qctl messages -q %s --retrying --ids | qctl replay -', p_queue.queue_name);
   return next v_ailment;

@@ -35,7 +35,7 @@ begin
                       else t.duration_ms / 1000.0 end as s
           from qctl.attempt t
           where t.queue_id = v_queue.queue_id and t.transport = v_queue.transport and t.status_code is not null
-            and t.settled_at > clock_timestamp() - interval '10 min'
+            and t.settled_at > statement_timestamp() - interval '10 min'
           order by t.settled_at desc limit 1000) a;
 
     if v_queue.transport = 'pg_net' then
