@@ -74,7 +74,9 @@ QUESTIONS = {
 
 def fill(connection: psycopg.Connection, rows: int) -> None:
     """Delivered history of 100 messages a second up to now, and what is unfinished."""
-    connection.execute("select qctl.create_queue('orders', 'http://127.0.0.1:9/x', p_settings => '{\"transport\": \"http\"}')")
+    connection.execute(
+        "select qctl.create_queue('orders', 'http://127.0.0.1:9/x', p_settings => '{\"transport\": \"http\"}')"
+    )
     connection.execute("set synchronous_commit = off")
     for low in range(1, rows + 1, 500_000):
         values = {"rows": rows, "low": low, "high": min(rows, low + 499_999)}
@@ -82,7 +84,9 @@ def fill(connection: psycopg.Connection, rows: int) -> None:
             connection.execute(statement, values)
     for statement in REST.strip().rstrip(";").split(";\n"):
         connection.execute(statement, {"rows": rows} if "%(" in statement else None)
-    connection.execute("vacuum analyze pgmq.a_orders, qctl.attempt, pgmq.q_orders, qctl.dead_letter, qctl.retry, qctl.throughput")
+    connection.execute(
+        "vacuum analyze pgmq.a_orders, qctl.attempt, pgmq.q_orders, qctl.dead_letter, qctl.retry, qctl.throughput"
+    )
 
 
 def measure(sites: dict[int, psycopg.Connection]) -> None:
@@ -105,7 +109,9 @@ def tail(uri: str, for_s: float = 60, per_s: int = 1000) -> None:
     "QCTL_DSN": uri},
                                stdout=subprocess.PIPE, text=True)  # fmt: skip
     seen: list[int] = []
-    reader = threading.Thread(target=lambda: seen.extend(row["msg_id"] for row in map(json.loads, process.stdout or [])))
+    reader = threading.Thread(
+        target=lambda: seen.extend(row["msg_id"] for row in map(json.loads, process.stdout or []))
+    )
     reader.start()
     time.sleep(3)
     first = 10**9
@@ -141,9 +147,11 @@ def tail(uri: str, for_s: float = 60, per_s: int = 1000) -> None:
     written = {first * (number + 1) + n for number in range(6) for n in range(1, counts[number] + 1)}
     mine = [msg_id for msg_id in seen if msg_id >= first]
     third = len(memory) // 3
-    print(f"tail -f: {len(written):,} attempts in {for_s:.0f} s; missed {len(written - set(mine))}, repeated {len(mine) -"
-    " len(set(mine))};"
-          f" resident {max(memory[:third])} MiB in the first third, {max(memory[-third:])} MiB in the last")  # fmt: skip
+    missed, repeated = len(written - set(mine)), len(mine) - len(set(mine))
+    print(
+        f"tail -f: {len(written):,} attempts in {for_s:.0f} s; missed {missed}, repeated {repeated};"
+        f" resident {max(memory[:third])} MiB in the first third, {max(memory[-third:])} MiB in the last"
+    )
 
 
 def main() -> None:

@@ -239,13 +239,14 @@ declare
   v_ailment qctl.ailment;
   v_rate double precision := qctl._failure_rate(p_queue);
   v_last record;
+  v_from timestamptz;
 begin
   select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at,
          (array_agg(coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') order by t.settled_at desc)
             filter (where t.outcome <> 'delivered'))[1] as error
   into v_last
   from (select t.outcome, t.settled_at, t.error, t.status_code from qctl.attempt t
-        where t.queue_id = p_queue.queue_id and t.settled_at > clock_timestamp() - interval '24 h' and t.outcome <> 'late'
+        where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h' and t.outcome <> 'late'
         order by t.settled_at desc limit 5) t;
   -- Few messages, and long waits between the attempts at them: no rate would show that nothing gets through.
   if v_last.count >= 3 and v_last.delivered = 0
@@ -257,12 +258,13 @@ begin
     return;
   end if;
   v_ailment.health := 'endpoint_failing';
-  -- The first failure after the last delivery, among those that are still quick to find.
+  -- The first failure after the last delivery, or within the time that was looked at.
+  v_from := coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
+                     statement_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end);
   select min(f.settled_at) into v_ailment.since
   from (select t.settled_at from qctl.attempt t
         where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
-          and t.settled_at > coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
-                                      clock_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end)
+          and t.settled_at > v_from
         order by t.settled_at limit 1) f;
   v_ailment.mend := format('qctl messages -q %s --retrying --ids | qctl replay -', p_queue.queue_name);
   return next v_ailment;
@@ -662,9 +664,11 @@ CREATE FUNCTION qctl._audit_rarely(p_verb text, p_queue_name text, p_sqlstate te
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+  v_since timestamptz := clock_timestamp() - interval '1 min';
 begin
   if not exists (select from qctl.audit a
-                 where a.at > clock_timestamp() - interval '1 min' and a.verb = p_verb
+                 where a.at > v_since and a.verb = p_verb
                    and a.queue_name is not distinct from p_queue_name and a.detail ->> 'sqlstate' = p_sqlstate) then
     perform qctl._audit(p_verb, p_queue_name, jsonb_build_object('sqlstate', p_sqlstate, 'error', left(p_error, 500)));
   end if;
@@ -1219,22 +1223,27 @@ COMMENT ON FUNCTION qctl._code_of(p_command text) IS 'A command, and the source 
 -- Name: _counts(integer, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._counts(p_queue_id integer, p_since timestamp with time zone) RETURNS TABLE(delivered bigint, failed bigint, dead bigint)
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
+declare
+  v_rolled_to timestamptz := greatest(p_since, (select u.rolled_to from qctl.upkept u));
+begin
   -- Whole minutes come from the rolled up table, the rest from the log.
-  with rolled as (
-    select greatest(p_since, coalesce((select u.rolled_to from qctl.upkept u), p_since)) as "to"
-  ), parts as (
+  return query
+  select coalesce(sum(p.delivered), 0)::bigint, coalesce(sum(p.failed), 0)::bigint, coalesce(sum(p.dead), 0)::bigint
+  from (
     select sum(t.delivered) as delivered, sum(t.failed + t.dead + t.lost) as failed, sum(t.dead) as dead
-    from qctl.throughput t, rolled r
-    where t.queue_id = p_queue_id and t.minute >= date_trunc('minute', p_since) and t.minute < r."to"
+    from qctl.throughput t
+    where t.queue_id = p_queue_id and t.minute >= date_trunc('minute', p_since) and t.minute < v_rolled_to
     union all
     select count(*) filter (where t.outcome = 'delivered'), count(*) filter (where t.outcome <> 'delivered'),
            count(*) filter (where t.outcome = 'dead')
-    from rolled r join qctl.attempt t on t.queue_id = p_queue_id and t.settled_at >= r."to" and t.outcome <> 'late'
-  )
-  select coalesce(sum(p.delivered), 0)::bigint, coalesce(sum(p.failed), 0)::bigint, coalesce(sum(p.dead), 0)::bigint from parts p
+    from qctl.attempt t where t.queue_id = p_queue_id and t.settled_at >= v_rolled_to and t.outcome <> 'late'
+  ) p;
+end
 $$;
 
 -- Name: FUNCTION _counts(p_queue_id integer, p_since timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
@@ -1364,7 +1373,7 @@ begin
   return query execute format($q$
     select percentile_cont(0.5) within group (order by a.s), percentile_cont(0.95) within group (order by a.s), count(*)
     from (select extract(epoch from a.archived_at - a.enqueued_at)::double precision as s from pgmq.%I a
-          where a.archived_at > clock_timestamp() - interval '1 h' and a.headers #>> '{qctl,outcome}' = 'delivered'
+          where a.archived_at > statement_timestamp() - interval '1 h' and a.headers #>> '{qctl,outcome}' = 'delivered'
             and coalesce(a.headers #>> '{qctl,delivery_no}', '1') = '1' and isfinite(a.enqueued_at)
           order by a.archived_at desc limit 1000) a
   $q$, 'a_' || p_queue_name);
@@ -1398,7 +1407,7 @@ CREATE FUNCTION qctl._examine_failures() RETURNS SETOF qctl.finding
   select 'warning', 'audit', coalesce(a.queue_name, current_database()), format('%s, last %s UTC: %s', a.verb,
            to_char(max(a.at) at time zone 'UTC', 'HH24:MI:SS'), (array_agg(a.detail ->> 'error' order by a.at desc))[1]),
          format('select * from qctl.audit where verb = %L order by audit_id desc limit 10;', a.verb)
-  from qctl.audit a where a.at > clock_timestamp() - interval '15 min' and a.verb ~ '_failed$'
+  from qctl.audit a where a.at > statement_timestamp() - interval '15 min' and a.verb ~ '_failed$'
   group by a.verb, a.queue_name
 $_$;
 
@@ -1428,20 +1437,20 @@ begin
               then format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)))
               else format('select * from cron.job_run_details where jobid = %s order by runid desc limit 5;', j.job_id) end
   from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r left join qctl._wanted_jobs() w on w.job_name = j.job_name
-  where r.status = 'failed' and r.at > clock_timestamp() - interval '10 min';
+  where r.status = 'failed' and r.at > statement_timestamp() - interval '10 min';
   return query
   select 'broken', 'queue', q.queue_name,
          format('its jobs succeed, but nothing has been sent for 2 min while messages wait%s',
                 coalesce((select format(': %s, %s', a.verb, a.detail ->> 'error') from qctl.audit a
-                          where a.verb ~ '_failed$' and a.at > clock_timestamp() - interval '1 h' and coalesce(a.queue_name, q.queue_name) = q.queue_name
+                          where a.verb ~ '_failed$' and a.at > statement_timestamp() - interval '1 h' and coalesce(a.queue_name, q.queue_name) = q.queue_name
                           order by a.at desc limit 1), '')),
          'select * from qctl.audit where verb ~ ''_failed$'' order by audit_id desc limit 10;'
   from qctl.queue q join qctl.gate g using (queue_id) cross join lateral qctl.lag(q.queue_name) l
   where q.transport = 'pg_net' and g.paused_at is null and l.lag_s > 120 and qctl.is_armed()
     and exists (select from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r
-                where j.command ~ '^call qctl\.work' and r.status in ('running', 'succeeded') and r.at > clock_timestamp() - interval '3 min')
-    and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.claimed_at > clock_timestamp() - interval '2 min')
-    and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > clock_timestamp() - interval '2 min');
+                where j.command ~ '^call qctl\.work' and r.status in ('running', 'succeeded') and r.at > statement_timestamp() - interval '3 min')
+    and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.claimed_at > statement_timestamp() - interval '2 min')
+    and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > statement_timestamp() - interval '2 min');
   select count(*) into v_busy from cron.job j where j.active and (j.schedule ~ 'second' or j.schedule ~ '^\s*\*(/1)?\s');
   if v_busy > qctl._cron_slots() then
     return query select 'warning', 'pg_cron', 'slots', format('%s jobs run each minute or more often, pg_cron runs %s at once', v_busy, qctl._cron_slots()),
@@ -1508,7 +1517,7 @@ begin
     v_bytes := pg_total_relation_size(v_archive);
     select c.reltuples into v_rows from pg_class c where c.oid = v_archive;
     select sum(t.delivered) into v_daily from qctl.throughput t
-    where t.queue_id = p_queue.queue_id and t.minute > clock_timestamp() - interval '1 day';
+    where t.queue_id = p_queue.queue_id and t.minute > statement_timestamp() - interval '1 day';
     if v_bytes > 100 * 1024 ^ 2 then
       return query select 'note', 'queue', p_queue.queue_name,
         format('delivered messages are kept for ever: %s%s', pg_size_pretty(v_bytes),
@@ -1527,7 +1536,7 @@ CREATE FUNCTION qctl._examine_roles() RETURNS SETOF qctl.finding
     AS $$
   with worker as (
     select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, w.queues
-    from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > clock_timestamp() - interval '1 day'
+    from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > statement_timestamp() - interval '1 day'
   ), served as (
     select w.*, q.queue_name, c.oid as relation, c.relowner, c.relrowsecurity, c.relforcerowsecurity
     from worker w join qctl.queue q on q.queue_name = any (w.queues)
@@ -1571,6 +1580,29 @@ CREATE FUNCTION qctl._examine_settings() RETURNS SETOF qctl.finding
     and not exists (select from pg_stat_activity a where a.backend_type ~ '^pg_net' or a.application_name ~ '^pg_net')
 $$;
 
+-- Name: _examine_sight(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._examine_sight() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'note', 'role', current_user::text, 'it may not see what other sessions do, so transactions that hold up vacuum stay unknown',
+         format('grant pg_read_all_stats to %I;', current_user)
+  where not pg_has_role('pg_read_all_stats', 'usage')
+  union all
+  select 'note', 'role', current_user::text, 'it may not use schema cron, so how the jobs fare stays unknown', format('grant usage on schema cron to %I;', current_user)
+  where exists (select from pg_namespace n where n.nspname = 'cron') and not qctl._cron_here()
+  union all
+  select 'note', 'role', current_user::text, format('messages of %s are hidden from it, or closed to it, so its depth stays unknown', t.relation),
+         format('grant select on %s to %I; and where row level security is on, a policy', t.relation, current_user)
+  from (select to_regclass(format('pgmq.%I', p.prefix || q.queue_name)) as relation from qctl.queue q, (values ('q_'), ('a_')) as p (prefix)) t
+  where t.relation is not null and qctl._unseen(t.relation)
+$$;
+
+-- Name: FUNCTION _examine_sight(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._examine_sight() IS 'What cannot be known here, for the role that installed qctl, as which all of this runs, may not see it.';
+
 -- Name: _examine_vacuum(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._examine_vacuum() RETURNS SETOF qctl.finding
@@ -1580,11 +1612,11 @@ CREATE FUNCTION qctl._examine_vacuum() RETURNS SETOF qctl.finding
   select 'warning', 'transaction', 'pid ' || o.pid, format('open since %s (role %s, %s): no dead row is removed since then', o.since::timestamptz(0), o.role_name, o.state),
          format('select pg_terminate_backend(%s);', o.pid)
   from qctl._oldest_transaction() o
-  where o.since < clock_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min')
+  where o.since < statement_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min')
   union all
   select 'warning', 'transaction', x.gid, format('prepared at %s and never finished: no dead row is removed since then', x.prepared::timestamptz(0)),
          format('rollback prepared %L;', x.gid)
-  from pg_prepared_xacts x where x.database = current_database() and x.prepared < clock_timestamp() - interval '15 min'
+  from pg_prepared_xacts x where x.database = current_database() and x.prepared < statement_timestamp() - interval '15 min'
   union all
   select 'warning', 'replication slot', s.slot_name::text, 'nobody reads it, and it keeps dead rows and WAL', format('select pg_drop_replication_slot(%L);', s.slot_name)
   from pg_replication_slots s where not s.active and coalesce(s.xmin, s.catalog_xmin) is not null
@@ -1663,12 +1695,12 @@ declare
 begin
   select count(*), count(*) filter (where t.outcome <> 'delivered') as failed into v_last
   from (select t.outcome from qctl.attempt t
-        where t.queue_id = p_queue.queue_id and t.settled_at > clock_timestamp() - c_over and t.outcome <> 'late'
+        where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - c_over and t.outcome <> 'late'
         order by t.settled_at desc limit c_least) t;
   if v_last.count < c_least then
     return null;
   end if;
-  select * into v_counts from qctl._counts(p_queue.queue_id, clock_timestamp() - c_over);
+  select * into v_counts from qctl._counts(p_queue.queue_id, statement_timestamp() - c_over);
   -- An endpoint that is well again is not failing, whatever it did before.
   return least(v_counts.failed::double precision / nullif(v_counts.delivered + v_counts.failed, 0), v_last.failed::double precision / c_least);
 end
@@ -1727,7 +1759,7 @@ declare
 begin
   -- The oldest sample within six minutes; next to one that is too young, a burst looks like growth.
   select * into v_then from qctl.sample s
-  where s.queue_id = p_queue.queue_id and s.at > clock_timestamp() - interval '6 min' and s.at < clock_timestamp() - interval '45 s'
+  where s.queue_id = p_queue.queue_id and s.at > statement_timestamp() - interval '6 min' and s.at < statement_timestamp() - interval '45 s'
   order by s.at limit 1;
   if p_depth = 0 then
     drain_s := 0;
@@ -2137,6 +2169,37 @@ begin
   end loop;
 end
 $$;
+
+-- Name: _make_status_view(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._make_status_view(p_queue text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_grantee record;
+  v_owner name := (select pg_get_userbyid(n.nspowner) from pg_namespace n where n.nspname = 'qctl');
+begin
+  if exists (select from pg_class c where c.relnamespace = 'qctl'::regnamespace and c.relname = p_queue || '_status'
+             and not pg_has_role(c.relowner, 'usage')) then
+    return;
+  end if;
+  -- Over a function, so that nothing of pgmq depends on us and its upgrades may change its tables.
+  execute format('create or replace view qctl.%I as select * from qctl.messages(%L, p_limit => 1000)', p_queue || '_status', p_queue);
+  execute format('comment on view qctl.%I is %L', p_queue || '_status',
+                 'The newest 1000 messages of the queue with their state and last attempt. More, and others: qctl.messages().');
+  if v_owner <> current_user then
+    execute format('alter view qctl.%I owner to %I', p_queue || '_status', v_owner);
+  end if;
+  for v_grantee in select g.role_name from qctl.grantee g join pg_roles r on r.rolname = g.role_name loop
+    execute format('grant select on qctl.%I to %I', p_queue || '_status', v_grantee.role_name);
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _make_status_view(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._make_status_view(p_queue text) IS 'Each queue has a view of its own for people in an SQL editor.';
 
 -- Name: _mark_number(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2579,12 +2642,12 @@ CREATE FUNCTION qctl._objects() RETURNS TABLE(kind text, identity text, definiti
     SET "IntervalStyle" TO 'postgres'
     SET quote_all_identifiers TO 'off'
     SET extra_float_digits TO '1'
-    AS $$
+    AS $_$
   select case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid))
   from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_[0-9]+_'
   union all
   select 'view', c.oid::regclass::text, md5(pg_get_viewdef(c.oid)) from pg_class c
-  where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'v'
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'v' and c.relname !~ '_status$'
   union all
   select 'table', c.oid::regclass::text,
          md5(c.relpersistence::text || string_agg(format('%s %s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
@@ -2600,7 +2663,7 @@ CREATE FUNCTION qctl._objects() RETURNS TABLE(kind text, identity text, definiti
   union all
   select 'constraint', format('%s on %s', n.conname, n.conrelid::regclass), md5(pg_get_constraintdef(n.oid)) from pg_constraint n
   join pg_class c on c.oid = n.conrelid where c.relnamespace = 'qctl'::regnamespace and n.contype in ('c', 'f', 'p', 'u')
-$$;
+$_$;
 
 -- Name: FUNCTION _objects(); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -3580,7 +3643,7 @@ declare
 begin
   for v_queue in
     select q.queue_id, q.queue_name from qctl.queue q
-    where not exists (select from qctl.sample s where s.queue_id = q.queue_id and s.at > clock_timestamp() - interval '50 s')
+    where not exists (select from qctl.sample s where s.queue_id = q.queue_id and s.at > statement_timestamp() - interval '50 s')
   loop
     begin
       insert into qctl.sample (queue_id, at, depth, last_msg_id)
@@ -3590,7 +3653,7 @@ begin
       perform qctl._audit_rarely('sample_failed', v_queue.queue_name, sqlstate, sqlerrm);
     end;
   end loop;
-  delete from qctl.sample s where s.at < clock_timestamp() - interval '1 day';
+  delete from qctl.sample s where s.at < statement_timestamp() - interval '1 day';
 end
 $$;
 
@@ -4172,7 +4235,7 @@ begin
                       else t.duration_ms / 1000.0 end as s
           from qctl.attempt t
           where t.queue_id = v_queue.queue_id and t.transport = v_queue.transport and t.status_code is not null
-            and t.settled_at > clock_timestamp() - interval '10 min'
+            and t.settled_at > statement_timestamp() - interval '10 min'
           order by t.settled_at desc limit 1000) a;
 
     if v_queue.transport = 'pg_net' then
@@ -4435,6 +4498,7 @@ begin
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
   perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport));
+  perform qctl._make_status_view(p_queue);
   perform qctl._plan_jobs();
   perform qctl._audit('create', p_queue, p_settings || jsonb_build_object(
     'url', p_url, 'adopted', v_exists, 'transport', v_transport, 'skipped', nullif(v_skipped, 0),
@@ -4737,7 +4801,7 @@ begin
   return query select 'broken', v.kind, v.object, v.problem, v.mend from qctl.verify() v;
   return query
   select * from qctl._examine_versions() union all select * from qctl._examine_settings() union all select * from qctl._examine_copies()
-  union all select * from qctl._examine_roles();
+  union all select * from qctl._examine_roles() union all select * from qctl._examine_sight();
   return query select * from qctl._examine_jobs();
   return query
   select * from qctl._examine_failures() union all select * from qctl._examine_vacuum() union all select * from qctl._examine_load();
@@ -4797,6 +4861,7 @@ begin
     perform qctl._drop_keeping_archive(p_queue);
     archive := case when to_regclass(format('pgmq.%I', v_a)) is not null then format('pgmq.%I', v_a) end;
   end if;
+  execute format('drop view if exists qctl.%I', v_queue.queue_name || '_status');
   delete from qctl.in_flight f where f.queue_id = v_queue.queue_id;
   delete from qctl.retry r where r.queue_id = v_queue.queue_id;
   delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
@@ -5342,6 +5407,8 @@ COMMENT ON FUNCTION qctl.purgeable(p_queue text, p_older_than interval) IS 'What
 CREATE FUNCTION qctl.rates(p_queue text) RETURNS TABLE(delivered_1m bigint, failed_1m bigint, dead_1m bigint, delivered_1h bigint, failed_1h bigint, dead_1h bigint, p50_s double precision, p95_s double precision, last_delivered_at timestamp with time zone, last_failed_at timestamp with time zone, last_error text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
@@ -5350,16 +5417,16 @@ begin
          count(*) filter (where t.outcome = 'dead')
   into delivered_1m, failed_1m, dead_1m
   from qctl.attempt t
-  where t.queue_id = v_queue.queue_id and t.settled_at > clock_timestamp() - interval '1 minute' and t.outcome <> 'late';
+  where t.queue_id = v_queue.queue_id and t.settled_at > statement_timestamp() - interval '1 minute' and t.outcome <> 'late';
   select c.delivered, c.failed, c.dead into delivered_1h, failed_1h, dead_1h
-  from qctl._counts(v_queue.queue_id, clock_timestamp() - interval '1 h') c;
+  from qctl._counts(v_queue.queue_id, statement_timestamp() - interval '1 h') c;
   if not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue))) then
     select d.p50_s, d.p95_s into p50_s, p95_s from qctl._durations(p_queue) d;
     last_delivered_at := qctl._last_delivered(p_queue);
   end if;
   select t.settled_at, coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') into last_failed_at, last_error
   from qctl.attempt t
-  where t.queue_id = v_queue.queue_id and t.settled_at > clock_timestamp() - interval '24 h'
+  where t.queue_id = v_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h'
     and t.outcome <> 'delivered' and t.outcome <> 'late'
   order by t.settled_at desc limit 1;
   return next;

@@ -73,6 +73,24 @@ as $$
     and not has_function_privilege(w.oid, p.oid, 'execute')
 $$;
 
+create or replace function qctl._examine_sight() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'note', 'role', current_user::text, 'it may not see what other sessions do, so transactions that hold up vacuum stay unknown',
+         format('grant pg_read_all_stats to %I;', current_user)
+  where not pg_has_role('pg_read_all_stats', 'usage')
+  union all
+  select 'note', 'role', current_user::text, 'it may not use schema cron, so how the jobs fare stays unknown', format('grant usage on schema cron to %I;', current_user)
+  where exists (select from pg_namespace n where n.nspname = 'cron') and not qctl._cron_here()
+  union all
+  select 'note', 'role', current_user::text, format('messages of %s are hidden from it, or closed to it, so its depth stays unknown', t.relation),
+         format('grant select on %s to %I; and where row level security is on, a policy', t.relation, current_user)
+  from (select to_regclass(format('pgmq.%I', p.prefix || q.queue_name)) as relation from qctl.queue q, (values ('q_'), ('a_')) as p (prefix)) t
+  where t.relation is not null and qctl._unseen(t.relation)
+$$;
+comment on function qctl._examine_sight() is 'What cannot be known here, for the role that installed qctl, as which all of this runs, may not see it.';
+
 create or replace function qctl._examine_queue(p_queue qctl.queue) returns setof qctl.finding
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -236,7 +254,7 @@ begin
   return query select 'broken', v.kind, v.object, v.problem, v.mend from qctl.verify() v;
   return query
   select * from qctl._examine_versions() union all select * from qctl._examine_settings() union all select * from qctl._examine_copies()
-  union all select * from qctl._examine_roles();
+  union all select * from qctl._examine_roles() union all select * from qctl._examine_sight();
   return query select * from qctl._examine_jobs();
   return query
   select * from qctl._examine_failures() union all select * from qctl._examine_vacuum() union all select * from qctl._examine_load();

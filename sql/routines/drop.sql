@@ -140,6 +140,7 @@ begin
     perform qctl._drop_keeping_archive(p_queue);
     archive := case when to_regclass(format('pgmq.%I', v_a)) is not null then format('pgmq.%I', v_a) end;
   end if;
+  execute format('drop view if exists qctl.%I', v_queue.queue_name || '_status');
   delete from qctl.in_flight f where f.queue_id = v_queue.queue_id;
   delete from qctl.retry r where r.queue_id = v_queue.queue_id;
   delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;

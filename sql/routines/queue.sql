@@ -131,6 +131,7 @@ begin
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
   perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport));
+  perform qctl._make_status_view(p_queue);
   perform qctl._plan_jobs();
   perform qctl._audit('create', p_queue, p_settings || jsonb_build_object(
     'url', p_url, 'adopted', v_exists, 'transport', v_transport, 'skipped', nullif(v_skipped, 0),

@@ -13,7 +13,7 @@ as $$
   from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_[0-9]+_'
   union all
   select 'view', c.oid::regclass::text, md5(pg_get_viewdef(c.oid)) from pg_class c
-  where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'v'
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'v' and c.relname !~ '_status$'
   union all
   select 'table', c.oid::regclass::text,
          md5(c.relpersistence::text || string_agg(format('%s %s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,

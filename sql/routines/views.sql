@@ -31,3 +31,29 @@ from qctl._status();
 comment on view qctl.status is
   'One row per queue: health with since, reason and the command that mends; depth by state, lag and age; what became of the attempts '
   'of the last minute and hour; p50 and p95 from enqueued to delivered; growth. Depth as in qctl.depth(), null where this role may not see it.';
+
+create or replace function qctl._make_status_view(p_queue text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grantee record;
+  v_owner name := (select pg_get_userbyid(n.nspowner) from pg_namespace n where n.nspname = 'qctl');
+begin
+  if exists (select from pg_class c where c.relnamespace = 'qctl'::regnamespace and c.relname = p_queue || '_status'
+             and not pg_has_role(c.relowner, 'usage')) then
+    return;
+  end if;
+  -- Over a function, so that nothing of pgmq depends on us and its upgrades may change its tables.
+  execute format('create or replace view qctl.%I as select * from qctl.messages(%L, p_limit => 1000)', p_queue || '_status', p_queue);
+  execute format('comment on view qctl.%I is %L', p_queue || '_status',
+                 'The newest 1000 messages of the queue with their state and last attempt. More, and others: qctl.messages().');
+  if v_owner <> current_user then
+    execute format('alter view qctl.%I owner to %I', p_queue || '_status', v_owner);
+  end if;
+  for v_grantee in select g.role_name from qctl.grantee g join pg_roles r on r.rolname = g.role_name loop
+    execute format('grant select on qctl.%I to %I', p_queue || '_status', v_grantee.role_name);
+  end loop;
+end
+$$;
+comment on function qctl._make_status_view(text) is 'Each queue has a view of its own for people in an SQL editor.';

@@ -198,3 +198,23 @@ def test_depth_is_exact_to_a_hundred_thousand_and_says_when_it_is_not(conn):
     assert (depth, in_flight, exact) == (100000, 10, False)
     assert ready >= 99990
     assert 110000 < estimate < 130000
+
+
+def test_each_queue_has_a_view_of_its_own_on_which_pgmq_does_not_depend(mixed):
+    rows = dict(mixed.execute("select msg_id, state from qctl.orders_status").fetchall())
+    assert rows == {
+        1: "delivered",
+        2: "delivered",
+        3: "dead",
+        4: "retrying",
+        5: "in_flight",
+        6: "ready",
+        7: "delayed",
+        8: "archived",
+    }
+    mixed.execute(
+        "alter table pgmq.q_orders rename column read_ct to reads; alter table pgmq.q_orders rename column reads to read_ct"
+    )
+    assert one(mixed, "select count(*) from qctl.verify()") == 0
+    mixed.execute("select count(*) from qctl.drop_queue('orders', true)")
+    assert one(mixed, "select to_regclass('qctl.orders_status')") is None
