@@ -108,3 +108,29 @@ as $$
   from qctl.message(p_queue, p_msg_id) m
 $$;
 comment on function qctl.message_state(text, bigint) is 'As qctl.message(), without headers and payload.';
+
+create or replace function qctl.message_states(p_queue text, p_msg_ids bigint[]) returns table (msg_id bigint, state text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return query execute format($q$
+    select q.msg_id, case when f.msg_id is not null then 'in_flight' when q.vt <= clock_timestamp() then 'ready'
+                          when r.msg_id is not null then 'retrying' else 'delayed' end
+    from pgmq.%1$I q
+    left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
+    left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
+    where q.msg_id = any ($2)
+    union all
+    select d.msg_id, 'dead' from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = any ($2)
+      and not exists (select from pgmq.%1$I q where q.msg_id = d.msg_id)
+    union all
+    select a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end
+    from pgmq.%2$I a where a.msg_id = any ($2) and not exists (select from pgmq.%1$I q where q.msg_id = a.msg_id)
+      and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = a.msg_id)
+  $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_msg_ids;
+end
+$$;
+comment on function qctl.message_states(text, bigint[]) is 'How each of these messages stands now; those that the queue knows.';

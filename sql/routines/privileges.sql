@@ -34,7 +34,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   c_looking constant text[] := '{depth,lag,growth,rates,health,silence,settled_until,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
-    'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state}';
+    'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states}';
   c_payloads constant text[] := '{messages_where,payloads}';
   v_item record;
 begin

@@ -1,6 +1,15 @@
 -- Replay: deliver a finished message again.
 
-create or replace function qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text default null)
+create or replace function qctl._new_webhook_id() returns text
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'msg_' || encode(sha256(uuid_send(gen_random_uuid())), 'hex')
+$$;
+
+create or replace function qctl.replay(
+  p_queue text, p_msg_ids bigint[], p_reason text default null, p_new_id boolean default false, p_per_s double precision default null,
+  p_after_s double precision default 0)
 returns table (msg_id bigint, outcome text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -16,7 +25,11 @@ declare
   v_now timestamptz;
   v_replayed bigint[];
   v_outcomes jsonb;
+  v_gap_s double precision := coalesce(1 / nullif(p_per_s, 0), 0);
 begin
+  if p_per_s <= 0 or p_after_s < 0 then
+    raise exception 'a rate is more than 0 a second' using errcode = 'QC002', hint = 'for example 50/s';
+  end if;
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_ids;
   v_now := clock_timestamp();
 
@@ -37,29 +50,32 @@ begin
              qctl._mark_number(a.headers, 'delivery_no') as delivery_no, qctl._mark_webhook_id(a.headers) as webhook_id
       from archived a
       union all select * from dead
+    ), timed as materialized (
+      select m.*, $3 + make_interval(secs => $4 + (row_number() over (order by m.msg_id) - 1) * $5) as due_at from moving m
     ), queued as (
       insert into pgmq.%1$I (msg_id, read_ct, enqueued_at, vt, message, headers) overriding system value
-      select m.msg_id, m.read_ct, m.enqueued_at, $3, m.message, m.headers from moving m
+      select m.msg_id, m.read_ct, m.enqueued_at, m.due_at, m.message, m.headers from timed m
       returning msg_id
     ), noted as (
       insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
                                    webhook_id, replayed_at)
       select $1, m.msg_id, m.enqueued_at, 1 + greatest(m.delivery_no, 1, (
                select max(t.delivery_no) from qctl.attempt t where t.queue_id = $1 and t.msg_id = m.msg_id)),
-             0, 0, 0, 0, $3, m.webhook_id, $3
-      from moving m
+             0, 0, 0, 0, m.due_at, case when $6 then qctl._new_webhook_id() else m.webhook_id end, $3
+      from timed m
       on conflict (queue_id, msg_id, enqueued_at) do update
-        set (delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, replayed_at)
-          = (greatest(excluded.delivery_no, r.delivery_no + 1), 0, 0, 0, 0, excluded.next_at, null, null, excluded.replayed_at)
+        set (delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, replayed_at, webhook_id)
+          = (greatest(excluded.delivery_no, r.delivery_no + 1), 0, 0, 0, 0, excluded.next_at, null, null, excluded.replayed_at,
+             excluded.webhook_id)
     )
     select array_agg(msg_id) from queued
-  $q$, v_q, v_a) into v_replayed using v_queue.queue_id, p_msg_ids, v_now;
+  $q$, v_q, v_a) into v_replayed using v_queue.queue_id, p_msg_ids, v_now, p_after_s, v_gap_s, p_new_id;
 
   execute format($q$
     with asked as (
       select distinct id from unnest($2::bigint[]) as id where id is not null
     ), state as materialized (
-      select a.id, q.enqueued_at,
+      select a.id, q.enqueued_at, $4 + make_interval(secs => $5 + (row_number() over (order by a.id) - 1) * $6) as due_at,
              case when a.id = any (coalesce($3, '{}')) then 'replayed'
                         when f.msg_id is not null then 'in_flight'
                         when q.msg_id is null then 'unknown'
@@ -69,16 +85,16 @@ begin
       left join pgmq.%1$I q on q.msg_id = a.id
       left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.id and f.lapsed_at is null and q.msg_id is not null
     ), shown as (
-      update pgmq.%1$I q set vt = $4 from state s where q.msg_id = s.id and s.outcome = 'due_now'
+      update pgmq.%1$I q set vt = s.due_at from state s where q.msg_id = s.id and s.outcome = 'due_now'
     ), due as (
-      update qctl.retry r set next_at = $4 from state s where r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and s.outcome = 'due_now'
+      update qctl.retry r set next_at = s.due_at from state s where r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and s.outcome = 'due_now'
     )
     select jsonb_object_agg(s.id, s.outcome) from state s
-  $q$, v_q) into v_outcomes using v_queue.queue_id, p_msg_ids, v_replayed, v_now;
+  $q$, v_q) into v_outcomes using v_queue.queue_id, p_msg_ids, v_replayed, v_now, p_after_s, v_gap_s;
 
   if v_outcomes is not null then
     perform qctl._audit('replay', p_queue, jsonb_build_object(
-      'reason', p_reason, 'asked', cardinality(p_msg_ids), 'replayed', coalesce(cardinality(v_replayed), 0),
+      'reason', p_reason, 'new_id', nullif(p_new_id, false), 'per_s', p_per_s, 'asked', cardinality(p_msg_ids), 'replayed', coalesce(cardinality(v_replayed), 0),
       'msg_ids', (select jsonb_agg(x) from unnest(v_replayed) as x where cardinality(v_replayed) <= 1000),
       'ranges', (select range_agg(int8range(x, x, '[]'))::text from unnest(v_replayed) as x where cardinality(v_replayed) > 1000)));
     perform qctl._notify(v_queue.queue_id);
@@ -86,6 +102,7 @@ begin
   return query select e.key::bigint, e.value from jsonb_each_text(v_outcomes) as e order by 1;
 end
 $$;
-comment on function qctl.replay(text, bigint[], text) is
-  'Moves finished messages back into the queue for a new delivery. Outcomes: replayed; due_now (was waiting, is tried now); '
+comment on function qctl.replay(text, bigint[], text, boolean, double precision, double precision) is
+  'Moves finished messages back into the queue for a new delivery. p_new_id: under new webhook-ids, for receivers that acknowledged the '
+  'old ones. p_per_s spreads them in the order of their ids, the first after p_after_s. Outcomes: replayed; due_now (was waiting, is tried now); '
   'ready; in_flight (left alone); unknown.';

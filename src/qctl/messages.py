@@ -54,9 +54,9 @@ def send(
 
 
 def resolve(
-    connection: db.Connection, ids: Iterable[str], queue: str | None
+    connection: db.Connection, ids: Iterable[str], queue: str | None, *, look: bool = True
 ) -> tuple[list[tuple[str, int]], list[str]]:
-    """Finds the queue of each id as a user writes it: ``1234`` or ``orders/1234``.
+    """Finds the queue of each id as a user writes it: ``1234`` or ``orders/1234``; with ``look`` false, not whether it knows it.
 
     Returns:
         The (queue, msg_id) pairs in the order given, each once, and the ids that no queue knows.
@@ -72,7 +72,7 @@ def resolve(
             raise UsageError(f"'{text[:100]}' is not a message id", hint="write 1234 or orders/1234")
         named = match[1] or queue
         msg_id = int(match[2])
-        places = db.call_value(connection, "locate", msg_id=msg_id, queue=named)
+        places = [named] if named and not look else db.call_value(connection, "locate", msg_id=msg_id, queue=named)
         if len(places) > 1:
             choices = " or ".join(f"{place}/{msg_id}" for place in places)
             raise UsageError(f"message {msg_id} is in more than one queue", hint=f"write {choices}")
@@ -98,6 +98,15 @@ def get(connection: db.Connection, queue: str, msg_id: int) -> Message:
 def life(connection: db.Connection, queue: str, msg_id: int) -> list[LifeEvent]:
     """All that happened to a message, in order, and what comes next."""
     return db.fetch(connection, LifeEvent, sqlfiles.query("life"), {"queue": queue, "msg_id": msg_id})
+
+
+def states(connection: db.Connection, queue: str, msg_ids: list[int]) -> dict[int, str]:
+    """How each message stands now; those that the queue knows."""
+    return dict(db.call_tuples(connection, _pair, "message_states", queue=queue, msg_ids=msg_ids))
+
+
+def _pair(msg_id: int, state: str) -> tuple[int, str]:
+    return msg_id, state
 
 
 def payloads(connection: db.Connection, queue: str, msg_ids: list[int]) -> dict[int, Payload]:
@@ -195,6 +204,35 @@ def discard(connection: db.Connection, queue: str, msg_ids: list[int], reason: s
     return db.call(connection, Replayed, "discard", queue=queue, msg_ids=msg_ids, reason=reason)
 
 
-def replay(connection: db.Connection, queue: str, msg_ids: list[int], reason: str | None) -> list[Replayed]:
-    """Delivers finished messages again; says of each id what was done."""
-    return db.call(connection, Replayed, "replay", queue=queue, msg_ids=msg_ids, reason=reason)
+def replay(
+    connection: db.Connection,
+    queue: str,
+    msg_ids: list[int],
+    reason: str | None,
+    *,
+    new_id: bool = False,
+    per_s: float | None = None,
+    after_s: float = 0.0,
+) -> list[Replayed]:
+    """Delivers finished messages again; says of each id what was done.
+
+    Args:
+        connection: to the database.
+        queue: their queue.
+        msg_ids: their ids.
+        reason: kept in the audit.
+        new_id: under new webhook-ids, for receivers that acknowledged the old ones.
+        per_s: so many a second, in the order of their ids; None: at once.
+        after_s: when the first of them is due.
+    """
+    return db.call(
+        connection,
+        Replayed,
+        "replay",
+        queue=queue,
+        msg_ids=msg_ids,
+        reason=reason,
+        new_id=new_id,
+        per_s=per_s,
+        after_s=after_s,
+    )

@@ -79,7 +79,7 @@ def test_drop_refuses_asks_and_drops(full, dsn):
 
 def test_discard(full, dsn):
     done = failing(7, "discard", "1", dsn=dsn)
-    assert "1 message to be given up" in done.stderr
+    assert "1 message (orders/1) to be given up" in done.stderr
     done = failing(9, "discard", "1", "99", "--yes", "--reason", "test data", dsn=dsn)
     assert "discarded" in done.stdout
     assert state(full, 1) == "dead"

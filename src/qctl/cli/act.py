@@ -1,24 +1,22 @@
-"""Commands that act: send, replay, purge, pause, resume."""
+"""Commands that act on queues: send, purge, pause, resume."""
 
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from qctl import config, db, messages, queues
 from qctl.cli import options
-from qctl.cli.consent import consent
 from qctl.cli.guard import say
 from qctl.cli.session import session
-from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
-from qctl.models import Purged, Replayed, ReplayedMessage, SentMessage
+from qctl.errors import ExitCode, QctlError, UsageError
+from qctl.models import Purged, SentMessage
 from qctl.output import Column, render
-from qctl.output.columns import counted, instant, number, size, yes_no
+from qctl.output.columns import instant, number, size, yes_no
 
 _BATCH = 1000
 _PURGE_BATCH = 5000
@@ -103,100 +101,6 @@ def _parsed(lines: Iterable[tuple[int, str]], problems: list[str], *, skip_blank
             yield line_no, text
 
 
-def replay(
-    ids: Annotated[list[str], typer.Argument(help="1234, orders/1234, or - for ids on stdin.", metavar="MSG_ID...")],
-    queue: options.Queue = None,
-    reason: options.Reason = None,
-    dry_run: options.DryRun = False,
-    dsn: options.Dsn = None,
-    output: options.Output = None,
-) -> None:
-    """Deliver finished messages again, delivered and dead ones alike.
-
-    A replayed message keeps its id and its webhook-id and has its attempts afresh. One that waits for a retry is tried
-    now; one in flight is left alone.
-
-    Example: qctl replay 1234 1235 --reason "n8n was down"
-    """
-    wanted = _words(ids)
-    rows: list[Any] = []
-    with session(dsn, "replay", changes=not dry_run) as connection:
-        found, unknown = messages.resolve(connection, wanted, queue)
-        for name, msg_ids in _by_queue(found).items():
-            if dry_run:
-                outcomes = [Replayed(m, messages.get(connection, name, m).state) for m in msg_ids]
-            else:
-                outcomes = messages.replay(connection, name, msg_ids, reason)
-            rows.extend(ReplayedMessage(name, outcome.msg_id, outcome.outcome) for outcome in outcomes)
-    if rows or not unknown:
-        columns = [*_SENT_COLUMNS, Column("outcome", "state now" if dry_run else "outcome")]
-        render(rows, columns, output)
-    counts = Counter(row.outcome for row in rows)
-    if rows and not dry_run and config.stderr_is_terminal():
-        say(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())))
-    missing = [*unknown, *(f"{row.queue_name}/{row.msg_id}" for row in rows if row.outcome == "unknown")]
-    _refuse_unknown(missing, wanted)
-
-
-def discard(
-    ids: Annotated[list[str], typer.Argument(help="1234, orders/1234, or - for ids on stdin.", metavar="MSG_ID...")],
-    queue: options.Queue = None,
-    reason: options.Reason = None,
-    yes: options.Yes = False,
-    dry_run: options.DryRun = False,
-    dsn: options.Dsn = None,
-    output: options.Output = None,
-) -> None:
-    """Give up on unfinished messages. They become dead letters, with the reason, and can be replayed.
-
-    Example: qctl discard orders/1234 --reason "test data"
-    """
-    wanted = _words(ids)
-    rows: list[ReplayedMessage] = []
-    with session(dsn, "discard", changes=not dry_run) as connection:
-        found, unknown = messages.resolve(connection, wanted, queue)
-        if found and not dry_run:
-            consent(f"{counted(len(found), 'message')} to be given up", yes=yes)
-        for name, msg_ids in _by_queue(found).items():
-            outcomes = (
-                [Replayed(m, messages.get(connection, name, m).state) for m in msg_ids]
-                if dry_run
-                else messages.discard(connection, name, msg_ids, reason)
-            )
-            rows.extend(ReplayedMessage(name, outcome.msg_id, outcome.outcome) for outcome in outcomes)
-    if rows or not unknown:
-        render(rows, [*_SENT_COLUMNS, Column("outcome", "state now" if dry_run else "outcome")], output)
-    _refuse_unknown(unknown, wanted)
-
-
-def _refuse_unknown(missing: list[str], wanted: list[str]) -> None:
-    """Ends with 6 if no queue knows any of the ids, with 9 if some were known."""
-    if missing and len(missing) >= len(wanted):
-        raise NotFoundError(f"no queue knows {_some(missing)}", hint="qctl tail lists recent ids; purged ones are gone")
-    if missing:
-        raise QctlError(
-            f"no queue knows {_some(missing)}",
-            code=ExitCode.PARTLY_DONE,
-            hint="stdout says what was done to the others",
-        )
-
-
-def _words(ids: list[str]) -> list[str]:
-    """The ids as written, those of stdin in the place of ``-``."""
-    return [word for text in ids for word in (sys.stdin.read().split() if text == "-" else [text])]
-
-
-def _by_queue(found: list[tuple[str, int]]) -> dict[str, list[int]]:
-    grouped: dict[str, list[int]] = {}
-    for name, msg_id in found:
-        grouped.setdefault(name, []).append(msg_id)
-    return grouped
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-
-
 def purge(
     older_than: Annotated[
         str, typer.Option("--older-than", help="Delivered longer ago than this, for example 7d.", metavar="DURATION")
@@ -275,5 +179,5 @@ def resume(queue: options.Queue = None, dsn: options.Dsn = None, output: options
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (send, replay, discard, purge, pause, resume):
+    for function in (send, purge, pause, resume):
         app.command(function.__name__, rich_help_panel="Act")(function)

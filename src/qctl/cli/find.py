@@ -1,7 +1,6 @@
 """Commands that look for messages: messages, dead."""
 
 import itertools
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from qctl import db, messages, queues
-from qctl.cli import options
+from qctl.cli import choice, options
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import UsageError
@@ -18,7 +17,6 @@ from qctl.models import MessageListed
 from qctl.output import Column, Format, chosen, machine, render
 from qctl.output.columns import instant, number, one_line
 
-_DAY = "24h"
 _PAGE = 500
 _STATE = {"delivered": "green", "dead": "bold red", "retrying": "yellow", "in_flight": "cyan"}
 
@@ -44,37 +42,16 @@ _COLUMNS = [
 
 def messages_(
     queue: options.Queue = None,
-    state: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--state", "-s", help="ready, delayed, in_flight, retrying, delivered, dead, archived; may be repeated."
-        ),
-    ] = None,
-    retrying: Annotated[bool, typer.Option("--retrying", help="Unfinished and tried already, due or not.")] = False,
-    since: Annotated[
-        str | None, typer.Option("--since", help="Last attempt not before: 15m, or a time.", metavar="TIME")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Last attempt before.", metavar="TIME")] = None,
-    captured_since: Annotated[
-        str | None, typer.Option("--captured-since", help="Enqueued not before.", metavar="TIME")
-    ] = None,
-    status_code: Annotated[
-        list[str] | None,
-        typer.Option("--status-code", help="Of the last answer: 404, 5xx; may be repeated.", metavar="CODE"),
-    ] = None,
-    error: Annotated[
-        str | None, typer.Option("--error", help="A part of the last error, in any case.", metavar="TEXT")
-    ] = None,
-    response: Annotated[
-        str | None, typer.Option("--response", help="A part of the last answer.", metavar="TEXT")
-    ] = None,
-    not_response: Annotated[
-        str | None, typer.Option("--not-response", help="What the last answer does not hold.", metavar="TEXT")
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option("--where", help="""JSON that the payload contains: '{"record": {"id": 7}}'.""", metavar="JSON"),
-    ] = None,
+    state: choice.State = None,
+    retrying: choice.Retrying = False,
+    since: choice.Since = None,
+    until: choice.Until = None,
+    captured_since: choice.CapturedSince = None,
+    status_code: choice.StatusCode = None,
+    error: choice.ErrorText = None,
+    response: choice.Response = None,
+    not_response: choice.NotResponse = None,
+    where: choice.Where = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", help="At most so many; 100 on a terminal, else all.", min=1)
     ] = None,
@@ -95,20 +72,10 @@ def messages_(
 
     Example: qctl messages --status-code 200 --response '"ok":false' --ids | qctl replay -
     """
-    which = _filter(
-        Filter(
-            states=state or None,
-            since=options.moment(since) if since else None,
-            until=options.moment(until) if until else None,
-            captured_since=options.moment(captured_since) if captured_since else None,
-            status_codes=_codes(status_code),
-            error=error,
-            response=response,
-            not_response=not_response,
-            retrying=retrying,
-            where=_json(where),
-        )
-    )
+    which = choice.criteria(
+        state=state, retrying=retrying, since=since, until=until, captured_since=captured_since, status_code=status_code,
+        error=error, response=response, not_response=not_response, where=where,
+    ) or Filter()  # fmt: skip
     if before is not None and which.by_attempt:
         raise UsageError(
             "--before goes by id, these filters by time", hint="--until, with the last try of the last line"
@@ -133,34 +100,6 @@ def messages_(
         if most and (more := next(rows, None)):
             by_id = len(names) == 1 and not which.by_attempt
             say(f"there are more; go on with {f'--before {more.msg_id + 1}' if by_id else 'a higher --limit'}")
-
-
-def _filter(given: Filter) -> Filter:
-    """The filter, with a day's horizon where it reads what no index covers."""
-    from dataclasses import replace
-
-    deep = (given.error, given.response, given.not_response, given.status_codes)
-    if any(part is not None for part in deep) and given.since is None:
-        given = replace(given, since=options.moment(_DAY))
-    if given.where is not None and given.captured_since is None and not given.by_attempt:
-        given = replace(given, captured_since=options.moment(_DAY))
-    return given
-
-
-def _codes(given: list[str] | None) -> list[str] | None:
-    for code in given or []:
-        if len(code) != 3 or not code.isascii() or not all(c.isdigit() or c in "xX" for c in code):
-            raise UsageError(f"'{code[:20]}' is no status code", hint="for example 404, or 5xx")
-    return given or None
-
-
-def _json(text: str | None) -> str | None:
-    if text is not None:
-        try:
-            json.loads(text)
-        except (json.JSONDecodeError, RecursionError):
-            raise UsageError("--where is not JSON", hint="""for example '{"record": {"id": 7}}'""") from None
-    return text
 
 
 def _with_payloads(connection: db.Connection, rows: Iterable[MessageListed]) -> Iterator[dict[str, Any]]:

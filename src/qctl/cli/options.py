@@ -11,6 +11,8 @@ from qctl.output import Format
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,6})?(?:ms|s|m|h|d|w))+", re.ASCII)
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)/(s|sec|min|m|h)", re.ASCII)
+_PER_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
 
 Dsn = Annotated[
@@ -96,6 +98,18 @@ def moment(text: str) -> datetime:
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
         raise UsageError(f"'{text[:50]}' is no time", hint="for example 15m, 7d or '2026-11-24 03:10'") from None
+
+
+def per_second(text: str) -> float:
+    """Messages a second of ``50/s``, ``5000/min`` or ``100000/h``.
+
+    Raises:
+        UsageError: it is none of these, or none at all.
+    """
+    match = _RATE.fullmatch(text.strip())
+    if not match or not float(match[1]):
+        raise UsageError(f"'{text[:50]}' is not a rate", hint="for example 50/s, 5000/min or 100000/h")
+    return float(match[1]) / _PER_S[match[2]]
 
 
 def share(text: str) -> float:

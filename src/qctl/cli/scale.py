@@ -1,6 +1,5 @@
 """The command that says how much is delivered at once: scale."""
 
-import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,13 +9,11 @@ from qctl import db, queues, scaling
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
-from qctl.errors import ExitCode, QctlError, UsageError
+from qctl.errors import ExitCode, QctlError
 from qctl.models import Capacity, Queue, Sizing
 from qctl.output import Column, render
 
 SUPABASE_JOBS = 8
-_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)/(s|sec|min|m|h)", re.ASCII)
-_PER_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,7 @@ def scale(
 
     Example: qctl scale -q orders --for 5000/min
     """
-    per_s = None if rate is None else _per_second(rate)
+    per_s = None if rate is None else options.per_second(rate)
     wanted = {
         "workers": workers, "dedicated": dedicated, "batch": batch, "max_in_flight": max_in_flight, "concurrency": concurrency,
     }  # fmt: skip
@@ -129,14 +126,6 @@ def scale(
     render([_compared(old, new) for old, new in zip(before, after, strict=True)], _COLUMNS, output)
     if workers is not None and not dry_run:
         _advise(after, workers)
-
-
-def _per_second(text: str) -> float:
-    """Messages a second of ``50/s``, ``5000/min`` or ``100000/h``."""
-    match = _RATE.fullmatch(text.strip())
-    if not match:
-        raise UsageError(f"'{text[:50]}' is not a rate", hint="for example 50/s, 5000/min or 100000/h")
-    return float(match[1]) / _PER_S[match[2]]
 
 
 def _sized(
