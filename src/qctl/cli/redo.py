@@ -78,7 +78,13 @@ def replay(
         with table.progress() as tell:
             for name, batch in _batches(chosen):
                 outcomes = messages.replay(
-                    connection, name, batch, reason, new_id=new_id, per_s=per_s, after_s=len(rows) / (per_s or 1)
+                    connection,
+                    name,
+                    batch,
+                    reason,
+                    new_id=new_id,
+                    per_s=per_s,
+                    after_s=len(rows) / per_s if per_s else 0.0,
                 )
                 rows += [ReplayedMessage(name, outcome.msg_id, outcome.outcome) for outcome in outcomes]
                 tell("replaying", len(rows), chosen.count)
