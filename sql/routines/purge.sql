@@ -79,3 +79,150 @@ begin
 end
 $$;
 comment on function qctl.purgeable(text, interval) is 'What purge would delete. Reads all of it: slow on a large archive.';
+
+create or replace function qctl.purge_preview(
+  p_queue text, p_older_than interval, p_dead boolean default false, p_after timestamptz default '-infinity', p_after_id bigint default 0,
+  p_limit integer default 5000)
+returns table (msg_id bigint, enqueued_at timestamptz, finished_at timestamptz, headers jsonb, message text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  if p_dead then
+    return query
+    select d.msg_id, d.enqueued_at, d.died_at, d.headers, d.message::text from qctl.dead_letter d
+    where d.queue_id = v_queue.queue_id and (d.died_at, d.msg_id) > (p_after, p_after_id) and d.died_at < now() - p_older_than
+    order by d.died_at, d.msg_id limit p_limit for update skip locked;
+    return;
+  end if;
+  return query execute format($q$
+    select a.msg_id, a.enqueued_at, a.archived_at, nullif(a.headers - 'qctl', '{}'), a.message::text
+    from pgmq.%I a
+    where a.archived_at >= $1 and (a.archived_at, a.msg_id) > ($1, $2) and a.archived_at < $3 and a.headers #>> '{qctl,outcome}' = 'delivered'
+    order by a.archived_at, a.msg_id limit $4 for update skip locked
+  $q$, 'a_' || p_queue) using p_after, p_after_id, now() - p_older_than, p_limit;
+end
+$$;
+comment on function qctl.purge_preview(text, interval, boolean, timestamptz, bigint, integer) is
+  'The next batch that a purge would delete, locked until the transaction ends: write it down, then qctl.purge_these().';
+
+create or replace function qctl.purge_these(p_queue text, p_msg_ids bigint[], p_dead boolean default false)
+returns table (messages integer, attempts integer)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_gone bigint[];
+begin
+  if p_dead then
+    with gone as (
+      delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id and d.msg_id = any (p_msg_ids) returning d.msg_id
+    )
+    select array_agg(g.msg_id) into v_gone from gone g;
+  else
+    execute format($q$
+      with gone as (
+        delete from pgmq.%I a where a.msg_id = any ($1) and a.headers #>> '{qctl,outcome}' = 'delivered' returning a.msg_id
+      )
+      select array_agg(g.msg_id) from gone g
+    $q$, 'a_' || p_queue) into v_gone using p_msg_ids;
+  end if;
+  messages := coalesce(cardinality(v_gone), 0);
+  -- A number that lives on in the queue, replayed say, keeps its log.
+  execute format($q$
+    with logged as (
+      delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any ($2)
+        and not exists (select from pgmq.%I q where q.msg_id = t.msg_id) returning 1
+    )
+    select count(*) from logged
+  $q$, 'q_' || p_queue) into attempts using v_queue.queue_id, v_gone;
+  if messages > 0 then
+    perform qctl._audit('purge', p_queue, jsonb_build_object('dead', nullif(p_dead, false), 'messages', messages, 'attempts', attempts));
+  end if;
+  return next;
+end
+$$;
+comment on function qctl.purge_these(text, bigint[], boolean) is
+  'Deletes these delivered messages, or with p_dead these dead letters, and their attempts. Never an unfinished one.';
+
+create or replace function qctl.purge_dead(p_queue text, p_older_than interval, p_limit integer default 5000)
+returns table (messages integer, attempts integer)
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.* from qctl.purge_these(p_queue, array(select v.msg_id from qctl.purge_preview(p_queue, p_older_than, true, p_limit => p_limit) v), true) p
+$$;
+comment on function qctl.purge_dead(text, interval, integer) is
+  'Deletes one batch of dead letters that died longer ago than that. Call again until it deletes none.';
+
+create or replace function qctl.purgeable_dead(p_queue text, p_older_than interval) returns table (messages bigint, attempts bigint, bytes bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return query
+  with old as materialized (
+    select d.msg_id, pg_column_size(d.*) as size from qctl.dead_letter d
+    where d.queue_id = v_queue.queue_id and d.died_at < now() - p_older_than
+  )
+  select count(*), (select count(*) from qctl.attempt t join old o on t.queue_id = v_queue.queue_id and t.msg_id = o.msg_id),
+         coalesce(sum(o.size), 0)::bigint
+  from old o;
+end
+$$;
+comment on function qctl.purgeable_dead(text, interval) is 'What purge_dead would delete.';
+
+create or replace function qctl.purge_leftovers(p_older_than interval) returns table (kind text, deleted bigint)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_before timestamptz := now() - p_older_than;
+  v_queue qctl.queue;
+  v_count bigint;
+begin
+  delete from qctl.throughput t where t.minute < v_before;
+  get diagnostics v_count = row_count;
+  return query select 'throughput', v_count;
+  v_count := 0;
+  -- Attempts that were logged late, when their message had been purged already.
+  for v_queue in select * from qctl.queue q where to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) is not null
+                 and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null loop
+    execute format($q$
+      with orphan as (
+        delete from qctl.attempt t where t.queue_id = $1 and t.settled_at < $2
+          and not exists (select from pgmq.%1$I q where q.msg_id = t.msg_id) and not exists (select from pgmq.%2$I a where a.msg_id = t.msg_id)
+          and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
+        returning 1
+      )
+      select $3 + count(*) from orphan
+    $q$, 'q_' || v_queue.queue_name, 'a_' || v_queue.queue_name) into v_count using v_queue.queue_id, v_before, v_count;
+  end loop;
+  return query select 'attempts', v_count;
+  if qctl._cron_here() then
+    begin
+      delete from cron.job_run_details d
+      where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\(' and d.end_time < v_before;
+      get diagnostics v_count = row_count;
+      return query select 'runs of our jobs', v_count;
+    exception when insufficient_privilege then
+      return query select 'runs of our jobs', 0::bigint;
+    end;
+  end if;
+end
+$$;
+comment on function qctl.purge_leftovers(interval) is
+  'Deletes statistics, runs of our jobs in pg_cron''s history, and attempts whose message is gone, all older than that.';

@@ -55,6 +55,11 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
+def stdout_is_terminal() -> bool:
+    """Whether a person reads stdout."""
+    return sys.stdout.isatty()
+
+
 def stderr_is_terminal() -> bool:
     """Whether a person reads stderr; progress and courtesies are for persons."""
     return sys.stderr.isatty()

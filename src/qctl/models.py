@@ -520,12 +520,40 @@ class PurgedBatch:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What ``purge`` deleted, or would delete, of a queue."""
+    """What ``purge`` deleted, or would delete, of a queue; ``kind`` is ``delivered`` or ``dead``."""
 
     queue_name: str
+    kind: str
     messages: int
     attempts: int
     bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A message before it is purged."""
+
+    msg_id: int
+    enqueued_at: datetime
+    finished_at: datetime
+    headers: Any
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PurgedSome:
+    """What one batch deleted."""
+
+    messages: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """Old rows of ours that are no messages."""
+
+    kind: str
+    deleted: int
 
 
 @dataclass(frozen=True, slots=True)

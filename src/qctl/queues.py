@@ -14,9 +14,6 @@ from qctl.models import (
     Hour,
     Lag,
     PauseState,
-    Purgeable,
-    Purged,
-    PurgedBatch,
     Queue,
     QueueListed,
     Status,
@@ -227,19 +224,3 @@ def hours(connection: db.Connection, name: str | None) -> list[Hour]:
 def workers(connection: db.Connection) -> list[WorkerState]:
     """The workers, newest first."""
     return db.fetch(connection, WorkerState, sqlfiles.query("workers"))
-
-
-def purge_batch(
-    connection: db.Connection, name: str, older_than_s: float, before: PurgedBatch | None, limit: int
-) -> PurgedBatch:
-    """Deletes one batch of delivered history older than that; goes on where the batch ``before`` ended."""
-    place = {"after": before.next_after, "after_id": before.next_after_id} if before else {}
-    return db.call(connection, PurgedBatch, "purge", queue=name, older_than=f"{older_than_s} s", limit=limit, **place)[
-        0
-    ]
-
-
-def purgeable(connection: db.Connection, name: str, older_than_s: float) -> Purged:
-    """What :func:`purge_batch` would delete in all."""
-    found = db.call(connection, Purgeable, "purgeable", queue=name, older_than=f"{older_than_s} s")[0]
-    return Purged(name, found.messages, found.attempts, found.bytes)

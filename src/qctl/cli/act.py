@@ -1,41 +1,39 @@
-"""Commands that act on queues: send, purge, pause, resume."""
+"""Commands that act on queues: send, pause, resume."""
 
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qctl import config, db, messages, queues
+from qctl import db, messages, purging, queues
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
-from qctl.models import Purged, SentMessage
+from qctl.models import SentMessage
 from qctl.output import Column, render
-from qctl.output.columns import instant, number, size, yes_no
+from qctl.output.columns import instant, yes_no
 
 _BATCH = 1000
-_PURGE_BATCH = 5000
 _SENT_COLUMNS = [Column("queue_name", "queue"), Column("msg_id", "message", right=True)]
 _PAUSE_COLUMNS = [
     Column("queue_name", "queue"),
     Column("changed", "changed", yes_no),
     Column("paused_at", "since", instant),
 ]
-_PURGE_COLUMNS = [
-    Column("queue_name", "queue"),
-    Column("messages", "messages", number, right=True),
-    Column("attempts", "attempts", number, right=True),
-    Column("bytes", "size", size, right=True),
-]
 
 
 def send(
-    body: Annotated[str, typer.Argument(help="A JSON value, or - for one JSON value a line on stdin.", metavar="JSON")],
+    body: Annotated[
+        str,
+        typer.Argument(
+            help="A JSON value; - or @FILE for one JSON value a line, plain or gzip.", metavar="JSON|-|@FILE"
+        ),
+    ],
     queue: options.Queue = None,
     header: options.Headers = None,
     delay: Annotated[
@@ -46,18 +44,20 @@ def send(
 ) -> None:
     """Enqueue messages by hand.
 
-    Prints the ids. With - each line is a message; lines that are no JSON are named, the others are sent (exit 9).
+    Prints the ids. With - or @FILE each line is a message; lines that are no JSON are named, the others are sent (exit 9).
+    A file that qctl purge --export wrote is read back: the messages, not what else it says of them.
 
     Example: qctl send -q orders '{"id": 7}'
     """
     headers = options.headers(header)
     delay_s = options.duration(delay)
-    lines: Iterable[str] = sys.stdin if body == "-" else [body]
+    many = body == "-" or body.startswith("@")
+    lines: Iterable[str] = sys.stdin if body == "-" else purging.lines(Path(body[1:])) if many else [body]
     problems: list[str] = []
     sent: list[SentMessage] = []
     with session(dsn, "send", changes=True) as connection:
         name = queues.the_one(connection, queue)
-        parsed = _parsed(enumerate(lines, start=1), problems, skip_blank=body == "-")
+        parsed = _parsed(enumerate(lines, start=1), problems, skip_blank=many)
         last_line = 0
         try:
             while batch := list(islice(parsed, _BATCH)):
@@ -92,6 +92,7 @@ def _parsed(lines: Iterable[tuple[int, str]], problems: list[str], *, skip_blank
         if not text and skip_blank:
             continue
         try:
+            text = purging.exported_body(text)
             json.loads(text, parse_int=str, parse_float=str)
         except json.JSONDecodeError as error:
             problems.append(f"line {line_no}: not JSON: {error.msg}, column {error.colno}")
@@ -101,83 +102,43 @@ def _parsed(lines: Iterable[tuple[int, str]], problems: list[str], *, skip_blank
             yield line_no, text
 
 
-def purge(
-    older_than: Annotated[
-        str, typer.Option("--older-than", help="Delivered longer ago than this, for example 7d.", metavar="DURATION")
-    ],
+def pause(
     queue: options.Queue = None,
-    dry_run: options.DryRun = False,
+    all_: options.All = False,
+    reason: options.Reason = None,
     dsn: options.Dsn = None,
     output: options.Output = None,
 ) -> None:
-    """Delete delivered history: messages delivered longer ago than that, with their attempts.
+    """Stop delivering a queue, or all. Capture goes on; what is in flight settles.
 
-    Never an unfinished or a dead message. In batches that a worker does not feel; asks nothing, so it can stand in
-    cron; interrupting it loses only what is left to do.
-
-    Example: qctl purge --older-than 7d
-    """
-    older_than_s = options.duration(older_than)
-    with session(dsn, "purge", changes=not dry_run) as connection:
-        names = queues.some(connection, queue)
-        rows: list[Purged] = []
-        problems: list[str] = []
-        for name in names:
-            try:
-                if dry_run:
-                    rows.append(queues.purgeable(connection, name, older_than_s))
-                else:
-                    rows.append(_purge(connection, name, older_than_s))
-            except QctlError as error:
-                if connection.closed or len(names) == 1:
-                    raise
-                problems.append(f"{name}: {error.message}")
-    render(rows, _PURGE_COLUMNS, output)
-    for problem in problems:
-        say(problem)
-    if problems:
-        raise QctlError(
-            f"{len(problems)} of {len(names)} queues could not be purged", code=ExitCode.PARTLY_DONE, hint="qctl status"
-        )
-
-
-def _purge(connection: db.Connection, name: str, older_than_s: float) -> Purged:
-    deleted, attempts = 0, 0
-    batch = None
-    told_at = time.monotonic()
-    while batch is None or batch.next_after is not None:
-        batch = queues.purge_batch(connection, name, older_than_s, batch, _PURGE_BATCH)
-        deleted += batch.messages
-        attempts += batch.attempts
-        if config.stderr_is_terminal() and time.monotonic() - told_at > 1:
-            say(f"{name}: {deleted:,} messages deleted so far")
-            told_at = time.monotonic()
-    return Purged(name, deleted, attempts, None)
-
-
-def pause(
-    queue: options.Queue = None, reason: options.Reason = None, dsn: options.Dsn = None, output: options.Output = None
-) -> None:
-    """Stop delivering a queue. Capture goes on; what is in flight settles.
+    status says since when, by whom and why, and check fails until it is resumed.
 
     Example: qctl pause -q orders --reason "endpoint moves"
     """
     with session(dsn, "pause", changes=True) as connection:
-        row = queues.pause(connection, queues.the_one(connection, queue), reason)
-    render([row], _PAUSE_COLUMNS, output)
+        rows = [queues.pause(connection, name, reason) for name in _which(connection, queue, all_=all_)]
+    render(rows, _PAUSE_COLUMNS, output)
 
 
-def resume(queue: options.Queue = None, dsn: options.Dsn = None, output: options.Output = None) -> None:
-    """Deliver a paused queue again.
+def resume(
+    queue: options.Queue = None, all_: options.All = False, dsn: options.Dsn = None, output: options.Output = None
+) -> None:
+    """Deliver a paused queue again, or all.
 
     Example: qctl resume -q orders
     """
     with session(dsn, "resume", changes=True) as connection:
-        row = queues.resume(connection, queues.the_one(connection, queue))
-    render([row], _PAUSE_COLUMNS, output)
+        rows = [queues.resume(connection, name) for name in _which(connection, queue, all_=all_)]
+    render(rows, _PAUSE_COLUMNS, output)
+
+
+def _which(connection: db.Connection, queue: str | None, *, all_: bool) -> list[str]:
+    if all_:
+        return queues.some(connection, None)
+    return [queues.the_one(connection, queue)]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (send, purge, pause, resume):
+    for function in (send, pause, resume):
         app.command(function.__name__, rich_help_panel="Act")(function)

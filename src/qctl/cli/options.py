@@ -55,6 +55,7 @@ TrustLocation = Annotated[
         help="pg_net: a 2xx with a Location is the endpoint's own, not a redirect's end.",
     ),
 ]
+All = Annotated[bool, typer.Option("--all", help="Every queue.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree beforehand.")]
 
 

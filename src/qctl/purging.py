@@ -1,0 +1,166 @@
+"""Purging: delivered history, dead letters, and what else of ours is old."""
+
+import gzip
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from psycopg import sql
+
+from qctl import db
+from qctl.errors import ExitCode, QctlError
+from qctl.models import Exported, Leftovers, Purgeable, Purged, PurgedBatch, PurgedSome
+
+BATCH = 5000
+_MARK = "qctl_export"
+
+
+def preview(connection: db.Connection, name: str, older_than_s: float, *, dead: bool) -> Purged:
+    """What a purge of a queue would delete in all, with its bytes. Reads all of it."""
+    function = "purgeable_dead" if dead else "purgeable"
+    found = db.call(connection, Purgeable, function, queue=name, older_than=f"{older_than_s} s")[0]
+    return Purged(name, _kind(dead), found.messages, found.attempts, found.bytes)
+
+
+def _kind(dead: bool) -> str:
+    return "dead" if dead else "delivered"
+
+
+def delivered(connection: db.Connection, name: str, older_than_s: float, tell: Callable[[int], None]) -> Purged:
+    """Deletes delivered messages older than that, batch by batch; ``tell`` is called with the count so far."""
+    messages = attempts = 0
+    place: dict[str, Any] = {}
+    while True:
+        batch = db.call(
+            connection, PurgedBatch, "purge", queue=name, older_than=f"{older_than_s} s", limit=BATCH, **place
+        )[0]
+        messages += batch.messages
+        attempts += batch.attempts
+        tell(messages)
+        if batch.next_after is None:
+            return Purged(name, "delivered", messages, attempts, None)
+        place = {"after": batch.next_after, "after_id": batch.next_after_id}
+
+
+def dead_letters(connection: db.Connection, name: str, older_than_s: float, tell: Callable[[int], None]) -> Purged:
+    """Deletes dead letters older than that, batch by batch."""
+    messages = attempts = 0
+    while True:
+        batch = db.call(connection, PurgedSome, "purge_dead", queue=name, older_than=f"{older_than_s} s", limit=BATCH)[
+            0
+        ]
+        messages += batch.messages
+        attempts += batch.attempts
+        tell(messages)
+        if not batch.messages:
+            return Purged(name, "dead", messages, attempts, None)
+
+
+def leftovers(connection: db.Connection, older_than_s: float) -> list[Leftovers]:
+    """Deletes old statistics, runs of our jobs, and attempts whose message is gone."""
+    return db.call(connection, Leftovers, "purge_leftovers", older_than=f"{older_than_s} s")
+
+
+class Export:
+    """A gzip file of JSON lines to which messages are written, safe on disk, before they are deleted.
+
+    Each batch adds a member to the file, so that one that was interrupted stays readable. The message is kept as text, for
+    PostgreSQL reads numbers more exactly than others do.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file for adding to it.
+
+        Raises:
+            QctlError: it cannot be written (2).
+        """
+        self.path = path
+        try:
+            self._file: BinaryIO = path.open("ab")
+        except OSError as error:
+            raise QctlError(
+                f"cannot write {path}: {error.strerror}", hint="--export FILE.jsonl.gz", code=ExitCode.USAGE
+            ) from None
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def _write(self, name: str, kind: str, rows: list[Exported]) -> None:
+        lines = (
+            json.dumps(
+                {
+                    _MARK: 1,
+                    "queue": name,
+                    "state": kind,
+                    "msg_id": row.msg_id,
+                    "enqueued_at": row.enqueued_at.isoformat(),
+                    "finished_at": row.finished_at.isoformat(),
+                    "headers": row.headers,
+                    "message": row.message,
+                },
+                ensure_ascii=False,
+            )
+            for row in rows
+        )
+        self._file.write(gzip.compress(("\n".join(lines) + "\n").encode()))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def purge(
+        self, connection: db.Connection, name: str, older_than_s: float, tell: Callable[[int], None], *, dead: bool
+    ) -> Purged:
+        """Writes and deletes batch by batch; a batch is deleted when it is safely written, so none is lost."""
+        messages = attempts = 0
+        place: dict[str, Any] = {}
+        while True:
+            with db.transaction(connection):
+                rows = db.call(
+                    connection, Exported, "purge_preview",
+                    queue=name, older_than=f"{older_than_s} s", dead=dead, limit=BATCH, **place,
+                )  # fmt: skip
+                if rows:
+                    self._write(name, _kind(dead), rows)
+                    done = db.call(
+                        connection, PurgedSome, "purge_these", queue=name, msg_ids=[r.msg_id for r in rows], dead=dead
+                    )[0]
+                    messages += done.messages
+                    attempts += done.attempts
+            tell(messages)
+            if not rows:
+                return Purged(name, _kind(dead), messages, attempts, None)
+            place = {"after": rows[-1].finished_at, "after_id": rows[-1].msg_id}
+
+
+def exported_body(line: str) -> str:
+    """The message of a line that :class:`Export` wrote, exactly as PostgreSQL had it; any other line as it is."""
+    if not line.startswith(f'{{"{_MARK}"'):
+        return line
+    return json.loads(line)["message"] or "null"
+
+
+def lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, plain or gzip.
+
+    Raises:
+        QctlError: it cannot be read (2).
+    """
+    try:
+        packed = path.open("rb").read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as file:
+            yield from file
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise QctlError(f"cannot read {path}: {reason}", hint="a file of JSON lines", code=ExitCode.USAGE) from None
+
+
+def vacuum(connection: db.Connection, names: list[str], *, dead: bool) -> None:
+    """Gives the room of what was deleted back to the tables, and refreshes their statistics."""
+    tables = (
+        [("pgmq", f"a_{name}") for name in names] + [("qctl", "attempt")] + ([("qctl", "dead_letter")] if dead else [])
+    )
+    with db.translating():
+        for table in tables:
+            connection.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(*table)))
