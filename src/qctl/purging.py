@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -63,6 +64,34 @@ def leftovers(connection: db.Connection, older_than_s: float) -> list[Leftovers]
     return db.call(connection, Leftovers, "purge_leftovers", older_than=f"{older_than_s} s")
 
 
+def _whole_bytes(path: Path) -> int:
+    """Where the last whole member of a gzip file ends: a run that was killed may have left the beginning of one behind it.
+
+    Raises:
+        QctlError: the file is something else (2).
+    """
+    whole = at = 0
+    member = zlib.decompressobj(wbits=31)
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            while part:
+                try:
+                    member.decompress(part)
+                except zlib.error:
+                    if whole == 0:
+                        raise QctlError(
+                            f"{path} is no gzip file", hint="--export FILE.jsonl.gz", code=ExitCode.USAGE
+                        ) from None
+                    return whole
+                if not member.eof:
+                    at += len(part)
+                    break
+                at += len(part) - len(member.unused_data)
+                whole, part = at, member.unused_data
+                member = zlib.decompressobj(wbits=31)
+    return whole
+
+
 class Export:
     """A gzip file of JSON lines to which messages are written, safe on disk, before they are deleted.
 
@@ -78,6 +107,8 @@ class Export:
         """
         self.path = path
         try:
+            if path.exists():
+                os.truncate(path, _whole_bytes(path))
             self._file: BinaryIO = path.open("ab")
         except OSError as error:
             raise QctlError(

@@ -1,11 +1,13 @@
 """Putting things right: exactly those messages, at a rate, under new ids; what is refused and what is partly done."""
 
+import gzip
 import json
+import subprocess
 
 import pytest
 
 from helpers import claim, create, one, send, settle, states
-from processes import qctl
+from processes import QCTL, environment, qctl, wait_until
 
 
 def ok(*arguments: str, **keywords):
@@ -100,7 +102,7 @@ def test_new_ids_and_the_same_ids(conn, dsn):
     send(conn, 2)
     first = {c.msg_id: c.headers["webhook-id"] for c in claim(conn)}
     conn.execute("update qctl.in_flight set expires_at = now()")
-    settle(conn, [c for c in claim(conn)], 200)
+    settle(conn, claim(conn), 200)
     conn.execute("select qctl.upkeep()")
     settle(conn, claim(conn), 200)
     ok("replay", "1", dsn=dsn)
@@ -160,3 +162,164 @@ def test_discard_by_a_filter(conn, dsn):
         "discarded": 2
     }
     assert states(conn, [1, 2, 3, 4, 5]) == {"dead": 2, "retrying": 1, "ready": 2}
+
+
+# purge, export, send
+
+
+def exported(file) -> list[dict]:
+    return [json.loads(line) for line in gzip.decompress(file.read_bytes()).decode().split("\n") if line]
+
+
+BODIES = [
+    '{"n": 1.10, "big": 12345678901234567890.123456789}',
+    '{"t": "ü\\u2028\\n\\"quoted\\""}',
+    "null",
+    '[1, {"qctl_export": 1}]',
+    '"text"',
+]
+
+
+def test_what_is_exported_and_sent_back_equals_the_original(conn, dsn, tmp_path):
+    create(conn)
+    ok("send", "-", stdin="\n".join(BODIES), dsn=dsn)
+    settle(conn, claim(conn), 200)
+    original = [row[0] for row in conn.execute("select message::text from pgmq.a_orders order by msg_id")]
+    assert len(original) == len(BODIES)
+    file = tmp_path / "old.jsonl.gz"
+    assert ok("purge", "--older-than", "0s", "--export", str(file), dsn=dsn).stdout == ""
+    assert one(conn, "select count(*) from pgmq.a_orders") == 0
+    assert one(conn, "select count(*) from qctl.attempt") == 0
+    ok("send", f"@{file}", dsn=dsn)
+    assert [row[0] for row in conn.execute("select message::text from pgmq.q_orders order by msg_id")] == original
+    settle(conn, claim(conn), 200)
+    ok("purge", "--older-than", "0s", "--export", str(file), dsn=dsn)
+    rows = exported(file)
+    assert [row["msg_id"] for row in rows] == list(range(1, 11))
+    assert {row["state"] for row in rows} == {"delivered"}
+
+
+def test_purge_of_dead_letters_asks_and_leaves_the_rest(conn, dsn, tmp_path):
+    create(conn, retry_schedule_s=[])
+    send(conn, 4)
+    claims = claim(conn)
+    settle(conn, claims[:2], 500)
+    settle(conn, claims[2:3], 200)
+    conn.execute("update qctl.dead_letter set died_at = now() - interval '40 d' where msg_id = 1")
+    told = failing(7, "purge", "--older-than", "30d", "--dead", dsn=dsn)
+    assert "1 dead letter to be deleted for ever" in told
+    (row,) = json.loads(ok("purge", "--older-than", "30d", "--dead", "--dry-run", "-o", "json", dsn=dsn).stdout)
+    assert (row["kind"], row["messages"], row["attempts"], row["bytes"] > 0) == ("dead", 1, 1, True)
+    file = tmp_path / "dead.gz"
+    (row,) = json.loads(
+        ok("purge", "--older-than", "30d", "--dead", "--yes", "--export", str(file), "-o", "json", dsn=dsn).stdout
+    )
+    assert (row["messages"], row["attempts"]) == (1, 1)
+    assert states(conn, [1, 2, 3, 4]) == {None: 1, "dead": 1, "delivered": 1, "in_flight": 1}
+    assert [row["state"] for row in exported(file)] == ["dead"]
+    ok("purge", "--older-than", "0s", "--dead", "--yes", dsn=dsn)
+    assert states(conn, [2, 3, 4]) == {None: 1, "delivered": 1, "in_flight": 1}
+
+
+def test_the_nightly_line_is_silent_and_takes_what_is_left_over(conn, dsn):
+    create(conn)
+    send(conn, 3)
+    settle(conn, claim(conn), 200)
+    for table, column in (("pgmq.a_orders", "archived_at"), ("qctl.attempt", "settled_at")):
+        conn.execute(f"update {table} set {column} = now() - interval '8 d'")
+    conn.execute(
+        "insert into qctl.attempt select 1, 99, 1, 1, 'late', null, 'http', settled_at, settled_at from qctl.attempt"
+        " where msg_id = 1"
+    )
+    conn.execute(
+        "insert into qctl.throughput values (1, now() - interval '8 d', 1, 0, 0, 0, 1, 1), (1, now(), 1, 0, 0, 0, 1, 1)"
+    )
+    env = {"PATH": f"{QCTL.parent}:/usr/bin:/bin", "QCTL_DSN": dsn}
+    done = subprocess.run(
+        ["/bin/sh", "-c", "qctl purge --older-than 7d"],
+        env=env,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert one(conn, "select count(*) from pgmq.a_orders") == 0
+    assert one(conn, "select count(*) from qctl.attempt") == 0
+    assert one(conn, "select count(*) from qctl.throughput") == 1
+
+
+def test_purge_vacuums(conn, dsn):
+    create(conn)
+    send(conn, 3)
+    settle(conn, claim(conn), 200)
+    ok("purge", "--older-than", "0s", "--vacuum", dsn=dsn)
+    assert one(conn, "select pg_stat_get_vacuum_count('pgmq.a_orders'::regclass)") == 1
+    failing(2, "purge", "--older-than", "0s", "--vacuum", "--dry-run", dsn=dsn)
+    failing(2, "purge", "--older-than", "0s", "--export", "/nowhere/x.gz", dsn=dsn)
+
+
+def test_two_exports_at_once_and_one_killed_in_the_middle_lose_nothing(conn, dsn, tmp_path):
+    create(conn, max_in_flight=60000)
+    conn.execute("insert into pgmq.a_orders (msg_id, enqueued_at, archived_at, vt, message, headers) overriding system value"
+                 " select g, now(), now() - interval '1 h', now(), to_jsonb(g), '{\"qctl\": {\"outcome\": \"delivered\"}}'"
+                 " from generate_series(1, 60000) g")  # fmt: skip
+    files = [tmp_path / f"{n}.gz" for n in range(3)]
+
+    def start(file):
+        return subprocess.Popen(
+            [str(QCTL), "purge", "--older-than", "1m", "--export", str(file)], env=environment(QCTL_DSN=dsn)
+        )
+
+    victim = start(files[0])
+    wait_until(lambda: one(conn, "select count(*) from pgmq.a_orders") < 60000)
+    victim.kill()
+    victim.wait()
+    for process in [start(files[1]), start(files[2])]:
+        assert process.wait(60) == 0
+    # Rows that one of the two had locked when the other passed by.
+    ok("purge", "--older-than", "1m", "--export", str(files[1]), dsn=dsn)
+    assert one(conn, "select count(*) from pgmq.a_orders") == 0
+    seen = {row["msg_id"] for file in files for row in exported(file)}
+    assert seen == set(range(1, 60001))
+
+
+def test_send_from_a_file_names_the_lines_that_fail(conn, dsn, tmp_path):
+    create(conn)
+    file = tmp_path / "m.jsonl"
+    file.write_text('{"a": 1}\nnot json\n\n{"a": 2}\n')
+    done = qctl("send", f"@{file}", dsn=dsn)
+    assert done.returncode == 9
+    assert "line 2: not JSON" in done.stderr
+    assert one(conn, "select count(*) from pgmq.q_orders") == 2
+    assert "cannot read" in failing(2, "send", f"@{tmp_path / 'none'}", dsn=dsn)
+    file.write_bytes(b"\x1f\x8bbroken")
+    failing(2, "send", f"@{file}", dsn=dsn)
+
+
+def test_an_export_goes_on_behind_one_that_was_cut_off(conn, dsn, tmp_path):
+    create(conn)
+    file = tmp_path / "x.gz"
+    for _ in range(2):
+        send(conn, 2)
+        settle(conn, claim(conn), 200)
+        ok("purge", "--older-than", "0s", "--export", str(file), dsn=dsn)
+        with file.open("ab") as behind:
+            behind.write(gzip.compress(b"{}" * 1000)[:20])
+    send(conn, 1)
+    settle(conn, claim(conn), 200)
+    ok("purge", "--older-than", "0s", "--export", str(file), dsn=dsn)
+    assert [row["msg_id"] for row in exported(file)] == [1, 2, 3, 4, 5]
+    file.write_text("my notes")
+    assert "is no gzip file" in failing(2, "purge", "--older-than", "0s", "--export", str(file), dsn=dsn)
+    assert file.read_text() == "my notes"
+
+
+def test_pause_and_resume_all(conn, dsn):
+    for name in ("a", "b", "c"):
+        create(conn, name)
+    ok("pause", "-q", "b", "--reason", "first", dsn=dsn)
+    rows = json.loads(ok("pause", "--all", "--reason", "maintenance", "-o", "json", dsn=dsn).stdout)
+    assert [(row["queue_name"], row["changed"]) for row in rows] == [("a", True), ("b", False), ("c", True)]
+    assert one(conn, "select pause_reason from qctl.status where queue_name = 'b'") == "first"
+    failing(2, "resume", dsn=dsn)
+    assert all(row["changed"] for row in json.loads(ok("resume", "--all", "-o", "json", dsn=dsn).stdout))
