@@ -198,9 +198,9 @@ COMMENT ON CONSTRAINT queue_retry_schedule_check ON qctl.queue IS 'the retry sch
 
 COMMENT ON CONSTRAINT queue_timeout_check ON qctl.queue IS 'timeout is 100ms to 5m';
 
--- Name: _ailments(qctl.queue, interval); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _ailments(qctl.queue, boolean, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._ailments(p_queue qctl.queue, p_workers_seen interval DEFAULT NULL::interval) RETURNS SETOF qctl.ailment
+CREATE FUNCTION qctl._ailments(p_queue qctl.queue, p_first boolean, p_workers_seen interval DEFAULT NULL::interval) RETURNS SETOF qctl.ailment
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -208,11 +208,16 @@ declare
   v_there boolean;
 begin
   return query select * from qctl._ails_unarmed();
+  if found and p_first then return; end if;
   return query select * from qctl._ails_schema();
+  if found and p_first then return; end if;
   return query select * from qctl._ails_worker(p_queue, p_workers_seen);
+  if found and p_first then return; end if;
   return query select * from qctl._ails_gate(p_queue);
+  if found and p_first then return; end if;
   return query
   select 'capture_broken', null::timestamptz, v.object || ': ' || v.problem, v.mend from qctl._verify_attachments(p_queue.queue_id) v;
+  if found and p_first then return; end if;
   v_there := not qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)))
          and not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)));
   if v_there then
@@ -222,9 +227,9 @@ begin
 end
 $$;
 
--- Name: FUNCTION _ailments(p_queue qctl.queue, p_workers_seen interval); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _ailments(p_queue qctl.queue, p_first boolean, p_workers_seen interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._ailments(p_queue qctl.queue, p_workers_seen interval) IS 'All that is wrong with a queue, the worst first.';
+COMMENT ON FUNCTION qctl._ailments(p_queue qctl.queue, p_first boolean, p_workers_seen interval) IS 'All that is wrong with a queue, the worst first; or what is found first.';
 
 -- Name: _ails_endpoint(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -284,9 +289,7 @@ CREATE FUNCTION qctl._ails_gate(p_queue qctl.queue) RETURNS SETOF qctl.ailment
          format('qctl set -q %s --url NEW_URL && qctl resume -q %s', p_queue.queue_name, p_queue.queue_name)
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
   union all
-  select 'gone', null, format('pgmq''s table %s is gone', t.name), format('qctl drop %s --discard --yes', p_queue.queue_name)
-  from unnest(array['q_' || p_queue.queue_name, 'a_' || p_queue.queue_name]) as t (name)
-  where to_regclass(format('pgmq.%I', t.name)) is null
+  select 'gone', null, v.problem, v.mend from qctl._verify_tables(p_queue.queue_name) v
   union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
          format('every request to %s ran into its timeout; one is tried after %s UTC', p_queue.url,
@@ -321,8 +324,9 @@ begin
     if coalesce(v_growth.per_s, 0) >= 0 or v_growth.drain_s > c_drain_s then
       select * into v_capacity from qctl.capacity(p_queue.queue_name);
       v_ailment.since := clock_timestamp() - make_interval(secs => v_lag_s);
-      v_ailment.reason := format('ready messages wait %s s, and it does not drain; it is held to %s a second by %s',
-        round(v_lag_s), round(v_capacity.ceiling_per_s::numeric, 1), v_capacity.limited_by);
+      v_ailment.reason := format('ready messages wait %s s, and it %s; it is held to %s a second by %s', round(v_lag_s),
+        case when v_growth.drain_s is null then 'does not drain' else format('is empty only in %s', make_interval(secs => round(v_growth.drain_s))) end,
+        round(v_capacity.ceiling_per_s::numeric, 1), v_capacity.limited_by);
       v_ailment.mend := case
         when v_capacity.limited_by like 'max_in_flight%' then format('qctl scale -q %s --max-in-flight %s', p_queue.queue_name, least(p_queue.max_in_flight * 4, 100000))
         when p_queue.transport = 'http' then format('qctl scale -q %s --concurrency %s', p_queue.queue_name, least(p_queue.concurrency * 4, 10000))
@@ -502,25 +506,16 @@ CREATE FUNCTION qctl._apply_grants(p_role name, p_payloads boolean) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-  c_looking constant text[] := '{depth,lag,growth,rates,health,silence,settled_until,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
-    'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state}';
-  c_payloads constant text[] := '{messages_where,payloads}';
   v_item record;
 begin
-  execute format('revoke all on all tables in schema qctl from %I', p_role);
-  execute format('revoke all on all routines in schema qctl from %I', p_role);
   execute format('grant usage on schema qctl to %I', p_role);
   for v_item in
     select c.oid::regclass as name from pg_class c
-    where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$'
+    where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$' and pg_has_role(c.relowner, 'usage')
   loop
     execute format('grant select (%s) on %s to %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
   end loop;
-  for v_item in
-    select p.oid::regprocedure as name from pg_proc p
-    where p.pronamespace = 'qctl'::regnamespace
-      and (p.proname = any (c_looking) or p_payloads and p.proname = any (c_payloads))
-  loop
+  for v_item in select r as name from qctl._looking_routines(p_payloads) r loop
     execute format('grant execute on routine %s to %I', v_item.name, p_role);
   end loop;
 end
@@ -926,12 +921,15 @@ CREATE FUNCTION qctl._capture_trigger(p_attachment_id integer, p_operation text)
 -- Name: _captured_from(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._captured_from(p_message jsonb) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select case when jsonb_typeof(p_message) = 'object' and p_message ? 'table'
-              then concat_ws(' ', left(coalesce(p_message ->> 'operation', p_message ->> 'type'), 20), 'on',
-                             left(concat_ws('.', p_message ->> 'schema', p_message ->> 'table'), 140)) end
+  -- Names come from the catalog and verbs from the list: whoever sends may write anything there, and it is part of the payload.
+  select format('captured from %s on %s', v.verb, c.oid::regclass)
+  from unnest('{INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) as v (verb), pg_namespace n join pg_class c on c.relnamespace = n.oid
+  where jsonb_typeof(p_message) = 'object' and v.verb in (p_message ->> 'operation', p_message ->> 'type')
+    and n.nspname = p_message ->> 'schema' and c.relname = p_message ->> 'table'
+  limit 1
 $$;
 
 -- Name: _captured_relations(regclass); Type: FUNCTION; Schema: qctl; Owner: -
@@ -1372,9 +1370,9 @@ CREATE FUNCTION qctl._durations(p_queue_name text) RETURNS TABLE(p50_s double pr
 begin
   return query execute format($q$
     select percentile_cont(0.5) within group (order by a.s), percentile_cont(0.95) within group (order by a.s), count(*)
-    from (select extract(epoch from a.archived_at - a.enqueued_at)::double precision as s from pgmq.%I a
-          where a.archived_at > statement_timestamp() - interval '1 h' and a.headers #>> '{qctl,outcome}' = 'delivered'
-            and coalesce(a.headers #>> '{qctl,delivery_no}', '1') = '1' and isfinite(a.enqueued_at)
+    from (select extract(epoch from a.archived_at - a.enqueued_at)::double precision as s
+          from (select * from pgmq.%I a where a.archived_at > statement_timestamp() - interval '1 h' order by a.archived_at desc limit 5000) a
+          where a.headers #>> '{qctl,outcome}' = 'delivered' and coalesce(a.headers #>> '{qctl,delivery_no}', '1') = '1' and isfinite(a.enqueued_at)
           order by a.archived_at desc limit 1000) a
   $q$, 'a_' || p_queue_name);
 end
@@ -1382,7 +1380,7 @@ $_$;
 
 -- Name: FUNCTION _durations(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._durations(p_queue_name text) IS 'Seconds from enqueued to delivered, of the last 1000 messages within the hour that were delivered without a replay.';
+COMMENT ON FUNCTION qctl._durations(p_queue_name text) IS 'Seconds from enqueued to delivered, of the last 1000 delivered without a replay among the newest 5000 of the last hour.';
 
 -- Name: _examine_copies(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1454,7 +1452,7 @@ begin
   select count(*) into v_busy from cron.job j where j.active and (j.schedule ~ 'second' or j.schedule ~ '^\s*\*(/1)?\s');
   if v_busy > qctl._cron_slots() then
     return query select 'warning', 'pg_cron', 'slots', format('%s jobs run each minute or more often, pg_cron runs %s at once', v_busy, qctl._cron_slots()),
-                        format('alter system set cron.max_running_jobs = %s; then restart the server', v_busy * 2);
+                        format('alter system set cron.max_running_jobs = %s; -- then restart the server', v_busy * 2);
   end if;
   v_size := pg_total_relation_size('cron.job_run_details');
   if v_size > 200 * 1024 ^ 2 then
@@ -1535,7 +1533,7 @@ CREATE FUNCTION qctl._examine_roles() RETURNS SETOF qctl.finding
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   with worker as (
-    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, w.queues
+    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, w.queues, w.transport
     from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > statement_timestamp() - interval '1 day'
   ), served as (
     select w.*, q.queue_name, c.oid as relation, c.relowner, c.relrowsecurity, c.relforcerowsecurity
@@ -1556,9 +1554,11 @@ CREATE FUNCTION qctl._examine_roles() RETURNS SETOF qctl.finding
   where not has_table_privilege(s.oid, s.relation, p.privilege)
   union all
   select distinct 'broken', 'role', w.rolname::text, 'it works, but may not execute ' || p.oid::regprocedure,
-         format('grant execute on all routines in schema qctl to %I;', w.rolname)
+         format('grant execute on routine %s to %I;', p.oid::regprocedure, w.rolname)
   from worker w cross join pg_proc p
-  where p.pronamespace = 'qctl'::regnamespace and p.proname in ('claim', 'settle', 'upkeep', 'work', 'maintenance', 'dispatch', 'collect')
+  where p.pronamespace = 'qctl'::regnamespace
+    and p.proname = any (case w.transport when 'http' then '{claim,settle,release,upkeep,maintenance,heartbeat}'::text[]
+                                          else '{work,maintenance,dispatch,collect}' end)
     and not has_function_privilege(w.oid, p.oid, 'execute')
 $$;
 
@@ -1569,7 +1569,7 @@ CREATE FUNCTION qctl._examine_settings() RETURNS SETOF qctl.finding
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select 'broken', 'setting', s.name, format('it is %s, so what it does happens there and not in this database, %s', qctl._setting(s.name), current_database()),
-         format('alter system set %s = %L; then restart the server', s.name, current_database())
+         format('alter system set %s = %L; -- then restart the server', s.name, current_database())
   from (values ('pg_net.database_name', 'pg_net'), ('cron.database_name', 'pg_cron')) as s (name, extension)
   where qctl._setting(s.name) <> current_database()
     and exists (select from pg_extension e where e.extname = s.extension) and exists (select from qctl.queue q where q.transport = 'pg_net')
@@ -1594,7 +1594,7 @@ CREATE FUNCTION qctl._examine_sight() RETURNS SETOF qctl.finding
   where exists (select from pg_namespace n where n.nspname = 'cron') and not qctl._cron_here()
   union all
   select 'note', 'role', current_user::text, format('messages of %s are hidden from it, or closed to it, so its depth stays unknown', t.relation),
-         format('grant select on %s to %I; and where row level security is on, a policy', t.relation, current_user)
+         format('grant select on %s to %I; -- and where row level security is on, a policy', t.relation, current_user)
   from (select to_regclass(format('pgmq.%I', p.prefix || q.queue_name)) as relation from qctl.queue q, (values ('q_'), ('a_')) as p (prefix)) t
   where t.relation is not null and qctl._unseen(t.relation)
 $$;
@@ -1618,7 +1618,8 @@ CREATE FUNCTION qctl._examine_vacuum() RETURNS SETOF qctl.finding
          format('rollback prepared %L;', x.gid)
   from pg_prepared_xacts x where x.database = current_database() and x.prepared < statement_timestamp() - interval '15 min'
   union all
-  select 'warning', 'replication slot', s.slot_name::text, 'nobody reads it, and it keeps dead rows and WAL', format('select pg_drop_replication_slot(%L);', s.slot_name)
+  select 'note', 'replication slot', s.slot_name::text, 'nobody reads it now, and meanwhile it keeps dead rows and WAL',
+         format('select * from pg_replication_slots where slot_name = %L; -- pg_drop_replication_slot() only if its reader never comes back', s.slot_name)
   from pg_replication_slots s where not s.active and coalesce(s.xmin, s.catalog_xmin) is not null
   union all
   select 'warning', 'table', t.oid::regclass::text, format('%s dead rows', pg_stat_get_dead_tuples(t.oid)), format('vacuum %s;', t.oid::regclass)
@@ -1700,52 +1701,21 @@ begin
   if v_last.count < c_least then
     return null;
   end if;
-  select * into v_counts from qctl._counts(p_queue.queue_id, statement_timestamp() - c_over);
   -- An endpoint that is well again is not failing, whatever it did before.
-  return least(v_counts.failed::double precision / nullif(v_counts.delivered + v_counts.failed, 0), v_last.failed::double precision / c_least);
+  if v_last.failed = 0
+     and not exists (select from qctl.attempt t
+                     where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '20 s'
+                       and t.outcome <> 'delivered' and t.outcome <> 'late') then
+    return null;
+  end if;
+  select * into v_counts from qctl._counts(p_queue.queue_id, statement_timestamp() - c_over);
+  return v_counts.failed::double precision / nullif(v_counts.delivered + v_counts.failed, 0);
 end
 $$;
 
 -- Name: FUNCTION _failure_rate(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._failure_rate(p_queue qctl.queue) IS 'The share of the attempts of the last ten minutes that failed, or of the last ten if that is less; null for fewer than ten.';
-
--- Name: _first_id_since(text, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._first_id_since(p_table text, p_since timestamp with time zone) RETURNS bigint
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    SET jit TO 'off'
-    AS $_$
-declare
-  v_low bigint;
-  v_high bigint;
-  v_middle bigint;
-  v_id bigint;
-  v_at timestamptz;
-begin
-  if p_since is null then
-    return 0;
-  end if;
-  execute format('select min(m.msg_id), max(m.msg_id) from pgmq.%I m', p_table) into v_low, v_high;
-  while v_low < v_high loop
-    v_middle := v_low + (v_high - v_low) / 2;
-    execute format('select m.msg_id, m.enqueued_at from pgmq.%I m where m.msg_id >= $1 order by m.msg_id limit 1', p_table)
-      into v_id, v_at using v_middle;
-    if v_at < p_since - interval '1 min' then
-      v_low := v_id + 1;
-    else
-      v_high := v_middle;
-    end if;
-  end loop;
-  return coalesce(v_low, 0);
-end
-$_$;
-
--- Name: FUNCTION _first_id_since(p_table text, p_since timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._first_id_since(p_table text, p_since timestamp with time zone) IS 'The first id that may have been enqueued since then, found by halving: ids rise with enqueued_at, but for transactions side by side.';
+COMMENT ON FUNCTION qctl._failure_rate(p_queue qctl.queue) IS 'The share of the attempts of the last ten minutes that failed; null for fewer than ten, and when it is over: the last ten were delivered and none failed within 20 s.';
 
 -- Name: _growth(qctl.queue, bigint, boolean, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1885,6 +1855,20 @@ $$;
 -- Name: FUNCTION _is_live(p_worker qctl.worker, p_within interval); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval) IS 'A process reports each 5 s, a job at least once a minute.';
+
+-- Name: _is_more_than_reader(name); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_more_than_reader(p_role name) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (select from pg_proc p join pg_roles r on r.oid = p.proowner where p.pronamespace = 'qctl'::regnamespace and r.rolname = p_role)
+      or has_function_privilege(p_role, 'qctl.claim(text, integer, bigint)', 'execute')
+$$;
+
+-- Name: FUNCTION _is_more_than_reader(p_role name); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_more_than_reader(p_role name) IS 'Owns captures, or works: what it has it did not only get by a grant of ours.';
 
 -- Name: _is_rejection(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2091,6 +2075,19 @@ $$;
 
 COMMENT ON FUNCTION qctl._last_run(p_job_id bigint) IS 'How a job runs or last ended, among the last 5000 runs of all jobs. pg_cron''s history has no index but its number.';
 
+-- Name: _looking_routines(boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._looking_routines(p_payloads boolean) RETURNS SETOF regprocedure
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p.oid::regprocedure from pg_proc p
+  where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
+    and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
+                          'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states}')
+         or p_payloads and p.proname in ('messages_where', 'payloads'))
+$$;
+
 -- Name: _lower_keys(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._lower_keys(p_headers jsonb) RETURNS jsonb
@@ -2242,6 +2239,7 @@ declare
   v_unfinished boolean := v_states && '{ready,delayed,in_flight,retrying}';
   v_places text[];
   v_pick text := '';
+  v_tried text := '';
   v_all text;
 begin
   if not v_states <@ c_states then
@@ -2258,9 +2256,20 @@ begin
   elsif not v_by_attempt and v_states = '{in_flight}' then
     v_pick := v_pick || ' and m.msg_id = any (array(select x.msg_id from qctl.in_flight x where x.queue_id = $1 and x.lapsed_at is null))';
   end if;
-  if v_unfinished then
+  -- Likewise the attempts: through the messages that are dead, retried or in flight; or those that failed, by their index.
+  if p_retrying or v_states = '{retrying}' then
+    v_tried := 'and t.msg_id = any (array(select x.msg_id from qctl.retry x where x.queue_id = $1))';
+  elsif v_states = '{dead}' then
+    v_tried := 'and t.msg_id = any (array(select x.msg_id from qctl.dead_letter x where x.queue_id = $1))';
+  elsif v_states = '{in_flight}' then
+    v_tried := 'and t.msg_id = any (array(select x.msg_id from qctl.in_flight x where x.queue_id = $1 and x.lapsed_at is null))';
+  elsif p_status_codes is not null and not exists (select from unnest(p_status_codes) c where left(c, 1) in ('2', 'x', 'X')) then
+    v_tried := 'and t.outcome <> ''delivered''';
+  end if;
+  if v_unfinished and to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
     v_places := array_append(v_places, format($q$(
-      select m.msg_id, m.state, m.webhook_id, m.enqueued_at, m.visible_at, null::timestamptz as finished_at, m.delivery_no, m.attempts, m.lost,
+      select m.msg_id, m.state, m.webhook_id, case when isfinite(m.enqueued_at) then m.enqueued_at end as enqueued_at,
+             case when isfinite(m.visible_at) then m.visible_at end as visible_at, null::timestamptz as finished_at, m.delivery_no, m.attempts, m.lost,
              m.next_at, null::text as reason, null::text as note
       from (
         select m.msg_id, case when f.msg_id is not null then 'in_flight' when m.vt <= $3 then 'ready'
@@ -2270,26 +2279,28 @@ begin
         from pgmq.%I m
         left join qctl.retry r on r.queue_id = $1 and r.msg_id = m.msg_id and r.enqueued_at = m.enqueued_at
         left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = m.msg_id and f.lapsed_at is null
-        where @QUEUE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7) %s
+        where @ID@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7) %s
         order by m.msg_id desc) m
       where m.state = any ($4)
       limit @LIMIT@)$q$, 'q_' || p_queue, v_pick));
   end if;
   if 'dead' = any (v_states) then
     v_places := array_append(v_places, $q$(
-      select m.msg_id, 'dead', coalesce(m.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null::timestamptz, m.died_at, m.delivery_no,
+      select m.msg_id, 'dead', coalesce(m.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)),
+             case when isfinite(m.enqueued_at) then m.enqueued_at end, null::timestamptz, m.died_at, m.delivery_no,
              m.attempts, m.lost, null::timestamptz, m.reason, m.note
       from qctl.dead_letter m
-      where m.queue_id = $1 and @DEAD@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
+      where m.queue_id = $1 and @ID@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
       order by m.msg_id desc limit @LIMIT@)$q$);
   end if;
-  if v_states && '{delivered,archived}' then
+  if v_states && '{delivered,archived}' and to_regclass(format('pgmq.%I', 'a_' || p_queue)) is not null then
     v_places := array_append(v_places, format($q$(
       select m.msg_id, case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
-             coalesce(qctl._mark_webhook_id(m.headers), qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null::timestamptz, m.archived_at,
+             coalesce(qctl._mark_webhook_id(m.headers), qctl.webhook_id($2, m.msg_id, m.enqueued_at)),
+             case when isfinite(m.enqueued_at) then m.enqueued_at end, null::timestamptz, m.archived_at,
              coalesce(qctl._mark_number(m.headers, 'delivery_no'), 1), coalesce(qctl._mark_number(m.headers, 'attempts'), 0), 0, null::timestamptz, null::text, null::text
       from pgmq.%I m
-      where @ARCHIVE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
+      where @ID@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7 and m.archived_at >= $7)
         and case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end = any ($4)
       order by m.msg_id desc limit @LIMIT@)$q$, 'a_' || p_queue));
   end if;
@@ -2299,22 +2310,18 @@ begin
   v_all := array_to_string(v_places, ' union all ');
 
   if not v_by_attempt then
-    v_all := replace(replace(replace(v_all, '@QUEUE@', 'm.msg_id < $8 and m.msg_id >= $10'), '@ARCHIVE@', 'm.msg_id < $8 and m.msg_id >= $11'),
-                     '@DEAD@', 'm.msg_id < $8');
     return query execute format($q$
       select $5, m.*, t.settled_at, t.status_code, t.error, t.response, t.duration_ms
       from (select * from (%s) m order by m.msg_id desc limit $9) m
       left join lateral (select * from qctl.attempt t where t.queue_id = $1 and t.msg_id = m.msg_id
                          order by t.delivery_no desc, t.attempt_no desc limit 1) t on true
       order by m.msg_id desc
-    $q$, replace(v_all, '@LIMIT@', '$9'))
+    $q$, replace(replace(v_all, '@ID@', 'm.msg_id < $8'), '@LIMIT@', '$9'))
     using v_queue.queue_id, v_queue.queue_uuid, clock_timestamp(), v_states, v_queue.queue_name, p_where, p_captured_since,
-          coalesce(p_before_id, 9223372036854775807), p_limit,
-          qctl._first_id_since('q_' || p_queue, p_captured_since), qctl._first_id_since('a_' || p_queue, p_captured_since);
+          coalesce(p_before_id, 9223372036854775807), p_limit;
     return;
   end if;
 
-  v_all := regexp_replace(v_all, '@(QUEUE|ARCHIVE|DEAD)@', 'm.msg_id = t.msg_id', 'g');
   return query execute format($q$
     select $5, m.*, t.settled_at, t.status_code, t.error, t.response, t.duration_ms
     from qctl.attempt t
@@ -2326,8 +2333,9 @@ begin
       and ($15 is null or position($15 in coalesce(t.response, '')) = 0)
       and not exists (select from qctl.attempt n where n.queue_id = $1 and n.msg_id = t.msg_id
                         and (n.delivery_no, n.attempt_no) > (t.delivery_no, t.attempt_no))
+      %s
     order by t.settled_at desc, t.msg_id desc limit $16
-  $q$, replace(v_all, '@LIMIT@', '1'))
+  $q$, replace(replace(v_all, '@ID@', 'm.msg_id = t.msg_id'), '@LIMIT@', '1'), v_tried)
   using v_queue.queue_id, v_queue.queue_uuid, clock_timestamp(), v_states, v_queue.queue_name, p_where, p_captured_since,
         coalesce(p_since, '-infinity'), coalesce(p_until, 'infinity'), coalesce(p_before_at, 'infinity'),
         coalesce(p_before_id, 9223372036854775807),
@@ -2618,6 +2626,15 @@ $$;
 -- Name: FUNCTION _net_room(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._net_room(p_queue qctl.queue) IS 'How many requests of this queue pg_net may be handed now: none while it stands still, one to try whether it moves again.';
+
+-- Name: _new_webhook_id(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._new_webhook_id() RETURNS text
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'msg_' || encode(sha256(uuid_send(gen_random_uuid())), 'hex')
+$$;
 
 -- Name: _notify(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3001,11 +3018,22 @@ CREATE FUNCTION qctl._refresh_grants() RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  v_grantee qctl.grantee;
+  v_grantee record;
 begin
   delete from qctl.grantee g where not exists (select from pg_roles r where r.rolname = g.role_name);
   for v_grantee in select * from qctl.grantee loop
-    perform qctl._apply_grants(v_grantee.role_name, v_grantee.payloads);
+    begin
+      perform qctl._apply_grants(v_grantee.role_name, v_grantee.payloads);
+    exception when insufficient_privilege then
+      raise warning 'role % was not given what is new: %', v_grantee.role_name, sqlerrm;
+    end;
+  end loop;
+  -- Who may read the view without us having let it in, a dashboard say, goes on doing so: the view calls a function now.
+  for v_grantee in
+    select distinct a.grantee::regrole as name from pg_class c cross join aclexplode(c.relacl) a
+    where c.oid = 'qctl.status'::regclass and a.privilege_type = 'SELECT' and a.grantee <> 0 and a.grantee <> c.relowner
+  loop
+    execute format('grant execute on function qctl._status(text) to %s', v_grantee.name);
   end loop;
 end
 $$;
@@ -3474,9 +3502,9 @@ $_$;
 
 COMMENT ON FUNCTION qctl._skip_waiting(p_queue text) IS 'Moves what waits in a pgmq queue to its archive, undelivered; replay can bring each back.';
 
--- Name: _status(); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _status(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._status() RETURNS TABLE(queue_name text, health text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, lag_s double precision, age_s double precision, delivered_1m bigint, failed_1m bigint, last_error text, paused_at timestamp with time zone, paused_by text, pause_reason text, url text, transport text, since timestamp with time zone, reason text, mend text, depth_exact boolean, depth_estimate bigint, dead_1m bigint, delivered_1h bigint, failed_1h bigint, dead_1h bigint, p50_s double precision, p95_s double precision, growth_per_s double precision, drain_s double precision, last_delivered_at timestamp with time zone, last_failed_at timestamp with time zone)
+CREATE FUNCTION qctl._status(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, health text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, lag_s double precision, age_s double precision, delivered_1m bigint, failed_1m bigint, last_error text, paused_at timestamp with time zone, paused_by text, pause_reason text, url text, transport text, since timestamp with time zone, reason text, mend text, depth_exact boolean, depth_estimate bigint, dead_1m bigint, delivered_1h bigint, failed_1h bigint, dead_1h bigint, p50_s double precision, p95_s double precision, growth_per_s double precision, drain_s double precision, last_delivered_at timestamp with time zone, last_failed_at timestamp with time zone)
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3491,6 +3519,7 @@ CREATE FUNCTION qctl._status() RETURNS TABLE(queue_name text, health text, depth
   left join lateral qctl.lag(q.queue_name) l on true
   left join lateral qctl.rates(q.queue_name) r on true
   left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
+  where p_queue is null or q.queue_name = p_queue
 $$;
 
 -- Name: _sweep(); Type: FUNCTION; Schema: qctl; Owner: -
@@ -3732,7 +3761,7 @@ CREATE FUNCTION qctl._verify_attachments(p_queue_id integer DEFAULT NULL::intege
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET quote_all_identifiers TO 'off'
-    AS $$
+    AS $_$
   with attached as (
     select a.*, q.queue_name, c.oid is not null as there,
            case when c.oid is null then a.relation::oid::text else format('%I.%I', n.nspname, c.relname) end as name
@@ -3745,10 +3774,10 @@ CREATE FUNCTION qctl._verify_attachments(p_queue_id integer DEFAULT NULL::intege
     cross join lateral qctl._captured_relations(a.relation) as r (relation)
     where a.there
   )
-  select a.name, 'the table is gone', format('qctl detach %s -q %s', a.name, a.queue_name) from attached a where not a.there
+  select a.name, 'the table is gone', format('qctl detach %s -q %s', qctl._word(a.name), a.queue_name) from attached a where not a.there
   union all
   select e.name, format('trigger for %s is %s on %s', e.operation, case when t.oid is null then 'missing' else 'disabled' end, e.carrier),
-         case when t.oid is null then format('qctl attach %s -q %s --again', e.name, e.queue_name)
+         case when t.oid is null then format('qctl attach %s -q %s --again', qctl._word(e.name), e.queue_name)
               else format('alter table %s enable%s trigger %I;', e.carrier, case when e.replicated then ' always' else '' end, t.tgname) end
   from expected e
   left join pg_trigger t on t.tgrelid = e.carrier and t.tgname = qctl._capture_trigger(e.attachment_id, e.operation)
@@ -3756,7 +3785,7 @@ CREATE FUNCTION qctl._verify_attachments(p_queue_id integer DEFAULT NULL::intege
   union all
   select a.name, format('the capture function for %s is %s', o.operation,
                         case when p.oid is null then 'missing' else 'not what the table needs now: it was renamed, or has new types' end),
-         format('qctl attach %s -q %s --again', a.name, a.queue_name)
+         format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
   from attached a cross join unnest(a.operations) as o (operation)
   left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(a.attachment_id, o.operation)
   where a.there and p.prosrc is distinct from
@@ -3768,27 +3797,43 @@ CREATE FUNCTION qctl._verify_attachments(p_queue_id integer DEFAULT NULL::intege
   where t.tgenabled = 'D'
   union all
   select a.name, 'it belongs to another owner than its capture, so only keyless events are captured',
-         format('qctl attach %s -q %s --again', a.name, a.queue_name)
+         format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
   from attached a join pg_class c on c.oid = a.relation
   where not a.as_me and exists (select from qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
                                 where p.proowner <> c.relowner)
   union all
   select a.name, 'it is a part of another table now: what is written through that one is not captured',
-         format('qctl detach %s -q %s, then attach %s', a.name, a.queue_name, i.inhparent::regclass)
+         format('qctl detach %1$s -q %2$s && qctl attach %3$s -q %2$s', qctl._word(a.name), a.queue_name, qctl._word(i.inhparent::regclass::text))
   from attached a join pg_inherits i on i.inhrelid = a.relation
   union all
-  select a.name, 'it has parts now, which its triggers do not reach', format('qctl attach %s -q %s --again', a.name, a.queue_name)
+  select a.name, 'it has parts now, which its triggers do not reach', format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
   from attached a where a.there and a.level = 'statement' and qctl._by_row(a.relation, false)
   union all
   select a.name, format('column %s, which the attachment names, is gone', c.name),
-         format('qctl detach %s -q %s, then attach it with other --columns', a.name, a.queue_name)
+         format('qctl detach %1$s -q %2$s && qctl attach %1$s -q %2$s  # with other --columns', qctl._word(a.name), a.queue_name)
   from attached a cross join unnest(a.columns) as c (name)
   where a.there and not exists (select from pg_attribute t where t.attrelid = a.relation and t.attname = c.name and not t.attisdropped)
   union all
   select a.name, format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), e.sqlstate),
-         format('delete from qctl.capture_error where attachment_id = %s; when the cause is mended', a.attachment_id)
+         format('delete from qctl.capture_error where attachment_id = %s; -- when the cause is mended', a.attachment_id)
   from attached a join qctl.capture_error e using (attachment_id) group by a.name, a.attachment_id, e.sqlstate
   order by 1, 2
+$_$;
+
+-- Name: _verify_tables(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._verify_tables(p_queue_name text) RETURNS TABLE(problem text, mend text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with t as (
+    select to_regclass(format('pgmq.%I', 'q_' || p_queue_name)) is null as no_queue, to_regclass(format('pgmq.%I', 'a_' || p_queue_name)) is null as no_archive
+  )
+  select format('pgmq''s table q_%s is gone%s', p_queue_name, case when no_archive then ', and so is its archive' else '' end),
+         format('qctl drop %s --discard%s --yes', p_queue_name, case when no_archive then ' --with-archive' else '' end)
+  from t where no_queue
+  union all
+  select format('pgmq''s table a_%s is gone', p_queue_name), format('select pgmq.create(%L);', p_queue_name) from t where no_archive and not no_queue
 $$;
 
 -- Name: _version(); Type: FUNCTION; Schema: qctl; Owner: -
@@ -3829,6 +3874,16 @@ $$;
 -- Name: FUNCTION _wanted_jobs(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._wanted_jobs() IS 'One job serves all queues of the pg_net transport, further ones and those of single queues come by qctl scale; one does the maintenance.';
+
+-- Name: _word(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._word(p_text text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_text ~ '^[A-Za-z0-9_./:@%+=,-]+$'::text) THEN p_text ELSE ((''''::text || replace(p_text, ''''::text, '''\'''''::text)) || ''''::text) END;
+
+-- Name: FUNCTION _word(p_text text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._word(p_text text) IS 'A word as a shell takes it.';
 
 -- Name: _work_beat_due(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4289,13 +4344,17 @@ declare
   v_ailment qctl.ailment;
   v_depth record;
   v_lag record;
-  v_found record;
+  v_excused boolean;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
-    for v_ailment in select * from qctl._ailments(v_queue, make_interval(secs => p_workers_seen_s)) loop
+    v_excused := false;
+    for v_ailment in select * from qctl._ailments(v_queue, false, make_interval(secs => p_workers_seen_s)) loop
+      -- Whoever excuses a pause does not want to hear that messages wait.
+      v_excused := v_excused or v_ailment.health = any (p_ignore) and v_ailment.health in ('unarmed', 'no_worker', 'paused', 'gone', 'circuit_open');
+      continue when v_excused and v_ailment.health = 'growing';
       return query select v_queue.queue_name, v_ailment.health, v_ailment.since, v_ailment.reason, null::double precision,
                           null::double precision, v_ailment.mend
       where not v_ailment.health = any (p_ignore);
@@ -4313,7 +4372,7 @@ begin
       ('failure_rate', 'of the attempts of 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
        format('qctl tail -q %s --failed', v_queue.queue_name))
     ) as m (cause, problem, value, "limit", mend)
-    where m.value > m."limit" and not m.cause = any (p_ignore);
+    where m.value > m."limit" and not m.cause = any (p_ignore) and not (v_excused and m.cause in ('lag', 'age'));
     if p_max_silence_s is not null and not 'silence' = any (p_ignore) then
       return query
       select v_queue.queue_name, 'silence', null::timestamptz, s.relation || ' was captured last', s.silence_s, p_max_silence_s, 'qctl verify'
@@ -4794,7 +4853,7 @@ begin
   for v_queue in select * from qctl.queue q order by q.queue_name loop
     -- What the attachments lack is among what verify finds.
     return query
-    select 'broken', 'queue', v_queue.queue_name, a.health || ': ' || a.reason, a.mend from qctl._ailments(v_queue) a
+    select 'broken', 'queue', v_queue.queue_name, a.health || ': ' || a.reason, a.mend from qctl._ailments(v_queue, false) a
     where a.health not in ('unarmed', 'schema_outdated', 'capture_broken') and a.reason not like 'pgmq''s table%';
     return query select * from qctl._examine_queue(v_queue);
   end loop;
@@ -4921,6 +4980,7 @@ CREATE FUNCTION qctl.grant_role(p_role text, p_as text DEFAULT 'read'::text, p_p
 #variable_conflict use_column
 declare
   v_changed boolean;
+  v_item record;
 begin
   if p_as is distinct from 'read' then
     raise exception 'no such level: %', quote_literal(coalesce(left(p_as, 50), '')) using errcode = 'QC002', hint = '--as read';
@@ -4929,7 +4989,15 @@ begin
     raise exception 'no role named %', quote_literal(coalesce(left(p_role, 63), ''))
       using errcode = 'QC006', hint = format('create role %I login;', coalesce(left(p_role, 63), 'name'));
   end if;
+  if p_role = (select pg_get_userbyid(n.nspowner) from pg_namespace n where n.nspname = 'qctl') then
+    raise exception 'role % installed qctl and may do everything already', p_role using errcode = 'QC007', hint = 'name another role';
+  end if;
   v_changed := not exists (select from qctl.grantee g where g.role_name = p_role and g.level = p_as and g.payloads = p_payloads);
+  if not p_payloads and exists (select from qctl.grantee g where g.role_name = p_role and g.payloads) then
+    for v_item in select r as name from qctl._looking_routines(true) r except select r from qctl._looking_routines(false) r loop
+      execute format('revoke execute on routine %s from %I', v_item.name, p_role);
+    end loop;
+  end if;
   insert into qctl.grantee as g (role_name, level, payloads) values (p_role, p_as, p_payloads)
   on conflict (role_name) do update set (level, payloads, granted_at, granted_by) = (excluded.level, excluded.payloads, now(), session_user);
   perform qctl._apply_grants(p_role, p_payloads);
@@ -4940,7 +5008,7 @@ $$;
 
 -- Name: FUNCTION grant_role(p_role text, p_as text, p_payloads boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.grant_role(p_role text, p_as text, p_payloads boolean) IS 'Lets a role look (read): every looking function, and the tables but for payloads and secrets; with p_payloads payloads, too. An upgrade gives it what is new.';
+COMMENT ON FUNCTION qctl.grant_role(p_role text, p_as text, p_payloads boolean) IS 'Lets a role look (read): every looking function, and the tables but for payloads and secrets; with p_payloads payloads, too. Takes nothing from a role that has more. An upgrade gives it what is new.';
 
 -- Name: growth(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4975,7 +5043,7 @@ begin
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
     select v_queue.queue_name, a.health, a.since, a.reason, a.mend into queue_name, health, since, reason, mend
-    from qctl._ailments(v_queue) a limit 1;
+    from qctl._ailments(v_queue, true) a limit 1;
     if not found then
       queue_name := v_queue.queue_name;
       health := 'ok';
@@ -5066,18 +5134,22 @@ begin
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
     continue when qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)));
     queue_name := v_queue.queue_name;
-    -- Ids rise with enqueued_at, so the oldest stands among the first ids; delayed ones before it are passed over.
+    -- Ids rise with enqueued_at, so the oldest of each kind stands among the first: untried and ready, tried or replayed, in flight.
     execute format($q$
       select extract(epoch from $2 - (
                select greatest(q.vt, q.enqueued_at) from pgmq.%1$I q
                where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 1)),
-             extract(epoch from $2 - (
-               select min(coalesce(r.replayed_at, q.enqueued_at))
-               from (select * from pgmq.%1$I q where isfinite(q.enqueued_at) order by q.msg_id limit 1000) q
-               left join lateral (select * from qctl.retry r
-                                  where r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at limit 1) r on true
-               where q.vt <= $2 or r.msg_id is not null
-                  or exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id)))
+             extract(epoch from $2 - least(
+               (select min(q.enqueued_at) from (select * from pgmq.%1$I q where isfinite(q.enqueued_at) order by q.msg_id limit 1000) q
+                where q.vt <= $2 and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
+               (select min(q.enqueued_at) from (select * from pgmq.%1$I q where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 100) q
+                where not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
+               (select min(coalesce(r.replayed_at, r.enqueued_at))
+                from (select * from qctl.retry r where r.queue_id = $1 and isfinite(r.enqueued_at) order by r.msg_id limit 1000) r
+                where exists (select from pgmq.%1$I q where q.msg_id = r.msg_id and q.enqueued_at = r.enqueued_at)),
+               (select min(f.enqueued_at) from qctl.in_flight f
+                where f.queue_id = $1 and f.lapsed_at is null and isfinite(f.enqueued_at)
+                  and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = f.msg_id))))
     $q$, 'q_' || v_queue.queue_name) into lag_s, age_s using v_queue.queue_id, clock_timestamp();
     return next;
   end loop;
@@ -5103,7 +5175,8 @@ begin
     return query
     select * from (
       select v_message.enqueued_at, 'enqueued', null::integer, null::integer, null::integer, null::integer, null::text, null::text, null::text,
-             coalesce('captured from ' || qctl._captured_from(v_message.message), 'sent'), null::timestamptz
+             coalesce(qctl._captured_from(v_message.message),
+                      case when v_message.message ? 'table' then 'sent, or captured from a table that is gone' else 'sent' end), null::timestamptz
       union all
       select t.claimed_at, t.outcome, t.delivery_no, t.attempt_no, t.status_code, t.duration_ms, t.error, t.response, w.name,
              case when t.next_at is not null then 'to be tried again' end, t.next_at
@@ -5166,7 +5239,7 @@ begin
   for v_name, v_id in
     select q.queue_name, q.queue_id from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name
   loop
-    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null;
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null or to_regclass(format('pgmq.%I', 'a_' || v_name)) is null;
     execute format('select exists (select from pgmq.%1$I where msg_id = $1) or exists (select from pgmq.%2$I where msg_id = $1)',
                    'q_' || v_name, 'a_' || v_name)
       into v_found using p_msg_id;
@@ -5280,6 +5353,37 @@ $$;
 
 COMMENT ON FUNCTION qctl.message_state(p_queue text, p_msg_id bigint) IS 'As qctl.message(), without headers and payload.';
 
+-- Name: message_states(text, bigint[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.message_states(p_queue text, p_msg_ids bigint[]) RETURNS TABLE(msg_id bigint, state text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return query execute format($q$
+    select q.msg_id, case when f.msg_id is not null then 'in_flight' when q.vt <= clock_timestamp() then 'ready'
+                          when r.msg_id is not null then 'retrying' else 'delayed' end
+    from pgmq.%1$I q
+    left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
+    left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
+    where q.msg_id = any ($2)
+    union all
+    select d.msg_id, 'dead' from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = any ($2)
+      and not exists (select from pgmq.%1$I q where q.msg_id = d.msg_id)
+    union all
+    select a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end
+    from pgmq.%2$I a where a.msg_id = any ($2) and not exists (select from pgmq.%1$I q where q.msg_id = a.msg_id)
+      and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = a.msg_id)
+  $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_msg_ids;
+end
+$_$;
+
+-- Name: FUNCTION message_states(p_queue text, p_msg_ids bigint[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.message_states(p_queue text, p_msg_ids bigint[]) IS 'How each of these messages stands now; those that the queue knows.';
+
 -- Name: messages(text, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.messages(p_queue text, p_states text[] DEFAULT NULL::text[], p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_until timestamp with time zone DEFAULT NULL::timestamp with time zone, p_captured_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_status_codes text[] DEFAULT NULL::text[], p_error text DEFAULT NULL::text, p_response text DEFAULT NULL::text, p_not_response text DEFAULT NULL::text, p_retrying boolean DEFAULT false, p_limit integer DEFAULT 100, p_before_id bigint DEFAULT NULL::bigint, p_before_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(queue_name text, msg_id bigint, state text, webhook_id text, enqueued_at timestamp with time zone, visible_at timestamp with time zone, finished_at timestamp with time zone, delivery_no integer, attempts integer, lost integer, next_at timestamp with time zone, reason text, note text, last_attempt_at timestamp with time zone, status_code integer, error text, response text, duration_ms integer)
@@ -5375,6 +5479,145 @@ $$;
 
 COMMENT ON FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestamp with time zone, p_after_id bigint, p_limit integer) IS 'Deletes one batch of delivered messages archived longer ago than that, with their attempts. Call again with next_after and next_after_id until they are null. Never touches unfinished or dead messages, nor what others archived.';
 
+-- Name: purge_dead(text, interval, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.purge_dead(p_queue text, p_older_than interval, p_limit integer DEFAULT 5000) RETURNS TABLE(messages integer, attempts integer)
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p.* from qctl.purge_these(p_queue, array(select v.msg_id from qctl.purge_preview(p_queue, p_older_than, true, p_limit => p_limit) v), true) p
+$$;
+
+-- Name: FUNCTION purge_dead(p_queue text, p_older_than interval, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.purge_dead(p_queue text, p_older_than interval, p_limit integer) IS 'Deletes one batch of dead letters that died longer ago than that. Call again until it deletes none.';
+
+-- Name: purge_leftovers(interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.purge_leftovers(p_older_than interval) RETURNS TABLE(kind text, deleted bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_before timestamptz := now() - p_older_than;
+  v_queue qctl.queue;
+  v_count bigint;
+begin
+  delete from qctl.throughput t where t.minute < v_before;
+  get diagnostics v_count = row_count;
+  return query select 'throughput', v_count;
+  v_count := 0;
+  -- Attempts that were logged late, when their message had been purged already.
+  for v_queue in select * from qctl.queue q where to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) is not null
+                 and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null loop
+    execute format($q$
+      with orphan as (
+        delete from qctl.attempt t where t.queue_id = $1 and t.settled_at < $2
+          and not exists (select from pgmq.%1$I q where q.msg_id = t.msg_id) and not exists (select from pgmq.%2$I a where a.msg_id = t.msg_id)
+          and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
+        returning 1
+      )
+      select $3 + count(*) from orphan
+    $q$, 'q_' || v_queue.queue_name, 'a_' || v_queue.queue_name) into v_count using v_queue.queue_id, v_before, v_count;
+  end loop;
+  return query select 'attempts', v_count;
+  if qctl._cron_here() then
+    begin
+      delete from cron.job_run_details d
+      where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\(' and d.end_time < v_before;
+      get diagnostics v_count = row_count;
+      return query select 'runs of our jobs', v_count;
+    exception when insufficient_privilege then
+      return query select 'runs of our jobs', 0::bigint;
+    end;
+  end if;
+end
+$_$;
+
+-- Name: FUNCTION purge_leftovers(p_older_than interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.purge_leftovers(p_older_than interval) IS 'Deletes statistics, runs of our jobs in pg_cron''s history, and attempts whose message is gone, all older than that.';
+
+-- Name: purge_preview(text, interval, boolean, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.purge_preview(p_queue text, p_older_than interval, p_dead boolean DEFAULT false, p_after timestamp with time zone DEFAULT '-infinity'::timestamp with time zone, p_after_id bigint DEFAULT 0, p_limit integer DEFAULT 5000) RETURNS TABLE(msg_id bigint, enqueued_at timestamp with time zone, finished_at timestamp with time zone, headers jsonb, message text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  if p_dead then
+    return query
+    select d.msg_id, d.enqueued_at, d.died_at, d.headers, d.message::text from qctl.dead_letter d
+    where d.queue_id = v_queue.queue_id and (d.died_at, d.msg_id) > (p_after, p_after_id) and d.died_at < now() - p_older_than
+    order by d.died_at, d.msg_id limit p_limit for update skip locked;
+    return;
+  end if;
+  return query execute format($q$
+    select a.msg_id, a.enqueued_at, a.archived_at, nullif(a.headers - 'qctl', '{}'), a.message::text
+    from pgmq.%I a
+    where a.archived_at >= $1 and (a.archived_at, a.msg_id) > ($1, $2) and a.archived_at < $3 and a.headers #>> '{qctl,outcome}' = 'delivered'
+    order by a.archived_at, a.msg_id limit $4 for update skip locked
+  $q$, 'a_' || p_queue) using p_after, p_after_id, now() - p_older_than, p_limit;
+end
+$_$;
+
+-- Name: FUNCTION purge_preview(p_queue text, p_older_than interval, p_dead boolean, p_after timestamp with time zone, p_after_id bigint, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.purge_preview(p_queue text, p_older_than interval, p_dead boolean, p_after timestamp with time zone, p_after_id bigint, p_limit integer) IS 'The next batch that a purge would delete, locked until the transaction ends: write it down, then qctl.purge_these().';
+
+-- Name: purge_these(text, bigint[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.purge_these(p_queue text, p_msg_ids bigint[], p_dead boolean DEFAULT false) RETURNS TABLE(messages integer, attempts integer)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_gone bigint[];
+begin
+  if p_dead then
+    with gone as (
+      delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id and d.msg_id = any (p_msg_ids) returning d.msg_id
+    )
+    select array_agg(g.msg_id) into v_gone from gone g;
+  else
+    execute format($q$
+      with gone as (
+        delete from pgmq.%I a where a.msg_id = any ($1) and a.headers #>> '{qctl,outcome}' = 'delivered' returning a.msg_id
+      )
+      select array_agg(g.msg_id) from gone g
+    $q$, 'a_' || p_queue) into v_gone using p_msg_ids;
+  end if;
+  messages := coalesce(cardinality(v_gone), 0);
+  -- A number that lives on in the queue, replayed say, keeps its log.
+  execute format($q$
+    with logged as (
+      delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any ($2)
+        and not exists (select from pgmq.%I q where q.msg_id = t.msg_id) returning 1
+    )
+    select count(*) from logged
+  $q$, 'q_' || p_queue) into attempts using v_queue.queue_id, v_gone;
+  if messages > 0 then
+    perform qctl._audit('purge', p_queue, jsonb_build_object('dead', nullif(p_dead, false), 'messages', messages, 'attempts', attempts));
+  end if;
+  return next;
+end
+$_$;
+
+-- Name: FUNCTION purge_these(p_queue text, p_msg_ids bigint[], p_dead boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.purge_these(p_queue text, p_msg_ids bigint[], p_dead boolean) IS 'Deletes these delivered messages, or with p_dead these dead letters, and their attempts. Never an unfinished one.';
+
 -- Name: purgeable(text, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.purgeable(p_queue text, p_older_than interval) RETURNS TABLE(messages bigint, attempts bigint, bytes bigint)
@@ -5401,6 +5644,30 @@ $_$;
 -- Name: FUNCTION purgeable(p_queue text, p_older_than interval); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.purgeable(p_queue text, p_older_than interval) IS 'What purge would delete. Reads all of it: slow on a large archive.';
+
+-- Name: purgeable_dead(text, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.purgeable_dead(p_queue text, p_older_than interval) RETURNS TABLE(messages bigint, attempts bigint, bytes bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return query
+  with old as materialized (
+    select d.msg_id, pg_column_size(d.*) as size from qctl.dead_letter d
+    where d.queue_id = v_queue.queue_id and d.died_at < now() - p_older_than
+  )
+  select count(*), (select count(*) from qctl.attempt t join old o on t.queue_id = v_queue.queue_id and t.msg_id = o.msg_id),
+         coalesce(sum(o.size), 0)::bigint
+  from old o;
+end
+$$;
+
+-- Name: FUNCTION purgeable_dead(p_queue text, p_older_than interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.purgeable_dead(p_queue text, p_older_than interval) IS 'What purge_dead would delete.';
 
 -- Name: rates(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5539,9 +5806,9 @@ $_$;
 
 COMMENT ON FUNCTION qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) IS 'Gives back messages that were claimed but not sent: visible at once, no attempt spent.';
 
--- Name: replay(text, bigint[], text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: replay(text, bigint[], text, boolean, double precision, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text DEFAULT NULL::text) RETURNS TABLE(msg_id bigint, outcome text)
+CREATE FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text DEFAULT NULL::text, p_new_id boolean DEFAULT false, p_per_s double precision DEFAULT NULL::double precision, p_after_s double precision DEFAULT 0) RETURNS TABLE(msg_id bigint, outcome text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -5556,7 +5823,11 @@ declare
   v_now timestamptz;
   v_replayed bigint[];
   v_outcomes jsonb;
+  v_gap_s double precision := coalesce(1 / nullif(p_per_s, 0), 0);
 begin
+  if p_per_s <= 0 or p_after_s < 0 then
+    raise exception 'a rate is more than 0 a second' using errcode = 'QC002', hint = 'for example 50/s';
+  end if;
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_ids;
   v_now := clock_timestamp();
 
@@ -5577,29 +5848,32 @@ begin
              qctl._mark_number(a.headers, 'delivery_no') as delivery_no, qctl._mark_webhook_id(a.headers) as webhook_id
       from archived a
       union all select * from dead
+    ), timed as materialized (
+      select m.*, $3 + make_interval(secs => $4 + (row_number() over (order by m.msg_id) - 1) * $5) as due_at from moving m
     ), queued as (
       insert into pgmq.%1$I (msg_id, read_ct, enqueued_at, vt, message, headers) overriding system value
-      select m.msg_id, m.read_ct, m.enqueued_at, $3, m.message, m.headers from moving m
+      select m.msg_id, m.read_ct, m.enqueued_at, m.due_at, m.message, m.headers from timed m
       returning msg_id
     ), noted as (
       insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
                                    webhook_id, replayed_at)
       select $1, m.msg_id, m.enqueued_at, 1 + greatest(m.delivery_no, 1, (
                select max(t.delivery_no) from qctl.attempt t where t.queue_id = $1 and t.msg_id = m.msg_id)),
-             0, 0, 0, 0, $3, m.webhook_id, $3
-      from moving m
+             0, 0, 0, 0, m.due_at, case when $6 then qctl._new_webhook_id() else m.webhook_id end, $3
+      from timed m
       on conflict (queue_id, msg_id, enqueued_at) do update
-        set (delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, replayed_at)
-          = (greatest(excluded.delivery_no, r.delivery_no + 1), 0, 0, 0, 0, excluded.next_at, null, null, excluded.replayed_at)
+        set (delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, replayed_at, webhook_id)
+          = (greatest(excluded.delivery_no, r.delivery_no + 1), 0, 0, 0, 0, excluded.next_at, null, null, excluded.replayed_at,
+             excluded.webhook_id)
     )
     select array_agg(msg_id) from queued
-  $q$, v_q, v_a) into v_replayed using v_queue.queue_id, p_msg_ids, v_now;
+  $q$, v_q, v_a) into v_replayed using v_queue.queue_id, p_msg_ids, v_now, p_after_s, v_gap_s, p_new_id;
 
   execute format($q$
     with asked as (
       select distinct id from unnest($2::bigint[]) as id where id is not null
     ), state as materialized (
-      select a.id, q.enqueued_at,
+      select a.id, q.enqueued_at, $4 + make_interval(secs => $5 + (row_number() over (order by a.id) - 1) * $6) as due_at,
              case when a.id = any (coalesce($3, '{}')) then 'replayed'
                         when f.msg_id is not null then 'in_flight'
                         when q.msg_id is null then 'unknown'
@@ -5609,16 +5883,16 @@ begin
       left join pgmq.%1$I q on q.msg_id = a.id
       left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.id and f.lapsed_at is null and q.msg_id is not null
     ), shown as (
-      update pgmq.%1$I q set vt = $4 from state s where q.msg_id = s.id and s.outcome = 'due_now'
+      update pgmq.%1$I q set vt = s.due_at from state s where q.msg_id = s.id and s.outcome = 'due_now'
     ), due as (
-      update qctl.retry r set next_at = $4 from state s where r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and s.outcome = 'due_now'
+      update qctl.retry r set next_at = s.due_at from state s where r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and s.outcome = 'due_now'
     )
     select jsonb_object_agg(s.id, s.outcome) from state s
-  $q$, v_q) into v_outcomes using v_queue.queue_id, p_msg_ids, v_replayed, v_now;
+  $q$, v_q) into v_outcomes using v_queue.queue_id, p_msg_ids, v_replayed, v_now, p_after_s, v_gap_s;
 
   if v_outcomes is not null then
     perform qctl._audit('replay', p_queue, jsonb_build_object(
-      'reason', p_reason, 'asked', cardinality(p_msg_ids), 'replayed', coalesce(cardinality(v_replayed), 0),
+      'reason', p_reason, 'new_id', nullif(p_new_id, false), 'per_s', p_per_s, 'asked', cardinality(p_msg_ids), 'replayed', coalesce(cardinality(v_replayed), 0),
       'msg_ids', (select jsonb_agg(x) from unnest(v_replayed) as x where cardinality(v_replayed) <= 1000),
       'ranges', (select range_agg(int8range(x, x, '[]'))::text from unnest(v_replayed) as x where cardinality(v_replayed) > 1000)));
     perform qctl._notify(v_queue.queue_id);
@@ -5627,9 +5901,9 @@ begin
 end
 $_$;
 
--- Name: FUNCTION replay(p_queue text, p_msg_ids bigint[], p_reason text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION replay(p_queue text, p_msg_ids bigint[], p_reason text, p_new_id boolean, p_per_s double precision, p_after_s double precision); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text) IS 'Moves finished messages back into the queue for a new delivery. Outcomes: replayed; due_now (was waiting, is tried now); ready; in_flight (left alone); unknown.';
+COMMENT ON FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text, p_new_id boolean, p_per_s double precision, p_after_s double precision) IS 'Moves finished messages back into the queue for a new delivery. p_new_id: under new webhook-ids, for receivers that acknowledged the old ones. p_per_s spreads them in the order of their ids, the first after p_after_s. Outcomes: replayed; due_now (was waiting, is tried now); ready; in_flight (left alone); unknown.';
 
 -- Name: resume(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5666,26 +5940,38 @@ COMMENT ON FUNCTION qctl.resume(p_queue text) IS 'Lets workers claim again.';
 CREATE FUNCTION qctl.revoke_role(p_role text) RETURNS TABLE(role_name text, changed boolean)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 #variable_conflict use_column
 declare
   v_changed boolean;
+  v_item record;
 begin
   delete from qctl.grantee g where g.role_name = p_role;
   v_changed := found;
   if v_changed and exists (select from pg_roles r where r.rolname = p_role) then
-    execute format('revoke all on all tables in schema qctl from %I', p_role);
-    execute format('revoke all on all routines in schema qctl from %I', p_role);
-    execute format('revoke all on schema qctl from %I', p_role);
+    for v_item in
+      select c.oid::regclass as name from pg_class c
+      where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$' and pg_has_role(c.relowner, 'usage')
+    loop
+      execute format('revoke select (%s) on %s from %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
+    end loop;
+    if qctl._is_more_than_reader(p_role) then
+      raise warning 'role % owns captures or works here, so it keeps schema qctl and the functions that it may execute', p_role;
+    else
+      for v_item in select r as name from qctl._looking_routines(true) r loop
+        execute format('revoke execute on routine %s from %I', v_item.name, p_role);
+      end loop;
+      execute format('revoke usage on schema qctl from %I', p_role);
+    end if;
     perform qctl._audit('revoke', null, jsonb_build_object('role', p_role));
   end if;
   return query select p_role, v_changed;
 end
-$$;
+$_$;
 
 -- Name: FUNCTION revoke_role(p_role text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.revoke_role(p_role text) IS 'Takes back what qctl.grant_role() gave.';
+COMMENT ON FUNCTION qctl.revoke_role(p_role text) IS 'Takes back what qctl.grant_role() gave; a role that owns captures or works keeps what it needs for that.';
 
 -- Name: running_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5946,6 +6232,7 @@ CREATE FUNCTION qctl.silence(p_queue text DEFAULT NULL::text) RETURNS TABLE(queu
 declare
   v_attached record;
   v_since timestamptz;
+  v_seen_from timestamptz;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
@@ -5961,17 +6248,18 @@ begin
     relation := format('%I.%I', v_attached.nspname, v_attached.relname);
     execute format($q$
       with newest as (
-        (select m.enqueued_at, m.message from pgmq.%1$I m order by m.msg_id desc limit 1000)
-        union all (select m.enqueued_at, m.message from pgmq.%2$I m order by m.msg_id desc limit 1000)
-        union all (select d.enqueued_at, d.message from qctl.dead_letter d
-                   where d.queue_id = (select q.queue_id from qctl.queue q where q.queue_name = $3) order by d.msg_id desc limit 1000)
+        (select 1 as place, m.enqueued_at, m.message from pgmq.%1$I m where isfinite(m.enqueued_at) order by m.msg_id desc limit 1000)
+        union all (select 2, m.enqueued_at, m.message from pgmq.%2$I m where isfinite(m.enqueued_at) order by m.msg_id desc limit 1000)
+        union all (select 3, d.enqueued_at, d.message from qctl.dead_letter d
+                   where d.queue_id = (select q.queue_id from qctl.queue q where q.queue_name = $3) and isfinite(d.enqueued_at)
+                   order by d.msg_id desc limit 1000)
       )
-      select max(n.enqueued_at) from newest n
-      where isfinite(n.enqueued_at) and n.message ->> 'table' = $2 and coalesce(n.message ->> 'schema', $1) = $1
+      select (select max(n.enqueued_at) from newest n where n.message ->> 'table' = $2 and coalesce(n.message ->> 'schema', $1) = $1),
+             (select max(p.oldest) from (select min(n.enqueued_at) as oldest from newest n group by n.place having count(*) = 1000) p)
     $q$, 'q_' || v_attached.queue_name, 'a_' || v_attached.queue_name)
-    into v_since using v_attached.nspname, v_attached.relname, v_attached.queue_name;
-    at_least := v_since is null;
-    silence_s := extract(epoch from clock_timestamp() - coalesce(v_since, v_attached.created_at));
+    into v_since, v_seen_from using v_attached.nspname, v_attached.relname, v_attached.queue_name;
+    at_least := v_since is null and v_seen_from is not null;
+    silence_s := extract(epoch from clock_timestamp() - coalesce(v_since, greatest(v_seen_from, v_attached.created_at)));
     return next;
   end loop;
 end
@@ -5979,7 +6267,7 @@ $_$;
 
 -- Name: FUNCTION silence(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.silence(p_queue text) IS 'Seconds since each attachment last captured anything, among the newest 1000 messages of each of queue, archive and dead letters. at_least: nothing of it is among those, so it is counted from when it was attached.';
+COMMENT ON FUNCTION qctl.silence(p_queue text) IS 'Seconds since each attachment last captured anything. Looks at the newest 1000 messages of each of queue, archive and dead letters; if nothing of it is among them it is at_least as long ago as they reach back, or since it was attached.';
 
 -- Name: sizing(text, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6176,18 +6464,16 @@ begin
   return query
   select k.kind, k.identity, case when o.identity is null then 'missing' else 'changed' end,
          case when k.kind in ('function', 'procedure', 'view') then 'qctl upgrade --repair'
-              else 'restore it as it stands in sql/schema.sql' end
+              else '-- restore it as it stands in sql/schema.sql' end
   from qctl.object k left join qctl._objects() o on o.kind = k.kind and o.identity = k.identity
   where o.identity is null or (o.definition <> k.definition and k.server_version = v_version)
   order by 1, 2;
 
   return query
-  select 'queue', q.queue_name, 'pgmq''s table ' || t.name || ' is gone', format('qctl drop %s --discard%s --yes', q.queue_name, case when t.name = 'a_' || q.queue_name then ' --with-archive' else '' end)
-  from qctl.queue q, unnest(array['q_' || q.queue_name, 'a_' || q.queue_name]) as t (name)
-  where to_regclass(format('pgmq.%I', t.name)) is null
+  select 'queue', q.queue_name, v.problem, v.mend from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v
   union all
   select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash empties it' else 'partitioned: its retention drops messages' end,
-         'move its messages to a plain queue'
+         '-- move its messages to a plain queue'
   from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where m.is_unlogged or m.is_partitioned
   order by 2, 3;
 

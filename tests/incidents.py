@@ -42,7 +42,7 @@ def mend(dsn: str, command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def well(dsn: str, within_s: float = 40) -> None:
+def well(dsn: str, within_s: float = 70) -> None:
     wait_until(lambda: health(dsn) == "ok", within_s, "health ok")
     done = qctl("check", dsn=dsn)
     assert (done.returncode, done.stdout[:2]) == (0, "OK"), done.stdout

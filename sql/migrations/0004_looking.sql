@@ -45,6 +45,19 @@ select null::text as queue_name, null::text as health, null::bigint as depth, nu
        null::double precision as age_s, null::bigint as delivered_1m, null::bigint as failed_1m, null::text as last_error,
        null::timestamptz as paused_at, null::text as paused_by, null::text as pause_reason, null::text as url,
        null::text as transport;
+do $dependents$
+declare
+  v_names text;
+begin
+  select string_agg(distinct r.ev_class::regclass::text, ', ') into v_names
+  from pg_proc p join pg_depend d on d.refobjid = p.oid and d.refclassid = 'pg_proc'::regclass join pg_rewrite r on r.oid = d.objid
+  where p.pronamespace = 'qctl'::regnamespace and p.proname in ('depth', 'health', '_verify_attachments');
+  if v_names is not null then
+    raise exception 'functions that return more now are used by %', v_names
+      using errcode = 'QC007', hint = 'drop that view, upgrade, make it anew; view qctl.status holds the same and stays';
+  end if;
+end
+$dependents$;
 drop function if exists qctl.depth(text);
 drop function if exists qctl.health(integer);
 drop function if exists qctl._verify_attachments();

@@ -1,2 +1,2 @@
 -- Routine files as last applied.
-select name, checksum from qctl.routine order by name;
+select name, checksum, qctl_version from qctl.routine order by name;

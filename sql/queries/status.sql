@@ -1,2 +1,2 @@
--- Each queue now.
-select * from qctl.status where :'queue'::text is null or queue_name = :'queue' order by queue_name;
+-- Each queue now, or one; what view qctl.status shows.
+select * from qctl._status(:'queue'::text) order by queue_name;

@@ -11,6 +11,7 @@ as $$
 declare
   v_attached record;
   v_since timestamptz;
+  v_seen_from timestamptz;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
@@ -26,24 +27,25 @@ begin
     relation := format('%I.%I', v_attached.nspname, v_attached.relname);
     execute format($q$
       with newest as (
-        (select m.enqueued_at, m.message from pgmq.%1$I m order by m.msg_id desc limit 1000)
-        union all (select m.enqueued_at, m.message from pgmq.%2$I m order by m.msg_id desc limit 1000)
-        union all (select d.enqueued_at, d.message from qctl.dead_letter d
-                   where d.queue_id = (select q.queue_id from qctl.queue q where q.queue_name = $3) order by d.msg_id desc limit 1000)
+        (select 1 as place, m.enqueued_at, m.message from pgmq.%1$I m where isfinite(m.enqueued_at) order by m.msg_id desc limit 1000)
+        union all (select 2, m.enqueued_at, m.message from pgmq.%2$I m where isfinite(m.enqueued_at) order by m.msg_id desc limit 1000)
+        union all (select 3, d.enqueued_at, d.message from qctl.dead_letter d
+                   where d.queue_id = (select q.queue_id from qctl.queue q where q.queue_name = $3) and isfinite(d.enqueued_at)
+                   order by d.msg_id desc limit 1000)
       )
-      select max(n.enqueued_at) from newest n
-      where isfinite(n.enqueued_at) and n.message ->> 'table' = $2 and coalesce(n.message ->> 'schema', $1) = $1
+      select (select max(n.enqueued_at) from newest n where n.message ->> 'table' = $2 and coalesce(n.message ->> 'schema', $1) = $1),
+             (select max(p.oldest) from (select min(n.enqueued_at) as oldest from newest n group by n.place having count(*) = 1000) p)
     $q$, 'q_' || v_attached.queue_name, 'a_' || v_attached.queue_name)
-    into v_since using v_attached.nspname, v_attached.relname, v_attached.queue_name;
-    at_least := v_since is null;
-    silence_s := extract(epoch from clock_timestamp() - coalesce(v_since, v_attached.created_at));
+    into v_since, v_seen_from using v_attached.nspname, v_attached.relname, v_attached.queue_name;
+    at_least := v_since is null and v_seen_from is not null;
+    silence_s := extract(epoch from clock_timestamp() - coalesce(v_since, greatest(v_seen_from, v_attached.created_at)));
     return next;
   end loop;
 end
 $$;
 comment on function qctl.silence(text) is
-  'Seconds since each attachment last captured anything, among the newest 1000 messages of each of queue, archive and dead letters. '
-  'at_least: nothing of it is among those, so it is counted from when it was attached.';
+  'Seconds since each attachment last captured anything. Looks at the newest 1000 messages of each of queue, archive and dead letters; if '
+  'nothing of it is among them it is at_least as long ago as they reach back, or since it was attached.';
 
 create or replace function qctl.check(
   p_queue text default null, p_max_lag_s double precision default 60, p_max_age_s double precision default 900,
@@ -59,13 +61,17 @@ declare
   v_ailment qctl.ailment;
   v_depth record;
   v_lag record;
-  v_found record;
+  v_excused boolean;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
-    for v_ailment in select * from qctl._ailments(v_queue, make_interval(secs => p_workers_seen_s)) loop
+    v_excused := false;
+    for v_ailment in select * from qctl._ailments(v_queue, false, make_interval(secs => p_workers_seen_s)) loop
+      -- Whoever excuses a pause does not want to hear that messages wait.
+      v_excused := v_excused or v_ailment.health = any (p_ignore) and v_ailment.health in ('unarmed', 'no_worker', 'paused', 'gone', 'circuit_open');
+      continue when v_excused and v_ailment.health = 'growing';
       return query select v_queue.queue_name, v_ailment.health, v_ailment.since, v_ailment.reason, null::double precision,
                           null::double precision, v_ailment.mend
       where not v_ailment.health = any (p_ignore);
@@ -83,7 +89,7 @@ begin
       ('failure_rate', 'of the attempts of 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
        format('qctl tail -q %s --failed', v_queue.queue_name))
     ) as m (cause, problem, value, "limit", mend)
-    where m.value > m."limit" and not m.cause = any (p_ignore);
+    where m.value > m."limit" and not m.cause = any (p_ignore) and not (v_excused and m.cause in ('lag', 'age'));
     if p_max_silence_s is not null and not 'silence' = any (p_ignore) then
       return query
       select v_queue.queue_name, 'silence', null::timestamptz, s.relation || ' was captured last', s.silence_s, p_max_silence_s, 'qctl verify'

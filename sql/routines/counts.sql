@@ -37,15 +37,15 @@ as $$
 begin
   return query execute format($q$
     select percentile_cont(0.5) within group (order by a.s), percentile_cont(0.95) within group (order by a.s), count(*)
-    from (select extract(epoch from a.archived_at - a.enqueued_at)::double precision as s from pgmq.%I a
-          where a.archived_at > statement_timestamp() - interval '1 h' and a.headers #>> '{qctl,outcome}' = 'delivered'
-            and coalesce(a.headers #>> '{qctl,delivery_no}', '1') = '1' and isfinite(a.enqueued_at)
+    from (select extract(epoch from a.archived_at - a.enqueued_at)::double precision as s
+          from (select * from pgmq.%I a where a.archived_at > statement_timestamp() - interval '1 h' order by a.archived_at desc limit 5000) a
+          where a.headers #>> '{qctl,outcome}' = 'delivered' and coalesce(a.headers #>> '{qctl,delivery_no}', '1') = '1' and isfinite(a.enqueued_at)
           order by a.archived_at desc limit 1000) a
   $q$, 'a_' || p_queue_name);
 end
 $$;
 comment on function qctl._durations(text) is
-  'Seconds from enqueued to delivered, of the last 1000 messages within the hour that were delivered without a replay.';
+  'Seconds from enqueued to delivered, of the last 1000 delivered without a replay among the newest 5000 of the last hour.';
 
 create or replace function qctl._last_delivered(p_queue_name text) returns timestamptz
 language plpgsql stable

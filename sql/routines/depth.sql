@@ -79,18 +79,22 @@ begin
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
     continue when qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)));
     queue_name := v_queue.queue_name;
-    -- Ids rise with enqueued_at, so the oldest stands among the first ids; delayed ones before it are passed over.
+    -- Ids rise with enqueued_at, so the oldest of each kind stands among the first: untried and ready, tried or replayed, in flight.
     execute format($q$
       select extract(epoch from $2 - (
                select greatest(q.vt, q.enqueued_at) from pgmq.%1$I q
                where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 1)),
-             extract(epoch from $2 - (
-               select min(coalesce(r.replayed_at, q.enqueued_at))
-               from (select * from pgmq.%1$I q where isfinite(q.enqueued_at) order by q.msg_id limit 1000) q
-               left join lateral (select * from qctl.retry r
-                                  where r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at limit 1) r on true
-               where q.vt <= $2 or r.msg_id is not null
-                  or exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id)))
+             extract(epoch from $2 - least(
+               (select min(q.enqueued_at) from (select * from pgmq.%1$I q where isfinite(q.enqueued_at) order by q.msg_id limit 1000) q
+                where q.vt <= $2 and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
+               (select min(q.enqueued_at) from (select * from pgmq.%1$I q where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 100) q
+                where not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
+               (select min(coalesce(r.replayed_at, r.enqueued_at))
+                from (select * from qctl.retry r where r.queue_id = $1 and isfinite(r.enqueued_at) order by r.msg_id limit 1000) r
+                where exists (select from pgmq.%1$I q where q.msg_id = r.msg_id and q.enqueued_at = r.enqueued_at)),
+               (select min(f.enqueued_at) from qctl.in_flight f
+                where f.queue_id = $1 and f.lapsed_at is null and isfinite(f.enqueued_at)
+                  and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = f.msg_id))))
     $q$, 'q_' || v_queue.queue_name) into lag_s, age_s using v_queue.queue_id, clock_timestamp();
     return next;
   end loop;

@@ -18,7 +18,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 'broken', 'setting', s.name, format('it is %s, so what it does happens there and not in this database, %s', qctl._setting(s.name), current_database()),
-         format('alter system set %s = %L; then restart the server', s.name, current_database())
+         format('alter system set %s = %L; -- then restart the server', s.name, current_database())
   from (values ('pg_net.database_name', 'pg_net'), ('cron.database_name', 'pg_cron')) as s (name, extension)
   where qctl._setting(s.name) <> current_database()
     and exists (select from pg_extension e where e.extname = s.extension) and exists (select from qctl.queue q where q.transport = 'pg_net')
@@ -46,7 +46,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with worker as (
-    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, w.queues
+    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, w.queues, w.transport
     from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > statement_timestamp() - interval '1 day'
   ), served as (
     select w.*, q.queue_name, c.oid as relation, c.relowner, c.relrowsecurity, c.relforcerowsecurity
@@ -67,9 +67,11 @@ as $$
   where not has_table_privilege(s.oid, s.relation, p.privilege)
   union all
   select distinct 'broken', 'role', w.rolname::text, 'it works, but may not execute ' || p.oid::regprocedure,
-         format('grant execute on all routines in schema qctl to %I;', w.rolname)
+         format('grant execute on routine %s to %I;', p.oid::regprocedure, w.rolname)
   from worker w cross join pg_proc p
-  where p.pronamespace = 'qctl'::regnamespace and p.proname in ('claim', 'settle', 'upkeep', 'work', 'maintenance', 'dispatch', 'collect')
+  where p.pronamespace = 'qctl'::regnamespace
+    and p.proname = any (case w.transport when 'http' then '{claim,settle,release,upkeep,maintenance,heartbeat}'::text[]
+                                          else '{work,maintenance,dispatch,collect}' end)
     and not has_function_privilege(w.oid, p.oid, 'execute')
 $$;
 
@@ -85,7 +87,7 @@ as $$
   where exists (select from pg_namespace n where n.nspname = 'cron') and not qctl._cron_here()
   union all
   select 'note', 'role', current_user::text, format('messages of %s are hidden from it, or closed to it, so its depth stays unknown', t.relation),
-         format('grant select on %s to %I; and where row level security is on, a policy', t.relation, current_user)
+         format('grant select on %s to %I; -- and where row level security is on, a policy', t.relation, current_user)
   from (select to_regclass(format('pgmq.%I', p.prefix || q.queue_name)) as relation from qctl.queue q, (values ('q_'), ('a_')) as p (prefix)) t
   where t.relation is not null and qctl._unseen(t.relation)
 $$;
@@ -177,7 +179,7 @@ begin
   select count(*) into v_busy from cron.job j where j.active and (j.schedule ~ 'second' or j.schedule ~ '^\s*\*(/1)?\s');
   if v_busy > qctl._cron_slots() then
     return query select 'warning', 'pg_cron', 'slots', format('%s jobs run each minute or more often, pg_cron runs %s at once', v_busy, qctl._cron_slots()),
-                        format('alter system set cron.max_running_jobs = %s; then restart the server', v_busy * 2);
+                        format('alter system set cron.max_running_jobs = %s; -- then restart the server', v_busy * 2);
   end if;
   v_size := pg_total_relation_size('cron.job_run_details');
   if v_size > 200 * 1024 ^ 2 then
@@ -211,7 +213,8 @@ as $$
          format('rollback prepared %L;', x.gid)
   from pg_prepared_xacts x where x.database = current_database() and x.prepared < statement_timestamp() - interval '15 min'
   union all
-  select 'warning', 'replication slot', s.slot_name::text, 'nobody reads it, and it keeps dead rows and WAL', format('select pg_drop_replication_slot(%L);', s.slot_name)
+  select 'note', 'replication slot', s.slot_name::text, 'nobody reads it now, and meanwhile it keeps dead rows and WAL',
+         format('select * from pg_replication_slots where slot_name = %L; -- pg_drop_replication_slot() only if its reader never comes back', s.slot_name)
   from pg_replication_slots s where not s.active and coalesce(s.xmin, s.catalog_xmin) is not null
   union all
   select 'warning', 'table', t.oid::regclass::text, format('%s dead rows', pg_stat_get_dead_tuples(t.oid)), format('vacuum %s;', t.oid::regclass)
@@ -247,7 +250,7 @@ begin
   for v_queue in select * from qctl.queue q order by q.queue_name loop
     -- What the attachments lack is among what verify finds.
     return query
-    select 'broken', 'queue', v_queue.queue_name, a.health || ': ' || a.reason, a.mend from qctl._ailments(v_queue) a
+    select 'broken', 'queue', v_queue.queue_name, a.health || ': ' || a.reason, a.mend from qctl._ailments(v_queue, false) a
     where a.health not in ('unarmed', 'schema_outdated', 'capture_broken') and a.reason not like 'pgmq''s table%';
     return query select * from qctl._examine_queue(v_queue);
   end loop;

@@ -33,3 +33,8 @@ $$;
 create or replace function qctl._version_number(p_version text) returns integer[]
 language sql immutable parallel safe
 return string_to_array(nullif(substring(p_version from '^[0-9]{1,6}(?:\.[0-9]{1,6}){0,3}'), ''), '.')::integer[];
+
+create or replace function qctl._word(p_text text) returns text
+language sql immutable parallel safe
+return case when p_text ~ '^[A-Za-z0-9_./:@%+=,-]+$' then p_text else '''' || replace(p_text, '''', '''\''''') || '''' end;
+comment on function qctl._word(text) is 'A word as a shell takes it.';

@@ -116,9 +116,7 @@ as $$
          format('qctl set -q %s --url NEW_URL && qctl resume -q %s', p_queue.queue_name, p_queue.queue_name)
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
   union all
-  select 'gone', null, format('pgmq''s table %s is gone', t.name), format('qctl drop %s --discard --yes', p_queue.queue_name)
-  from unnest(array['q_' || p_queue.queue_name, 'a_' || p_queue.queue_name]) as t (name)
-  where to_regclass(format('pgmq.%I', t.name)) is null
+  select 'gone', null, v.problem, v.mend from qctl._verify_tables(p_queue.queue_name) v
   union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
          format('every request to %s ran into its timeout; one is tried after %s UTC', p_queue.url,
@@ -148,13 +146,20 @@ begin
   if v_last.count < c_least then
     return null;
   end if;
-  select * into v_counts from qctl._counts(p_queue.queue_id, statement_timestamp() - c_over);
   -- An endpoint that is well again is not failing, whatever it did before.
-  return least(v_counts.failed::double precision / nullif(v_counts.delivered + v_counts.failed, 0), v_last.failed::double precision / c_least);
+  if v_last.failed = 0
+     and not exists (select from qctl.attempt t
+                     where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '20 s'
+                       and t.outcome <> 'delivered' and t.outcome <> 'late') then
+    return null;
+  end if;
+  select * into v_counts from qctl._counts(p_queue.queue_id, statement_timestamp() - c_over);
+  return v_counts.failed::double precision / nullif(v_counts.delivered + v_counts.failed, 0);
 end
 $$;
 comment on function qctl._failure_rate(qctl.queue) is
-  'The share of the attempts of the last ten minutes that failed, or of the last ten if that is less; null for fewer than ten.';
+  'The share of the attempts of the last ten minutes that failed; null for fewer than ten, and when it is over: the last ten were '
+  'delivered and none failed within 20 s.';
 
 create or replace function qctl._ails_endpoint(p_queue qctl.queue) returns setof qctl.ailment
 language plpgsql stable
@@ -232,8 +237,9 @@ begin
     if coalesce(v_growth.per_s, 0) >= 0 or v_growth.drain_s > c_drain_s then
       select * into v_capacity from qctl.capacity(p_queue.queue_name);
       v_ailment.since := clock_timestamp() - make_interval(secs => v_lag_s);
-      v_ailment.reason := format('ready messages wait %s s, and it does not drain; it is held to %s a second by %s',
-        round(v_lag_s), round(v_capacity.ceiling_per_s::numeric, 1), v_capacity.limited_by);
+      v_ailment.reason := format('ready messages wait %s s, and it %s; it is held to %s a second by %s', round(v_lag_s),
+        case when v_growth.drain_s is null then 'does not drain' else format('is empty only in %s', make_interval(secs => round(v_growth.drain_s))) end,
+        round(v_capacity.ceiling_per_s::numeric, 1), v_capacity.limited_by);
       v_ailment.mend := case
         when v_capacity.limited_by like 'max_in_flight%' then format('qctl scale -q %s --max-in-flight %s', p_queue.queue_name, least(p_queue.max_in_flight * 4, 100000))
         when p_queue.transport = 'http' then format('qctl scale -q %s --concurrency %s', p_queue.queue_name, least(p_queue.concurrency * 4, 10000))
@@ -261,7 +267,7 @@ comment on function qctl._ails_growing(qctl.queue) is
   'Messages become ready faster than they are sent, or dead rows pile up behind a transaction that is older than 15 minutes '
   '(setting qctl.old_transaction). A long queue that drains within the hour is well.';
 
-create or replace function qctl._ailments(p_queue qctl.queue, p_workers_seen interval default null) returns setof qctl.ailment
+create or replace function qctl._ailments(p_queue qctl.queue, p_first boolean, p_workers_seen interval default null) returns setof qctl.ailment
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -269,11 +275,16 @@ declare
   v_there boolean;
 begin
   return query select * from qctl._ails_unarmed();
+  if found and p_first then return; end if;
   return query select * from qctl._ails_schema();
+  if found and p_first then return; end if;
   return query select * from qctl._ails_worker(p_queue, p_workers_seen);
+  if found and p_first then return; end if;
   return query select * from qctl._ails_gate(p_queue);
+  if found and p_first then return; end if;
   return query
   select 'capture_broken', null::timestamptz, v.object || ': ' || v.problem, v.mend from qctl._verify_attachments(p_queue.queue_id) v;
+  if found and p_first then return; end if;
   v_there := not qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)))
          and not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)));
   if v_there then
@@ -282,7 +293,7 @@ begin
   end if;
 end
 $$;
-comment on function qctl._ailments(qctl.queue, interval) is 'All that is wrong with a queue, the worst first.';
+comment on function qctl._ailments(qctl.queue, boolean, interval) is 'All that is wrong with a queue, the worst first; or what is found first.';
 
 create or replace function qctl.health(p_queue text default null)
 returns table (queue_name text, health text, since timestamptz, reason text, mend text)
@@ -298,7 +309,7 @@ begin
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
     select v_queue.queue_name, a.health, a.since, a.reason, a.mend into queue_name, health, since, reason, mend
-    from qctl._ailments(v_queue) a limit 1;
+    from qctl._ailments(v_queue, true) a limit 1;
     if not found then
       queue_name := v_queue.queue_name;
       health := 'ok';

@@ -43,7 +43,7 @@ begin
   for v_name, v_id in
     select q.queue_name, q.queue_id from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name
   loop
-    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null;
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_name)) is null or to_regclass(format('pgmq.%I', 'a_' || v_name)) is null;
     execute format('select exists (select from pgmq.%1$I where msg_id = $1) or exists (select from pgmq.%2$I where msg_id = $1)',
                    'q_' || v_name, 'a_' || v_name)
       into v_found using p_msg_id;

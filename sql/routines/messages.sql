@@ -1,38 +1,5 @@
 -- Messages as people look for them: by state, by their last attempt, by what is in them.
 
-create or replace function qctl._first_id_since(p_table text, p_since timestamptz) returns bigint
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set jit = off
-as $$
-declare
-  v_low bigint;
-  v_high bigint;
-  v_middle bigint;
-  v_id bigint;
-  v_at timestamptz;
-begin
-  if p_since is null then
-    return 0;
-  end if;
-  execute format('select min(m.msg_id), max(m.msg_id) from pgmq.%I m', p_table) into v_low, v_high;
-  while v_low < v_high loop
-    v_middle := v_low + (v_high - v_low) / 2;
-    execute format('select m.msg_id, m.enqueued_at from pgmq.%I m where m.msg_id >= $1 order by m.msg_id limit 1', p_table)
-      into v_id, v_at using v_middle;
-    if v_at < p_since - interval '1 min' then
-      v_low := v_id + 1;
-    else
-      v_high := v_middle;
-    end if;
-  end loop;
-  return coalesce(v_low, 0);
-end
-$$;
-comment on function qctl._first_id_since(text, timestamptz) is
-  'The first id that may have been enqueued since then, found by halving: ids rise with enqueued_at, but for transactions side by side.';
-
 create or replace function qctl._messages(
   p_queue text, p_states text[], p_since timestamptz, p_until timestamptz, p_captured_since timestamptz, p_status_codes text[],
   p_error text, p_response text, p_not_response text, p_retrying boolean, p_where jsonb, p_limit integer, p_before_id bigint,
@@ -58,6 +25,7 @@ declare
   v_unfinished boolean := v_states && '{ready,delayed,in_flight,retrying}';
   v_places text[];
   v_pick text := '';
+  v_tried text := '';
   v_all text;
 begin
   if not v_states <@ c_states then
@@ -74,9 +42,20 @@ begin
   elsif not v_by_attempt and v_states = '{in_flight}' then
     v_pick := v_pick || ' and m.msg_id = any (array(select x.msg_id from qctl.in_flight x where x.queue_id = $1 and x.lapsed_at is null))';
   end if;
-  if v_unfinished then
+  -- Likewise the attempts: through the messages that are dead, retried or in flight; or those that failed, by their index.
+  if p_retrying or v_states = '{retrying}' then
+    v_tried := 'and t.msg_id = any (array(select x.msg_id from qctl.retry x where x.queue_id = $1))';
+  elsif v_states = '{dead}' then
+    v_tried := 'and t.msg_id = any (array(select x.msg_id from qctl.dead_letter x where x.queue_id = $1))';
+  elsif v_states = '{in_flight}' then
+    v_tried := 'and t.msg_id = any (array(select x.msg_id from qctl.in_flight x where x.queue_id = $1 and x.lapsed_at is null))';
+  elsif p_status_codes is not null and not exists (select from unnest(p_status_codes) c where left(c, 1) in ('2', 'x', 'X')) then
+    v_tried := 'and t.outcome <> ''delivered''';
+  end if;
+  if v_unfinished and to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
     v_places := array_append(v_places, format($q$(
-      select m.msg_id, m.state, m.webhook_id, m.enqueued_at, m.visible_at, null::timestamptz as finished_at, m.delivery_no, m.attempts, m.lost,
+      select m.msg_id, m.state, m.webhook_id, case when isfinite(m.enqueued_at) then m.enqueued_at end as enqueued_at,
+             case when isfinite(m.visible_at) then m.visible_at end as visible_at, null::timestamptz as finished_at, m.delivery_no, m.attempts, m.lost,
              m.next_at, null::text as reason, null::text as note
       from (
         select m.msg_id, case when f.msg_id is not null then 'in_flight' when m.vt <= $3 then 'ready'
@@ -86,26 +65,28 @@ begin
         from pgmq.%I m
         left join qctl.retry r on r.queue_id = $1 and r.msg_id = m.msg_id and r.enqueued_at = m.enqueued_at
         left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = m.msg_id and f.lapsed_at is null
-        where @QUEUE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7) %s
+        where @ID@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7) %s
         order by m.msg_id desc) m
       where m.state = any ($4)
       limit @LIMIT@)$q$, 'q_' || p_queue, v_pick));
   end if;
   if 'dead' = any (v_states) then
     v_places := array_append(v_places, $q$(
-      select m.msg_id, 'dead', coalesce(m.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null::timestamptz, m.died_at, m.delivery_no,
+      select m.msg_id, 'dead', coalesce(m.webhook_id, qctl.webhook_id($2, m.msg_id, m.enqueued_at)),
+             case when isfinite(m.enqueued_at) then m.enqueued_at end, null::timestamptz, m.died_at, m.delivery_no,
              m.attempts, m.lost, null::timestamptz, m.reason, m.note
       from qctl.dead_letter m
-      where m.queue_id = $1 and @DEAD@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
+      where m.queue_id = $1 and @ID@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
       order by m.msg_id desc limit @LIMIT@)$q$);
   end if;
-  if v_states && '{delivered,archived}' then
+  if v_states && '{delivered,archived}' and to_regclass(format('pgmq.%I', 'a_' || p_queue)) is not null then
     v_places := array_append(v_places, format($q$(
       select m.msg_id, case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
-             coalesce(qctl._mark_webhook_id(m.headers), qctl.webhook_id($2, m.msg_id, m.enqueued_at)), m.enqueued_at, null::timestamptz, m.archived_at,
+             coalesce(qctl._mark_webhook_id(m.headers), qctl.webhook_id($2, m.msg_id, m.enqueued_at)),
+             case when isfinite(m.enqueued_at) then m.enqueued_at end, null::timestamptz, m.archived_at,
              coalesce(qctl._mark_number(m.headers, 'delivery_no'), 1), coalesce(qctl._mark_number(m.headers, 'attempts'), 0), 0, null::timestamptz, null::text, null::text
       from pgmq.%I m
-      where @ARCHIVE@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7)
+      where @ID@ and ($6 is null or m.message @> $6) and ($7 is null or m.enqueued_at >= $7 and m.archived_at >= $7)
         and case when m.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end = any ($4)
       order by m.msg_id desc limit @LIMIT@)$q$, 'a_' || p_queue));
   end if;
@@ -115,22 +96,18 @@ begin
   v_all := array_to_string(v_places, ' union all ');
 
   if not v_by_attempt then
-    v_all := replace(replace(replace(v_all, '@QUEUE@', 'm.msg_id < $8 and m.msg_id >= $10'), '@ARCHIVE@', 'm.msg_id < $8 and m.msg_id >= $11'),
-                     '@DEAD@', 'm.msg_id < $8');
     return query execute format($q$
       select $5, m.*, t.settled_at, t.status_code, t.error, t.response, t.duration_ms
       from (select * from (%s) m order by m.msg_id desc limit $9) m
       left join lateral (select * from qctl.attempt t where t.queue_id = $1 and t.msg_id = m.msg_id
                          order by t.delivery_no desc, t.attempt_no desc limit 1) t on true
       order by m.msg_id desc
-    $q$, replace(v_all, '@LIMIT@', '$9'))
+    $q$, replace(replace(v_all, '@ID@', 'm.msg_id < $8'), '@LIMIT@', '$9'))
     using v_queue.queue_id, v_queue.queue_uuid, clock_timestamp(), v_states, v_queue.queue_name, p_where, p_captured_since,
-          coalesce(p_before_id, 9223372036854775807), p_limit,
-          qctl._first_id_since('q_' || p_queue, p_captured_since), qctl._first_id_since('a_' || p_queue, p_captured_since);
+          coalesce(p_before_id, 9223372036854775807), p_limit;
     return;
   end if;
 
-  v_all := regexp_replace(v_all, '@(QUEUE|ARCHIVE|DEAD)@', 'm.msg_id = t.msg_id', 'g');
   return query execute format($q$
     select $5, m.*, t.settled_at, t.status_code, t.error, t.response, t.duration_ms
     from qctl.attempt t
@@ -142,8 +119,9 @@ begin
       and ($15 is null or position($15 in coalesce(t.response, '')) = 0)
       and not exists (select from qctl.attempt n where n.queue_id = $1 and n.msg_id = t.msg_id
                         and (n.delivery_no, n.attempt_no) > (t.delivery_no, t.attempt_no))
+      %s
     order by t.settled_at desc, t.msg_id desc limit $16
-  $q$, replace(v_all, '@LIMIT@', '1'))
+  $q$, replace(replace(v_all, '@ID@', 'm.msg_id = t.msg_id'), '@LIMIT@', '1'), v_tried)
   using v_queue.queue_id, v_queue.queue_uuid, clock_timestamp(), v_states, v_queue.queue_name, p_where, p_captured_since,
         coalesce(p_since, '-infinity'), coalesce(p_until, 'infinity'), coalesce(p_before_at, 'infinity'),
         coalesce(p_before_id, 9223372036854775807),
@@ -222,12 +200,15 @@ comment on function qctl.dead(text) is
   'Dead letters by reason and status, with the error (or note) that is most frequent among them; of the newest 100000.';
 
 create or replace function qctl._captured_from(p_message jsonb) returns text
-language sql immutable parallel safe
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when jsonb_typeof(p_message) = 'object' and p_message ? 'table'
-              then concat_ws(' ', left(coalesce(p_message ->> 'operation', p_message ->> 'type'), 20), 'on',
-                             left(concat_ws('.', p_message ->> 'schema', p_message ->> 'table'), 140)) end
+  -- Names come from the catalog and verbs from the list: whoever sends may write anything there, and it is part of the payload.
+  select format('captured from %s on %s', v.verb, c.oid::regclass)
+  from unnest('{INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) as v (verb), pg_namespace n join pg_class c on c.relnamespace = n.oid
+  where jsonb_typeof(p_message) = 'object' and v.verb in (p_message ->> 'operation', p_message ->> 'type')
+    and n.nspname = p_message ->> 'schema' and c.relname = p_message ->> 'table'
+  limit 1
 $$;
 
 create or replace function qctl.life(p_queue text, p_msg_id bigint)
@@ -245,7 +226,8 @@ begin
     return query
     select * from (
       select v_message.enqueued_at, 'enqueued', null::integer, null::integer, null::integer, null::integer, null::text, null::text, null::text,
-             coalesce('captured from ' || qctl._captured_from(v_message.message), 'sent'), null::timestamptz
+             coalesce(qctl._captured_from(v_message.message),
+                      case when v_message.message ? 'table' then 'sent, or captured from a table that is gone' else 'sent' end), null::timestamptz
       union all
       select t.claimed_at, t.outcome, t.delivery_no, t.attempt_no, t.status_code, t.duration_ms, t.error, t.response, w.name,
              case when t.next_at is not null then 'to be tried again' end, t.next_at

@@ -61,10 +61,10 @@ as $$
     cross join lateral qctl._captured_relations(a.relation) as r (relation)
     where a.there
   )
-  select a.name, 'the table is gone', format('qctl detach %s -q %s', a.name, a.queue_name) from attached a where not a.there
+  select a.name, 'the table is gone', format('qctl detach %s -q %s', qctl._word(a.name), a.queue_name) from attached a where not a.there
   union all
   select e.name, format('trigger for %s is %s on %s', e.operation, case when t.oid is null then 'missing' else 'disabled' end, e.carrier),
-         case when t.oid is null then format('qctl attach %s -q %s --again', e.name, e.queue_name)
+         case when t.oid is null then format('qctl attach %s -q %s --again', qctl._word(e.name), e.queue_name)
               else format('alter table %s enable%s trigger %I;', e.carrier, case when e.replicated then ' always' else '' end, t.tgname) end
   from expected e
   left join pg_trigger t on t.tgrelid = e.carrier and t.tgname = qctl._capture_trigger(e.attachment_id, e.operation)
@@ -72,7 +72,7 @@ as $$
   union all
   select a.name, format('the capture function for %s is %s', o.operation,
                         case when p.oid is null then 'missing' else 'not what the table needs now: it was renamed, or has new types' end),
-         format('qctl attach %s -q %s --again', a.name, a.queue_name)
+         format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
   from attached a cross join unnest(a.operations) as o (operation)
   left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(a.attachment_id, o.operation)
   where a.there and p.prosrc is distinct from
@@ -84,27 +84,41 @@ as $$
   where t.tgenabled = 'D'
   union all
   select a.name, 'it belongs to another owner than its capture, so only keyless events are captured',
-         format('qctl attach %s -q %s --again', a.name, a.queue_name)
+         format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
   from attached a join pg_class c on c.oid = a.relation
   where not a.as_me and exists (select from qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
                                 where p.proowner <> c.relowner)
   union all
   select a.name, 'it is a part of another table now: what is written through that one is not captured',
-         format('qctl detach %s -q %s, then attach %s', a.name, a.queue_name, i.inhparent::regclass)
+         format('qctl detach %1$s -q %2$s && qctl attach %3$s -q %2$s', qctl._word(a.name), a.queue_name, qctl._word(i.inhparent::regclass::text))
   from attached a join pg_inherits i on i.inhrelid = a.relation
   union all
-  select a.name, 'it has parts now, which its triggers do not reach', format('qctl attach %s -q %s --again', a.name, a.queue_name)
+  select a.name, 'it has parts now, which its triggers do not reach', format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
   from attached a where a.there and a.level = 'statement' and qctl._by_row(a.relation, false)
   union all
   select a.name, format('column %s, which the attachment names, is gone', c.name),
-         format('qctl detach %s -q %s, then attach it with other --columns', a.name, a.queue_name)
+         format('qctl detach %1$s -q %2$s && qctl attach %1$s -q %2$s  # with other --columns', qctl._word(a.name), a.queue_name)
   from attached a cross join unnest(a.columns) as c (name)
   where a.there and not exists (select from pg_attribute t where t.attrelid = a.relation and t.attname = c.name and not t.attisdropped)
   union all
   select a.name, format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), e.sqlstate),
-         format('delete from qctl.capture_error where attachment_id = %s; when the cause is mended', a.attachment_id)
+         format('delete from qctl.capture_error where attachment_id = %s; -- when the cause is mended', a.attachment_id)
   from attached a join qctl.capture_error e using (attachment_id) group by a.name, a.attachment_id, e.sqlstate
   order by 1, 2
+$$;
+
+create or replace function qctl._verify_tables(p_queue_name text) returns table (problem text, mend text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with t as (
+    select to_regclass(format('pgmq.%I', 'q_' || p_queue_name)) is null as no_queue, to_regclass(format('pgmq.%I', 'a_' || p_queue_name)) is null as no_archive
+  )
+  select format('pgmq''s table q_%s is gone%s', p_queue_name, case when no_archive then ', and so is its archive' else '' end),
+         format('qctl drop %s --discard%s --yes', p_queue_name, case when no_archive then ' --with-archive' else '' end)
+  from t where no_queue
+  union all
+  select format('pgmq''s table a_%s is gone', p_queue_name), format('select pgmq.create(%L);', p_queue_name) from t where no_archive and not no_queue
 $$;
 
 create or replace function qctl.verify() returns table (kind text, object text, problem text, mend text)
@@ -119,18 +133,16 @@ begin
   return query
   select k.kind, k.identity, case when o.identity is null then 'missing' else 'changed' end,
          case when k.kind in ('function', 'procedure', 'view') then 'qctl upgrade --repair'
-              else 'restore it as it stands in sql/schema.sql' end
+              else '-- restore it as it stands in sql/schema.sql' end
   from qctl.object k left join qctl._objects() o on o.kind = k.kind and o.identity = k.identity
   where o.identity is null or (o.definition <> k.definition and k.server_version = v_version)
   order by 1, 2;
 
   return query
-  select 'queue', q.queue_name, 'pgmq''s table ' || t.name || ' is gone', format('qctl drop %s --discard%s --yes', q.queue_name, case when t.name = 'a_' || q.queue_name then ' --with-archive' else '' end)
-  from qctl.queue q, unnest(array['q_' || q.queue_name, 'a_' || q.queue_name]) as t (name)
-  where to_regclass(format('pgmq.%I', t.name)) is null
+  select 'queue', q.queue_name, v.problem, v.mend from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v
   union all
   select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash empties it' else 'partitioned: its retention drops messages' end,
-         'move its messages to a plain queue'
+         '-- move its messages to a plain queue'
   from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where m.is_unlogged or m.is_partitioned
   order by 2, 3;
 

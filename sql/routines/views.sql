@@ -1,6 +1,6 @@
 -- Views for people who look with SQL.
 
-create or replace function qctl._status()
+create or replace function qctl._status(p_queue text default null)
 returns table (queue_name text, health text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint,
                lag_s double precision, age_s double precision, delivered_1m bigint, failed_1m bigint, last_error text,
                paused_at timestamptz, paused_by text, pause_reason text, url text, transport text,
@@ -21,6 +21,7 @@ as $$
   left join lateral qctl.lag(q.queue_name) l on true
   left join lateral qctl.rates(q.queue_name) r on true
   left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
+  where p_queue is null or q.queue_name = p_queue
 $$;
 
 create or replace view qctl.status as

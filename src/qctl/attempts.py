@@ -1,14 +1,17 @@
 """Attempts: those of one message, and those that settle as one looks."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from qctl import db, sqlfiles
 from qctl.models import Attempt
 
 _LONGEST = timedelta(seconds=60)
 _MARGIN = timedelta(seconds=1)
-_MOST = 100_000
+_PAGE = 1000
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 def of_message(connection: db.Connection, queue: str, msg_id: int) -> list[Attempt]:
@@ -25,6 +28,14 @@ class _Now:
     until: datetime | None
 
 
+class _Key(NamedTuple):
+    queue_name: str
+    msg_id: int
+    delivery_no: int
+    attempt_no: int
+    settled_at: datetime
+
+
 class Tail:
     """Attempts as they settle, each once.
 
@@ -37,35 +48,30 @@ class Tail:
         self._connection = connection
         self._queue = queue
         self._failed = failed
-        self._since = datetime.min.replace(tzinfo=UTC)
+        self._since = _BEGINNING
         self._seen: dict[tuple[str, int, int, int], datetime] = {}
 
     def last(self, count: int) -> list[Attempt]:
         """The last attempts, oldest first; :meth:`look` goes on after them."""
         now = self._now()
-        beginning, self._since = self._since, now.at - _LONGEST
-        window = self._read(_MOST)
-        rows = window[-count:]
-        if len(window) < count:
-            self._since = beginning
-            rows = self._read(count)
-            self._since = now.at - _LONGEST
-        self._remember([*window, *rows])
+        self._since = now.at - _LONGEST
+        window = self._keys()
+        self._seen.update({key[:4]: key.settled_at for key in window})
+        values = {"queue": self._queue, "since": _BEGINNING, "failed": self._failed, "limit": count}
+        rows = db.fetch(self._connection, Attempt, sqlfiles.query("attempts_since"), values)
+        self._seen.update({_key(row): row.settled_at for row in rows if row.settled_at})
         self._move(now)
         return rows
 
-    def look(self, limit: int) -> list[Attempt]:
-        """Attempts not seen before, oldest first; at most the ``limit`` newest."""
+    def look(self) -> Iterator[list[Attempt]]:
+        """Attempts not seen before, oldest first, some at a time."""
         now = self._now()
-        rows = [row for row in self._read(limit) if _key(row) not in self._seen]
-        self._remember(rows)
+        fresh = [key for key in self._keys() if key[:4] not in self._seen]
+        for start in range(0, len(fresh), _PAGE):
+            keys = fresh[start : start + _PAGE]
+            yield self._rows(keys)
+            self._seen.update({key[:4]: key.settled_at for key in keys})
         self._move(now)
-        return rows
-
-    def _remember(self, rows: list[Attempt]) -> None:
-        for row in rows:
-            if row.settled_at is not None:
-                self._seen[_key(row)] = row.settled_at
 
     def _move(self, now: _Now) -> None:
         """Moves the window on and forgets what lies before it."""
@@ -81,9 +87,19 @@ class Tail:
     def _now(self) -> _Now:
         return db.fetch(self._connection, _Now, sqlfiles.query("now"))[0]
 
-    def _read(self, limit: int) -> list[Attempt]:
-        values = {"queue": self._queue, "since": self._since, "failed": self._failed, "limit": limit}
-        return db.fetch(self._connection, Attempt, sqlfiles.query("attempts_since"), values)
+    def _keys(self) -> list[_Key]:
+        """What was settled in the window: names only, for it may be long and most of it is known."""
+        values = {"queue": self._queue, "since": self._since, "failed": self._failed}
+        return db.fetch_tuples(self._connection, _Key, sqlfiles.query("attempt_keys"), values)
+
+    def _rows(self, keys: list[_Key]) -> list[Attempt]:
+        values = {
+            "queues": [key.queue_name for key in keys],
+            "msg_ids": [key.msg_id for key in keys],
+            "delivery_nos": [key.delivery_no for key in keys],
+            "attempt_nos": [key.attempt_no for key in keys],
+        }
+        return db.fetch(self._connection, Attempt, sqlfiles.query("attempts_by_key"), values)
 
 
 def _key(row: Attempt) -> tuple[str, int, int, int]:

@@ -4,7 +4,7 @@ import heapq
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -165,7 +165,7 @@ def listed(
     """
 
     def moment(row: MessageListed) -> datetime:
-        return row.last_attempt_at or row.enqueued_at if which.by_attempt else row.enqueued_at
+        return (row.last_attempt_at if which.by_attempt else row.enqueued_at) or datetime.min.replace(tzinfo=UTC)
 
     pages = [_pages(connection, name, which, before_id, page) for name in names]
     return heapq.merge(*pages, key=moment, reverse=True)

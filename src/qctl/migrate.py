@@ -1,5 +1,7 @@
 """Install and upgrade: one script, one transaction, whatever state the database is in."""
 
+import re
+
 import psycopg
 from pgmq.install import get_embedded_install_sql
 
@@ -53,7 +55,8 @@ begin
      or exists (select from qctl.routine
                 where string_to_array(regexp_replace(qctl_version, '[^0-9.].*$', ''), '.')::integer[] > '{{{version}}}') then
     raise exception 'the database is newer than this qctl: its schema was made by %, this is {__version__}',
-        (select qctl_version from qctl.migration order by version desc limit 1)
+        (select qctl_version from (select qctl_version from qctl.migration union select qctl_version from qctl.routine) v
+         order by string_to_array(regexp_replace(qctl_version, '[^0-9.].*$', ''), '.')::integer[] desc limit 1)
       using errcode = 'QC005', hint = 'upgrade the tool: pip install --upgrade qctl';
   end if;
 end
@@ -169,21 +172,32 @@ def pending(connection: db.Connection) -> list[Step]:
     """
     with db.translating(), connection.cursor() as cursor:
         done: dict[int, str] = {}
-        current: dict[str, str] = {}
+        current: dict[str, tuple[str, str]] = {}
         if is_installed(connection):
             cursor.execute(sqlfiles.query("migrations"), {})
             done.update(cursor.fetchall())
             cursor.execute(sqlfiles.query("routines"), {})
-            current.update(cursor.fetchall())
+            current.update({name: (checksum, version) for name, checksum, version in cursor.fetchall()})
     migrations = sqlfiles.migrations()
     newest = max(done, default=0)
+    makers = [version for _, version in current.values() if _numbers(version) > _numbers(__version__)]
     if newest > len(migrations):
+        makers.append(done[newest])
+    if makers:
         raise QctlError(
-            f"the database is newer than this qctl: its schema was made by {done[newest]}, this is {__version__}",
+            f"the database is newer than this qctl: its schema was made by {max(makers, key=_numbers)}, this is {__version__}",
             hint="upgrade the tool: pip install --upgrade qctl",
             code=ExitCode.SCHEMA_VERSION,
         )
     steps = [Step("migration", file.name, file.version) for file in migrations if file.version not in done]
     return steps + [
-        Step("routine", file.name, 0) for file in sqlfiles.routines() if current.get(file.name) != file.checksum
+        Step("routine", file.name, 0)
+        for file in sqlfiles.routines()
+        if current.get(file.name, ("", ""))[0] != file.checksum
     ]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """A version as numbers, up to the first part that is none."""
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()

@@ -405,7 +405,7 @@ class MessageListed:
     msg_id: int
     state: str
     webhook_id: str
-    enqueued_at: datetime
+    enqueued_at: datetime | None
     visible_at: datetime | None
     finished_at: datetime | None
     delivery_no: int

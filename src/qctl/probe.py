@@ -1,5 +1,7 @@
 """Probing an endpoint without delivering anything to it."""
 
+import re
+import shlex
 from urllib.parse import urlsplit
 
 import pycurl
@@ -7,6 +9,7 @@ import pycurl
 from qctl.models import Diagnosis
 
 _TIMEOUT_MS = 10_000
+_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!&*+,;=%-]{1,2000}", re.ASCII)
 
 
 def endpoint(queue: str, url: str) -> list[Diagnosis]:
@@ -29,18 +32,13 @@ def endpoint(queue: str, url: str) -> list[Diagnosis]:
     except pycurl.error as error:
         parts = urlsplit(url)
         what = f"{parts.scheme}://{parts.hostname}: {error.args[-1]}"
-        return [Diagnosis("broken", "endpoint", queue, what, f"curl -I '{url}'")]
+        return [Diagnosis("broken", "endpoint", queue, what, f"curl -I {shlex.quote(url)}")]
     finally:
         curl.close()
     if 300 <= status < 400:
-        where = to or "elsewhere"
-        return [
-            Diagnosis(
-                "broken",
-                "endpoint",
-                queue,
-                f"it answers HTTP {status} and leads to {where}; redirects are failures",
-                f"qctl set -q {queue} --url '{where}'",
-            )
-        ]
+        # What an endpoint sends is not put into a command unless it is a URL and nothing else.
+        plain = to if to and _URL.fullmatch(to) else None
+        what = f"it answers HTTP {status} and leads {f'to {plain}' if plain else 'elsewhere'}; redirects are failures"
+        mend = f"qctl set -q {queue} --url {shlex.quote(plain)}" if plain else f"curl -I {shlex.quote(url)}"
+        return [Diagnosis("broken", "endpoint", queue, what, mend)]
     return []

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from helpers import claim, create, one, send, settle, states
-from processes import QCTL, environment, qctl, wait_until
+from processes import QCTL, WorkerProcess, environment, qctl, wait_until
 
 
 def ok(*arguments: str, **keywords):
@@ -323,3 +323,30 @@ def test_pause_and_resume_all(conn, dsn):
     assert one(conn, "select pause_reason from qctl.status where queue_name = 'b'") == "first"
     failing(2, "resume", dsn=dsn)
     assert all(row["changed"] for row in json.loads(ok("resume", "--all", "-o", "json", dsn=dsn).stdout))
+
+
+# test
+
+
+def test_a_test_event_takes_the_whole_way(conn, dsn, endpoint):
+    receiver = endpoint()
+    create(conn, url=receiver.url)
+    process = WorkerProcess(dsn, "-q", "orders")
+    try:
+        done = ok("test", "-o", "json", dsn=dsn)
+        (row,) = json.loads(done.stdout)
+        assert (row["outcome"], row["status_code"]) == ("delivered", 200)
+        assert len(receiver.accepted()) == 1
+        receiver.become("--fail-rate", "1", "--failures", "404")
+        told = failing(8, "test", dsn=dsn)
+        assert "not delivered: HTTP 404" in told
+        receiver.kill()
+        assert "not delivered: Failed to connect" in failing(8, "test", "--body", "[1]", dsn=dsn)
+    finally:
+        process.close()
+    assert one(conn, "select count(*) from pgmq.q_orders") == 0
+    assert one(conn, "select count(*) from qctl.dead_letter") == 0
+    told = failing(8, "test", "--within", "1s", dsn=dsn)
+    assert "no answer within 1s" in told
+    assert one(conn, "select count(*) from pgmq.q_orders") == 0
+    failing(2, "test", "--body", "{", dsn=dsn)

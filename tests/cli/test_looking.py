@@ -139,7 +139,7 @@ def test_check_and_doctor_before_an_install(empty_dsn):
 
 def test_a_schema_older_than_the_command(busy, dsn):
     busy.execute("update qctl.routine set checksum = 'x' where name = 'text'")
-    assert "schema_outdated: 1 file of this qctl are not applied" in qctl("check", dsn=dsn).stdout
+    assert "schema_outdated: the schema lacks 1 file of this qctl" in qctl("check", dsn=dsn).stdout
     assert "qctl upgrade" in qctl("doctor", dsn=dsn).stdout
     ok("upgrade", dsn=dsn)
     ok("check", dsn=dsn)
@@ -289,7 +289,7 @@ def test_payloads_when_granted_and_nothing_when_revoked(busy, dsn, reader):
     ok("grant", name, dsn=dsn)
     failing(4, "messages", "--payload", "-o", "json", dsn=theirs)
     busy.execute("update qctl.routine set checksum = 'x' where name in ('depth', 'messages')")
-    busy.execute("drop view qctl.status; drop function qctl._status(); drop function qctl.depth(text)")
+    busy.execute("drop view qctl.status; drop function qctl._status(text); drop function qctl.depth(text)")
     ok("upgrade", "--repair", dsn=dsn)
     assert data("status", dsn=theirs)[0]["depth"] == 3
     assert data("revoke", name, dsn=dsn) == [{"role_name": name, "changed": True}]
@@ -474,9 +474,11 @@ def test_tail_failed_and_of_one_queue(busy, dsn):
 
 
 class _Redirecting(BaseHTTPRequestHandler):
+    location = "https://example.org/hook"
+
     def do_HEAD(self):
         self.send_response(302)
-        self.send_header("Location", "https://example.org/hook")
+        self.send_header("Location", self.location)
         self.end_headers()
 
     def log_message(self, *_):
@@ -486,13 +488,92 @@ class _Redirecting(BaseHTTPRequestHandler):
 def test_doctor_probes_for_redirects_and_endpoints_that_are_not_there(conn, dsn):
     server = HTTPServer(("127.0.0.1", 0), _Redirecting)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    _Redirecting.location = "https://example.org/hook"
     create(conn, url=f"http://127.0.0.1:{server.server_port}/hook")
     create(conn, "away", url="http://127.0.0.1:9/x")
     conn.execute("select qctl.register_worker('w', 'http', '{orders,away}', '0')")
     found = {(row["object"], row["kind"]): row for row in data("doctor", "--probe", dsn=dsn, code=8)}
     assert "127.0.0.1" in found["away", "endpoint"]["problem"]
     assert "redirects are failures" in found["orders", "endpoint"]["problem"]
-    assert found["orders", "endpoint"]["mend"] == "qctl set -q orders --url 'https://example.org/hook'"
+    assert found["orders", "endpoint"]["mend"] == "qctl set -q orders --url https://example.org/hook"
     assert qctl("doctor", dsn=dsn).returncode == 0
     server.shutdown()
     server.server_close()
+
+
+def test_a_location_that_is_no_plain_url_is_put_into_no_command(conn, dsn):
+    _Redirecting.location = "https://x.example/'\x1b[31m;touch${IFS}/tmp/x;'"
+    server = HTTPServer(("127.0.0.1", 0), _Redirecting)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    create(conn, url=f"http://127.0.0.1:{server.server_port}/hook")
+    for output in ("plain", "json"):
+        done = qctl("doctor", "--probe", "-o", output, dsn=dsn)
+        assert "touch" not in done.stdout
+        assert "\x1b" not in done.stdout
+        assert "elsewhere" in done.stdout
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_grant_takes_nothing_from_an_owner_or_a_worker(busy, dsn, reader):
+    theirs, name = reader
+    busy.execute(f"create table public.theirs (id int primary key); alter table public.theirs owner to {name}")
+    busy.execute("select qctl.attach('public.theirs', 'orders')")
+    ok("grant", name, dsn=dsn)
+    with psycopg.connect(theirs, autocommit=True) as connection:
+        connection.execute("insert into public.theirs values (1)")
+        assert "keeps schema qctl" in ok("revoke", name, dsn=dsn).stderr
+        connection.execute("insert into public.theirs values (2)")
+        connection.execute("update public.theirs set id = 3 where id = 2")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select * from qctl.queue")
+    busy.execute(f"grant execute on all routines in schema qctl to {name}")
+    ok("grant", name, dsn=dsn)
+    assert one(busy, f"select has_function_privilege('{name}', 'qctl.claim(text, integer, bigint)', 'execute')")
+    assert "installed qctl" in failing(7, "grant", one(busy, "select current_user"), dsn=dsn)
+
+
+def test_what_a_payload_says_of_its_table_is_not_told_to_a_reader(conn, dsn, reader):
+    theirs, name = reader
+    create(conn)
+    ok("grant", name, dsn=dsn)
+    for body in (
+        {"table": {"card": "4111"}, "schema": "public", "type": "INSERT"},
+        {"table": "hunter2", "schema": "public", "operation": "INSERT"},
+    ):
+        ok("send", json.dumps(body), dsn=dsn)
+    for msg_id in ("1", "2"):
+        text = ok("show", msg_id, "-o", "json", dsn=theirs).stdout
+        assert "4111" not in text
+        assert "hunter2" not in text
+
+
+def test_a_database_ahead_of_the_command_is_no_trouble_of_the_database(busy, dsn):
+    busy.execute("update qctl.routine set qctl_version = '9.9.9', checksum = 'x' where name = 'text'")
+    ok("check", dsn=dsn)
+    assert "made by 9.9.9" in failing(5, "upgrade", dsn=dsn)
+    assert "made by 9.9.9" in failing(5, "verify", dsn=dsn)
+
+
+@pytest.mark.parametrize("table", ["a_other", "q_other"])
+def test_a_table_of_pgmq_that_is_gone_blinds_no_verb_for_the_others(busy, dsn, table):
+    create(busy, "other")
+    busy.execute("select qctl.register_worker('w2', 'http', '{other}', '0')")
+    send(busy, 1, "other")
+    busy.execute(f"drop table pgmq.{table} cascade")
+    for arguments in LOOKING:
+        done = qctl(*arguments, "-o", "json", dsn=dsn)
+        assert done.returncode in (0, 8), (arguments, done.stderr)
+    (mend,) = {row["mend"] for row in data("doctor", dsn=dsn, code=8) if row["object"] == "other"}
+    if table == "a_other":
+        busy.execute(mend)
+    else:
+        ok(*mend.split()[1:], dsn=dsn)
+    assert data("check", dsn=dsn)["ok"] is True
+
+
+def test_an_instant_without_end_harms_nobody(busy, dsn):
+    busy.execute("update pgmq.q_orders set vt = 'infinity' where msg_id = 5")
+    busy.execute("update pgmq.q_orders set enqueued_at = '-infinity' where msg_id = 4")
+    assert len(data("messages", dsn=dsn)) == 5
+    assert failing(2, "messages", "--since", "99999999d", dsn=dsn)

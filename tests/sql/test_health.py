@@ -92,13 +92,23 @@ def test_a_failure_rate_counts_from_ten_attempts_and_ends_with_ten_good_ones(liv
     send(live, 7)
     settle(live, claim(live), 200)
     assert health(live) == "ok"
-    fail(live, 1)
+    fail(live, 4)
     assert causes(live, max_age_s=None) == ["endpoint_failing", "failure_rate"]
-    assert round(one(live, "select value from qctl.check(p_max_age_s => null) where cause = 'failure_rate'"), 2) == 0.3
+    assert round(one(live, "select value from qctl.check(p_max_age_s => null) where cause = 'failure_rate'"), 2) == 0.46
     send(live, 10)
     settle(live, claim(live), 200)
+    assert causes(live, max_age_s=None) == ["endpoint_failing", "failure_rate"]
+    live.execute("update qctl.attempt set settled_at = settled_at - interval '21 s' where outcome <> 'delivered'")
     assert causes(live, max_age_s=None) == []
     assert causes(live, max_failure_rate=0.0) == []
+
+
+def test_a_steady_failure_rate_is_seen_at_each_look(live):
+    for _ in range(20):
+        send(live, 10)
+        settle(live, claim(live, 10), [500] * 3 + [200] * 7)
+        assert health(live) == "endpoint_failing"
+        assert "30 %" in one(live, "select reason from qctl.health()")
 
 
 def test_late_answers_are_no_failures(live):
@@ -169,7 +179,33 @@ def test_silence_is_per_attachment(live):
     live.execute("insert into public.a values (1)")
     settle(live, claim(live), 200)
     rows = live.execute("select relation, at_least, silence_s < 60 from qctl.silence()").fetchall()
-    assert rows == [("public.a", False, True), ("public.b", True, True)]
+    assert rows == [("public.a", False, True), ("public.b", False, True)]
+    live.execute("update qctl.attachment set created_at = now() - interval '30 d'")
+    assert one(live, "select count(*) from qctl.check(p_max_silence_s => 86400) where cause = 'silence'") == 1
+    live.execute("insert into public.b values (1)")
+    live.execute("insert into public.a select generate_series(2, 1600)")
+    row = live.execute("select at_least, silence_s < 60 from qctl.silence() where relation = 'public.b'").fetchone()
+    assert row == (True, True)
+
+
+def test_age_sees_what_is_stuck_behind_a_thousand_delayed_ones(live):
+    live.execute("select count(*) from qctl.send('orders', array_fill('1'::jsonb, array[1100]), p_delay_s => 600000)")
+    send(live, 2)
+    settle(live, claim(live, 1), 500)
+    live.execute("with old as (update pgmq.q_orders set enqueued_at = now() - interval '5 h' where msg_id = 1101 returning enqueued_at)"
+                 " update qctl.retry set enqueued_at = (select enqueued_at from old)")  # fmt: skip
+    assert 17900 < one(live, "select age_s from qctl.lag()") < 18100
+    live.execute("delete from qctl.retry")
+    assert one(live, "select age_s from qctl.lag()") < 60
+
+
+def test_a_pause_that_is_excused_excuses_what_waits_behind_it(live):
+    send(live, 3)
+    live.execute("update pgmq.q_orders set vt = now() - interval '1 h', enqueued_at = now() - interval '1 h'")
+    live.execute("select qctl.pause('orders')")
+    assert causes(live) == ["paused", "growing", "lag", "age"]
+    assert causes(live, ignore=["paused"]) == []
+    assert causes(live, ignore=["paused"], max_depth=1) == ["depth"]
 
 
 def test_rates_and_durations(live):
@@ -194,7 +230,7 @@ def test_row_level_security_that_hides_messages_makes_the_depth_unknown_not_zero
     live.execute("create role installer login; create role hider login")
     try:
         send(live, 3)
-        for function in ("depth(text)", "lag(text)", "health(text)", "_status()", "rates(text)"):
+        for function in ("depth(text)", "lag(text)", "health(text)", "_status(text)", "rates(text)"):
             live.execute(f"alter function qctl.{function} owner to installer")
         live.execute(
             "grant usage on schema qctl, pgmq to installer; grant select on all tables in schema qctl, pgmq to installer"

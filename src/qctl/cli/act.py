@@ -1,4 +1,4 @@
-"""Commands that act on queues: send, pause, resume."""
+"""Commands that act on queues: send, test, pause, resume."""
 
 import json
 import sys
@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from qctl import db, messages, purging, queues
+from qctl import db, messages, purging, queues, testing
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.models import SentMessage
 from qctl.output import Column, render
-from qctl.output.columns import instant, yes_no
+from qctl.output.columns import instant, milliseconds, one_line, yes_no
 
 _BATCH = 1000
 _SENT_COLUMNS = [Column("queue_name", "queue"), Column("msg_id", "message", right=True)]
@@ -85,6 +85,67 @@ def send(
         raise UsageError("nothing was sent", hint="""a message is one JSON value, for example '{"id": 7}'""")
 
 
+def test(
+    queue: options.Queue = None,
+    body: Annotated[
+        str | None, typer.Option("--body", help="This JSON value instead of a sample event.", metavar="JSON")
+    ] = None,
+    within: Annotated[
+        str, typer.Option("--within", help="How long to wait for the answer.", metavar="DURATION")
+    ] = "90s",
+    dsn: options.Dsn = None,
+    output: options.Output = None,
+) -> None:
+    """Send a test event through the whole way: queue, worker, request, answer. Exit 8 if it is not delivered.
+
+    The request carries x-qctl-test: 1. One attempt; a test event that fails is not tried again and leaves no dead letter.
+
+    Example: qctl test -q orders
+    """
+    within_s = options.duration(within)
+    if body is not None:
+        try:
+            json.loads(body)
+        except (json.JSONDecodeError, RecursionError):
+            raise UsageError("--body is not JSON", hint="""for example '{"id": 7}'""") from None
+    with session(dsn, "test", changes=True) as connection:
+        name = queues.the_one(connection, queue)
+        url = queues.described(connection, name).url
+        msg_id = testing.send(connection, name, body)
+        say(f"sent {name}/{msg_id}; waiting for {url}")
+        attempt = testing.answer(connection, name, msg_id, within_s)
+        if attempt is None or attempt.outcome != "delivered":
+            testing.give_up(connection, name, msg_id)
+        (now,) = queues.statuses(connection, name)
+    if attempt is None:
+        raise QctlError(
+            f"no answer within {within}",
+            detail=f"{now.health}: {now.reason}" if now.reason else None,
+            hint=now.mend or f"qctl status -q {name}",
+            code=ExitCode.CHECK_FAILED,
+        )
+    columns = [
+        Column("msg_id", "message", right=True),
+        Column("outcome", "outcome"),
+        Column("status_code", "status", right=True),
+        Column("duration_ms", "took", milliseconds, right=True),
+        Column("error", "error", one_line, fold=True),
+        Column("response", "answer", one_line, cut=True),
+        Column("worker", "worker", wide=True),
+    ]
+    render([attempt], columns, output)
+    if attempt.outcome != "delivered":
+        redirected = attempt.status_code is not None and 300 <= attempt.status_code < 400
+        raise QctlError(
+            f"not delivered: {attempt.error or f'HTTP {attempt.status_code}'}",
+            detail="a redirect is a failure, for a POST would become a GET" if redirected else None,
+            hint="qctl doctor --probe says where it leads"
+            if redirected
+            else f"is {url} right? qctl set -q {name} --url URL",
+            code=ExitCode.CHECK_FAILED,
+        )
+
+
 def _parsed(lines: Iterable[tuple[int, str]], problems: list[str], *, skip_blank: bool) -> Iterator[tuple[int, str]]:
     """The lines that are JSON, as they were written: PostgreSQL reads numbers more exactly than Python."""
     for line_no, line in lines:
@@ -140,5 +201,5 @@ def _which(connection: db.Connection, queue: str | None, *, all_: bool) -> list[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (send, pause, resume):
+    for function in (send, test, pause, resume):
         app.command(function.__name__, rich_help_panel="Act")(function)

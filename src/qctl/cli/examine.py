@@ -59,7 +59,7 @@ def check(
     """One line for a monitor: exit 0 if all is well, 8 if not.
 
     Looks at what health knows (unarmed, schema_outdated, no_worker, paused, gone, circuit_open, capture_broken,
-    endpoint_failing, growing) and at the limits; the line says which those are. DURATION none, or PERCENT 100%, lifts one.
+    endpoint_failing, growing) and at the limits; the line says which those are. The word none lifts one.
 
     Example: qctl check --max-dead 0
     """
@@ -70,15 +70,21 @@ def check(
         max_age_s=_limit(max_age),
         max_depth=max_depth,
         max_dead=max_dead,
-        max_failure_rate=options.share(max_failure_rate),
+        max_failure_rate=None if max_failure_rate.strip() == "none" else options.share(max_failure_rate),
         max_silence_s=_limit(max_silence),
         workers_seen_s=_limit(workers_seen),
         ignore=ignore or [],
     )
     with session(dsn, "check") as connection:
         problems = _outdated(connection, limits)
-        problems += health.check(connection, queue, limits)
-        count = len(queues.some(connection, queue))
+        try:
+            problems += health.check(connection, queue, limits)
+            count = len(queues.some(connection, queue))
+        except QctlError as error:
+            # A schema so old that it knows no check is told as what it is, not as a failure of ours.
+            if not problems or error.code is not ExitCode.SCHEMA_VERSION:
+                raise
+            count = 0
     match chosen(output):
         case Format.JSON:
             found = [machine.as_dict(problem) for problem in problems]
@@ -96,7 +102,7 @@ _PROBLEM_COLUMNS = [
     Column("cause", "cause"),
     Column("problem", "problem", one_line),
     Column("since", "since", instant),
-    Column("mend", "next"),
+    Column("mend", "next", one_line),
 ]
 
 
@@ -105,11 +111,20 @@ def _limit(text: str | None) -> float | None:
 
 
 def _outdated(connection: db.Connection, limits: Limits) -> list[Problem]:
-    """What the database cannot know: it is behind this very command."""
-    pending = migrate.pending(connection)
+    """What the database cannot know: it is behind this very command. One that is ahead of it is no trouble of the database."""
+    try:
+        pending = migrate.pending(connection)
+    except QctlError as error:
+        if error.code is not ExitCode.SCHEMA_VERSION:
+            raise
+        return []
     if not pending or "schema_outdated" in limits.ignore:
         return []
-    what = f"{counted(len(pending), 'file')} of this qctl are not applied"
+    if not migrate.is_installed(connection):
+        raise QctlError(
+            f"qctl is not installed in {db.where(connection)}", hint="qctl install", code=ExitCode.SCHEMA_VERSION
+        )
+    what = f"the schema lacks {counted(len(pending), 'file')} of this qctl"
     return [Problem("all queues", "schema_outdated", None, what, None, None, "qctl upgrade")]
 
 
@@ -160,7 +175,11 @@ def doctor(
             Diagnosis("broken", "database", problem.queue_name, f"{problem.cause}: {problem.problem}", problem.mend)
             for problem in _outdated(connection, Limits())
         ]
-        found += health.diagnose(connection)
+        try:
+            found += health.diagnose(connection)
+        except QctlError as error:
+            if not found or error.code is not ExitCode.SCHEMA_VERSION:
+                raise
         found += _pooler(connection)
         if probe_:
             for row in queues.listed(connection):
@@ -168,12 +187,12 @@ def doctor(
     found.sort(key=lambda row: _SEVERITIES.index(row.severity))
     if chosen(output) is Format.TABLE:
         table.write_findings([
-            (row.severity, _STYLES[row.severity], f"{row.kind} {row.object}: {one_line(row.problem)}", row.mend)
+            (row.severity, _STYLES[row.severity], one_line(f"{row.kind} {row.object}: {row.problem}"), one_line(row.mend))
             for row in found
         ])  # fmt: skip
     elif found or output:
         fields = ("severity", "kind", "object", "problem", "mend")
-        render(found, [Column(field, field) for field in fields], output)
+        render(found, [Column(field, field, one_line) for field in fields], output)
     broken = sum(row.severity == "broken" for row in found)
     if broken:
         raise QctlError(

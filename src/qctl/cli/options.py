@@ -93,9 +93,9 @@ def moment(text: str) -> datetime:
     Raises:
         UsageError: it is neither.
     """
-    if _DURATION.fullmatch(text.strip()):
-        return datetime.now(UTC) - timedelta(seconds=duration(text))
     try:
+        if _DURATION.fullmatch(text.strip()):
+            return datetime.now(UTC) - timedelta(seconds=duration(text))
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
         raise UsageError(f"'{text[:50]}' is no time", hint="for example 15m, 7d or '2026-11-24 03:10'") from None

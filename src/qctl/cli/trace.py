@@ -1,6 +1,5 @@
 """Commands that look at messages and attempts: show, tail."""
 
-import itertools
 import select
 import sys
 from dataclasses import dataclass
@@ -155,11 +154,11 @@ def tail(
         if not follow:
             render(rows, _TAIL_COLUMNS, output)
             return
-        for first in itertools.chain([True], itertools.repeat(False)):
-            _follow(rows, output, first=first)
-            if _reader_is_gone(0.5):
-                raise BrokenPipeError
-            rows = watcher.look(100_000)
+        _follow(rows, output, first=True)
+        while not _reader_is_gone(0.5):
+            for rows in watcher.look():
+                _follow(rows, output, first=False)
+        raise BrokenPipeError
 
 
 def _reader_is_gone(within_s: float) -> bool:

@@ -1,0 +1,46 @@
+"""A test event: through the whole way that every message takes, and its answer."""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from qctl import attempts, db, messages
+from qctl.errors import QctlError
+from qctl.models import Attempt
+
+_POLL_S = 0.1
+_NOTE = "a test event"
+
+
+def send(connection: db.Connection, queue: str, body: str | None) -> int:
+    """Enqueues a test event and returns its id; without ``body`` one that looks like a captured change."""
+    event: dict[str, Any] = {
+        "operation": "TEST",
+        "schema": "qctl",
+        "table": "test",
+        "record": {"queue": queue, "sent_at": datetime.now(UTC).isoformat()},
+        "old_record": None,
+    }
+    (result,) = messages.send(connection, queue, [body or json.dumps(event)], {"x-qctl-test": "1"}, 0.0)
+    if isinstance(result, QctlError):
+        raise result
+    return result
+
+
+def answer(connection: db.Connection, queue: str, msg_id: int, within_s: float) -> Attempt | None:
+    """Waits for the first settled attempt of a message; None if there is none within that time."""
+    until = time.monotonic() + within_s
+    while True:
+        for attempt in attempts.of_message(connection, queue, msg_id):
+            if attempt.settled_at is not None and attempt.outcome != "lapsed":
+                return attempt
+        if time.monotonic() > until:
+            return None
+        time.sleep(_POLL_S)
+
+
+def give_up(connection: db.Connection, queue: str, msg_id: int) -> None:
+    """A test event that was not delivered is not tried again, and leaves no dead letter."""
+    messages.discard(connection, queue, [msg_id], _NOTE)
+    db.call_value(connection, "purge_these", queue=queue, msg_ids=[msg_id], dead=True)
