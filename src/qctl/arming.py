@@ -4,6 +4,11 @@ from qctl import db
 from qctl.models import Arming, Disarming
 
 
+def arming(*, survive_failover: bool | None) -> tuple[str, dict[str, bool]]:
+    """The SQL function and arguments that arm; see :func:`arm`."""
+    return "arm", _given(survive_failover=survive_failover)
+
+
 def arm(connection: db.Connection, *, survive_failover: bool | None) -> Arming:
     """Lets this database deliver.
 
@@ -11,7 +16,8 @@ def arm(connection: db.Connection, *, survive_failover: bool | None) -> Arming:
         connection: to it.
         survive_failover: deliver also after a standby of it was promoted; None leaves that as it is.
     """
-    return db.call(connection, Arming, "arm", **_given(survive_failover=survive_failover))[0]
+    function, arguments = arming(survive_failover=survive_failover)
+    return db.call(connection, Arming, function, **arguments)[0]
 
 
 def disarm(connection: db.Connection) -> Disarming:

@@ -198,6 +198,26 @@ class DetachedTrigger:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """What ``apply`` would do: ``create``, ``change``, ``leave``, or nothing to what is ``extra``."""
+
+    action: str
+    kind: str
+    object: str
+    queue_name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undeclared:
+    """A queue or an attachment that a file does not name."""
+
+    kind: str
+    name: str
+    queue_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Undelivered:
     """What would be given up with a queue; None where pgmq's table is gone."""
 

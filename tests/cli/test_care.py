@@ -40,7 +40,7 @@ def test_verify_finds_nothing_in_a_fresh_install(full, dsn):
         ("drop trigger qctl_capture_1_insert on users", "missing", "qctl attach public.users -q orders --again"),
         ("alter table users disable trigger qctl_capture_1_insert", "disabled", "alter table"),
         ("drop table users", "the table is gone", "qctl detach"),
-        ("select pgmq.drop_queue('orders')", "is gone", "qctl drop orders --discard --yes"),
+        ("select pgmq.drop_queue('orders')", "is gone", "qctl drop orders --discard --with-archive --yes"),
         ("update pgmq.meta set is_unlogged = true", "unlogged", "plain queue"),
     ],
 )  # fmt: skip

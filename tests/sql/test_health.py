@@ -192,7 +192,8 @@ def test_age_sees_what_is_stuck_behind_a_thousand_delayed_ones(live):
     live.execute("select count(*) from qctl.send('orders', array_fill('1'::jsonb, array[1100]), p_delay_s => 600000)")
     send(live, 2)
     settle(live, claim(live, 1), 500)
-    live.execute("with old as (update pgmq.q_orders set enqueued_at = now() - interval '5 h' where msg_id = 1101 returning enqueued_at)"
+    live.execute("with old as (update pgmq.q_orders set enqueued_at = now() - interval '5 h' where msg_id = 1101 returning"
+    " enqueued_at)"
                  " update qctl.retry set enqueued_at = (select enqueued_at from old)")  # fmt: skip
     assert 17900 < one(live, "select age_s from qctl.lag()") < 18100
     live.execute("delete from qctl.retry")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qctl import __version__
-from qctl.cli import access, act, arm, capture, care, examine, find, look, purge, redo, run, scale, setup, trace
+from qctl.cli import access, act, apply, arm, capture, care, examine, find, look, purge, redo, run, scale, setup, trace
 from qctl.cli.guard import Guard, report
 from qctl.errors import ExitCode, UsageError
 
@@ -44,7 +44,7 @@ def root(
         ctx.default_map = {name: {"dsn": dsn} for name in ctx.command.commands}  # type: ignore[attr-defined]
 
 
-for module in (setup, capture, arm, access, care, look, examine, find, trace, redo, purge, act, scale, run):
+for module in (setup, capture, apply, arm, access, care, look, examine, find, trace, redo, purge, act, scale, run):
     module.register(app)
 
 

@@ -6,6 +6,7 @@ import typer
 
 from qctl import arming, queues
 from qctl.cli import options
+from qctl.cli.calls import print_calls
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.output import Column, render
@@ -22,6 +23,7 @@ def arm(
     ] = None,
     dsn: options.Dsn = None,
     output: options.Output = None,
+    sql: options.AsSql = False,
 ) -> None:
     """Let this database deliver.
 
@@ -30,6 +32,9 @@ def arm(
 
     Example: qctl arm --survive-failover
     """
+    if sql:
+        print_calls([arming.arming(survive_failover=survive_failover)])
+        return
     with session(dsn, "arm", changes=True) as connection:
         row = arming.arm(connection, survive_failover=survive_failover)
         waiting = sum(depth.depth for depth in queues.depths(connection, None))
@@ -48,11 +53,14 @@ def arm(
     say("Next: qctl status")
 
 
-def disarm(dsn: options.Dsn = None, output: options.Output = None) -> None:
+def disarm(dsn: options.Dsn = None, output: options.Output = None, sql: options.AsSql = False) -> None:
     """Stop this database from delivering, whatever the transport. Capture goes on; what is in flight settles.
 
     Example: qctl disarm
     """
+    if sql:
+        print_calls([("disarm", {})])
+        return
     with session(dsn, "disarm", changes=True) as connection:
         row = arming.disarm(connection)
     columns = [Column("armed", "armed", yes_no), Column("changed", "changed", yes_no), Column("database", "database")]

@@ -1,0 +1,198 @@
+"""Declared: queues and attachments in one TOML file, and making a database so."""
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from psycopg.types.json import Jsonb
+
+from qctl import attachments, db, queues
+from qctl.errors import UsageError
+from qctl.models import PlannedChange, Undeclared
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d|w)", re.ASCII)
+_QUEUE_KEYS = {
+    "url", "headers", "timeout", "retry", "retention", "transport", "concurrency", "max_in_flight", "batch", "dedicated",
+    "trust_location", "retry_jitter", "retry_after_max", "reject_after", "max_lost", "attach",
+}  # fmt: skip
+_PLAIN = ("transport", "concurrency", "max_in_flight", "batch", "dedicated", "trust_location", "retry_jitter",
+          "reject_after", "max_lost")  # fmt: skip
+_ATTACH_KEYS = {
+    "on", "when", "columns", "payload", "unchanged", "replicated", "on_error", "max_bytes", "as_me",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredQueue:
+    """A queue as a file declares it: arguments of ``qctl.create_queue``, and of ``qctl.attach`` for each table."""
+
+    name: str
+    url: str
+    headers: dict[str, str] | None
+    settings: dict[str, Any]
+    attachments: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read(path: Path) -> list[DeclaredQueue]:
+    """The queues of a file.
+
+    Raises:
+        UsageError: it cannot be read, is no TOML, or holds a key or a value that means nothing; says where.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is no TOML: {error}", hint="see docs/cli.md, apply") from None
+    declared = _table(_table(content, {"queues"}, str(path)).get("queues", {}), None, f"{path}: queues")
+    if not declared:
+        raise UsageError(f"{path} declares no queue", hint="""[queues.orders]\n        url = "https://…\"""")
+    return [_queue(name, value, f"{path}: queues.{name}") for name, value in declared.items()]
+
+
+def _table(value: Any, keys: set[str] | None, where: str) -> dict[str, Any]:
+    """The value if it is a table of these keys, or of any."""
+    if not isinstance(value, dict):
+        raise UsageError(f"{where} is no table")
+    table = cast("dict[str, Any]", value)
+    if keys is not None and (unknown := sorted(set(table) - keys)):
+        raise UsageError(f"{where}: no such key: {', '.join(unknown)}", hint=f"there are {', '.join(sorted(keys))}")
+    return table
+
+
+def _texts(value: Any, where: str) -> list[str]:
+    """The value if it is a list of texts."""
+    items = cast("list[Any]", value) if isinstance(value, list) else None
+    if items is None or not all(isinstance(item, str) for item in items):
+        raise UsageError(f"{where} is no list of texts", hint=f'{where.rpartition(".")[2]} = ["…"]')
+    return items
+
+
+def _queue(name: str, value: Any, where: str) -> DeclaredQueue:
+    table = _table(value, _QUEUE_KEYS, where)
+    if not isinstance(table.get("url"), str):
+        raise UsageError(f"{where} has no url", hint='url = "https://…"')
+    headers = None
+    if "headers" in table:
+        headers = _table(table["headers"], None, f"{where}.headers")
+        if not all(isinstance(text, str) for text in headers.values()):
+            raise UsageError(f"{where}.headers is no table of texts", hint='headers = { "X-Tenant" = "acme" }')
+    settings: dict[str, Any] = {key: table[key] for key in _PLAIN if key in table}
+    if "timeout" in table:
+        settings["timeout_ms"] = round(_seconds(table["timeout"], f"{where}.timeout") * 1000)
+    if "retry" in table:
+        waits = _texts(table["retry"], f"{where}.retry")
+        settings["retry_schedule_s"] = [round(_seconds(wait, f"{where}.retry")) for wait in waits]
+    if "retry_after_max" in table:
+        settings["retry_after_max_s"] = round(_seconds(table["retry_after_max"], f"{where}.retry_after_max"))
+    if "retention" in table:
+        kept = table["retention"]
+        settings["retention_s"] = None if kept == "never" else round(_seconds(kept, f"{where}.retention"))
+    captured = _table(table.get("attach", {}), None, f"{where}.attach")
+    return DeclaredQueue(
+        name,
+        table["url"],
+        headers,
+        settings,
+        [_attachment(relation, name, options, f"{where}.attach.{relation}") for relation, options in captured.items()],
+    )
+
+
+def _attachment(relation: str, queue: str, value: Any, where: str) -> dict[str, Any]:
+    table = _table(value, _ATTACH_KEYS, where)
+    return attachments.attachment(
+        relation,
+        queue,
+        operations=[word.upper() for word in _texts(table.get("on", ["INSERT", "UPDATE", "DELETE"]), f"{where}.on")],
+        when=table.get("when"),
+        columns=_texts(table.get("columns", []), f"{where}.columns"),
+        payload=table.get("payload", "qctl"),
+        unchanged=table.get("unchanged", False),
+        as_me=table.get("as_me", False),
+        replicated=table.get("replicated", False),
+        on_error=table.get("on_error"),
+        max_bytes=table.get("max_bytes"),
+    )[1]
+
+
+def _seconds(text: Any, where: str) -> float:
+    parts: list[tuple[str, str]] = _DURATION.findall(text) if isinstance(text, str) else []
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise UsageError(f"{where}: {text!r} is not a duration", hint='for example "30s", "12h" or "7d"')
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def plan(connection: db.Connection, declared: list[DeclaredQueue]) -> list[PlannedChange]:
+    """What stands between the database and the file: ``create``, ``change``, ``leave``; ``extra`` is in the database only."""
+    rows: list[PlannedChange] = []
+    for queue in declared:
+        differs = db.call_value(
+            connection, "compare_queue", queue=queue.name, url=queue.url,
+            headers=None if queue.headers is None else Jsonb(queue.headers), settings=Jsonb(queue.settings),
+        )  # fmt: skip
+        rows.append(PlannedChange(_action(differs), "queue", queue.name, queue.name, _detail(differs)))
+        for arguments in queue.attachments:
+            differs = db.call_value(connection, "compare_attachment", **arguments)
+            rows.append(
+                PlannedChange(_action(differs), "attachment", arguments["relation"], queue.name, _detail(differs))
+            )
+    pairs = [(arguments["relation"], queue.name) for queue in declared for arguments in queue.attachments]
+    extra = db.call(
+        connection, Undeclared, "undeclared", queues=[queue.name for queue in declared],
+        relations=[relation for relation, _ in pairs], relation_queues=[name for _, name in pairs],
+    )  # fmt: skip
+    return rows + [
+        PlannedChange("extra", row.kind, row.name, row.queue_name, "not in the file; left alone") for row in extra
+    ]
+
+
+def _action(differs: list[str]) -> str:
+    return "create" if differs == ["missing"] else "change" if differs else "leave"
+
+
+def _detail(differs: list[str]) -> str:
+    return "" if differs == ["missing"] else ", ".join(differs)
+
+
+def apply(
+    connection: db.Connection, declared: list[DeclaredQueue], planned: list[PlannedChange], talk: Callable[[str], None]
+) -> None:
+    """Does what was planned, in one transaction; what is extra stays.
+
+    Raises:
+        QctlError: as ``create``, ``set`` and ``attach`` do; nothing was changed then.
+    """
+    actions = {(row.kind, row.object, row.queue_name): row.action for row in planned}
+
+    def run() -> None:
+        with db.transaction(connection):
+            for queue in declared:
+                _apply_queue(connection, queue, actions["queue", queue.name, queue.name])
+                for arguments in queue.attachments:
+                    action = actions["attachment", arguments["relation"], queue.name]
+                    if action == "change":
+                        db.call_value(connection, "detach", relation=arguments["relation"], queue=queue.name)
+                    if action in ("create", "change"):
+                        db.call_value(connection, "attach", **arguments)
+
+    attachments.with_retries(run, talk)
+
+
+def _apply_queue(connection: db.Connection, queue: DeclaredQueue, action: str) -> None:
+    if action == "create":
+        queues.create(connection, queue.name, queue.url, queue.headers or {}, queue.settings)
+    elif action == "change":
+        headers: dict[str, str | None] = {}
+        if queue.headers is not None:
+            headers = {**dict.fromkeys(queues.described(connection, queue.name).headers), **_lowered(queue.headers)}
+        queues.alter(connection, queue.name, queue.url, headers, queue.settings)
+
+
+def _lowered(headers: dict[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
