@@ -3061,6 +3061,23 @@ begin
 end
 $$;
 
+-- Name: _regclass(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._regclass(p_name text) RETURNS regclass
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return to_regclass(p_name);
+exception when others then
+  return null;
+end
+$$;
+
+-- Name: FUNCTION _regclass(p_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._regclass(p_name text) IS 'The table of that name; null where there is none, or the text is no name.';
+
 -- Name: _remember_objects(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._remember_objects() RETURNS void
@@ -4120,6 +4137,59 @@ $$;
 
 COMMENT ON FUNCTION qctl._work_share(p_plan qctl.work_plan) IS 'With several ready queues each gets its part of a batch, for pg_net serves in the order of arrival. Null: no limit.';
 
+-- Name: adopt_webhook(text, text, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.adopt_webhook(p_relation text, p_trigger text, p_queue text DEFAULT NULL::text, p_settings jsonb DEFAULT '{}'::jsonb) RETURNS TABLE(queue_name text, created boolean, relation text, trigger_name text, url text, transport text, operations text[])
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_hook record;
+  v_query text;
+begin
+  select * into v_hook from qctl.webhooks(p_relation) w where w.trigger_name = p_trigger;
+  if not found then
+    raise exception 'table % has no webhook trigger %', quote_literal(p_relation), quote_literal(p_trigger)
+      using errcode = 'QC006',
+            hint = coalesce('it has ' || (select string_agg(w.trigger_name, ', ') from qctl.webhooks(p_relation) w), 'it has none; select * from qctl.webhooks();');
+  end if;
+  if v_hook.method <> 'POST' then
+    raise exception 'webhook % sends %, and qctl only POST', p_trigger, v_hook.method using errcode = 'QC007', hint = 'let the endpoint take a POST';
+  end if;
+  select string_agg(p.key || '=' || p.value, '&') into v_query from jsonb_each_text(v_hook.params) p;
+  if v_query !~ '^[A-Za-z0-9._~=&+%:,@/-]*$' then
+    raise exception 'webhook % has parameters that want encoding', p_trigger
+      using errcode = 'QC007', hint = 'write them into the URL: qctl create … --url, qctl attach … --payload supabase, then disable the trigger';
+  end if;
+  queue_name := coalesce(p_queue, left(regexp_replace(lower(p_trigger), '[^a-z0-9_]+', '_', 'g'), 47));
+  relation := v_hook.relation;
+  trigger_name := v_hook.trigger_name;
+  operations := v_hook.operations;
+  url := v_hook.url || case when v_query <> '' then case when v_hook.url ~ '\?' then '&' else '?' end || v_query else '' end;
+  created := not exists (select from qctl.queue q where q.queue_name = adopt_webhook.queue_name);
+  if created then
+    perform qctl.create_queue(queue_name, url, coalesce((select jsonb_object_agg(h.key, h.value) from jsonb_each(v_hook.headers) h
+                                                         where lower(h.key) <> 'content-type'), '{}'),
+                              jsonb_strip_nulls(jsonb_build_object('timeout_ms', greatest(v_hook.timeout_ms, 1000))) || p_settings);
+  elsif exists (select from qctl.queue q where q.queue_name = adopt_webhook.queue_name and q.url <> adopt_webhook.url) then
+    raise exception 'queue % exists already, with another URL', queue_name using errcode = 'QC007', hint = 'name another: -q QUEUE';
+  end if;
+  select q.transport into transport from qctl.queue q where q.queue_name = adopt_webhook.queue_name;
+  -- Off before on, in one transaction: no change is sent twice, and none is missed.
+  execute format('alter table %s disable trigger %I', v_hook.relation, v_hook.trigger_name);
+  perform qctl.attach(v_hook.relation, queue_name, v_hook.operations, v_hook.when_sql, nullif(v_hook.columns, '{}'), 'supabase',
+                      p_unchanged => true);
+  perform qctl._audit('adopt_webhook', queue_name, jsonb_build_object('relation', relation, 'trigger', trigger_name));
+  return next;
+end
+$_$;
+
+-- Name: FUNCTION adopt_webhook(p_relation text, p_trigger text, p_queue text, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.adopt_webhook(p_relation text, p_trigger text, p_queue text, p_settings jsonb) IS 'Takes over a Supabase Database Webhook in one transaction: a queue with its URL and headers, the table attached with the same body and conditions, the trigger disabled. To go back: enable the trigger, qctl.detach().';
+
 -- Name: arm(boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.arm(p_survive_failover boolean DEFAULT NULL::boolean) RETURNS TABLE(armed boolean, changed boolean, database text, system_identifier text, timeline integer, survive_failover boolean, armed_at timestamp with time zone, armed_by text)
@@ -4241,6 +4311,11 @@ begin
   perform qctl._make_capture(v_attachment, v_queue.queue_name);
   if v_may_own and v_owner <> current_user then
     perform qctl._own_capture(v_attachment, v_queue.queue_name, v_owner);
+  end if;
+  if exists (select from qctl.webhooks(v_relation::oid::text) w where w.enabled) then
+    raise warning 'a Supabase Database Webhook is on % as well: %', v_relation,
+        (select string_agg(w.trigger_name, ', ') from qctl.webhooks(v_relation::oid::text) w where w.enabled)
+      using hint = 'each change is sent twice; qctl adopt-webhook takes it over';
   end if;
   perform qctl._audit('attach', p_queue, jsonb_build_object(
     'relation', v_relation::text, 'operations', p_operations, 'when', p_when, 'columns', p_columns, 'payload', p_payload,
@@ -4478,6 +4553,67 @@ $$;
 -- Name: FUNCTION collect(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.collect(p_queue text) IS 'Settles the answers that pg_net has for a queue, late ones too, and judges the requests that got none. Returns how many answers there were.';
+
+-- Name: compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT '{INSERT,UPDATE,DELETE}'::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT 'qctl'::text, p_unchanged boolean DEFAULT false, p_as_me boolean DEFAULT false, p_replicated boolean DEFAULT false, p_on_error text DEFAULT 'fail'::text, p_max_bytes integer DEFAULT 524288) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_attachment qctl.attachment;
+begin
+  select a.* into v_attachment from qctl.attachment a join qctl.queue q using (queue_id)
+  where q.queue_name = p_queue and a.relation = qctl._regclass(p_relation);
+  if not found then
+    return next 'missing';
+    return;
+  end if;
+  return query
+  select d.name from (values
+    ('operations', array(select upper(o) from unnest(p_operations) o order by 1) <> array(select o from unnest(v_attachment.operations) o order by 1)),
+    ('when', p_when is distinct from v_attachment.when_sql),
+    ('columns', array(select c from unnest(p_columns) c order by 1) <> array(select c from unnest(v_attachment.columns) c order by 1)),
+    ('payload', p_payload <> v_attachment.payload), ('unchanged', p_unchanged <> v_attachment.unchanged),
+    ('as_me', p_as_me <> v_attachment.as_me), ('replicated', p_replicated <> v_attachment.replicated),
+    ('on_error', p_on_error <> v_attachment.on_error), ('max_bytes', p_max_bytes <> v_attachment.max_bytes)
+  ) as d (name, differs) where d.differs;
+end
+$$;
+
+-- Name: FUNCTION compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer) IS 'Names of the options in which an attachment differs from these; missing where the table is not attached to that queue.';
+
+-- Name: compare_queue(text, text, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.compare_queue(p_queue text, p_url text, p_headers jsonb DEFAULT NULL::jsonb, p_settings jsonb DEFAULT '{}'::jsonb) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue qctl.queue;
+begin
+  select * into v_queue from qctl.queue q where q.queue_name = p_queue;
+  if not found then
+    return next 'missing';
+    return;
+  end if;
+  if p_url is distinct from v_queue.url then
+    return next 'url';
+  end if;
+  if p_headers is not null and qctl._lower_keys(p_headers) is distinct from v_queue.headers then
+    return next 'headers';
+  end if;
+  return query
+  select s.key from jsonb_each(p_settings) s
+  where s.value is distinct from coalesce(to_jsonb(v_queue) -> s.key, 'null') and not (s.key = 'transport' and s.value = '"auto"');
+end
+$$;
+
+-- Name: FUNCTION compare_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.compare_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Names of the settings in which a queue differs from these; missing where there is no such queue. Headers null: not compared.';
 
 -- Name: create_queue(text, text, jsonb, jsonb, text, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6350,6 +6486,27 @@ $$;
 
 COMMENT ON FUNCTION qctl.stop_jobs() IS 'Unschedules our jobs and their history and tells running CALLs to end, which they do within about a second of the commit.';
 
+-- Name: undeclared(text[], text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.undeclared(p_queues text[], p_relations text[], p_relation_queues text[]) RETURNS TABLE(kind text, name text, queue_name text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'queue', q.queue_name, q.queue_name from qctl.queue q where not q.queue_name = any (p_queues)
+  union all
+  select 'attachment', coalesce(format('%I.%I', n.nspname, c.relname), a.relation::oid::text), q.queue_name
+  from qctl.attachment a join qctl.queue q using (queue_id)
+  left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
+  where q.queue_name = any (p_queues)
+    and not exists (select from unnest(p_relations, p_relation_queues) as d (relation, queue)
+                    where qctl._regclass(d.relation) = a.relation and d.queue = q.queue_name)
+  order by 1 desc, 2
+$$;
+
+-- Name: FUNCTION undeclared(p_queues text[], p_relations text[], p_relation_queues text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.undeclared(p_queues text[], p_relations text[], p_relation_queues text[]) IS 'Queues that are not among these, and attachments of those that are which are not.';
+
 -- Name: undelivered(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.undelivered(p_queue text) RETURNS TABLE(queue_name text, unfinished bigint, dead bigint, archived bigint, attached bigint)
@@ -6533,6 +6690,35 @@ CREATE FUNCTION qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_a
 -- Name: FUNCTION webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone) IS 'Standard Webhooks id of an event: the same over retries and replays, another after a re-create or failover.';
+
+-- Name: webhooks(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.webhooks(p_relation text DEFAULT NULL::text) RETURNS TABLE(relation text, trigger_name text, url text, method text, headers jsonb, params jsonb, timeout_ms integer, operations text[], columns text[], when_sql text, enabled boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select t.tgrelid::regclass::text, t.tgname::text, a.argument[1], upper(coalesce(a.argument[2], 'POST')),
+         nullif(a.argument[3], '')::jsonb, nullif(a.argument[4], '')::jsonb, nullif(a.argument[5], '')::integer,
+         array_remove(array[case when t.tgtype & 4 <> 0 then 'INSERT' end, case when t.tgtype & 16 <> 0 then 'UPDATE' end,
+                            case when t.tgtype & 8 <> 0 then 'DELETE' end], null),
+         array(select c.attname::text from unnest(t.tgattr) as n (attnum) join pg_attribute c on c.attrelid = t.tgrelid and c.attnum = n.attnum),
+         case when t.tgqual is not null then substring(pg_get_triggerdef(t.oid) from ' WHEN \((.*)\) EXECUTE ') end,
+         t.tgenabled <> 'D'
+  from pg_trigger t
+  join pg_proc p on p.oid = t.tgfoid and p.proname = 'http_request'
+  join pg_namespace n on n.oid = p.pronamespace and n.nspname = 'supabase_functions'
+  -- Arguments are kept one after the other, each ended by a zero byte, which no text may hold.
+  cross join lateral (
+    select array_agg(convert_from(decode(replace(b.octets, ' ', ''), 'hex'), getdatabaseencoding()) order by b.n) as argument
+    from string_to_table(regexp_replace(encode(t.tgargs, 'hex'), '(..)', '\1 ', 'g'), '00 ') with ordinality as b (octets, n)
+  ) a
+  where not t.tgisinternal and (p_relation is null or t.tgrelid = qctl._regclass(p_relation))
+  order by 1, 2
+$$;
+
+-- Name: FUNCTION webhooks(p_relation text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.webhooks(p_relation text) IS 'Supabase Database Webhooks of a table, or of all: triggers on supabase_functions.http_request().';
 
 -- Name: work(text); Type: PROCEDURE; Schema: qctl; Owner: -
 

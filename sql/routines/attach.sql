@@ -137,6 +137,11 @@ begin
   if v_may_own and v_owner <> current_user then
     perform qctl._own_capture(v_attachment, v_queue.queue_name, v_owner);
   end if;
+  if exists (select from qctl.webhooks(v_relation::oid::text) w where w.enabled) then
+    raise warning 'a Supabase Database Webhook is on % as well: %', v_relation,
+        (select string_agg(w.trigger_name, ', ') from qctl.webhooks(v_relation::oid::text) w where w.enabled)
+      using hint = 'each change is sent twice; qctl adopt-webhook takes it over';
+  end if;
   perform qctl._audit('attach', p_queue, jsonb_build_object(
     'relation', v_relation::text, 'operations', p_operations, 'when', p_when, 'columns', p_columns, 'payload', p_payload,
     'level', v_attachment.level, 'replicated', p_replicated, 'on_error', p_on_error));

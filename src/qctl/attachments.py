@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from psycopg.types.json import Jsonb
+
 from qctl import db, sqlfiles
 from qctl.errors import ExitCode, QctlError
-from qctl.models import AttachedTrigger, Attachment, DetachedTrigger
+from qctl.models import AdoptedWebhook, AttachedTrigger, Attachment, DetachedTrigger
 
 Result = TypeVar("Result")
 
@@ -56,6 +58,33 @@ def reattach(
 ) -> list[AttachedTrigger]:
     """Makes the triggers of an attachment anew, with the options it has."""
     return with_retries(lambda: db.call(connection, AttachedTrigger, "reattach", relation=relation, queue=queue), talk)
+
+
+def adoption(relation: str, trigger: str, queue: str | None, transport: str | None) -> tuple[str, dict[str, Any]]:
+    """The SQL function and arguments that take over a Supabase Database Webhook; see :func:`adopt_webhook`."""
+    return "adopt_webhook", {
+        "relation": relation,
+        "trigger": trigger,
+        "queue": queue,
+        "settings": Jsonb({"transport": transport} if transport else {}),
+    }
+
+
+def adopt_webhook(
+    connection: db.Connection,
+    relation: str,
+    trigger: str,
+    queue: str | None,
+    transport: str | None,
+    talk: Callable[[str], None],
+) -> AdoptedWebhook:
+    """Makes a queue and an attachment of a Supabase Database Webhook and disables its trigger, in one transaction.
+
+    Raises:
+        QctlError: no such trigger (6); it sends no POST, or the queue has another URL (7); the table stays locked (10).
+    """
+    function, arguments = adoption(relation, trigger, queue, transport)
+    return with_retries(lambda: db.call(connection, AdoptedWebhook, function, **arguments)[0], talk)
 
 
 def detach(

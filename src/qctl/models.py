@@ -189,6 +189,19 @@ class AttachedTrigger:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptedWebhook:
+    """A Supabase Database Webhook that was taken over."""
+
+    queue_name: str
+    created: bool
+    relation: str
+    trigger_name: str
+    url: str
+    transport: str
+    operations: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class DetachedTrigger:
     """One trigger that ``detach`` dropped."""
 

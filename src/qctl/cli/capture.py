@@ -12,6 +12,7 @@ from qctl.cli.session import session
 from qctl.errors import UsageError
 from qctl.models import AttachedTrigger
 from qctl.output import Column, render
+from qctl.output.columns import words
 
 _TRIGGER_COLUMNS = [
     Column("relation", "table"),
@@ -141,7 +142,44 @@ def detach(
     say("Next: qctl status")
 
 
+def adopt_webhook(
+    table: Annotated[str, typer.Argument(help="The table, with its schema.", metavar="SCHEMA.TABLE")],
+    trigger: Annotated[str, typer.Argument(help="The webhook's trigger.", metavar="TRIGGER")],
+    queue: Annotated[
+        str | None, typer.Option("--queue", "-q", help="The queue; else named as the trigger.", metavar="QUEUE")
+    ] = None,
+    transport: options.Transport = None,
+    dsn: options.Dsn = None,
+    output: options.Output = None,
+    sql: options.AsSql = False,
+) -> None:
+    """Take over a Supabase Database Webhook: same URL, headers, body and conditions, and no event lost from then on.
+
+    One transaction makes the queue, attaches the table and disables the webhook's trigger, which stays for the way back.
+
+    Example: qctl adopt-webhook public.orders orders_to_n8n
+    """
+    if sql:
+        print_calls([attachments.adoption(table, trigger, queue, transport)])
+        return
+    with session(dsn, "adopt-webhook", changes=True) as connection:
+        row = attachments.adopt_webhook(connection, table, trigger, queue, transport, say)
+    columns = [
+        Column("queue_name", "queue"),
+        Column("relation", "table"),
+        Column("operations", "operations", words),
+        Column("transport", "transport"),
+        Column("url", "url", fold=True),
+    ]
+    render([row], columns, output)
+    say(
+        f"trigger {row.trigger_name} is disabled; the way back: enable it, and qctl detach {row.relation} -q {row.queue_name}"
+    )
+    nexts = {"pg_net": f"test -q {row.queue_name}", "http": f"worker -q {row.queue_name}"}
+    say(f"Next: qctl {nexts[row.transport]}")
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (attach, detach):
-        app.command(function.__name__, rich_help_panel="Set up")(function)
+    for function in (attach, detach, adopt_webhook):
+        app.command(function.__name__.replace("_", "-"), rich_help_panel="Set up")(function)
