@@ -85,10 +85,16 @@ def test_columns_and_a_table_that_wants_quotes(conn, dsn):
     conn.execute(HOOK)
     conn.execute('alter table public.orders rename to "Big Orders"')
     conn.execute('create trigger h after update of total, note on public."Big Orders" for each row execute function'
-                 " supabase_functions.http_request('https://e.org/é?x=1', 'POST', '', '', '')")  # fmt: skip
+                 " supabase_functions.http_request('https://e.org/p?x=1', 'POST', '', '', '')")  # fmt: skip
     (row,) = json.loads(ok("adopt-webhook", 'public."Big Orders"', "h", "-o", "json", dsn=dsn).stdout)
-    assert row["url"] == "https://e.org/é?x=1"
+    assert row["url"] == "https://e.org/p?x=1"
     conn.execute('insert into public."Big Orders" values (1, 1, null)')
     conn.execute('update public."Big Orders" set id = 2')
     conn.execute('update public."Big Orders" set total = 2')
     assert len(claim(conn, name="h")) == 1
+    conn.execute('create trigger odd after delete on public."Big Orders" for each row execute function'
+                 " supabase_functions.http_request('https://e.org/é\\\\x', 'POST', '{\"X\": \"ü\"}', '', '')")  # fmt: skip
+    assert conn.execute("select url, headers from qctl.webhooks() where trigger_name = 'odd'").fetchone() == (
+        "https://e.org/é\\\\x",
+        {"X": "ü"},
+    )
