@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-server check lint types imports fresh generate released bench bench-inside bench-looking chaos clean
+.PHONY: demo test test-server check lint types imports fresh generate released bench bench-inside bench-looking bench-purging chaos clean
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …"; exit 1; }
@@ -54,6 +54,9 @@ bench: .venv/.dev
 
 bench-looking: .venv/.dev
 	@$(BIN)/python benchmarks/looking.py
+
+bench-purging: .venv/.dev
+	@$(BIN)/python benchmarks/purging.py
 
 bench-inside: .venv/.dev
 	@sh scripts/debian_postgres.sh

@@ -1486,10 +1486,7 @@ CREATE FUNCTION qctl._examine_queue(p_queue qctl.queue) RETURNS SETOF qctl.findi
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  v_archive regclass := to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name));
-  v_bytes bigint;
-  v_rows double precision;
-  v_daily double precision;
+  v_size record;
   v_depth record;
   v_growth record;
 begin
@@ -1511,17 +1508,11 @@ begin
         else format('it grows by %s a second', round(v_growth.per_s::numeric, 1)) end),
       'qctl scale -q ' || p_queue.queue_name;
   end if;
-  if p_queue.retention_s is null and v_archive is not null then
-    v_bytes := pg_total_relation_size(v_archive);
-    select c.reltuples into v_rows from pg_class c where c.oid = v_archive;
-    select sum(t.delivered) into v_daily from qctl.throughput t
-    where t.queue_id = p_queue.queue_id and t.minute > statement_timestamp() - interval '1 day';
-    if v_bytes > 100 * 1024 ^ 2 then
-      return query select 'note', 'queue', p_queue.queue_name,
-        format('delivered messages are kept for ever: %s%s', pg_size_pretty(v_bytes),
-               case when v_rows > 0 and v_daily > 0 then format(', about %s more a day', pg_size_pretty((v_bytes / v_rows * v_daily)::bigint)) end),
-        format('qctl set -q %s --retention 7d', p_queue.queue_name);
-    end if;
+  select * into v_size from qctl.archive_size(p_queue.queue_name);
+  if v_size.retention_s is null and v_size.bytes > 100 * 1024 ^ 2 then
+    return query select 'note', 'queue', p_queue.queue_name,
+      format('delivered messages are kept for ever: %s%s', pg_size_pretty(v_size.bytes), ', about ' || pg_size_pretty(v_size.bytes_per_day) || ' more a day'),
+      format('qctl set -q %s --retention 7d', p_queue.queue_name);
   end if;
 end
 $$;
@@ -2083,7 +2074,7 @@ CREATE FUNCTION qctl._looking_routines(p_payloads boolean) RETURNS SETOF regproc
     AS $$
   select p.oid::regprocedure from pg_proc p
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
-    and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
+    and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
                           'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states}')
          or p_payloads and p.proname in ('messages_where', 'payloads'))
 $$;
@@ -4189,6 +4180,37 @@ $_$;
 -- Name: FUNCTION adopt_webhook(p_relation text, p_trigger text, p_queue text, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.adopt_webhook(p_relation text, p_trigger text, p_queue text, p_settings jsonb) IS 'Takes over a Supabase Database Webhook in one transaction: a queue with its URL and headers, the table attached with the same body and conditions, the trigger disabled. To go back: enable the trigger, qctl.detach().';
+
+-- Name: archive_size(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.archive_size(p_queue text) RETURNS TABLE(bytes bigint, bytes_per_day bigint, retention_s integer)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_archive regclass := to_regclass(format('pgmq.%I', 'a_' || p_queue));
+  v_rows double precision;
+  v_daily double precision;
+begin
+  retention_s := v_queue.retention_s;
+  if v_archive is not null then
+    bytes := pg_total_relation_size(v_archive);
+    select c.reltuples into v_rows from pg_class c where c.oid = v_archive;
+    select sum(t.delivered) into v_daily from qctl.throughput t
+    where t.queue_id = v_queue.queue_id and t.minute > statement_timestamp() - interval '1 day';
+    if v_rows > 0 and v_daily > 0 then
+      bytes_per_day := bytes / v_rows * v_daily;
+    end if;
+  end if;
+  return next;
+end
+$$;
+
+-- Name: FUNCTION archive_size(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.archive_size(p_queue text) IS 'What a queue''s delivered history takes on disk, by how much it grew in the last day, and how long it is kept; null where unknown.';
 
 -- Name: arm(boolean); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -98,10 +98,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_archive regclass := to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name));
-  v_bytes bigint;
-  v_rows double precision;
-  v_daily double precision;
+  v_size record;
   v_depth record;
   v_growth record;
 begin
@@ -123,17 +120,11 @@ begin
         else format('it grows by %s a second', round(v_growth.per_s::numeric, 1)) end),
       'qctl scale -q ' || p_queue.queue_name;
   end if;
-  if p_queue.retention_s is null and v_archive is not null then
-    v_bytes := pg_total_relation_size(v_archive);
-    select c.reltuples into v_rows from pg_class c where c.oid = v_archive;
-    select sum(t.delivered) into v_daily from qctl.throughput t
-    where t.queue_id = p_queue.queue_id and t.minute > statement_timestamp() - interval '1 day';
-    if v_bytes > 100 * 1024 ^ 2 then
-      return query select 'note', 'queue', p_queue.queue_name,
-        format('delivered messages are kept for ever: %s%s', pg_size_pretty(v_bytes),
-               case when v_rows > 0 and v_daily > 0 then format(', about %s more a day', pg_size_pretty((v_bytes / v_rows * v_daily)::bigint)) end),
-        format('qctl set -q %s --retention 7d', p_queue.queue_name);
-    end if;
+  select * into v_size from qctl.archive_size(p_queue.queue_name);
+  if v_size.retention_s is null and v_size.bytes > 100 * 1024 ^ 2 then
+    return query select 'note', 'queue', p_queue.queue_name,
+      format('delivered messages are kept for ever: %s%s', pg_size_pretty(v_size.bytes), ', about ' || pg_size_pretty(v_size.bytes_per_day) || ' more a day'),
+      format('qctl set -q %s --retention 7d', p_queue.queue_name);
   end if;
 end
 $$;

@@ -34,7 +34,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select p.oid::regprocedure from pg_proc p
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
-    and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
+    and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
                           'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states}')
          or p_payloads and p.proname in ('messages_where', 'payloads'))
 $$;

@@ -226,3 +226,30 @@ end
 $$;
 comment on function qctl.purge_leftovers(interval) is
   'Deletes statistics, runs of our jobs in pg_cron''s history, and attempts whose message is gone, all older than that.';
+
+create or replace function qctl.archive_size(p_queue text) returns table (bytes bigint, bytes_per_day bigint, retention_s integer)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_archive regclass := to_regclass(format('pgmq.%I', 'a_' || p_queue));
+  v_rows double precision;
+  v_daily double precision;
+begin
+  retention_s := v_queue.retention_s;
+  if v_archive is not null then
+    bytes := pg_total_relation_size(v_archive);
+    select c.reltuples into v_rows from pg_class c where c.oid = v_archive;
+    select sum(t.delivered) into v_daily from qctl.throughput t
+    where t.queue_id = v_queue.queue_id and t.minute > statement_timestamp() - interval '1 day';
+    if v_rows > 0 and v_daily > 0 then
+      bytes_per_day := bytes / v_rows * v_daily;
+    end if;
+  end if;
+  return next;
+end
+$$;
+comment on function qctl.archive_size(text) is
+  'What a queue''s delivered history takes on disk, by how much it grew in the last day, and how long it is kept; null where unknown.';

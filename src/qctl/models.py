@@ -590,6 +590,15 @@ class Leftovers:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveSize:
+    """What delivered history takes on disk, its growth in the last day, how long it is kept; None where unknown."""
+
+    bytes: int | None
+    bytes_per_day: int | None
+    retention_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Purgeable:
     """What ``purge`` would delete."""
 

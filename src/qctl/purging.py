@@ -12,7 +12,7 @@ from psycopg import sql
 
 from qctl import db
 from qctl.errors import ExitCode, QctlError
-from qctl.models import Exported, Leftovers, Purgeable, Purged, PurgedBatch, PurgedSome
+from qctl.models import ArchiveSize, Exported, Leftovers, Purgeable, Purged, PurgedBatch, PurgedSome
 
 BATCH = 5000
 _MARK = "qctl_export"
@@ -90,6 +90,11 @@ def _whole_bytes(path: Path) -> int:
                 whole, part = at, member.unused_data
                 member = zlib.decompressobj(wbits=31)
     return whole
+
+
+def archive_size(connection: db.Connection, name: str) -> ArchiveSize:
+    """What a queue's delivered history takes on disk."""
+    return db.call(connection, ArchiveSize, "archive_size", queue=name)[0]
 
 
 class Export:

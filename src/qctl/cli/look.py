@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from qctl import attachments, config, db, queues
+from qctl import attachments, config, db, purging, queues
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.models import Hour, Status
 from qctl.output import Column, Format, chosen, machine, render, table
-from qctl.output.columns import ago, instant, milliseconds, number, one_line, percent, seconds, sparkline, words
+from qctl.output.columns import ago, instant, milliseconds, number, one_line, percent, seconds, size, sparkline, words
 
 _HEALTH = {"ok": "green", "paused": "yellow"}
 
@@ -274,8 +274,10 @@ def describe(
         row = queues.described(connection, chosen_name)
         attached = attachments.listed(connection, chosen_name)
         (now,) = queues.statuses(connection, chosen_name)
+        disk = purging.archive_size(connection, chosen_name)
     if chosen(output) in (Format.JSON, Format.JSONL):
         well = {"health": now.health, "since": now.since, "reason": now.reason, "mend": now.mend}
+        well |= {"archive_bytes": disk.bytes, "archive_bytes_per_day": disk.bytes_per_day}
         machine.write_object({**machine.as_dict(row), **well, "attachments": [machine.as_dict(a) for a in attached]})
         return
     if chosen(output) in (Format.CSV, Format.TSV):
@@ -308,6 +310,12 @@ def describe(
                 "delivered messages are kept for ever"
                 if row.retention_s is None
                 else f"delivered messages are deleted after {seconds(row.retention_s)}",
+            ),
+            (
+                "archive",
+                ""
+                if disk.bytes is None
+                else size(disk.bytes) + (f", {size(disk.bytes_per_day)} more a day" if disk.bytes_per_day else ""),
             ),
             ("created", f"{instant(row.created_at)} by {row.created_by}"),
         ]

@@ -172,6 +172,7 @@ def create(
         )
         triggers = [row for _, arguments in captures for row in attachments.attach(connection, arguments, say)]
         scheduled = bool(scaling.jobs(connection))
+        kept = queues.described(connection, name).retention_s
     render([created], _CREATED_COLUMNS, output)
     if triggers:
         say(f"captures {', '.join(sorted({t.relation for t in triggers}))}: INSERT, UPDATE, DELETE")
@@ -184,6 +185,11 @@ def create(
             else f"delivered, too: {counted(created.waiting, 'waiting message')}"
         )
     _tell_transport(created.transport, created.reason, name, scheduled=scheduled)
+    say(
+        "delivered messages are kept for ever; qctl set --retention 7d changes that"
+        if kept is None
+        else f"delivered messages are deleted after {seconds(kept)}, dead letters are kept; qctl set --retention changes that"
+    )
     nexts = {"pg_net": "status", "http": f"worker -q {name}"}
     say(f"Next: qctl {nexts[created.transport] if triggers else f'attach SCHEMA.TABLE -q {name}'}")
 
