@@ -950,6 +950,24 @@ $$;
 
 COMMENT ON FUNCTION qctl._captured_relations(p_relation regclass) IS 'The tables that carry the triggers: the table itself and what inherits from it. Partitions get their parent''s from PostgreSQL.';
 
+-- Name: _changed(text, bigint[], text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._changed(p_queue text, p_msg_ids bigint[], p_seen_states text[], p_seen_delivery_nos integer[]) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(array_agg(w.id), '{}')
+  from unnest(p_msg_ids, p_seen_states, p_seen_delivery_nos) as w (id, state, delivery_no)
+  left join qctl.message_states(p_queue, p_msg_ids) n on n.msg_id = w.id
+  where w.state is not null
+    and (n.msg_id is null or n.delivery_no <> w.delivery_no
+         or (n.state in ('delivered', 'dead', 'archived')) <> (w.state in ('delivered', 'dead', 'archived')))
+$$;
+
+-- Name: FUNCTION _changed(p_queue text, p_msg_ids bigint[], p_seen_states text[], p_seen_delivery_nos integer[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._changed(p_queue text, p_msg_ids bigint[], p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Those that are no longer as somebody saw them: finished meanwhile, replayed meanwhile, or gone.';
+
 -- Name: _check_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._check_headers(p_headers jsonb) RETURNS void
@@ -2066,6 +2084,31 @@ $$;
 
 COMMENT ON FUNCTION qctl._last_run(p_job_id bigint) IS 'How a job runs or last ended, among the last 5000 runs of all jobs. pg_cron''s history has no index but its number.';
 
+-- Name: _lock_tables(text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._lock_tables(p_relations text[], p_exclusively text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '300ms'
+    AS $$
+declare
+  v_table record;
+begin
+  for v_table in
+    select r.id, bool_or(r.exclusively) as exclusively
+    from (select qctl._regclass(n) as id, false as exclusively from unnest(p_relations) n
+          union all select qctl._regclass(n), true from unnest(p_exclusively) n) r
+    where r.id is not null group by r.id order by r.id
+  loop
+    execute format('lock table %s in %s mode', v_table.id, case when v_table.exclusively then 'access exclusive' else 'share row exclusive' end);
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _lock_tables(p_relations text[], p_exclusively text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._lock_tables(p_relations text[], p_exclusively text[]) IS 'Takes the locks of several attaches at once, in one order, and rather gives up than holds one for long while it waits for the next.';
+
 -- Name: _looking_routines(boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._looking_routines(p_payloads boolean) RETURNS SETOF regprocedure
@@ -2873,17 +2916,21 @@ begin
       select a.msg_id, a.archived_at, a.headers #>> '{qctl,outcome}' = 'delivered' as ours
       from pgmq.%1$I a
       where a.archived_at >= $2 and (a.archived_at, a.msg_id) > ($2, $3) and a.archived_at < $4
-      order by a.archived_at, a.msg_id limit $5
+      order by a.archived_at, a.msg_id limit $5 for update skip locked
     ), gone as (
       delete from pgmq.%1$I a using old o where a.msg_id = o.msg_id and o.ours
       returning a.msg_id
     ), attempts as (
-      delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any (array(select g.msg_id from gone g)) returning 1
+      -- A number that lives on in the queue or among the dead letters keeps its log.
+      delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any (array(select g.msg_id from gone g))
+        and not exists (select from pgmq.%2$I q where q.msg_id = t.msg_id)
+        and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
+      returning 1
     )
     select (select count(*) from gone), (select count(*) from attempts), o.archived_at, o.msg_id
     from (values (1)) as always
     left join (select * from old order by archived_at, msg_id offset $5 - 1) as o on true
-  $q$, 'a_' || p_queue)
+  $q$, 'a_' || p_queue, 'q_' || p_queue)
   into messages, attempts, next_after, next_after_id
   using v_queue.queue_id, p_after, p_after_id, now() - p_older_than, p_limit;
   return next;
@@ -4139,6 +4186,7 @@ CREATE FUNCTION qctl.adopt_webhook(p_relation text, p_trigger text, p_queue text
 declare
   v_hook record;
   v_query text;
+  v_headers jsonb;
 begin
   select * into v_hook from qctl.webhooks(p_relation) w where w.trigger_name = p_trigger;
   if not found then
@@ -4149,8 +4197,12 @@ begin
   if v_hook.method <> 'POST' then
     raise exception 'webhook % sends %, and qctl only POST', p_trigger, v_hook.method using errcode = 'QC007', hint = 'let the endpoint take a POST';
   end if;
+  if not v_hook.enabled then
+    raise exception 'webhook % is disabled, so it sends nothing that could be taken over', p_trigger
+      using errcode = 'QC007', hint = 'qctl create and qctl attach --payload supabase make what it would do';
+  end if;
   select string_agg(p.key || '=' || p.value, '&') into v_query from jsonb_each_text(v_hook.params) p;
-  if v_query !~ '^[A-Za-z0-9._~=&+%:,@/-]*$' then
+  if exists (select from jsonb_each_text(v_hook.params) p where p.key || p.value !~ '^[A-Za-z0-9._~-]*$') then
     raise exception 'webhook % has parameters that want encoding', p_trigger
       using errcode = 'QC007', hint = 'write them into the URL: qctl create … --url, qctl attach … --payload supabase, then disable the trigger';
   end if;
@@ -4159,13 +4211,17 @@ begin
   trigger_name := v_hook.trigger_name;
   operations := v_hook.operations;
   url := v_hook.url || case when v_query <> '' then case when v_hook.url ~ '\?' then '&' else '?' end || v_query else '' end;
+  v_headers := coalesce((select jsonb_object_agg(h.key, h.value) from jsonb_each(v_hook.headers) h where lower(h.key) <> 'content-type'), '{}');
   created := not exists (select from qctl.queue q where q.queue_name = adopt_webhook.queue_name);
   if created then
-    perform qctl.create_queue(queue_name, url, coalesce((select jsonb_object_agg(h.key, h.value) from jsonb_each(v_hook.headers) h
-                                                         where lower(h.key) <> 'content-type'), '{}'),
-                              jsonb_strip_nulls(jsonb_build_object('timeout_ms', greatest(v_hook.timeout_ms, 1000))) || p_settings);
-  elsif exists (select from qctl.queue q where q.queue_name = adopt_webhook.queue_name and q.url <> adopt_webhook.url) then
-    raise exception 'queue % exists already, with another URL', queue_name using errcode = 'QC007', hint = 'name another: -q QUEUE';
+    perform qctl.create_queue(queue_name, url, v_headers, p_settings);
+    -- A short timeout did no harm while nobody retried; now each slow answer would be sent again. A longer one is kept.
+    update qctl.queue q set timeout_ms = least(v_hook.timeout_ms, 300000)
+    where q.queue_name = adopt_webhook.queue_name and v_hook.timeout_ms > q.timeout_ms;
+  elsif p_settings <> '{}' or exists (select from qctl.queue q where q.queue_name = adopt_webhook.queue_name
+                                      and (q.url <> adopt_webhook.url or q.headers <> qctl._lower_keys(v_headers))) then
+    raise exception 'queue % exists already, with another URL, other headers or its own transport', queue_name
+      using errcode = 'QC007', hint = 'name another: -q QUEUE';
   end if;
   select q.transport into transport from qctl.queue q where q.queue_name = adopt_webhook.queue_name;
   -- Off before on, in one transaction: no change is sent twice, and none is missed.
@@ -4578,7 +4634,7 @@ COMMENT ON FUNCTION qctl.collect(p_queue text) IS 'Settles the answers that pg_n
 
 -- Name: compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT '{INSERT,UPDATE,DELETE}'::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT 'qctl'::text, p_unchanged boolean DEFAULT false, p_as_me boolean DEFAULT false, p_replicated boolean DEFAULT false, p_on_error text DEFAULT 'fail'::text, p_max_bytes integer DEFAULT 524288) RETURNS SETOF text
+CREATE FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT NULL::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT NULL::text, p_unchanged boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT NULL::boolean, p_replicated boolean DEFAULT NULL::boolean, p_on_error text DEFAULT NULL::text, p_max_bytes integer DEFAULT NULL::integer) RETURNS SETOF text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -4593,9 +4649,11 @@ begin
   end if;
   return query
   select d.name from (values
-    ('operations', array(select upper(o) from unnest(p_operations) o order by 1) <> array(select o from unnest(v_attachment.operations) o order by 1)),
-    ('when', p_when is distinct from v_attachment.when_sql),
-    ('columns', array(select c from unnest(p_columns) c order by 1) <> array(select c from unnest(v_attachment.columns) c order by 1)),
+    ('operations', p_operations is not null and array(select distinct upper(o) from unnest(p_operations) o order by 1)
+                                                <> array(select distinct o from unnest(v_attachment.operations) o order by 1)),
+    ('when', p_when is not null and nullif(p_when, '') is distinct from v_attachment.when_sql),
+    ('columns', p_columns is not null and array(select distinct c from unnest(p_columns) c order by 1)
+                                          <> array(select distinct c from unnest(v_attachment.columns) c order by 1)),
     ('payload', p_payload <> v_attachment.payload), ('unchanged', p_unchanged <> v_attachment.unchanged),
     ('as_me', p_as_me <> v_attachment.as_me), ('replicated', p_replicated <> v_attachment.replicated),
     ('on_error', p_on_error <> v_attachment.on_error), ('max_bytes', p_max_bytes <> v_attachment.max_bytes)
@@ -4605,7 +4663,7 @@ $$;
 
 -- Name: FUNCTION compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer) IS 'Names of the options in which an attachment differs from these; missing where the table is not attached to that queue.';
+COMMENT ON FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer) IS 'Names of the options in which an attachment differs from these, nulls not compared; missing where the table is not attached to that queue.';
 
 -- Name: compare_queue(text, text, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4901,9 +4959,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.disarm() IS 'Nothing is claimed any more, by whatever transport; what is in flight settles, capture goes on.';
 
--- Name: discard(text, bigint[], text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: discard(text, bigint[], text, text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text DEFAULT NULL::text) RETURNS TABLE(msg_id bigint, outcome text)
+CREATE FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text DEFAULT NULL::text, p_seen_states text[] DEFAULT NULL::text[], p_seen_delivery_nos integer[] DEFAULT NULL::integer[]) RETURNS TABLE(msg_id bigint, outcome text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -4914,15 +4972,21 @@ CREATE FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text DEF
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_discarded bigint[];
+  v_changed bigint[] := '{}';
 begin
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue) using p_msg_ids;
+  if p_seen_states is not null then
+    v_changed := qctl._changed(p_queue, p_msg_ids, p_seen_states, p_seen_delivery_nos);
+    p_msg_ids := array(select id from unnest(p_msg_ids) as id where not id = any (v_changed));
+  end if;
   v_discarded := qctl._discard(v_queue, p_msg_ids, p_reason);
   return query
   select a.id,
          case when a.id = any (v_discarded) then 'discarded'
               when exists (select from qctl.locate(a.id, p_queue)) then 'finished'
               else 'unknown' end
-  from (select distinct id from unnest(p_msg_ids) as id where id is not null) a order by a.id;
+  from (select distinct id from unnest(p_msg_ids) as id where id is not null) a
+  union all select c, 'changed' from unnest(v_changed) c order by 1;
   if cardinality(v_discarded) > 0 then
     perform qctl._audit('discard', p_queue, jsonb_build_object(
       'reason', p_reason, 'asked', cardinality(p_msg_ids), 'discarded', cardinality(v_discarded),
@@ -4932,9 +4996,9 @@ begin
 end
 $_$;
 
--- Name: FUNCTION discard(p_queue text, p_msg_ids bigint[], p_reason text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION discard(p_queue text, p_msg_ids bigint[], p_reason text, p_seen_states text[], p_seen_delivery_nos integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text) IS 'Moves unfinished messages to the dead letters, reason kept. One in flight too: its answer, if it is a success, still counts. Outcomes: discarded; finished (nothing to give up); unknown.';
+COMMENT ON FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text, p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Moves unfinished messages to the dead letters, reason kept. One in flight too: its answer, if it is a success, still counts. Outcomes: discarded; finished (nothing to give up); unknown; changed (as for qctl.replay).';
 
 -- Name: dispatch(text, integer, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5302,8 +5366,11 @@ begin
                 where q.vt <= $2 and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
                (select min(q.enqueued_at) from (select * from pgmq.%1$I q where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 100) q
                 where not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
-               (select min(coalesce(r.replayed_at, r.enqueued_at))
-                from (select * from qctl.retry r where r.queue_id = $1 and isfinite(r.enqueued_at) order by r.msg_id limit 1000) r
+               (select min(case when r.attempts = 0 and r.lost = 0 then greatest(r.replayed_at, r.next_at)
+                                else coalesce(r.replayed_at, r.enqueued_at) end)
+                from (select * from qctl.retry r
+                      where r.queue_id = $1 and isfinite(r.enqueued_at) and not (r.attempts = 0 and r.lost = 0 and r.next_at > $2)
+                      order by r.msg_id limit 1000) r
                 where exists (select from pgmq.%1$I q where q.msg_id = r.msg_id and q.enqueued_at = r.enqueued_at)),
                (select min(f.enqueued_at) from qctl.in_flight f
                 where f.queue_id = $1 and f.lapsed_at is null and isfinite(f.enqueued_at)
@@ -5513,7 +5580,7 @@ COMMENT ON FUNCTION qctl.message_state(p_queue text, p_msg_id bigint) IS 'As qct
 
 -- Name: message_states(text, bigint[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.message_states(p_queue text, p_msg_ids bigint[]) RETURNS TABLE(msg_id bigint, state text)
+CREATE FUNCTION qctl.message_states(p_queue text, p_msg_ids bigint[]) RETURNS TABLE(msg_id bigint, state text, delivery_no integer)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -5522,16 +5589,18 @@ declare
 begin
   return query execute format($q$
     select q.msg_id, case when f.msg_id is not null then 'in_flight' when q.vt <= clock_timestamp() then 'ready'
-                          when r.msg_id is not null then 'retrying' else 'delayed' end
+                          when r.msg_id is not null then 'retrying' else 'delayed' end,
+           coalesce(r.delivery_no, 1)
     from pgmq.%1$I q
     left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
     where q.msg_id = any ($2)
     union all
-    select d.msg_id, 'dead' from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = any ($2)
+    select d.msg_id, 'dead', d.delivery_no from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = any ($2)
       and not exists (select from pgmq.%1$I q where q.msg_id = d.msg_id)
     union all
-    select a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end
+    select a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
+           coalesce(qctl._mark_number(a.headers, 'delivery_no'), 1)
     from pgmq.%2$I a where a.msg_id = any ($2) and not exists (select from pgmq.%1$I q where q.msg_id = a.msg_id)
       and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = a.msg_id)
   $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_msg_ids;
@@ -5540,7 +5609,7 @@ $_$;
 
 -- Name: FUNCTION message_states(p_queue text, p_msg_ids bigint[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.message_states(p_queue text, p_msg_ids bigint[]) IS 'How each of these messages stands now; those that the queue knows.';
+COMMENT ON FUNCTION qctl.message_states(p_queue text, p_msg_ids bigint[]) IS 'How each of these messages stands now, and in which delivery; those that the queue knows.';
 
 -- Name: messages(text, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5643,7 +5712,9 @@ CREATE FUNCTION qctl.purge_dead(p_queue text, p_older_than interval, p_limit int
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select p.* from qctl.purge_these(p_queue, array(select v.msg_id from qctl.purge_preview(p_queue, p_older_than, true, p_limit => p_limit) v), true) p
+  select p.* from (select array_agg(v.msg_id) as ids, array_agg(v.enqueued_at) as times
+                   from qctl.purge_preview(p_queue, p_older_than, true, p_limit => p_limit) v) v,
+       qctl.purge_these(p_queue, v.ids, v.times, true) p
 $$;
 
 -- Name: FUNCTION purge_dead(p_queue text, p_older_than interval, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
@@ -5698,7 +5769,7 @@ COMMENT ON FUNCTION qctl.purge_leftovers(p_older_than interval) IS 'Deletes stat
 
 -- Name: purge_preview(text, interval, boolean, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.purge_preview(p_queue text, p_older_than interval, p_dead boolean DEFAULT false, p_after timestamp with time zone DEFAULT '-infinity'::timestamp with time zone, p_after_id bigint DEFAULT 0, p_limit integer DEFAULT 5000) RETURNS TABLE(msg_id bigint, enqueued_at timestamp with time zone, finished_at timestamp with time zone, headers jsonb, message text)
+CREATE FUNCTION qctl.purge_preview(p_queue text, p_older_than interval, p_dead boolean DEFAULT false, p_after timestamp with time zone DEFAULT '-infinity'::timestamp with time zone, p_after_id bigint DEFAULT 0, p_limit integer DEFAULT 5000) RETURNS TABLE(msg_id bigint, enqueued_at text, finished_at text, headers jsonb, message text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -5711,13 +5782,13 @@ declare
 begin
   if p_dead then
     return query
-    select d.msg_id, d.enqueued_at, d.died_at, d.headers, d.message::text from qctl.dead_letter d
+    select d.msg_id, d.enqueued_at::text, d.died_at::text, d.headers, d.message::text from qctl.dead_letter d
     where d.queue_id = v_queue.queue_id and (d.died_at, d.msg_id) > (p_after, p_after_id) and d.died_at < now() - p_older_than
     order by d.died_at, d.msg_id limit p_limit for update skip locked;
     return;
   end if;
   return query execute format($q$
-    select a.msg_id, a.enqueued_at, a.archived_at, nullif(a.headers - 'qctl', '{}'), a.message::text
+    select a.msg_id, a.enqueued_at::text, a.archived_at::text, nullif(a.headers - 'qctl', '{}'), a.message::text
     from pgmq.%I a
     where a.archived_at >= $1 and (a.archived_at, a.msg_id) > ($1, $2) and a.archived_at < $3 and a.headers #>> '{qctl,outcome}' = 'delivered'
     order by a.archived_at, a.msg_id limit $4 for update skip locked
@@ -5729,9 +5800,9 @@ $_$;
 
 COMMENT ON FUNCTION qctl.purge_preview(p_queue text, p_older_than interval, p_dead boolean, p_after timestamp with time zone, p_after_id bigint, p_limit integer) IS 'The next batch that a purge would delete, locked until the transaction ends: write it down, then qctl.purge_these().';
 
--- Name: purge_these(text, bigint[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: purge_these(text, bigint[], text[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.purge_these(p_queue text, p_msg_ids bigint[], p_dead boolean DEFAULT false) RETURNS TABLE(messages integer, attempts integer)
+CREATE FUNCTION qctl.purge_these(p_queue text, p_msg_ids bigint[], p_enqueued_at text[], p_dead boolean DEFAULT false) RETURNS TABLE(messages integer, attempts integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -5745,26 +5816,30 @@ declare
 begin
   if p_dead then
     with gone as (
-      delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id and d.msg_id = any (p_msg_ids) returning d.msg_id
+      delete from qctl.dead_letter d using unnest(p_msg_ids, p_enqueued_at) as k (msg_id, enqueued_at)
+      where d.queue_id = v_queue.queue_id and d.msg_id = k.msg_id and d.enqueued_at = k.enqueued_at::timestamptz returning d.msg_id
     )
     select array_agg(g.msg_id) into v_gone from gone g;
   else
     execute format($q$
       with gone as (
-        delete from pgmq.%I a where a.msg_id = any ($1) and a.headers #>> '{qctl,outcome}' = 'delivered' returning a.msg_id
+        delete from pgmq.%I a using unnest($1, $2) as k (msg_id, enqueued_at)
+        where a.msg_id = k.msg_id and a.enqueued_at = k.enqueued_at::timestamptz and a.headers #>> '{qctl,outcome}' = 'delivered' returning a.msg_id
       )
       select array_agg(g.msg_id) from gone g
-    $q$, 'a_' || p_queue) into v_gone using p_msg_ids;
+    $q$, 'a_' || p_queue) into v_gone using p_msg_ids, p_enqueued_at;
   end if;
   messages := coalesce(cardinality(v_gone), 0);
-  -- A number that lives on in the queue, replayed say, keeps its log.
+  -- A number that lives on elsewhere, replayed say, keeps its log.
   execute format($q$
     with logged as (
       delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any ($2)
-        and not exists (select from pgmq.%I q where q.msg_id = t.msg_id) returning 1
+        and not exists (select from pgmq.%1$I q where q.msg_id = t.msg_id) and not exists (select from pgmq.%2$I a where a.msg_id = t.msg_id)
+        and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
+      returning 1
     )
     select count(*) from logged
-  $q$, 'q_' || p_queue) into attempts using v_queue.queue_id, v_gone;
+  $q$, 'q_' || p_queue, 'a_' || p_queue) into attempts using v_queue.queue_id, v_gone;
   if messages > 0 then
     perform qctl._audit('purge', p_queue, jsonb_build_object('dead', nullif(p_dead, false), 'messages', messages, 'attempts', attempts));
   end if;
@@ -5772,9 +5847,9 @@ begin
 end
 $_$;
 
--- Name: FUNCTION purge_these(p_queue text, p_msg_ids bigint[], p_dead boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION purge_these(p_queue text, p_msg_ids bigint[], p_enqueued_at text[], p_dead boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purge_these(p_queue text, p_msg_ids bigint[], p_dead boolean) IS 'Deletes these delivered messages, or with p_dead these dead letters, and their attempts. Never an unfinished one.';
+COMMENT ON FUNCTION qctl.purge_these(p_queue text, p_msg_ids bigint[], p_enqueued_at text[], p_dead boolean) IS 'Deletes these delivered messages, or with p_dead these dead letters, and their attempts. Never an unfinished one.';
 
 -- Name: purgeable(text, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5964,9 +6039,9 @@ $_$;
 
 COMMENT ON FUNCTION qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) IS 'Gives back messages that were claimed but not sent: visible at once, no attempt spent.';
 
--- Name: replay(text, bigint[], text, boolean, double precision, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: replay(text, bigint[], text, boolean, double precision, double precision, text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text DEFAULT NULL::text, p_new_id boolean DEFAULT false, p_per_s double precision DEFAULT NULL::double precision, p_after_s double precision DEFAULT 0) RETURNS TABLE(msg_id bigint, outcome text)
+CREATE FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text DEFAULT NULL::text, p_new_id boolean DEFAULT false, p_per_s double precision DEFAULT NULL::double precision, p_after_s double precision DEFAULT 0, p_seen_states text[] DEFAULT NULL::text[], p_seen_delivery_nos integer[] DEFAULT NULL::integer[]) RETURNS TABLE(msg_id bigint, outcome text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -5981,12 +6056,17 @@ declare
   v_now timestamptz;
   v_replayed bigint[];
   v_outcomes jsonb;
+  v_changed bigint[] := '{}';
   v_gap_s double precision := coalesce(1 / nullif(p_per_s, 0), 0);
 begin
   if p_per_s <= 0 or p_after_s < 0 then
     raise exception 'a rate is more than 0 a second' using errcode = 'QC002', hint = 'for example 50/s';
   end if;
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_ids;
+  if p_seen_states is not null then
+    v_changed := qctl._changed(p_queue, p_msg_ids, p_seen_states, p_seen_delivery_nos);
+    p_msg_ids := array(select id from unnest(p_msg_ids) as id where not id = any (v_changed));
+  end if;
   v_now := clock_timestamp();
 
   execute format($q$
@@ -6031,7 +6111,9 @@ begin
     with asked as (
       select distinct id from unnest($2::bigint[]) as id where id is not null
     ), state as materialized (
-      select a.id, q.enqueued_at, $4 + make_interval(secs => $5 + (row_number() over (order by a.id) - 1) * $6) as due_at,
+      -- What waited already comes after what was moved, and never later than it was due.
+      select a.id, q.enqueued_at, least(q.vt, $4 + make_interval(secs => $5 + (row_number() over (
+               partition by a.id = any (coalesce($3, '{}')) order by a.id) - 1 + cardinality(coalesce($3, '{}'))) * $6)) as due_at,
              case when a.id = any (coalesce($3, '{}')) then 'replayed'
                         when f.msg_id is not null then 'in_flight'
                         when q.msg_id is null then 'unknown'
@@ -6042,11 +6124,15 @@ begin
       left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.id and f.lapsed_at is null and q.msg_id is not null
     ), shown as (
       update pgmq.%1$I q set vt = s.due_at from state s where q.msg_id = s.id and s.outcome = 'due_now'
+    ), renamed as (
+      update qctl.retry r set webhook_id = qctl._new_webhook_id() from state s
+      where $7 and r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and r.replayed_at is not null and s.outcome = 'ready'
     ), due as (
-      update qctl.retry r set next_at = s.due_at from state s where r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and s.outcome = 'due_now'
+      update qctl.retry r set next_at = s.due_at, webhook_id = case when $7 and r.replayed_at is not null then qctl._new_webhook_id() else r.webhook_id end
+      from state s where r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and s.outcome = 'due_now'
     )
     select jsonb_object_agg(s.id, s.outcome) from state s
-  $q$, v_q) into v_outcomes using v_queue.queue_id, p_msg_ids, v_replayed, v_now, p_after_s, v_gap_s;
+  $q$, v_q) into v_outcomes using v_queue.queue_id, p_msg_ids, v_replayed, v_now, p_after_s, v_gap_s, p_new_id;
 
   if v_outcomes is not null then
     perform qctl._audit('replay', p_queue, jsonb_build_object(
@@ -6055,13 +6141,14 @@ begin
       'ranges', (select range_agg(int8range(x, x, '[]'))::text from unnest(v_replayed) as x where cardinality(v_replayed) > 1000)));
     perform qctl._notify(v_queue.queue_id);
   end if;
-  return query select e.key::bigint, e.value from jsonb_each_text(v_outcomes) as e order by 1;
+  return query
+  select e.key::bigint, e.value from jsonb_each_text(v_outcomes) as e union all select c, 'changed' from unnest(v_changed) c order by 1;
 end
 $_$;
 
--- Name: FUNCTION replay(p_queue text, p_msg_ids bigint[], p_reason text, p_new_id boolean, p_per_s double precision, p_after_s double precision); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION replay(p_queue text, p_msg_ids bigint[], p_reason text, p_new_id boolean, p_per_s double precision, p_after_s double precision, p_seen_states text[], p_seen_delivery_nos integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text, p_new_id boolean, p_per_s double precision, p_after_s double precision) IS 'Moves finished messages back into the queue for a new delivery. p_new_id: under new webhook-ids, for receivers that acknowledged the old ones. p_per_s spreads them in the order of their ids, the first after p_after_s. Outcomes: replayed; due_now (was waiting, is tried now); ready; in_flight (left alone); unknown.';
+COMMENT ON FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text, p_new_id boolean, p_per_s double precision, p_after_s double precision, p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Moves finished messages back into the queue for a new delivery. p_new_id: under new webhook-ids, for receivers that acknowledged the old ones. p_per_s spreads them in the order of their ids, the first after p_after_s. Outcomes: replayed; due_now (was waiting, is tried now); ready; in_flight (left alone); unknown; changed (left alone: given p_seen_states and p_seen_delivery_nos, it is no longer as it was seen).';
 
 -- Name: resume(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6223,6 +6310,35 @@ $_$;
 -- Name: FUNCTION send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean) IS 'Enqueues messages, all with the same headers and delay; returns their ids in order. p_audit records that it was done, not what was sent.';
+
+-- Name: set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT NULL::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT NULL::text, p_unchanged boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT NULL::boolean, p_replicated boolean DEFAULT NULL::boolean, p_on_error text DEFAULT NULL::text, p_max_bytes integer DEFAULT NULL::integer) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+declare
+  v_old qctl.attachment;
+begin
+  select a.* into v_old from qctl.attachment a join qctl.queue q using (queue_id)
+  where q.queue_name = p_queue and a.relation = qctl._regclass(p_relation);
+  if found then
+    perform qctl.detach(p_relation, p_queue);
+  end if;
+  return query
+  select * from qctl.attach(
+    p_relation, p_queue, coalesce(p_operations, v_old.operations, '{INSERT,UPDATE,DELETE}'),
+    case when p_when is null then v_old.when_sql else nullif(p_when, '') end,
+    case when p_columns is null then v_old.columns else nullif(p_columns, '{}') end,
+    coalesce(p_payload, v_old.payload, 'qctl'), coalesce(p_unchanged, v_old.unchanged, false), coalesce(p_as_me, v_old.as_me, false),
+    coalesce(p_replicated, v_old.replicated, false), coalesce(p_on_error, v_old.on_error, 'fail'), coalesce(p_max_bytes, v_old.max_bytes, 524288));
+end
+$$;
+
+-- Name: FUNCTION set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer) IS 'Attaches a table, or changes these options of its attachment in one transaction; nulls leave an option as it is, an empty p_when or p_columns takes it away.';
 
 -- Name: set_queue(text, text, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -40,9 +40,9 @@ comment on function qctl.compare_queue(text, text, jsonb, jsonb) is
   'Names of the settings in which a queue differs from these; missing where there is no such queue. Headers null: not compared.';
 
 create or replace function qctl.compare_attachment(
-  p_relation text, p_queue text, p_operations text[] default '{INSERT,UPDATE,DELETE}', p_when text default null,
-  p_columns text[] default null, p_payload text default 'qctl', p_unchanged boolean default false, p_as_me boolean default false,
-  p_replicated boolean default false, p_on_error text default 'fail', p_max_bytes integer default 524288)
+  p_relation text, p_queue text, p_operations text[] default null, p_when text default null, p_columns text[] default null,
+  p_payload text default null, p_unchanged boolean default null, p_as_me boolean default null, p_replicated boolean default null,
+  p_on_error text default null, p_max_bytes integer default null)
 returns setof text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -58,9 +58,11 @@ begin
   end if;
   return query
   select d.name from (values
-    ('operations', array(select upper(o) from unnest(p_operations) o order by 1) <> array(select o from unnest(v_attachment.operations) o order by 1)),
-    ('when', p_when is distinct from v_attachment.when_sql),
-    ('columns', array(select c from unnest(p_columns) c order by 1) <> array(select c from unnest(v_attachment.columns) c order by 1)),
+    ('operations', p_operations is not null and array(select distinct upper(o) from unnest(p_operations) o order by 1)
+                                                <> array(select distinct o from unnest(v_attachment.operations) o order by 1)),
+    ('when', p_when is not null and nullif(p_when, '') is distinct from v_attachment.when_sql),
+    ('columns', p_columns is not null and array(select distinct c from unnest(p_columns) c order by 1)
+                                          <> array(select distinct c from unnest(v_attachment.columns) c order by 1)),
     ('payload', p_payload <> v_attachment.payload), ('unchanged', p_unchanged <> v_attachment.unchanged),
     ('as_me', p_as_me <> v_attachment.as_me), ('replicated', p_replicated <> v_attachment.replicated),
     ('on_error', p_on_error <> v_attachment.on_error), ('max_bytes', p_max_bytes <> v_attachment.max_bytes)
@@ -68,7 +70,58 @@ begin
 end
 $$;
 comment on function qctl.compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer) is
-  'Names of the options in which an attachment differs from these; missing where the table is not attached to that queue.';
+  'Names of the options in which an attachment differs from these, nulls not compared; missing where the table is not attached to that queue.';
+
+create or replace function qctl.set_attachment(
+  p_relation text, p_queue text, p_operations text[] default null, p_when text default null, p_columns text[] default null,
+  p_payload text default null, p_unchanged boolean default null, p_as_me boolean default null, p_replicated boolean default null,
+  p_on_error text default null, p_max_bytes integer default null)
+returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  v_old qctl.attachment;
+begin
+  select a.* into v_old from qctl.attachment a join qctl.queue q using (queue_id)
+  where q.queue_name = p_queue and a.relation = qctl._regclass(p_relation);
+  if found then
+    perform qctl.detach(p_relation, p_queue);
+  end if;
+  return query
+  select * from qctl.attach(
+    p_relation, p_queue, coalesce(p_operations, v_old.operations, '{INSERT,UPDATE,DELETE}'),
+    case when p_when is null then v_old.when_sql else nullif(p_when, '') end,
+    case when p_columns is null then v_old.columns else nullif(p_columns, '{}') end,
+    coalesce(p_payload, v_old.payload, 'qctl'), coalesce(p_unchanged, v_old.unchanged, false), coalesce(p_as_me, v_old.as_me, false),
+    coalesce(p_replicated, v_old.replicated, false), coalesce(p_on_error, v_old.on_error, 'fail'), coalesce(p_max_bytes, v_old.max_bytes, 524288));
+end
+$$;
+comment on function qctl.set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer) is
+  'Attaches a table, or changes these options of its attachment in one transaction; nulls leave an option as it is, an empty p_when or '
+  'p_columns takes it away.';
+
+create or replace function qctl._lock_tables(p_relations text[], p_exclusively text[]) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '300ms'
+as $$
+declare
+  v_table record;
+begin
+  for v_table in
+    select r.id, bool_or(r.exclusively) as exclusively
+    from (select qctl._regclass(n) as id, false as exclusively from unnest(p_relations) n
+          union all select qctl._regclass(n), true from unnest(p_exclusively) n) r
+    where r.id is not null group by r.id order by r.id
+  loop
+    execute format('lock table %s in %s mode', v_table.id, case when v_table.exclusively then 'access exclusive' else 'share row exclusive' end);
+  end loop;
+end
+$$;
+comment on function qctl._lock_tables(text[], text[]) is
+  'Takes the locks of several attaches at once, in one order, and rather gives up than holds one for long while it waits for the next.';
 
 create or replace function qctl.undeclared(p_queues text[], p_relations text[], p_relation_queues text[])
 returns table (kind text, name text, queue_name text)

@@ -89,8 +89,11 @@ begin
                 where q.vt <= $2 and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
                (select min(q.enqueued_at) from (select * from pgmq.%1$I q where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 100) q
                 where not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
-               (select min(coalesce(r.replayed_at, r.enqueued_at))
-                from (select * from qctl.retry r where r.queue_id = $1 and isfinite(r.enqueued_at) order by r.msg_id limit 1000) r
+               (select min(case when r.attempts = 0 and r.lost = 0 then greatest(r.replayed_at, r.next_at)
+                                else coalesce(r.replayed_at, r.enqueued_at) end)
+                from (select * from qctl.retry r
+                      where r.queue_id = $1 and isfinite(r.enqueued_at) and not (r.attempts = 0 and r.lost = 0 and r.next_at > $2)
+                      order by r.msg_id limit 1000) r
                 where exists (select from pgmq.%1$I q where q.msg_id = r.msg_id and q.enqueued_at = r.enqueued_at)),
                (select min(f.enqueued_at) from qctl.in_flight f
                 where f.queue_id = $1 and f.lapsed_at is null and isfinite(f.enqueued_at)

@@ -1,6 +1,7 @@
 -- Discard: give up on unfinished messages, with a reason. They become dead letters.
 
-create or replace function qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text default null)
+create or replace function qctl.discard(
+  p_queue text, p_msg_ids bigint[], p_reason text default null, p_seen_states text[] default null, p_seen_delivery_nos integer[] default null)
 returns table (msg_id bigint, outcome text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -12,15 +13,21 @@ as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_discarded bigint[];
+  v_changed bigint[] := '{}';
 begin
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue) using p_msg_ids;
+  if p_seen_states is not null then
+    v_changed := qctl._changed(p_queue, p_msg_ids, p_seen_states, p_seen_delivery_nos);
+    p_msg_ids := array(select id from unnest(p_msg_ids) as id where not id = any (v_changed));
+  end if;
   v_discarded := qctl._discard(v_queue, p_msg_ids, p_reason);
   return query
   select a.id,
          case when a.id = any (v_discarded) then 'discarded'
               when exists (select from qctl.locate(a.id, p_queue)) then 'finished'
               else 'unknown' end
-  from (select distinct id from unnest(p_msg_ids) as id where id is not null) a order by a.id;
+  from (select distinct id from unnest(p_msg_ids) as id where id is not null) a
+  union all select c, 'changed' from unnest(v_changed) c order by 1;
   if cardinality(v_discarded) > 0 then
     perform qctl._audit('discard', p_queue, jsonb_build_object(
       'reason', p_reason, 'asked', cardinality(p_msg_ids), 'discarded', cardinality(v_discarded),
@@ -29,9 +36,9 @@ begin
   end if;
 end
 $$;
-comment on function qctl.discard(text, bigint[], text) is
+comment on function qctl.discard(text, bigint[], text, text[], integer[]) is
   'Moves unfinished messages to the dead letters, reason kept. One in flight too: its answer, if it is a success, still counts. '
-  'Outcomes: discarded; finished (nothing to give up); unknown.';
+  'Outcomes: discarded; finished (nothing to give up); unknown; changed (as for qctl.replay).';
 
 create or replace function qctl._discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text) returns bigint[]
 language plpgsql volatile

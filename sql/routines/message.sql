@@ -109,7 +109,7 @@ as $$
 $$;
 comment on function qctl.message_state(text, bigint) is 'As qctl.message(), without headers and payload.';
 
-create or replace function qctl.message_states(p_queue text, p_msg_ids bigint[]) returns table (msg_id bigint, state text)
+create or replace function qctl.message_states(p_queue text, p_msg_ids bigint[]) returns table (msg_id bigint, state text, delivery_no integer)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -118,19 +118,35 @@ declare
 begin
   return query execute format($q$
     select q.msg_id, case when f.msg_id is not null then 'in_flight' when q.vt <= clock_timestamp() then 'ready'
-                          when r.msg_id is not null then 'retrying' else 'delayed' end
+                          when r.msg_id is not null then 'retrying' else 'delayed' end,
+           coalesce(r.delivery_no, 1)
     from pgmq.%1$I q
     left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
     where q.msg_id = any ($2)
     union all
-    select d.msg_id, 'dead' from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = any ($2)
+    select d.msg_id, 'dead', d.delivery_no from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = any ($2)
       and not exists (select from pgmq.%1$I q where q.msg_id = d.msg_id)
     union all
-    select a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end
+    select a.msg_id, case when a.headers #>> '{qctl,outcome}' = 'delivered' then 'delivered' else 'archived' end,
+           coalesce(qctl._mark_number(a.headers, 'delivery_no'), 1)
     from pgmq.%2$I a where a.msg_id = any ($2) and not exists (select from pgmq.%1$I q where q.msg_id = a.msg_id)
       and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = a.msg_id)
   $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_msg_ids;
 end
 $$;
-comment on function qctl.message_states(text, bigint[]) is 'How each of these messages stands now; those that the queue knows.';
+comment on function qctl.message_states(text, bigint[]) is 'How each of these messages stands now, and in which delivery; those that the queue knows.';
+
+create or replace function qctl._changed(p_queue text, p_msg_ids bigint[], p_seen_states text[], p_seen_delivery_nos integer[]) returns bigint[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg(w.id), '{}')
+  from unnest(p_msg_ids, p_seen_states, p_seen_delivery_nos) as w (id, state, delivery_no)
+  left join qctl.message_states(p_queue, p_msg_ids) n on n.msg_id = w.id
+  where w.state is not null
+    and (n.msg_id is null or n.delivery_no <> w.delivery_no
+         or (n.state in ('delivered', 'dead', 'archived')) <> (w.state in ('delivered', 'dead', 'archived')))
+$$;
+comment on function qctl._changed(text, bigint[], text[], integer[]) is
+  'Those that are no longer as somebody saw them: finished meanwhile, replayed meanwhile, or gone.';

@@ -20,17 +20,21 @@ begin
       select a.msg_id, a.archived_at, a.headers #>> '{qctl,outcome}' = 'delivered' as ours
       from pgmq.%1$I a
       where a.archived_at >= $2 and (a.archived_at, a.msg_id) > ($2, $3) and a.archived_at < $4
-      order by a.archived_at, a.msg_id limit $5
+      order by a.archived_at, a.msg_id limit $5 for update skip locked
     ), gone as (
       delete from pgmq.%1$I a using old o where a.msg_id = o.msg_id and o.ours
       returning a.msg_id
     ), attempts as (
-      delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any (array(select g.msg_id from gone g)) returning 1
+      -- A number that lives on in the queue or among the dead letters keeps its log.
+      delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any (array(select g.msg_id from gone g))
+        and not exists (select from pgmq.%2$I q where q.msg_id = t.msg_id)
+        and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
+      returning 1
     )
     select (select count(*) from gone), (select count(*) from attempts), o.archived_at, o.msg_id
     from (values (1)) as always
     left join (select * from old order by archived_at, msg_id offset $5 - 1) as o on true
-  $q$, 'a_' || p_queue)
+  $q$, 'a_' || p_queue, 'q_' || p_queue)
   into messages, attempts, next_after, next_after_id
   using v_queue.queue_id, p_after, p_after_id, now() - p_older_than, p_limit;
   return next;
@@ -83,7 +87,7 @@ comment on function qctl.purgeable(text, interval) is 'What purge would delete. 
 create or replace function qctl.purge_preview(
   p_queue text, p_older_than interval, p_dead boolean default false, p_after timestamptz default '-infinity', p_after_id bigint default 0,
   p_limit integer default 5000)
-returns table (msg_id bigint, enqueued_at timestamptz, finished_at timestamptz, headers jsonb, message text)
+returns table (msg_id bigint, enqueued_at text, finished_at text, headers jsonb, message text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -96,13 +100,13 @@ declare
 begin
   if p_dead then
     return query
-    select d.msg_id, d.enqueued_at, d.died_at, d.headers, d.message::text from qctl.dead_letter d
+    select d.msg_id, d.enqueued_at::text, d.died_at::text, d.headers, d.message::text from qctl.dead_letter d
     where d.queue_id = v_queue.queue_id and (d.died_at, d.msg_id) > (p_after, p_after_id) and d.died_at < now() - p_older_than
     order by d.died_at, d.msg_id limit p_limit for update skip locked;
     return;
   end if;
   return query execute format($q$
-    select a.msg_id, a.enqueued_at, a.archived_at, nullif(a.headers - 'qctl', '{}'), a.message::text
+    select a.msg_id, a.enqueued_at::text, a.archived_at::text, nullif(a.headers - 'qctl', '{}'), a.message::text
     from pgmq.%I a
     where a.archived_at >= $1 and (a.archived_at, a.msg_id) > ($1, $2) and a.archived_at < $3 and a.headers #>> '{qctl,outcome}' = 'delivered'
     order by a.archived_at, a.msg_id limit $4 for update skip locked
@@ -112,7 +116,7 @@ $$;
 comment on function qctl.purge_preview(text, interval, boolean, timestamptz, bigint, integer) is
   'The next batch that a purge would delete, locked until the transaction ends: write it down, then qctl.purge_these().';
 
-create or replace function qctl.purge_these(p_queue text, p_msg_ids bigint[], p_dead boolean default false)
+create or replace function qctl.purge_these(p_queue text, p_msg_ids bigint[], p_enqueued_at text[], p_dead boolean default false)
 returns table (messages integer, attempts integer)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -127,33 +131,37 @@ declare
 begin
   if p_dead then
     with gone as (
-      delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id and d.msg_id = any (p_msg_ids) returning d.msg_id
+      delete from qctl.dead_letter d using unnest(p_msg_ids, p_enqueued_at) as k (msg_id, enqueued_at)
+      where d.queue_id = v_queue.queue_id and d.msg_id = k.msg_id and d.enqueued_at = k.enqueued_at::timestamptz returning d.msg_id
     )
     select array_agg(g.msg_id) into v_gone from gone g;
   else
     execute format($q$
       with gone as (
-        delete from pgmq.%I a where a.msg_id = any ($1) and a.headers #>> '{qctl,outcome}' = 'delivered' returning a.msg_id
+        delete from pgmq.%I a using unnest($1, $2) as k (msg_id, enqueued_at)
+        where a.msg_id = k.msg_id and a.enqueued_at = k.enqueued_at::timestamptz and a.headers #>> '{qctl,outcome}' = 'delivered' returning a.msg_id
       )
       select array_agg(g.msg_id) from gone g
-    $q$, 'a_' || p_queue) into v_gone using p_msg_ids;
+    $q$, 'a_' || p_queue) into v_gone using p_msg_ids, p_enqueued_at;
   end if;
   messages := coalesce(cardinality(v_gone), 0);
-  -- A number that lives on in the queue, replayed say, keeps its log.
+  -- A number that lives on elsewhere, replayed say, keeps its log.
   execute format($q$
     with logged as (
       delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any ($2)
-        and not exists (select from pgmq.%I q where q.msg_id = t.msg_id) returning 1
+        and not exists (select from pgmq.%1$I q where q.msg_id = t.msg_id) and not exists (select from pgmq.%2$I a where a.msg_id = t.msg_id)
+        and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
+      returning 1
     )
     select count(*) from logged
-  $q$, 'q_' || p_queue) into attempts using v_queue.queue_id, v_gone;
+  $q$, 'q_' || p_queue, 'a_' || p_queue) into attempts using v_queue.queue_id, v_gone;
   if messages > 0 then
     perform qctl._audit('purge', p_queue, jsonb_build_object('dead', nullif(p_dead, false), 'messages', messages, 'attempts', attempts));
   end if;
   return next;
 end
 $$;
-comment on function qctl.purge_these(text, bigint[], boolean) is
+comment on function qctl.purge_these(text, bigint[], text[], boolean) is
   'Deletes these delivered messages, or with p_dead these dead letters, and their attempts. Never an unfinished one.';
 
 create or replace function qctl.purge_dead(p_queue text, p_older_than interval, p_limit integer default 5000)
@@ -161,7 +169,9 @@ returns table (messages integer, attempts integer)
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select p.* from qctl.purge_these(p_queue, array(select v.msg_id from qctl.purge_preview(p_queue, p_older_than, true, p_limit => p_limit) v), true) p
+  select p.* from (select array_agg(v.msg_id) as ids, array_agg(v.enqueued_at) as times
+                   from qctl.purge_preview(p_queue, p_older_than, true, p_limit => p_limit) v) v,
+       qctl.purge_these(p_queue, v.ids, v.times, true) p
 $$;
 comment on function qctl.purge_dead(text, interval, integer) is
   'Deletes one batch of dead letters that died longer ago than that. Call again until it deletes none.';

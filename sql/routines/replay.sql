@@ -9,7 +9,7 @@ $$;
 
 create or replace function qctl.replay(
   p_queue text, p_msg_ids bigint[], p_reason text default null, p_new_id boolean default false, p_per_s double precision default null,
-  p_after_s double precision default 0)
+  p_after_s double precision default 0, p_seen_states text[] default null, p_seen_delivery_nos integer[] default null)
 returns table (msg_id bigint, outcome text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -25,12 +25,17 @@ declare
   v_now timestamptz;
   v_replayed bigint[];
   v_outcomes jsonb;
+  v_changed bigint[] := '{}';
   v_gap_s double precision := coalesce(1 / nullif(p_per_s, 0), 0);
 begin
   if p_per_s <= 0 or p_after_s < 0 then
     raise exception 'a rate is more than 0 a second' using errcode = 'QC002', hint = 'for example 50/s';
   end if;
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_ids;
+  if p_seen_states is not null then
+    v_changed := qctl._changed(p_queue, p_msg_ids, p_seen_states, p_seen_delivery_nos);
+    p_msg_ids := array(select id from unnest(p_msg_ids) as id where not id = any (v_changed));
+  end if;
   v_now := clock_timestamp();
 
   execute format($q$
@@ -75,7 +80,9 @@ begin
     with asked as (
       select distinct id from unnest($2::bigint[]) as id where id is not null
     ), state as materialized (
-      select a.id, q.enqueued_at, $4 + make_interval(secs => $5 + (row_number() over (order by a.id) - 1) * $6) as due_at,
+      -- What waited already comes after what was moved, and never later than it was due.
+      select a.id, q.enqueued_at, least(q.vt, $4 + make_interval(secs => $5 + (row_number() over (
+               partition by a.id = any (coalesce($3, '{}')) order by a.id) - 1 + cardinality(coalesce($3, '{}'))) * $6)) as due_at,
              case when a.id = any (coalesce($3, '{}')) then 'replayed'
                         when f.msg_id is not null then 'in_flight'
                         when q.msg_id is null then 'unknown'
@@ -86,11 +93,15 @@ begin
       left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.id and f.lapsed_at is null and q.msg_id is not null
     ), shown as (
       update pgmq.%1$I q set vt = s.due_at from state s where q.msg_id = s.id and s.outcome = 'due_now'
+    ), renamed as (
+      update qctl.retry r set webhook_id = qctl._new_webhook_id() from state s
+      where $7 and r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and r.replayed_at is not null and s.outcome = 'ready'
     ), due as (
-      update qctl.retry r set next_at = s.due_at from state s where r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and s.outcome = 'due_now'
+      update qctl.retry r set next_at = s.due_at, webhook_id = case when $7 and r.replayed_at is not null then qctl._new_webhook_id() else r.webhook_id end
+      from state s where r.queue_id = $1 and r.msg_id = s.id and r.enqueued_at = s.enqueued_at and s.outcome = 'due_now'
     )
     select jsonb_object_agg(s.id, s.outcome) from state s
-  $q$, v_q) into v_outcomes using v_queue.queue_id, p_msg_ids, v_replayed, v_now, p_after_s, v_gap_s;
+  $q$, v_q) into v_outcomes using v_queue.queue_id, p_msg_ids, v_replayed, v_now, p_after_s, v_gap_s, p_new_id;
 
   if v_outcomes is not null then
     perform qctl._audit('replay', p_queue, jsonb_build_object(
@@ -99,10 +110,11 @@ begin
       'ranges', (select range_agg(int8range(x, x, '[]'))::text from unnest(v_replayed) as x where cardinality(v_replayed) > 1000)));
     perform qctl._notify(v_queue.queue_id);
   end if;
-  return query select e.key::bigint, e.value from jsonb_each_text(v_outcomes) as e order by 1;
+  return query
+  select e.key::bigint, e.value from jsonb_each_text(v_outcomes) as e union all select c, 'changed' from unnest(v_changed) c order by 1;
 end
 $$;
-comment on function qctl.replay(text, bigint[], text, boolean, double precision, double precision) is
+comment on function qctl.replay(text, bigint[], text, boolean, double precision, double precision, text[], integer[]) is
   'Moves finished messages back into the queue for a new delivery. p_new_id: under new webhook-ids, for receivers that acknowledged the '
   'old ones. p_per_s spreads them in the order of their ids, the first after p_after_s. Outcomes: replayed; due_now (was waiting, is tried now); '
-  'ready; in_flight (left alone); unknown.';
+  'ready; in_flight (left alone); unknown; changed (left alone: given p_seen_states and p_seen_delivery_nos, it is no longer as it was seen).';

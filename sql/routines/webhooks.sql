@@ -36,6 +36,7 @@ as $$
 declare
   v_hook record;
   v_query text;
+  v_headers jsonb;
 begin
   select * into v_hook from qctl.webhooks(p_relation) w where w.trigger_name = p_trigger;
   if not found then
@@ -46,8 +47,12 @@ begin
   if v_hook.method <> 'POST' then
     raise exception 'webhook % sends %, and qctl only POST', p_trigger, v_hook.method using errcode = 'QC007', hint = 'let the endpoint take a POST';
   end if;
+  if not v_hook.enabled then
+    raise exception 'webhook % is disabled, so it sends nothing that could be taken over', p_trigger
+      using errcode = 'QC007', hint = 'qctl create and qctl attach --payload supabase make what it would do';
+  end if;
   select string_agg(p.key || '=' || p.value, '&') into v_query from jsonb_each_text(v_hook.params) p;
-  if v_query !~ '^[A-Za-z0-9._~=&+%:,@/-]*$' then
+  if exists (select from jsonb_each_text(v_hook.params) p where p.key || p.value !~ '^[A-Za-z0-9._~-]*$') then
     raise exception 'webhook % has parameters that want encoding', p_trigger
       using errcode = 'QC007', hint = 'write them into the URL: qctl create … --url, qctl attach … --payload supabase, then disable the trigger';
   end if;
@@ -56,13 +61,17 @@ begin
   trigger_name := v_hook.trigger_name;
   operations := v_hook.operations;
   url := v_hook.url || case when v_query <> '' then case when v_hook.url ~ '\?' then '&' else '?' end || v_query else '' end;
+  v_headers := coalesce((select jsonb_object_agg(h.key, h.value) from jsonb_each(v_hook.headers) h where lower(h.key) <> 'content-type'), '{}');
   created := not exists (select from qctl.queue q where q.queue_name = adopt_webhook.queue_name);
   if created then
-    perform qctl.create_queue(queue_name, url, coalesce((select jsonb_object_agg(h.key, h.value) from jsonb_each(v_hook.headers) h
-                                                         where lower(h.key) <> 'content-type'), '{}'),
-                              jsonb_strip_nulls(jsonb_build_object('timeout_ms', greatest(v_hook.timeout_ms, 1000))) || p_settings);
-  elsif exists (select from qctl.queue q where q.queue_name = adopt_webhook.queue_name and q.url <> adopt_webhook.url) then
-    raise exception 'queue % exists already, with another URL', queue_name using errcode = 'QC007', hint = 'name another: -q QUEUE';
+    perform qctl.create_queue(queue_name, url, v_headers, p_settings);
+    -- A short timeout did no harm while nobody retried; now each slow answer would be sent again. A longer one is kept.
+    update qctl.queue q set timeout_ms = least(v_hook.timeout_ms, 300000)
+    where q.queue_name = adopt_webhook.queue_name and v_hook.timeout_ms > q.timeout_ms;
+  elsif p_settings <> '{}' or exists (select from qctl.queue q where q.queue_name = adopt_webhook.queue_name
+                                      and (q.url <> adopt_webhook.url or q.headers <> qctl._lower_keys(v_headers))) then
+    raise exception 'queue % exists already, with another URL, other headers or its own transport', queue_name
+      using errcode = 'QC007', hint = 'name another: -q QUEUE';
   end if;
   select q.transport into transport from qctl.queue q where q.queue_name = adopt_webhook.queue_name;
   -- Off before on, in one transaction: no change is sent twice, and none is missed.

@@ -19,8 +19,10 @@ _QUEUE_KEYS = {
     "url", "headers", "timeout", "retry", "retention", "transport", "concurrency", "max_in_flight", "batch", "dedicated",
     "trust_location", "retry_jitter", "retry_after_max", "reject_after", "max_lost", "attach",
 }  # fmt: skip
-_PLAIN = ("transport", "concurrency", "max_in_flight", "batch", "dedicated", "trust_location", "retry_jitter",
-          "reject_after", "max_lost")  # fmt: skip
+_PLAIN: dict[str, type] = {
+    "transport": str, "concurrency": int, "max_in_flight": int, "batch": int, "dedicated": bool, "trust_location": bool,
+    "retry_jitter": float, "reject_after": int, "max_lost": int,
+}  # fmt: skip
 _ATTACH_KEYS = {
     "on", "when", "columns", "payload", "unchanged", "replicated", "on_error", "max_bytes", "as_me",
 }  # fmt: skip
@@ -83,6 +85,10 @@ def _queue(name: str, value: Any, where: str) -> DeclaredQueue:
         headers = _table(table["headers"], None, f"{where}.headers")
         if not all(isinstance(text, str) for text in headers.values()):
             raise UsageError(f"{where}.headers is no table of texts", hint='headers = { "X-Tenant" = "acme" }')
+        if len({header.lower() for header in headers}) < len(headers):
+            raise UsageError(f"{where}.headers names one header twice", hint="capitals make no other header")
+    for key, kind in _PLAIN.items():
+        _is(table, key, kind, where)
     settings: dict[str, Any] = {key: table[key] for key in _PLAIN if key in table}
     if "timeout" in table:
         settings["timeout_ms"] = round(_seconds(table["timeout"], f"{where}.timeout") * 1000)
@@ -106,19 +112,24 @@ def _queue(name: str, value: Any, where: str) -> DeclaredQueue:
 
 def _attachment(relation: str, queue: str, value: Any, where: str) -> dict[str, Any]:
     table = _table(value, _ATTACH_KEYS, where)
-    return attachments.attachment(
-        relation,
-        queue,
-        operations=[word.upper() for word in _texts(table.get("on", ["INSERT", "UPDATE", "DELETE"]), f"{where}.on")],
-        when=table.get("when"),
-        columns=_texts(table.get("columns", []), f"{where}.columns"),
-        payload=table.get("payload", "qctl"),
-        unchanged=table.get("unchanged", False),
-        as_me=table.get("as_me", False),
-        replicated=table.get("replicated", False),
-        on_error=table.get("on_error"),
-        max_bytes=table.get("max_bytes"),
-    )[1]
+    for key, kind in (("when", str), ("payload", str), ("on_error", str), ("unchanged", bool), ("as_me", bool),
+                      ("replicated", bool), ("max_bytes", int)):  # fmt: skip
+        _is(table, key, kind, where)
+    arguments: dict[str, Any] = {key: table[key] for key in table if key != "on"}
+    if "on" in table:
+        arguments["operations"] = [word.upper() for word in _texts(table["on"], f"{where}.on")]
+    if "columns" in table:
+        arguments["columns"] = _texts(table["columns"], f"{where}.columns")
+    return {"relation": relation, "queue": queue, **arguments}
+
+
+def _is(table: dict[str, Any], key: str, kind: type, where: str) -> None:
+    """Refuses a value of another type; a whole number will do for a real one."""
+    value = table.get(key)
+    right = isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
+    if key in table and (not right or (isinstance(value, bool) and kind is not bool) or value != value):
+        names = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
+        raise UsageError(f"{where}.{key}: {value} is not {names[kind]}")
 
 
 def _seconds(text: Any, where: str) -> float:
@@ -169,17 +180,22 @@ def apply(
         QctlError: as ``create``, ``set`` and ``attach`` do; nothing was changed then.
     """
     actions = {(row.kind, row.object, row.queue_name): row.action for row in planned}
+    captures = [
+        (actions["attachment", arguments["relation"], queue.name], arguments)
+        for queue in declared
+        for arguments in queue.attachments
+    ]
+    created = [arguments["relation"] for action, arguments in captures if action == "create"]
+    changed = [arguments["relation"] for action, arguments in captures if action == "change"]
 
     def run() -> None:
         with db.transaction(connection):
+            db.call_value(connection, "_lock_tables", relations=created, exclusively=changed)
             for queue in declared:
                 _apply_queue(connection, queue, actions["queue", queue.name, queue.name])
-                for arguments in queue.attachments:
-                    action = actions["attachment", arguments["relation"], queue.name]
-                    if action == "change":
-                        db.call_value(connection, "detach", relation=arguments["relation"], queue=queue.name)
-                    if action in ("create", "change"):
-                        db.call_value(connection, "attach", **arguments)
+            for action, arguments in captures:
+                if action in ("create", "change"):
+                    db.call_value(connection, "set_attachment", **arguments)
 
     attachments.with_retries(run, talk)
 

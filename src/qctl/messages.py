@@ -102,10 +102,10 @@ def life(connection: db.Connection, queue: str, msg_id: int) -> list[LifeEvent]:
 
 def states(connection: db.Connection, queue: str, msg_ids: list[int]) -> dict[int, str]:
     """How each message stands now; those that the queue knows."""
-    return dict(db.call_tuples(connection, _pair, "message_states", queue=queue, msg_ids=msg_ids))
+    return dict(db.call_tuples(connection, _state, "message_states", queue=queue, msg_ids=msg_ids))
 
 
-def _pair(msg_id: int, state: str) -> tuple[int, str]:
+def _state(msg_id: int, state: str, _delivery_no: int) -> tuple[int, str]:
     return msg_id, state
 
 
@@ -199,9 +199,24 @@ def _pages(
         values |= {"before_id": rows[-1].msg_id, "before_at": rows[-1].last_attempt_at}
 
 
-def discard(connection: db.Connection, queue: str, msg_ids: list[int], reason: str | None) -> list[Replayed]:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Messages as somebody saw them: what changed meanwhile is left alone."""
+
+    states: list[str | None]
+    delivery_nos: list[int | None]
+
+    def arguments(self) -> dict[str, Any]:
+        """For ``qctl.replay`` and ``qctl.discard``."""
+        return {"seen_states": self.states, "seen_delivery_nos": self.delivery_nos}
+
+
+def discard(
+    connection: db.Connection, queue: str, msg_ids: list[int], reason: str | None, seen: Seen | None = None
+) -> list[Replayed]:
     """Gives up on unfinished messages; says of each id what was done."""
-    return db.call(connection, Replayed, "discard", queue=queue, msg_ids=msg_ids, reason=reason)
+    more = seen.arguments() if seen else {}
+    return db.call(connection, Replayed, "discard", queue=queue, msg_ids=msg_ids, reason=reason, **more)
 
 
 def replay(
@@ -213,6 +228,7 @@ def replay(
     new_id: bool = False,
     per_s: float | None = None,
     after_s: float = 0.0,
+    seen: Seen | None = None,
 ) -> list[Replayed]:
     """Delivers finished messages again; says of each id what was done.
 
@@ -224,6 +240,7 @@ def replay(
         new_id: under new webhook-ids, for receivers that acknowledged the old ones.
         per_s: so many a second, in the order of their ids; None: at once.
         after_s: when the first of them is due.
+        seen: how they were when somebody agreed to it.
     """
     return db.call(
         connection,
@@ -235,4 +252,5 @@ def replay(
         new_id=new_id,
         per_s=per_s,
         after_s=after_s,
+        **(seen.arguments() if seen else {}),
     )

@@ -564,11 +564,11 @@ class Purged:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A message before it is purged."""
+    """A message before it is purged; its instants as PostgreSQL writes them, for they may be infinite."""
 
     msg_id: int
-    enqueued_at: datetime
-    finished_at: datetime
+    enqueued_at: str
+    finished_at: str
     headers: Any
     message: str | None
 

@@ -1,12 +1,14 @@
 """Purging: delivered history, dead letters, and what else of ours is old."""
 
+import contextlib
+import fcntl
 import gzip
 import json
 import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from psycopg import sql
 
@@ -64,6 +66,15 @@ def leftovers(connection: db.Connection, older_than_s: float) -> list[Leftovers]
     return db.call(connection, Leftovers, "purge_leftovers", older_than=f"{older_than_s} s")
 
 
+def _sync_folder(path: Path) -> None:
+    """Makes the name of a new file safe, too."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def _whole_bytes(path: Path) -> int:
     """Where the last whole member of a gzip file ends: a run that was killed may have left the beginning of one behind it.
 
@@ -112,9 +123,17 @@ class Export:
         """
         self.path = path
         try:
-            if path.exists():
-                os.truncate(path, _whole_bytes(path))
+            new = not path.exists()
             self._file: BinaryIO = path.open("ab")
+            # Two runs that write to one file would cut off what the other is writing.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file.truncate(_whole_bytes(path))
+            if new:
+                _sync_folder(path)
+        except BlockingIOError:
+            raise QctlError(
+                f"another purge writes to {path}", hint="name another file, or wait", code=ExitCode.BUSY
+            ) from None
         except OSError as error:
             raise QctlError(
                 f"cannot write {path}: {error.strerror}", hint="--export FILE.jsonl.gz", code=ExitCode.USAGE
@@ -122,7 +141,9 @@ class Export:
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        # What could not be written was told when it was tried.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def _write(self, name: str, kind: str, rows: list[Exported]) -> None:
         lines = (
@@ -132,8 +153,8 @@ class Export:
                     "queue": name,
                     "state": kind,
                     "msg_id": row.msg_id,
-                    "enqueued_at": row.enqueued_at.isoformat(),
-                    "finished_at": row.finished_at.isoformat(),
+                    "enqueued_at": row.enqueued_at,
+                    "finished_at": row.finished_at,
                     "headers": row.headers,
                     "message": row.message,
                 },
@@ -141,9 +162,17 @@ class Export:
             )
             for row in rows
         )
-        self._file.write(gzip.compress(("\n".join(lines) + "\n").encode()))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(gzip.compress(("\n".join(lines) + "\n").encode()))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise QctlError(
+                f"cannot write {self.path}: {error.strerror}",
+                detail="what was not written was not deleted",
+                hint="make room there, and run it again with the same file",
+                code=ExitCode.PARTLY_DONE,
+            ) from None
 
     def purge(
         self, connection: db.Connection, name: str, older_than_s: float, tell: Callable[[int], None], *, dead: bool
@@ -160,8 +189,9 @@ class Export:
                 if rows:
                     self._write(name, _kind(dead), rows)
                     done = db.call(
-                        connection, PurgedSome, "purge_these", queue=name, msg_ids=[r.msg_id for r in rows], dead=dead
-                    )[0]
+                        connection, PurgedSome, "purge_these", queue=name, msg_ids=[row.msg_id for row in rows],
+                        enqueued_at=[row.enqueued_at for row in rows], dead=dead,
+                    )[0]  # fmt: skip
                     messages += done.messages
                     attempts += done.attempts
             tell(messages)
@@ -174,20 +204,23 @@ def exported_body(line: str) -> str:
     """The message of a line that :class:`Export` wrote, exactly as PostgreSQL had it; any other line as it is."""
     if not line.startswith(f'{{"{_MARK}"'):
         return line
-    return json.loads(line)["message"] or "null"
+    value = cast("dict[str, Any]", json.loads(line))
+    message = value.get("message", 0)
+    return "null" if message is None else message if isinstance(message, str) else line
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, plain or gzip.
+def lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, plain or gzip.
 
     Raises:
         QctlError: it cannot be read (2).
     """
     try:
-        packed = path.open("rb").read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as file:
-            yield from file
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        with path.open("rb") as start:
+            packed = start.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rb") if packed else path.open("rb") as file:
+            yield from cast("Iterator[bytes]", file)
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise QctlError(f"cannot read {path}: {reason}", hint="a file of JSON lines", code=ExitCode.USAGE) from None
 

@@ -40,7 +40,15 @@ def answer(connection: db.Connection, queue: str, msg_id: int, within_s: float) 
         time.sleep(_POLL_S)
 
 
-def give_up(connection: db.Connection, queue: str, msg_id: int) -> None:
-    """A test event that was not delivered is not tried again, and leaves no dead letter."""
-    messages.discard(connection, queue, [msg_id], _NOTE)
-    db.call_value(connection, "purge_these", queue=queue, msg_ids=[msg_id], dead=True)
+def give_up(connection: db.Connection, queue: str, msg_id: int) -> bool:
+    """A test event that was not delivered is not tried again, and leaves no dead letter.
+
+    Returns:
+        False if it was finished after all.
+    """
+    at = messages.get(connection, queue, msg_id).enqueued_at
+    (done,) = messages.discard(connection, queue, [msg_id], _NOTE)
+    if done.outcome == "finished":
+        return messages.get(connection, queue, msg_id).state != "delivered"
+    db.call_value(connection, "purge_these", queue=queue, msg_ids=[msg_id], enqueued_at=[str(at)], dead=True)
+    return True

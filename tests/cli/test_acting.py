@@ -2,11 +2,12 @@
 
 import gzip
 import json
+import signal
 import subprocess
 
 import pytest
 
-from helpers import claim, create, one, send, settle, states
+from helpers import claim, create, make_due, one, send, settle, states
 from processes import QCTL, WorkerProcess, environment, qctl, wait_until
 
 
@@ -350,3 +351,140 @@ def test_a_test_event_takes_the_whole_way(conn, dsn, endpoint):
     assert "no answer within 1s" in told
     assert one(conn, "select count(*) from pgmq.q_orders") == 0
     failing(2, "test", "--body", "{", dsn=dsn)
+
+
+# What a second look found.
+
+
+def test_what_changed_while_a_person_thought_is_left_alone(conn, dsn):
+    create(conn, retry_schedule_s=[3600] * 3)
+    send(conn, 4)
+    settle(conn, claim(conn), 500)
+    conn.execute("select qctl.discard('orders', '{4}')")
+    make_due(conn)
+    seen = conn.execute("select msg_id, state, delivery_no from qctl.messages('orders') order by msg_id").fetchall()
+    settle(conn, claim(conn, 2), 200)
+    conn.execute("select qctl.replay('orders', '{4}')")
+    rows = dict(conn.execute(
+        "select * from qctl.replay('orders', %s, p_seen_states => %s, p_seen_delivery_nos => %s)",
+        [list(c) for c in zip(*seen, strict=True)]
+    ))  # fmt: skip
+    assert rows == {1: "changed", 2: "changed", 3: "ready", 4: "changed"}
+    assert states(conn, [1, 2, 3, 4]) == {"delivered": 2, "ready": 2}
+    rows = dict(conn.execute(
+        "select * from qctl.discard('orders', %s, null, %s, %s)", [list(c) for c in zip(*seen, strict=True)]))  # fmt: skip
+    assert rows == {1: "changed", 2: "changed", 3: "discarded", 4: "changed"}
+
+
+def test_a_rate_over_finished_and_waiting_ones(conn, dsn):
+    create(conn, retry_schedule_s=[36000])
+    send(conn, 200)
+    claims = claim(conn, 200)
+    settle(conn, claims, [200, 500] * 100)
+    ok("replay", "1..200", "--rate", "20/s", dsn=dsn)
+    times = [row[0] for row in conn.execute("select vt from pgmq.q_orders order by 1")]
+    for start in range(0, 180, 20):
+        assert 0.9 < (times[start + 20] - times[start]).total_seconds() < 1.1
+    assert one(conn, "select age_s from qctl.lag()") < 5
+    conn.execute("update qctl.retry set replayed_at = replayed_at - interval '1 h' where replayed_at is not null")
+    assert one(conn, "select age_s from qctl.lag()") < 60
+
+
+def test_a_new_id_also_for_a_replay_that_waits_already(conn, dsn):
+    create(conn)
+    send(conn)
+    first = claim(conn)
+    settle(conn, first, 200)
+    ok("replay", "1", dsn=dsn)
+    ok("replay", "1", "--new-id", dsn=dsn)
+    assert claim(conn)[0].headers["webhook-id"] != first[0].headers["webhook-id"]
+
+
+def test_two_dead_letters_of_one_number_are_two(conn, dsn, tmp_path):
+    create(conn, retry_schedule_s=[])
+    send(conn, 1)
+    settle(conn, claim(conn), 500)
+    conn.execute("insert into qctl.dead_letter select queue_id, msg_id, delivery_no, attempts, lost, reason, note,"
+    " status_code, error,"
+                 " enqueued_at - interval '9 d', read_ct, message, headers, webhook_id, died_at - interval '9 d' from"
+                 " qctl.dead_letter")  # fmt: skip
+    file = tmp_path / "d.gz"
+    ok("purge", "--older-than", "7d", "--dead", "--yes", "--export", str(file), dsn=dsn)
+    assert one(conn, "select count(*) from qctl.dead_letter") == 1
+    assert one(conn, "select count(*) from qctl.attempt") == 1
+    assert len(exported(file)) == 1
+    ok("purge", "--older-than", "7d", "--dead", "--yes", dsn=dsn)
+    assert one(conn, "select count(*) from qctl.dead_letter") == 1
+
+
+def test_purge_keeps_the_log_of_a_number_that_lives_on(conn, dsn):
+    create(conn)
+    send(conn, 1)
+    settle(conn, claim(conn), 200)
+    conn.execute("update pgmq.a_orders set archived_at = now() - interval '8 d'")
+    conn.execute("insert into pgmq.q_orders (msg_id, vt, message) overriding system value values (1, now(), '1')")
+    ok("purge", "--older-than", "7d", dsn=dsn)
+    assert one(conn, "select count(*) from pgmq.a_orders") == 0
+    assert one(conn, "select count(*) from qctl.attempt") == 1
+
+
+def test_one_export_file_has_one_writer_and_infinite_instants_are_exported(conn, dsn, tmp_path):
+    import fcntl
+
+    create(conn)
+    send(conn, 1)
+    settle(conn, claim(conn), 200)
+    conn.execute("update pgmq.a_orders set enqueued_at = 'infinity'")
+    file = tmp_path / "x.gz"
+    with file.open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert "another purge writes" in failing(10, "purge", "--older-than", "0s", "--export", str(file), dsn=dsn)
+    ok("purge", "--older-than", "0s", "--export", str(file), dsn=dsn)
+    assert exported(file)[0]["enqueued_at"] == "infinity"
+    assert one(conn, "select count(*) from pgmq.a_orders") == 0
+
+
+def test_a_full_disk_deletes_nothing(conn, dsn, tmp_path):
+    create(conn)
+    send(conn, 1)
+    settle(conn, claim(conn), 200)
+    command = f"ulimit -f 0; exec {QCTL} purge --older-than 0s --export {tmp_path / 'x.gz'}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], env=environment(QCTL_DSN=dsn), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 9, done.stderr
+    assert "what was not written was not deleted" in done.stderr
+    assert one(conn, "select count(*) from pgmq.a_orders") == 1
+
+
+def test_lines_that_only_look_like_an_export_and_bytes_that_are_no_text(conn, dsn):
+    create(conn)
+    lines = [
+        b'{"qctl_export": 1}',
+        b'{"qctl_export": 1, "message": {"a": 1}}',
+        b'{"a": "\xff"}',
+        b'{"qctl_export": 1, "message": "[7]"}',
+    ]
+    done = qctl("send", "-", "-o", "json", stdin=b"\n".join(lines), dsn=dsn)
+    assert done.returncode == 9
+    assert b"line 3: not UTF-8" in done.stderr
+    assert len(json.loads(done.stdout)) == 3
+    bodies = [row[0] for row in conn.execute("select message from pgmq.q_orders order by msg_id")]
+    assert bodies == [{"qctl_export": 1}, {"qctl_export": 1, "message": {"a": 1}}, [7]]
+
+
+def test_all_and_one_exclude_each_other(conn, dsn):
+    create(conn)
+    failing(2, "pause", "--all", "-q", "orders", dsn=dsn)
+    ok("pause", "--all", dsn=dsn, QCTL_QUEUE="orders")
+
+
+def test_an_interrupted_test_leaves_no_event(conn, dsn):
+    create(conn)
+    process = subprocess.Popen([str(QCTL), "test"], env=environment(QCTL_DSN=dsn), stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: one(conn, "select count(*) from pgmq.q_orders") == 1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert one(conn, "select count(*) from pgmq.q_orders") == 0
+    assert one(conn, "select count(*) from qctl.dead_letter") == 0

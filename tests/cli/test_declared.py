@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import psycopg
 import pytest
 
 from helpers import one
-from processes import qctl
+from processes import QCTL, environment, qctl
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import schema_dump
@@ -125,6 +126,17 @@ def test_apply_is_all_or_nothing(conn, dsn, file):
         ('[queues.orders]\nurl = "https://e.org"\nretry = "5s"', "retry is no list"),
         ('[queues.orders]\nurl = "https://e.org"\n[queues.orders.attach."t"]\non = "insert"', "on is no list"),
         ("queues = 1", "is no table"),
+        (
+            '[queues.orders]\nurl = "https://e.org"\nbatch = 2026-01-01',
+            "queues.orders.batch: 2026-01-01 is not a whole number",
+        ),
+        ('[queues.orders]\nurl = "https://e.org"\nretry_jitter = nan', "is not a number"),
+        ('[queues.orders]\nurl = "https://e.org"\nheaders = { "X-A" = "1", "x-a" = "2" }', "one header twice"),
+        ('[queues.orders]\nurl = "https://e.org"\n[queues.orders.attach."t"]\nwhen = 5', "when: 5 is not a text"),
+        (
+            '[queues.orders]\nurl = "https://e.org"\n[queues.orders.attach."t"]\nas_me = 1',
+            "as_me: 1 is not true or false",
+        ),
         ('[queues.orders]\nurl = "ftp://e.org"', "URL"),
         ('[queues.orders]\nurl = "https://e.org"\nconcurrency = 0', "concurrency"),
     ],
@@ -189,3 +201,47 @@ def test_printed_sql_makes_the_same_database_as_the_commands(empty_dsn, dsn, con
                       "select tgrelid::regclass::text, tgname from pg_trigger where not tgisinternal order by 1, 2",
                       "select verb, queue_name from qctl.audit where verb not in ('upgrade', 'arm') order by 1, 2"):  # fmt: skip
             assert there.execute(query).fetchall() == conn.execute(query).fetchall(), query
+
+
+def test_what_a_file_leaves_out_of_an_attachment_stays(conn, dsn, file):
+    ok("create", "orders", "--url", "https://e.org/o", dsn=dsn)
+    ok("attach", "public.orders", "-q", "orders", "--on-error", "skip", "--max-size", "4k", "--payload", "supabase", "--when",
+    "new.id > 0",
+       "--on", "insert", dsn=dsn)  # fmt: skip
+    head = '[queues.orders]\nurl = "https://e.org/o"\n[queues.orders.attach."public.orders"]\n'
+    file.write_text(head)
+    assert set(plan(file, dsn).values()) == {"leave"}
+    file.write_text(head + 'on = ["insert", "update", "insert"]\nwhen = ""\n')
+    assert plan(file, dsn, 8)["attachment public.orders"] == "change operations, when"
+    ok("apply", str(file), "--yes", dsn=dsn)
+    assert set(plan(file, dsn).values()) == {"leave"}
+    row = conn.execute("select operations, when_sql, payload, on_error, max_bytes from qctl.attachment").fetchone()
+    assert row == (["UPDATE", "INSERT"], None, "supabase", "skip", 4096)
+
+
+def test_apply_blocks_no_writer_for_long_while_a_table_is_locked(conn, other, dsn, file):
+    import time
+
+    conn.execute("create table public.held (id int primary key)")
+    file.write_text(
+        '[queues.orders]\nurl = "https://e.org/o"\n[queues.orders.attach."public.orders"]\n[queues.orders.attach."public.held"]\n'
+    )
+    worst = 0.0
+    with other.transaction():
+        other.execute("lock table public.held in row exclusive mode")
+        process = subprocess.Popen(
+            [str(QCTL), "apply", str(file), "--yes"], env=environment(QCTL_DSN=dsn), stderr=subprocess.PIPE, text=True
+        )
+        until = time.monotonic() + 4
+        for number in range(10_000):
+            if time.monotonic() > until:
+                break
+            started = time.monotonic()
+            conn.execute("insert into public.orders values (%s, 1)", (number,))
+            worst = max(worst, time.monotonic() - started)
+            time.sleep(0.02)
+    _, talk = process.communicate(timeout=30)
+    assert process.returncode == 0, talk
+    assert "locked by another session" in talk
+    assert worst < 1.5
+    assert set(plan(file, dsn).values()) == {"leave"}

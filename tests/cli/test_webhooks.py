@@ -50,7 +50,7 @@ def test_the_queue_does_what_the_webhook_did_and_the_webhook_no_more(hooked, dsn
         ["INSERT", "UPDATE"],
     )
     assert "Next: qctl worker -q orders_to_n8n" in done.stderr
-    assert hooked.execute("select headers, timeout_ms from qctl.queue").fetchone() == ({"x-tenant": "acme"}, 5000)
+    assert hooked.execute("select headers, timeout_ms from qctl.queue").fetchone() == ({"x-tenant": "acme"}, 15000)
     hooked.execute("insert into public.orders values (1, 11, 'a'), (2, 5, 'b')")
     hooked.execute("update public.orders set note = note")
     hooked.execute("delete from public.orders")
@@ -74,6 +74,15 @@ def test_what_cannot_be_taken_over_is_refused_and_nothing_is_changed(hooked, dsn
     failing(6, "adopt-webhook", "public.nothing", "other", dsn=dsn)
     ok("create", "orders", "--url", "https://e.org/x", dsn=dsn)
     assert "with another URL" in failing(7, "adopt-webhook", "public.orders", "Orders to n8n", "-q", "orders", dsn=dsn)
+    ok("create", "bare", "--url", "https://n8n.example.com/hook?a=1", dsn=dsn)
+    assert "other headers" in failing(7, "adopt-webhook", "public.orders", "Orders to n8n", "-q", "bare", dsn=dsn)
+    hooked.execute("create trigger odd after delete on public.orders for each row"
+                   " execute function supabase_functions.http_request('https://e.org/g', 'POST', '{}', '{\"a\":\"x&y\"}',"
+                   " '1000')")  # fmt: skip
+    assert "want encoding" in failing(7, "adopt-webhook", "public.orders", "odd", dsn=dsn)
+    hooked.execute("alter table public.orders disable trigger odd")
+    assert "is disabled" in failing(7, "adopt-webhook", "public.orders", "odd", dsn=dsn)
+    hooked.execute("drop trigger odd on public.orders")
     hooked.execute("create trigger getter after delete on public.orders for each row"
                    " execute function supabase_functions.http_request('https://e.org/g', 'GET', '{}', '{}', '1000')")  # fmt: skip
     assert "sends GET" in failing(7, "adopt-webhook", "public.orders", "getter", dsn=dsn)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from qctl import db, messages, purging, queues, testing
+from qctl import config, db, messages, purging, queues, testing
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
@@ -52,7 +52,9 @@ def send(
     headers = options.headers(header)
     delay_s = options.duration(delay)
     many = body == "-" or body.startswith("@")
-    lines: Iterable[str] = sys.stdin if body == "-" else purging.lines(Path(body[1:])) if many else [body]
+    lines: Iterable[bytes] = (
+        sys.stdin.buffer if body == "-" else purging.lines(Path(body[1:])) if many else [body.encode()]
+    )
     problems: list[str] = []
     sent: list[SentMessage] = []
     with session(dsn, "send", changes=True) as connection:
@@ -113,9 +115,13 @@ def test(
         url = queues.described(connection, name).url
         msg_id = testing.send(connection, name, body)
         say(f"sent {name}/{msg_id}; waiting for {url}")
-        attempt = testing.answer(connection, name, msg_id, within_s)
-        if attempt is None or attempt.outcome != "delivered":
+        try:
+            attempt = testing.answer(connection, name, msg_id, within_s)
+        except KeyboardInterrupt:
             testing.give_up(connection, name, msg_id)
+            raise
+        if (attempt is None or attempt.outcome != "delivered") and not testing.give_up(connection, name, msg_id):
+            attempt = testing.answer(connection, name, msg_id, 0.0)
         (now,) = queues.statuses(connection, name)
     if attempt is None:
         raise QctlError(
@@ -146,15 +152,17 @@ def test(
         )
 
 
-def _parsed(lines: Iterable[tuple[int, str]], problems: list[str], *, skip_blank: bool) -> Iterator[tuple[int, str]]:
+def _parsed(lines: Iterable[tuple[int, bytes]], problems: list[str], *, skip_blank: bool) -> Iterator[tuple[int, str]]:
     """The lines that are JSON, as they were written: PostgreSQL reads numbers more exactly than Python."""
     for line_no, line in lines:
-        text = line.strip()
-        if not text and skip_blank:
-            continue
         try:
+            text = line.decode().strip()
+            if not text and skip_blank:
+                continue
             text = purging.exported_body(text)
             json.loads(text, parse_int=str, parse_float=str)
+        except UnicodeDecodeError:
+            problems.append(f"line {line_no}: not UTF-8")
         except json.JSONDecodeError as error:
             problems.append(f"line {line_no}: not JSON: {error.msg}, column {error.colno}")
         except RecursionError:
@@ -194,6 +202,8 @@ def resume(
 
 
 def _which(connection: db.Connection, queue: str | None, *, all_: bool) -> list[str]:
+    if all_ and queue is not None and queue != config.default_queue():
+        raise UsageError("--all, or one queue?", hint="give one of the two")
     if all_:
         return queues.some(connection, None)
     return [queues.the_one(connection, queue)]

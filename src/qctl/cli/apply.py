@@ -41,7 +41,7 @@ def apply(
     """Make the queues and attachments that a file declares, and change those that differ. One transaction.
 
     Shows the plan, then asks or wants --yes. Queues and attachments that the file does not name are extra and stay; settings
-    that it leaves out stay as they are. One file serves dev, staging and production:
+    and options that it leaves out stay as they are. One file serves dev, staging and production:
 
         [queues.orders]
         url = "https://n8n.example.com/webhook/orders"

@@ -13,7 +13,7 @@ import typer
 from qctl import db, messages, queues
 from qctl.cli import options
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
-from qctl.messages import Filter
+from qctl.messages import Filter, Seen
 
 _DAY = "24h"
 _RANGE = re.compile(r"(?:([a-z_][a-z0-9_]{0,46})/)?([0-9]{1,18})\.\.([0-9]{1,18})")
@@ -121,7 +121,15 @@ class Chosen:
     ranged: set[tuple[str, int]] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
     states: Counter[str] = field(default_factory=Counter)
+    seen: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     asked: int = 0
+
+    def seen_of(self, name: str, ids: list[int]) -> Seen | None:
+        """How a filter saw these; None for ids that were named."""
+        if not self.seen:
+            return None
+        known = [self.seen.get((name, msg_id), (None, None)) for msg_id in ids]
+        return Seen([state for state, _ in known], [number for _, number in known])
 
     @property
     def count(self) -> int:
@@ -154,6 +162,7 @@ def _by_filter(connection: db.Connection, queue: str | None, which: Filter) -> C
     for row in messages.listed(connection, queues.some(connection, queue), which, page=5000):
         found.by_queue.setdefault(row.queue_name, []).append(row.msg_id)
         found.states[row.state] += 1
+        found.seen[row.queue_name, row.msg_id] = (row.state, row.delivery_no)
     for ids in found.by_queue.values():
         ids.sort()
     found.asked = found.count

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -56,11 +57,13 @@ def purge(
     older_than_s = options.duration(older_than)
     if dry_run and (export or vacuum):
         raise UsageError("--dry-run writes no file and vacuums nothing")
-    with session(dsn, "purge", changes=not dry_run) as connection:
+    with ExitStack() as stack, session(dsn, "purge", changes=not dry_run) as connection:
         names = queues.some(connection, queue)
         if dead and not dry_run:
             _agree(connection, names, older_than_s, yes=yes)
         target = Export(export) if export else None
+        if target:
+            stack.callback(target.close)
         rows: list[Purged] = []
         problems: list[str] = []
         for name in names:
@@ -70,8 +73,6 @@ def purge(
                 if connection.closed or len(names) == 1:
                     raise
                 problems.append(f"{name}: {error.message}")
-        if target:
-            target.close()
         if not (dead or dry_run or queue):
             purging.leftovers(connection, older_than_s)
         if vacuum:

@@ -1,6 +1,7 @@
 """Commands that act on chosen messages: replay, discard."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from qctl.cli.consent import consent
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
-from qctl.models import ReplayedMessage
+from qctl.models import Replayed, ReplayedMessage
 from qctl.output import Column, Format, render, table
 from qctl.output.columns import counted, seconds
 
@@ -24,6 +25,7 @@ _TOLD = {
     "ready": "were ready anyway",
     "in_flight": "in flight, left alone",
     "unknown": "unknown",
+    "changed": "changed meanwhile, left alone",
 }
 
 
@@ -76,19 +78,17 @@ def replay(
             return
         rows: list[ReplayedMessage] = []
         with table.progress() as tell:
-            for name, batch in _batches(chosen):
-                outcomes = messages.replay(
-                    connection,
-                    name,
-                    batch,
-                    reason,
-                    new_id=new_id,
-                    per_s=per_s,
-                    after_s=len(rows) / per_s if per_s else 0.0,
-                )
-                rows += [ReplayedMessage(name, outcome.msg_id, outcome.outcome) for outcome in outcomes]
+
+            def act(name: str, batch: list[int]) -> list[Replayed]:
                 tell("replaying", len(rows), chosen.count)
-    _finish(chosen, rows, output, _TOLD)
+                after_s = len(rows) / per_s if per_s else 0.0
+                seen = chosen.seen_of(name, batch)
+                return messages.replay(
+                    connection, name, batch, reason, new_id=new_id, per_s=per_s, after_s=after_s, seen=seen
+                )
+
+            failed = _act(chosen, rows, act)
+    _finish(chosen, rows, output, _TOLD, failed)
 
 
 def discard(
@@ -128,10 +128,27 @@ def discard(
         if chosen.count:
             consent(_what(chosen, "given up", "", None), yes=yes)
         rows: list[ReplayedMessage] = []
-        for name, batch in _batches(chosen):
-            outcomes = messages.discard(connection, name, batch, reason)
-            rows += [ReplayedMessage(name, outcome.msg_id, outcome.outcome) for outcome in outcomes]
-    _finish(chosen, rows, output, {})
+
+        def act(name: str, batch: list[int]) -> list[Replayed]:
+            return messages.discard(connection, name, batch, reason, chosen.seen_of(name, batch))
+
+        failed = _act(chosen, rows, act)
+    _finish(chosen, rows, output, {}, failed)
+
+
+def _act(
+    chosen: Chosen, rows: list[ReplayedMessage], act: Callable[[str, list[int]], list[Replayed]]
+) -> QctlError | None:
+    """Acts batch by batch and collects what was done. An error in the middle ends it, but does not hide that."""
+    for name, batch in _batches(chosen):
+        try:
+            outcomes = act(name, batch)
+        except QctlError as error:
+            if not rows:
+                raise
+            return error
+        rows += [ReplayedMessage(name, outcome.msg_id, outcome.outcome) for outcome in outcomes]
+    return None
 
 
 def _batches(chosen: Chosen) -> list[tuple[str, list[int]]]:
@@ -166,7 +183,9 @@ def _show(connection: db.Connection, chosen: Chosen, output: Format | None) -> N
     choice.refuse_unknown(missing, chosen.asked)
 
 
-def _finish(chosen: Chosen, rows: list[ReplayedMessage], output: Format | None, told: dict[str, str]) -> None:
+def _finish(
+    chosen: Chosen, rows: list[ReplayedMessage], output: Format | None, told: dict[str, str], failed: QctlError | None
+) -> None:
     holes = sum(row.outcome == "unknown" and (row.queue_name, row.msg_id) in chosen.ranged for row in rows)
     rows = [row for row in rows if row.outcome != "unknown" or (row.queue_name, row.msg_id) not in chosen.ranged]
     missing = [*chosen.unknown, *(f"{row.queue_name}/{row.msg_id}" for row in rows if row.outcome == "unknown")]
@@ -182,6 +201,13 @@ def _finish(chosen: Chosen, rows: list[ReplayedMessage], output: Format | None, 
         raise QctlError("no message has a number in that range", hint="qctl messages", code=ExitCode.NOT_FOUND)
     if not rows and not missing:
         say("no message matches")
+    if failed is not None:
+        raise QctlError(
+            f"{len(rows)} of {chosen.count} done: {failed.message}",
+            detail=failed.detail,
+            hint="stdout says which; run it again for the others",
+            code=ExitCode.PARTLY_DONE,
+        )
     choice.refuse_unknown(missing, chosen.asked)
 
 
