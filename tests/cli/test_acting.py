@@ -4,6 +4,7 @@ import gzip
 import json
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -483,6 +484,7 @@ def test_an_interrupted_test_leaves_no_event(conn, dsn):
     create(conn)
     process = subprocess.Popen([str(QCTL), "test"], env=environment(QCTL_DSN=dsn), stderr=subprocess.PIPE, text=True)
     wait_until(lambda: one(conn, "select count(*) from pgmq.q_orders") == 1)
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=10)
     assert process.returncode == 130

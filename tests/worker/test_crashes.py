@@ -42,8 +42,9 @@ def test_a_worker_can_be_stopped_while_the_database_is_away(endpoint, worker):
         migrate.apply(connection)
         create(connection, url=endpoint().url)
     process = worker("-q", "orders", at=dsn)
+    asleep = "select count(*) from pg_locks where locktype = 'advisory' and classid = 1902343276 and granted"
     with psycopg.connect(dsn, autocommit=True) as connection:
-        wait_until(lambda: one(connection, "select count(*) from qctl.worker") == 1)
+        wait_until(lambda: one(connection, asleep) == 1, what="a worker that has begun and sleeps")
     server.stop("fast")
     time.sleep(1)
     process.send(signal.SIGTERM)

@@ -114,8 +114,8 @@ def test(
         name = queues.the_one(connection, queue)
         url = queues.described(connection, name).url
         msg_id = testing.send(connection, name, body)
-        say(f"sent {name}/{msg_id}; waiting for {url}")
         try:
+            say(f"sent {name}/{msg_id}; waiting for {url}")
             attempt = testing.answer(connection, name, msg_id, within_s)
         except KeyboardInterrupt:
             testing.give_up(connection, name, msg_id)
