@@ -182,7 +182,10 @@ begin
         where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h' and t.outcome <> 'late'
         order by t.settled_at desc limit 5) t;
   -- Few messages, and long waits between the attempts at them: no rate would show that nothing gets through.
+  -- Answers that were settled together have one time, and no order: one delivery among them is enough.
   if v_last.count >= 3 and v_last.delivered = 0
+     and not exists (select from qctl.attempt t
+                     where t.queue_id = p_queue.queue_id and t.settled_at >= v_last.first_at and t.outcome = 'delivered')
      and exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0) then
     v_ailment.reason := format('the last %s attempts at %s failed: %s', v_last.count, p_queue.url, v_last.error);
   elsif v_rate >= c_rate then

@@ -173,7 +173,7 @@ def test_scaling_down_ends_the_surplus_and_only_that(site, cron):
     wait_until(lambda: one(cron, "select count(*) from qctl.running_jobs()") == 2)
     done = qctl("scale", "--workers", "1", dsn=site.dsn)
     assert "still running" not in done.stderr
-    wait_until(lambda: sum(bool(ended) for _, ended in calls) == 1, 3, "the end of one CALL")
+    wait_until(lambda: sum(bool(ended) for _, ended in calls) == 1, 10, "the end of one CALL")
     assert cron.execute("select slot from qctl.running_jobs()").fetchall() == [(1,)]
     cron.execute("update qctl.scheduler set generation = generation + 1")
     for thread, _ in calls:

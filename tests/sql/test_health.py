@@ -75,6 +75,13 @@ def test_two_failures_are_not_yet_an_outage_and_three_are(live):
     assert since == first
 
 
+def test_failures_settled_together_with_a_delivery_are_no_outage(live):
+    send(live, 100)
+    settle(live, claim(live), [500] * 6 + [200] * 94)
+    assert one(live, "select count(distinct settled_at) from qctl.attempt") == 1
+    assert health(live) == "ok"
+
+
 def test_an_outage_stays_one_between_attempts_that_are_hours_apart(live):
     fail(live, 3)
     live.execute("update qctl.attempt set settled_at = settled_at - interval '5 h'")

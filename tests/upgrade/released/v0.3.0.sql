@@ -2640,7 +2640,10 @@ begin
         where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h' and t.outcome <> 'late'
         order by t.settled_at desc limit 5) t;
   -- Few messages, and long waits between the attempts at them: no rate would show that nothing gets through.
+  -- Answers that were settled together have one time, and no order: one delivery among them is enough.
   if v_last.count >= 3 and v_last.delivered = 0
+     and not exists (select from qctl.attempt t
+                     where t.queue_id = p_queue.queue_id and t.settled_at >= v_last.first_at and t.outcome = 'delivered')
      and exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0) then
     v_ailment.reason := format('the last %s attempts at %s failed: %s', v_last.count, p_queue.url, v_last.error);
   elsif v_rate >= c_rate then
@@ -11379,7 +11382,7 @@ ALTER TABLE qctl.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENTITY 
 --
 
 COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt, message, headers) FROM stdin;
-1	1	2026-11-24 15:41:28.733369+00	\N	2026-11-24 15:41:28.760329+00	2026-11-24 15:42:58.757861+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T15:41:28.760329+00:00"}}
+1	1	2026-11-24 15:56:15.187112+00	\N	2026-11-24 15:56:15.21546+00	2026-11-24 15:57:45.212993+00	{"table": "users", "record": {"id": 1, "name": "one"}, "schema": "public", "operation": "INSERT", "old_record": null}	{"qctl": {"status": 200, "outcome": "delivered", "attempts": 1, "delivery_no": 1, "delivered_at": "2026-11-24T15:56:15.21546+00:00"}}
 \.
 
 
@@ -11388,7 +11391,7 @@ COPY pgmq.a_orders (msg_id, read_ct, enqueued_at, last_read_at, archived_at, vt,
 --
 
 COPY pgmq.meta (queue_name, is_partitioned, is_unlogged, created_at) FROM stdin;
-orders	f	f	2026-11-24 15:41:28.733369+00
+orders	f	f	2026-11-24 15:56:15.187112+00
 \.
 
 
@@ -11405,10 +11408,10 @@ COPY pgmq.notify_insert_throttle (queue_name, throttle_interval_ms, last_notifie
 --
 
 COPY pgmq.q_orders (msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers) FROM stdin;
-5	0	2026-11-24 15:41:28.733369+00	\N	2026-11-24 15:41:28.756179+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-6	0	2026-11-24 15:41:28.733369+00	\N	2199-01-01 00:00:00+00	{"later": true}	\N
-4	1	2026-11-24 15:41:28.733369+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
-3	1	2026-11-24 15:41:28.733369+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+5	0	2026-11-24 15:56:15.187112+00	\N	2026-11-24 15:56:15.211423+00	{"table": "users", "record": {"id": 5, "name": "five"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+6	0	2026-11-24 15:56:15.187112+00	\N	2199-01-01 00:00:00+00	{"later": true}	\N
+4	1	2026-11-24 15:56:15.187112+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 4, "name": "four"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
+3	1	2026-11-24 15:56:15.187112+00	\N	2199-01-01 00:00:00+00	{"table": "users", "record": {"id": 3, "name": "three"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N
 \.
 
 
@@ -11438,7 +11441,7 @@ COPY public.users (id, name) FROM stdin;
 --
 
 COPY qctl.arming (one, system_identifier, database_oid, timeline, survive_failover, armed_at, armed_by) FROM stdin;
-t	7711763620840897454	5	1	f	2026-11-24 15:41:28.667311+00	postgres
+t	7711767429279314057	5	1	f	2026-11-24 15:56:15.116813+00	postgres
 \.
 
 
@@ -11447,7 +11450,7 @@ t	7711763620840897454	5	1	f	2026-11-24 15:41:28.667311+00	postgres
 --
 
 COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, columns, payload, unchanged, created_at, created_by, level, replicated, as_me, on_error, max_bytes) FROM stdin;
-1	1	public.users	{UPDATE,INSERT,DELETE}	\N	\N	qctl	f	2026-11-24 15:41:28.733369+00	postgres	statement	f	f	fail	524288
+1	1	public.users	{UPDATE,INSERT,DELETE}	\N	\N	qctl	f	2026-11-24 15:56:15.187112+00	postgres	statement	f	f	fail	524288
 \.
 
 
@@ -11456,9 +11459,9 @@ COPY qctl.attachment (attachment_id, queue_id, relation, operations, when_sql, c
 --
 
 COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at, settled_at, duration_ms, status_code, error, response, next_at) FROM stdin;
-1	1	1	1	delivered	\N	http	2026-11-24 15:41:28.757861+00	2026-11-24 15:41:28.760329+00	3	200	\N	ok	\N
-1	2	1	1	dead	\N	http	2026-11-24 15:41:28.757861+00	2026-11-24 15:41:28.760329+00	4	400	\N	no	\N
-1	3	1	1	retrying	\N	http	2026-11-24 15:41:28.757861+00	2026-11-24 15:41:28.760329+00	5	503	\N	busy	2026-11-24 15:42:30.635082+00
+1	1	1	1	delivered	\N	http	2026-11-24 15:56:15.212993+00	2026-11-24 15:56:15.21546+00	3	200	\N	ok	\N
+1	2	1	1	dead	\N	http	2026-11-24 15:56:15.212993+00	2026-11-24 15:56:15.21546+00	4	400	\N	no	\N
+1	3	1	1	retrying	\N	http	2026-11-24 15:56:15.212993+00	2026-11-24 15:56:15.21546+00	5	503	\N	busy	2026-11-24 15:57:16.026474+00
 \.
 
 
@@ -11467,9 +11470,9 @@ COPY qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id
 --
 
 COPY qctl.audit (audit_id, at, actor, application, verb, queue_name, detail) FROM stdin;
-1	2026-11-24 15:41:28.702347+00	postgres	qctl freeze	upgrade	\N	{"applied": ["acting", "arming", "attach", "audit", "baseline", "capture", "capture_and_care", "check", "claim", "collect", "counts", "declared", "depth", "discard", "dispatch", "doctor", "drop", "environment", "health", "inside_the_database", "jobs", "lapse", "looking", "maintenance", "message", "messages", "net", "privileges", "purge", "queue", "replay", "request", "scale", "settle", "takeover", "text", "verify", "views", "wake", "webhooks", "work", "worker", "workers"]}
-2	2026-11-24 15:41:28.745924+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "transport": "http", "reject_after": 1, "retry_schedule_s": [60]}
-3	2026-11-24 15:41:28.755434+00	postgres	qctl freeze	attach	orders	{"level": "statement", "payload": "qctl", "on_error": "fail", "relation": "public.users", "operations": ["UPDATE", "INSERT", "DELETE"], "replicated": false}
+1	2026-11-24 15:56:15.156806+00	postgres	qctl freeze	upgrade	\N	{"applied": ["acting", "arming", "attach", "audit", "baseline", "capture", "capture_and_care", "check", "claim", "collect", "counts", "declared", "depth", "discard", "dispatch", "doctor", "drop", "environment", "health", "inside_the_database", "jobs", "lapse", "looking", "maintenance", "message", "messages", "net", "privileges", "purge", "queue", "replay", "request", "scale", "settle", "takeover", "text", "verify", "views", "wake", "webhooks", "work", "worker", "workers"]}
+2	2026-11-24 15:56:15.201702+00	postgres	qctl freeze	create	orders	{"url": "http://127.0.0.1:9/orders", "adopted": false, "transport": "http", "reject_after": 1, "retry_schedule_s": [60]}
+3	2026-11-24 15:56:15.210692+00	postgres	qctl freeze	attach	orders	{"level": "statement", "payload": "qctl", "on_error": "fail", "relation": "public.users", "operations": ["UPDATE", "INSERT", "DELETE"], "replicated": false}
 \.
 
 
@@ -11486,7 +11489,7 @@ COPY qctl.capture_error (attachment_id, minute, sqlstate, error, statements) FRO
 --
 
 COPY qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at) FROM stdin;
-1	2	1	1	0	rejected	\N	400	\N	2026-11-24 15:41:28.733369+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 15:41:28.760329+00
+1	2	1	1	0	rejected	\N	400	\N	2026-11-24 15:56:15.187112+00	1	{"table": "users", "record": {"id": 2, "name": "two"}, "schema": "public", "operation": "INSERT", "old_record": null}	\N	\N	2026-11-24 15:56:15.21546+00
 \.
 
 
@@ -11512,7 +11515,7 @@ COPY qctl.grantee (role_name, level, payloads, granted_at, granted_by) FROM stdi
 --
 
 COPY qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, request_id, epoch, claimed_at, expires_at, lapsed_at) FROM stdin;
-1	4	2026-11-24 15:41:28.733369+00	3a48234d-1323-4e1c-b26d-714d63bdf4f9	1	1	\N	http	\N	\N	2026-11-24 15:41:28.757861+00	2199-01-01 00:00:00+00	\N
+1	4	2026-11-24 15:56:15.187112+00	ffd5a7f3-e517-4061-a48f-5b920beea552	1	1	\N	http	\N	\N	2026-11-24 15:56:15.212993+00	2199-01-01 00:00:00+00	\N
 \.
 
 
@@ -11521,11 +11524,11 @@ COPY qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_
 --
 
 COPY qctl.migration (version, name, checksum, applied_at, applied_by, qctl_version) FROM stdin;
-1	baseline	6517e8524bf9126a8a4062f5982bdd4e0da840a1bc3516e87b813445195a19ba	2026-11-24 15:41:28.627921+00	postgres	0.3.0
-2	inside_the_database	3262f42532eb6deb6032c6c92bda6602c3b39824146ca5c32d089bf18915abb5	2026-11-24 15:41:28.627921+00	postgres	0.3.0
-3	capture_and_care	9d64e3d755bbc95d5acc26f2ef317804caa1524b708b179412b80380b9a110f0	2026-11-24 15:41:28.627921+00	postgres	0.3.0
-4	looking	f6352e317d92dbff544a4fc0332d1d7b35dc11191683767256e1a0671d111730	2026-11-24 15:41:28.627921+00	postgres	0.3.0
-5	acting	3197d68dc981f78e1543e692874e3bfac850e10a9bfed9499707a2b0b403e12d	2026-11-24 15:41:28.627921+00	postgres	0.3.0
+1	baseline	6517e8524bf9126a8a4062f5982bdd4e0da840a1bc3516e87b813445195a19ba	2026-11-24 15:56:15.057194+00	postgres	0.3.0
+2	inside_the_database	3262f42532eb6deb6032c6c92bda6602c3b39824146ca5c32d089bf18915abb5	2026-11-24 15:56:15.057194+00	postgres	0.3.0
+3	capture_and_care	9d64e3d755bbc95d5acc26f2ef317804caa1524b708b179412b80380b9a110f0	2026-11-24 15:56:15.057194+00	postgres	0.3.0
+4	looking	f6352e317d92dbff544a4fc0332d1d7b35dc11191683767256e1a0671d111730	2026-11-24 15:56:15.057194+00	postgres	0.3.0
+5	acting	3197d68dc981f78e1543e692874e3bfac850e10a9bfed9499707a2b0b403e12d	2026-11-24 15:56:15.057194+00	postgres	0.3.0
 \.
 
 
@@ -11543,7 +11546,7 @@ COPY qctl.net_epoch (one, epoch, ident, began_at, last_request_id) FROM stdin;
 
 COPY qctl.object (kind, identity, definition, server_version) FROM stdin;
 function	qctl._ailments(qctl.queue,boolean,interval)	5e07e5e8940c4be6a19a8050449f09a2	18
-function	qctl._ails_endpoint(qctl.queue)	c0f5d350f03f013249d7a705de44d2ac	18
+function	qctl._ails_endpoint(qctl.queue)	76ed05a7b99852bc456928ce7d9cdf52	18
 function	qctl._ails_gate(qctl.queue)	b49fbd8eaf8ea91b794ca4d84572b5e8	18
 function	qctl._ails_growing(qctl.queue)	22a4942aa5539af67d599ae188ce4101	18
 function	qctl._ails_schema()	d097ade71728a69593c3844d8761d07a	18
@@ -11880,7 +11883,7 @@ constraint	grantee_pkey on qctl.grantee	d8c92ef6bcd5b587f0cfed75e29b316e	18
 --
 
 COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, created_at, created_by, batch, dedicated, trust_location, retention_s) FROM stdin;
-1	4da5d3e7-0cc7-4e93-ac90-b54abda23b31	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 15:41:28.733369+00	postgres	200	f	f	604800
+1	dd1abbfb-3a66-4f76-bcac-92c9bea3a9f5	orders	http	http://127.0.0.1:9/orders	{"x-tenant": "acme"}	15000	50	1000	{60}	0.2	86400	1	10	2026-11-24 15:56:15.187112+00	postgres	200	f	f	604800
 \.
 
 
@@ -11889,7 +11892,7 @@ COPY qctl.queue (queue_id, queue_uuid, queue_name, transport, url, headers, time
 --
 
 COPY qctl.retry (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at, last_status, last_error, webhook_id, replayed_at) FROM stdin;
-1	3	2026-11-24 15:41:28.733369+00	1	1	1	0	0	2199-01-01 00:00:00+00	503	\N	\N	\N
+1	3	2026-11-24 15:56:15.187112+00	1	1	1	0	0	2199-01-01 00:00:00+00	503	\N	\N	\N
 \.
 
 
@@ -11898,44 +11901,44 @@ COPY qctl.retry (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempt
 --
 
 COPY qctl.routine (name, checksum, applied_at, qctl_version) FROM stdin;
-arming	1ef8b852945247b7eeeb063296dff101aa30eab3e79e7f3ef023637bd9a25dca	2026-11-24 15:41:28.627921+00	0.3.0
-attach	34370c274225e0afff9306154017c11e07a2ab53f7b3b872d592117bdcccc07f	2026-11-24 15:41:28.627921+00	0.3.0
-audit	c02e53e3fc76c15cda5480b1be85747034412bdec46702e011d381fc9d9aead0	2026-11-24 15:41:28.627921+00	0.3.0
-capture	3a081418b6ea4800d51c0d672ca652988205ba20c4c01d5038bfb866f40706ce	2026-11-24 15:41:28.627921+00	0.3.0
-check	58ce6fb1a96c442cd0c06e96e2bd58a12025dd004ba91b590e9599a7c8a26c26	2026-11-24 15:41:28.627921+00	0.3.0
-claim	ea7361b97d9c75bd6f4dc9b51156aa8664edae639d59b752bb442f80abd220da	2026-11-24 15:41:28.627921+00	0.3.0
-collect	e68ba7e2c7ef95097485e9205d8e14baf40643d17911588b234471c1be5bd4d6	2026-11-24 15:41:28.627921+00	0.3.0
-counts	316aaf6ff05f35262a26ec1d43427942dcb2ee2060931409fa23d4209d8aa6b0	2026-11-24 15:41:28.627921+00	0.3.0
-declared	e6cca3bf5b9616409fad63a37ab4036a0e3b457eed68c2add507c687310c17dd	2026-11-24 15:41:28.627921+00	0.3.0
-depth	7cbcc848769e47820a26642aec2e5786c3c3f6ae8bdb462e80d5a2244ddd856c	2026-11-24 15:41:28.627921+00	0.3.0
-discard	a46aa23a0c1c727816a98274232d82ca08cdf15bd64af5b3966e50ceb0aad7d1	2026-11-24 15:41:28.627921+00	0.3.0
-dispatch	693d4badbfeb86fd0b89cf1e846bbc9d463a01f99cac7d2ee5d1aeb17af25d78	2026-11-24 15:41:28.627921+00	0.3.0
-doctor	acae42c5a0b1030e70479a55f940faf4d2d7dad215afe3745b11a85234f959a2	2026-11-24 15:41:28.627921+00	0.3.0
-drop	79049072056044ba75a1b8885adbcf006aedc01e5a464a4026117bf340702fa2	2026-11-24 15:41:28.627921+00	0.3.0
-environment	e018b931cbe10c03965e23e09e500ab0a55fc1cf1d1116d0a797e629f6d22e6d	2026-11-24 15:41:28.627921+00	0.3.0
-health	914e038062d3effd2da95e031c0d1c5043ceef1c4085b9f21a1eea78dfd74259	2026-11-24 15:41:28.627921+00	0.3.0
-jobs	84e8dfb1bf208d39abd5a4f3b1e1d43eac9214182897f733c9d6b226621d6ab3	2026-11-24 15:41:28.627921+00	0.3.0
-lapse	ac8543c2109183c34b4cb8e57d7b2e516f0aab946fcae1e86ee198616851341e	2026-11-24 15:41:28.627921+00	0.3.0
-maintenance	8f2e21ea3b050809c113b5b6934e6214e20e01c4d6740c4da29f0f681bc04358	2026-11-24 15:41:28.627921+00	0.3.0
-message	8f664a0406df3425c070941fcd167f69fafbdfe5d4a9e3c8b99f0cb8a373497e	2026-11-24 15:41:28.627921+00	0.3.0
-messages	837b50a0913762a5658961404de38444cf7b111c0dedc05feaa211d75968f825	2026-11-24 15:41:28.627921+00	0.3.0
-net	9f6c700c6f23c43d5560f3c47db6ca98d460c06ca6f8bddf693eb45fb7363056	2026-11-24 15:41:28.627921+00	0.3.0
-privileges	16796818b31659b467d027e06fdc9e97f33d9a6fb3f39afff9ce0db65921650e	2026-11-24 15:41:28.627921+00	0.3.0
-purge	8e3f7e118afdc804078cfe78e067dde0392b7c4937b8d847f7441142a1c11194	2026-11-24 15:41:28.627921+00	0.3.0
-queue	f3466ae8f77cff43c9a802e33b323c143419da325a6338e5cd744800c25cb1f1	2026-11-24 15:41:28.627921+00	0.3.0
-replay	86dc261ef44d89b97e3f724b02c9eb9126affaa8b29a86c9bf8178e271fee807	2026-11-24 15:41:28.627921+00	0.3.0
-request	6db762bc305984fe170bffe697739902402ffcb3cc6960eb8f5480493ad26b95	2026-11-24 15:41:28.627921+00	0.3.0
-scale	8587f4d75ca54f347c3659a290ca39728eeb30c24099529435a071e8ec57d449	2026-11-24 15:41:28.627921+00	0.3.0
-settle	42af5bc04d7ae9a4ede1d0418bc9bc3ff3be354464a129b306f3063af24799e9	2026-11-24 15:41:28.627921+00	0.3.0
-takeover	e9915615cee89c235b61ad90f478a3a1bb5a1a2b933297baa6c78b248394140c	2026-11-24 15:41:28.627921+00	0.3.0
-text	3f26e93a60a6d49f63a771b31fb13f1af32b68a33aac420936a942491db50f81	2026-11-24 15:41:28.627921+00	0.3.0
-verify	c960c6df8277ad01db117ecb39232a42770cf3f204d3931f908206151dc96380	2026-11-24 15:41:28.627921+00	0.3.0
-wake	6af10d48f9b89ee8ef1da3e049477649e735d218dc015cfb9c6fc613c6631da2	2026-11-24 15:41:28.627921+00	0.3.0
-webhooks	f6150845d604f4f116bc696116a3f054f7c624ca015236b8bb7f9049781cfea9	2026-11-24 15:41:28.627921+00	0.3.0
-work	edfee872bfa60e93733c71fd4f8b28dc52109b31da62e41254db5415cd4ffa2c	2026-11-24 15:41:28.627921+00	0.3.0
-worker	2cc1cd6406318811c791699e65a004039ef2993119b9430e8c2f55210e0670b6	2026-11-24 15:41:28.627921+00	0.3.0
-workers	9763a25809397c7b490d7f61b038ad3b09cf12d38acb5ced1c6ff7475cc72523	2026-11-24 15:41:28.627921+00	0.3.0
-views	c06dbf955b29c9ee6dfd49ebd6e414319e7851995f5848e460a657d8a570b088	2026-11-24 15:41:28.627921+00	0.3.0
+arming	1ef8b852945247b7eeeb063296dff101aa30eab3e79e7f3ef023637bd9a25dca	2026-11-24 15:56:15.057194+00	0.3.0
+attach	34370c274225e0afff9306154017c11e07a2ab53f7b3b872d592117bdcccc07f	2026-11-24 15:56:15.057194+00	0.3.0
+audit	c02e53e3fc76c15cda5480b1be85747034412bdec46702e011d381fc9d9aead0	2026-11-24 15:56:15.057194+00	0.3.0
+capture	3a081418b6ea4800d51c0d672ca652988205ba20c4c01d5038bfb866f40706ce	2026-11-24 15:56:15.057194+00	0.3.0
+check	58ce6fb1a96c442cd0c06e96e2bd58a12025dd004ba91b590e9599a7c8a26c26	2026-11-24 15:56:15.057194+00	0.3.0
+claim	ea7361b97d9c75bd6f4dc9b51156aa8664edae639d59b752bb442f80abd220da	2026-11-24 15:56:15.057194+00	0.3.0
+collect	e68ba7e2c7ef95097485e9205d8e14baf40643d17911588b234471c1be5bd4d6	2026-11-24 15:56:15.057194+00	0.3.0
+counts	316aaf6ff05f35262a26ec1d43427942dcb2ee2060931409fa23d4209d8aa6b0	2026-11-24 15:56:15.057194+00	0.3.0
+declared	e6cca3bf5b9616409fad63a37ab4036a0e3b457eed68c2add507c687310c17dd	2026-11-24 15:56:15.057194+00	0.3.0
+depth	7cbcc848769e47820a26642aec2e5786c3c3f6ae8bdb462e80d5a2244ddd856c	2026-11-24 15:56:15.057194+00	0.3.0
+discard	a46aa23a0c1c727816a98274232d82ca08cdf15bd64af5b3966e50ceb0aad7d1	2026-11-24 15:56:15.057194+00	0.3.0
+dispatch	693d4badbfeb86fd0b89cf1e846bbc9d463a01f99cac7d2ee5d1aeb17af25d78	2026-11-24 15:56:15.057194+00	0.3.0
+doctor	acae42c5a0b1030e70479a55f940faf4d2d7dad215afe3745b11a85234f959a2	2026-11-24 15:56:15.057194+00	0.3.0
+drop	79049072056044ba75a1b8885adbcf006aedc01e5a464a4026117bf340702fa2	2026-11-24 15:56:15.057194+00	0.3.0
+environment	e018b931cbe10c03965e23e09e500ab0a55fc1cf1d1116d0a797e629f6d22e6d	2026-11-24 15:56:15.057194+00	0.3.0
+health	0c23dafa2d95ad040117b842f2da72df2c6d3f097fbf4475f2d01be152237be6	2026-11-24 15:56:15.057194+00	0.3.0
+jobs	84e8dfb1bf208d39abd5a4f3b1e1d43eac9214182897f733c9d6b226621d6ab3	2026-11-24 15:56:15.057194+00	0.3.0
+lapse	ac8543c2109183c34b4cb8e57d7b2e516f0aab946fcae1e86ee198616851341e	2026-11-24 15:56:15.057194+00	0.3.0
+maintenance	8f2e21ea3b050809c113b5b6934e6214e20e01c4d6740c4da29f0f681bc04358	2026-11-24 15:56:15.057194+00	0.3.0
+message	8f664a0406df3425c070941fcd167f69fafbdfe5d4a9e3c8b99f0cb8a373497e	2026-11-24 15:56:15.057194+00	0.3.0
+messages	837b50a0913762a5658961404de38444cf7b111c0dedc05feaa211d75968f825	2026-11-24 15:56:15.057194+00	0.3.0
+net	9f6c700c6f23c43d5560f3c47db6ca98d460c06ca6f8bddf693eb45fb7363056	2026-11-24 15:56:15.057194+00	0.3.0
+privileges	16796818b31659b467d027e06fdc9e97f33d9a6fb3f39afff9ce0db65921650e	2026-11-24 15:56:15.057194+00	0.3.0
+purge	8e3f7e118afdc804078cfe78e067dde0392b7c4937b8d847f7441142a1c11194	2026-11-24 15:56:15.057194+00	0.3.0
+queue	f3466ae8f77cff43c9a802e33b323c143419da325a6338e5cd744800c25cb1f1	2026-11-24 15:56:15.057194+00	0.3.0
+replay	86dc261ef44d89b97e3f724b02c9eb9126affaa8b29a86c9bf8178e271fee807	2026-11-24 15:56:15.057194+00	0.3.0
+request	6db762bc305984fe170bffe697739902402ffcb3cc6960eb8f5480493ad26b95	2026-11-24 15:56:15.057194+00	0.3.0
+scale	8587f4d75ca54f347c3659a290ca39728eeb30c24099529435a071e8ec57d449	2026-11-24 15:56:15.057194+00	0.3.0
+settle	42af5bc04d7ae9a4ede1d0418bc9bc3ff3be354464a129b306f3063af24799e9	2026-11-24 15:56:15.057194+00	0.3.0
+takeover	e9915615cee89c235b61ad90f478a3a1bb5a1a2b933297baa6c78b248394140c	2026-11-24 15:56:15.057194+00	0.3.0
+text	3f26e93a60a6d49f63a771b31fb13f1af32b68a33aac420936a942491db50f81	2026-11-24 15:56:15.057194+00	0.3.0
+verify	c960c6df8277ad01db117ecb39232a42770cf3f204d3931f908206151dc96380	2026-11-24 15:56:15.057194+00	0.3.0
+wake	6af10d48f9b89ee8ef1da3e049477649e735d218dc015cfb9c6fc613c6631da2	2026-11-24 15:56:15.057194+00	0.3.0
+webhooks	f6150845d604f4f116bc696116a3f054f7c624ca015236b8bb7f9049781cfea9	2026-11-24 15:56:15.057194+00	0.3.0
+work	edfee872bfa60e93733c71fd4f8b28dc52109b31da62e41254db5415cd4ffa2c	2026-11-24 15:56:15.057194+00	0.3.0
+worker	2cc1cd6406318811c791699e65a004039ef2993119b9430e8c2f55210e0670b6	2026-11-24 15:56:15.057194+00	0.3.0
+workers	9763a25809397c7b490d7f61b038ad3b09cf12d38acb5ced1c6ff7475cc72523	2026-11-24 15:56:15.057194+00	0.3.0
+views	c06dbf955b29c9ee6dfd49ebd6e414319e7851995f5848e460a657d8a570b088	2026-11-24 15:56:15.057194+00	0.3.0
 \.
 
 
