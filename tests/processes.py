@@ -16,7 +16,7 @@ QCTL = Path(sys.executable).with_name("qctl")
 
 def environment(**extra: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("QCTL_", "PG")) and k != "DATABASE_URL"}
-    return {**kept, "PYTHONUNBUFFERED": "1", **extra}
+    return {**kept, "PYTHONUNBUFFERED": "1", "QCTL_CONFIG": "/nonexistent/config.toml", **extra}
 
 
 def qctl(*arguments: str, dsn: str | None = None, stdin: str | bytes | None = None, timeout: float = 60, **extra: str):

@@ -93,7 +93,7 @@ def test_variables_of_psql_become_parameters():
 
 def test_database_precedence():
     everything = {"QCTL_DSN": "b", "DATABASE_URL": "c"}
-    assert config.database("a", everything).source == "--dsn"
-    assert config.database(None, everything).source == "QCTL_DSN"
-    assert config.database(None, {"QCTL_DSN": "", "DATABASE_URL": "c"}).source == "DATABASE_URL"
-    assert config.database(None, {}) == config.Database("", "libpq defaults")
+    assert config.database("a", None, everything).source == "--dsn"
+    assert config.database(None, None, everything).source == "QCTL_DSN"
+    assert config.database(None, None, {"QCTL_DSN": "", "DATABASE_URL": "c"}).source == "DATABASE_URL"
+    assert config.database(None, None, {}) == config.Database("", "libpq defaults")

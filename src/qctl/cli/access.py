@@ -20,6 +20,7 @@ def grant(
     level: Annotated[str, typer.Option("--as", help="read: every looking command.", metavar="read")] = "read",
     payloads: Annotated[bool, typer.Option("--payloads", help="Payloads and message headers, too.")] = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
     sql: options.AsSql = False,
 ) -> None:
@@ -33,7 +34,7 @@ def grant(
     if sql:
         print_calls([access.granting(role, level, payloads=payloads)])
         return
-    with session(dsn, "grant", changes=True) as connection:
+    with session(dsn, profile, "grant", changes=True) as connection:
         row = access.grant(connection, role, level, payloads=payloads)
     columns = [
         Column("role_name", "role"),
@@ -45,7 +46,13 @@ def grant(
     say(f"Next: qctl status, as {role}")
 
 
-def revoke(role: Role, dsn: options.Dsn = None, output: options.Output = None, sql: options.AsSql = False) -> None:
+def revoke(
+    role: Role,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+    sql: options.AsSql = False,
+) -> None:
     """Take back what grant gave.
 
     Example: qctl revoke colleague
@@ -53,7 +60,7 @@ def revoke(role: Role, dsn: options.Dsn = None, output: options.Output = None, s
     if sql:
         print_calls([access.revoking(role)])
         return
-    with session(dsn, "revoke", changes=True) as connection:
+    with session(dsn, profile, "revoke", changes=True) as connection:
         row = access.revoke(connection, role)
     render([row], [Column("role_name", "role"), Column("changed", "changed", yes_no)], output)
 

@@ -40,6 +40,7 @@ def send(
         str, typer.Option("--delay", help="Deliver no sooner than in this time.", metavar="DURATION")
     ] = "0s",
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """Enqueue messages by hand.
@@ -57,7 +58,7 @@ def send(
     )
     problems: list[str] = []
     sent: list[SentMessage] = []
-    with session(dsn, "send", changes=True) as connection:
+    with session(dsn, profile, "send", changes=True) as connection:
         name = queues.the_one(connection, queue)
         parsed = _parsed(enumerate(lines, start=1), problems, skip_blank=many)
         last_line = 0
@@ -96,6 +97,7 @@ def test(
         str, typer.Option("--within", help="How long to wait for the answer.", metavar="DURATION")
     ] = "90s",
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """Send a test event through the whole way: queue, worker, request, answer. Exit 8 if it is not delivered.
@@ -110,7 +112,7 @@ def test(
             json.loads(body)
         except (json.JSONDecodeError, RecursionError):
             raise UsageError("--body is not JSON", hint="""for example '{"id": 7}'""") from None
-    with session(dsn, "test", changes=True) as connection:
+    with session(dsn, profile, "test", changes=True) as connection:
         name = queues.the_one(connection, queue)
         url = queues.described(connection, name).url
         msg_id = testing.send(connection, name, body)
@@ -176,6 +178,7 @@ def pause(
     all_: options.All = False,
     reason: options.Reason = None,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """Stop delivering a queue, or all. Capture goes on; what is in flight settles.
@@ -184,19 +187,23 @@ def pause(
 
     Example: qctl pause -q orders --reason "endpoint moves"
     """
-    with session(dsn, "pause", changes=True) as connection:
+    with session(dsn, profile, "pause", changes=True) as connection:
         rows = [queues.pause(connection, name, reason) for name in _which(connection, queue, all_=all_)]
     render(rows, _PAUSE_COLUMNS, output)
 
 
 def resume(
-    queue: options.Queue = None, all_: options.All = False, dsn: options.Dsn = None, output: options.Output = None
+    queue: options.Queue = None,
+    all_: options.All = False,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
 ) -> None:
     """Deliver a paused queue again, or all.
 
     Example: qctl resume -q orders
     """
-    with session(dsn, "resume", changes=True) as connection:
+    with session(dsn, profile, "resume", changes=True) as connection:
         rows = [queues.resume(connection, name) for name in _which(connection, queue, all_=all_)]
     render(rows, _PAUSE_COLUMNS, output)
 

@@ -35,13 +35,15 @@ def _print_version(wanted: bool) -> None:
 def root(
     ctx: typer.Context,
     dsn: Annotated[str | None, typer.Option("--dsn", help="Connection string for the command.", metavar="DSN")] = None,
+    profile: Annotated[str | None, typer.Option("--profile", help="Profile for the command.", metavar="NAME")] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """What holds for every command."""
-    if dsn is not None:
-        ctx.default_map = {name: {"dsn": dsn} for name in ctx.command.commands}  # type: ignore[attr-defined]
+    given = {name: value for name, value in (("dsn", dsn), ("profile", profile)) if value is not None}
+    if given:
+        ctx.default_map = dict.fromkeys(ctx.command.commands, given)  # type: ignore[attr-defined]
 
 
 for module in (setup, capture, apply, arm, access, care, look, examine, find, trace, redo, purge, act, scale, run):

@@ -36,6 +36,7 @@ def apply(
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """Make the queues and attachments that a file declares, and change those that differ. One transaction.
@@ -55,7 +56,7 @@ def apply(
     Example: qctl apply qctl.toml --check
     """
     wanted = declared.read(file)
-    with session(dsn, "apply", changes=not (check or dry_run)) as connection:
+    with session(dsn, profile, "apply", changes=not (check or dry_run)) as connection:
         planned = declared.plan(connection, wanted)
         render(planned, _COLUMNS, output)
         todo = [row for row in planned if row.action in ("create", "change")]

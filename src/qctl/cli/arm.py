@@ -22,6 +22,7 @@ def arm(
         ),
     ] = None,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
     sql: options.AsSql = False,
 ) -> None:
@@ -35,7 +36,7 @@ def arm(
     if sql:
         print_calls([arming.arming(survive_failover=survive_failover)])
         return
-    with session(dsn, "arm", changes=True) as connection:
+    with session(dsn, profile, "arm", changes=True) as connection:
         row = arming.arm(connection, survive_failover=survive_failover)
         waiting = sum(depth.depth for depth in queues.depths(connection, None))
     columns = [
@@ -53,7 +54,9 @@ def arm(
     say("Next: qctl status")
 
 
-def disarm(dsn: options.Dsn = None, output: options.Output = None, sql: options.AsSql = False) -> None:
+def disarm(
+    dsn: options.Dsn = None, profile: options.Profile = None, output: options.Output = None, sql: options.AsSql = False
+) -> None:
     """Stop this database from delivering, whatever the transport. Capture goes on; what is in flight settles.
 
     Example: qctl disarm
@@ -61,7 +64,7 @@ def disarm(dsn: options.Dsn = None, output: options.Output = None, sql: options.
     if sql:
         print_calls([("disarm", {})])
         return
-    with session(dsn, "disarm", changes=True) as connection:
+    with session(dsn, profile, "disarm", changes=True) as connection:
         row = arming.disarm(connection)
     columns = [Column("armed", "armed", yes_no), Column("changed", "changed", yes_no), Column("database", "database")]
     render([row], columns, output)

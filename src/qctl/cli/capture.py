@@ -72,6 +72,7 @@ def attach(
         bool, typer.Option("--again", help="Make the triggers of this attachment anew, with the options it has.")
     ] = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
     sql: options.AsSql = False,
 ) -> None:
@@ -106,7 +107,7 @@ def attach(
             raise UsageError("--sql makes no connection, so it needs -q QUEUE")
         print_calls([("attach", arguments_for(queue))])
         return
-    with session(dsn, "attach", changes=True) as connection:
+    with session(dsn, profile, "attach", changes=True) as connection:
         name = queues.the_one(connection, queue)
         triggers: list[AttachedTrigger] = (
             attachments.reattach(connection, table, name, say)
@@ -126,6 +127,7 @@ def detach(
     table: Annotated[str, typer.Argument(help="The table, with its schema.", metavar="SCHEMA.TABLE")],
     queue: options.Queue = None,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
     sql: options.AsSql = False,
 ) -> None:
@@ -136,7 +138,7 @@ def detach(
     if sql:
         print_calls([("detach", {"relation": table, "queue": queue})])
         return
-    with session(dsn, "detach", changes=True) as connection:
+    with session(dsn, profile, "detach", changes=True) as connection:
         dropped = attachments.detach(connection, table, queue, say)
     render(dropped, _DETACHED_COLUMNS, output)
     say("Next: qctl status")
@@ -150,6 +152,7 @@ def adopt_webhook(
     ] = None,
     transport: options.Transport = None,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
     sql: options.AsSql = False,
 ) -> None:
@@ -162,7 +165,7 @@ def adopt_webhook(
     if sql:
         print_calls([attachments.adoption(table, trigger, queue, transport)])
         return
-    with session(dsn, "adopt-webhook", changes=True) as connection:
+    with session(dsn, profile, "adopt-webhook", changes=True) as connection:
         row = attachments.adopt_webhook(connection, table, trigger, queue, transport, say)
     columns = [
         Column("queue_name", "queue"),

@@ -25,14 +25,14 @@ _BEFORE_COLUMNS = [
 ]
 
 
-def verify(dsn: options.Dsn = None, output: options.Output = None) -> None:
+def verify(dsn: options.Dsn = None, profile: options.Profile = None, output: options.Output = None) -> None:
     """Check that what was installed is still there and as it was: objects, pgmq's tables, triggers, jobs.
 
     Prints what differs and the command that mends it, and exits 8; nothing and 0 if all is well.
 
     Example: qctl verify
     """
-    with session(dsn, "verify") as connection:
+    with session(dsn, profile, "verify") as connection:
         if not migrate.is_installed(connection):
             raise QctlError(
                 f"qctl is not installed in {db.where(connection)}", hint="qctl install", code=ExitCode.SCHEMA_VERSION
@@ -66,6 +66,7 @@ def drop(
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
     sql: options.AsSql = False,
 ) -> None:
@@ -79,7 +80,7 @@ def drop(
     if sql:
         print_calls([queues.dropping(name, discard=discard, with_archive=with_archive)])
         return
-    with session(dsn, "drop", changes=not dry_run) as connection:
+    with session(dsn, profile, "drop", changes=not dry_run) as connection:
         before = queues.undelivered(connection, name)
         if before.unfinished and not discard:
             raise QctlError(
@@ -119,6 +120,7 @@ def uninstall(
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
     sql: options.AsSql = False,
 ) -> None:
@@ -132,7 +134,7 @@ def uninstall(
     if sql:
         typer.echo(migrate.uninstall_script().decode(), nl=False)
         return
-    with session(dsn, "uninstall", changes=not dry_run) as connection:
+    with session(dsn, profile, "uninstall", changes=not dry_run) as connection:
         if not migrate.is_installed(connection):
             raise QctlError(f"qctl is not installed in {db.where(connection)}", code=ExitCode.SCHEMA_VERSION)
         before = [queues.undelivered(connection, queue.queue_name) for queue in queues.listed(connection)]

@@ -54,6 +54,7 @@ def check(
         typer.Option("--ignore", help="A cause that is no trouble now, paused say; may be repeated.", metavar="CAUSE"),
     ] = None,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """One line for a monitor: exit 0 if all is well, 8 if not.
@@ -75,7 +76,7 @@ def check(
         workers_seen_s=_limit(workers_seen),
         ignore=ignore or [],
     )
-    with session(dsn, "check") as connection:
+    with session(dsn, profile, "check") as connection:
         problems = _outdated(connection, limits)
         try:
             problems += health.check(connection, queue, limits)
@@ -157,6 +158,7 @@ def doctor(
         typer.Option("--probe", help="Also ask each endpoint, with HEAD: does it redirect, does TLS fail?"),
     ] = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """Everything that is wrong or will be, with what to type. Exit 8 if something is broken.
@@ -166,7 +168,7 @@ def doctor(
 
     Example: qctl doctor --probe
     """
-    with session(dsn, "doctor") as connection:
+    with session(dsn, profile, "doctor") as connection:
         if not migrate.is_installed(connection):
             raise QctlError(
                 f"qctl is not installed in {db.where(connection)}", hint="qctl install", code=ExitCode.SCHEMA_VERSION

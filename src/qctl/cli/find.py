@@ -63,6 +63,7 @@ def messages_(
         bool, typer.Option("--payload", help="With headers and payload (json, jsonl, csv, tsv).")
     ] = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """Find messages, the newest first: by state, by their last attempt, by what is in them.
@@ -83,7 +84,7 @@ def messages_(
     if payload and (ids or chosen(output) in (Format.TABLE, Format.PLAIN, Format.MARKDOWN)):
         raise UsageError("payloads have no room in lines", hint="-o jsonl")
     most = limit or (100 if sys.stdout.isatty() and not ids and output is None else None)
-    with session(dsn, "messages") as connection:
+    with session(dsn, profile, "messages") as connection:
         names = queues.some(connection, queue)
         if before is not None and len(names) != 1:
             raise UsageError("--before needs one queue", hint=f"-q {names[0]}" if names else None)
@@ -152,6 +153,7 @@ def dead(
     queue: options.Queue = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many to list.", min=0)] = 20,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """Dead letters: grouped by reason and status, then the newest of them.
@@ -160,7 +162,7 @@ def dead(
 
     Example: qctl dead -q orders
     """
-    with session(dsn, "dead") as connection:
+    with session(dsn, profile, "dead") as connection:
         names = queues.some(connection, queue)
         groups = messages.dead(connection, queue)
         found = messages.listed(connection, names, Filter(states=["dead"]), page=max(1, min(limit, _PAGE)))

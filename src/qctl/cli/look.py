@@ -132,6 +132,7 @@ def status(
     ] = None,
     workers: Annotated[bool, typer.Option("--workers", help="Show the workers and pg_cron's jobs instead.")] = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """How each queue stands: health, depth by state, lag, age.
@@ -144,7 +145,7 @@ def status(
     Example: qctl status --watch
     """
     pause_s = 0.0 if watch is None else max(0.1, float(watch) if watch.isdigit() else options.duration(watch))
-    with session(dsn, "status") as connection:
+    with session(dsn, profile, "status") as connection:
         if workers:
             render(queues.workers(connection), _WORKER_COLUMNS, output)
         elif watch is not None:
@@ -214,30 +215,34 @@ def _spark_column(hours: list[Hour], width: int) -> Column:
     return Column("queue_name", "last hour", of=lambda row: by_queue.get(row.queue_name, ""))
 
 
-def depth(queue: options.Queue = None, dsn: options.Dsn = None, output: options.Output = None) -> None:
+def depth(
+    queue: options.Queue = None, dsn: options.Dsn = None, profile: options.Profile = None, output: options.Output = None
+) -> None:
     """Unfinished messages by state, and dead letters.
 
     Exact to 100,000; above that ≥, with PostgreSQL's own estimate.
 
     Example: qctl depth -q orders -o json
     """
-    with session(dsn, "depth") as connection:
+    with session(dsn, profile, "depth") as connection:
         estimate = Column("estimate", "estimate", of=_estimate, right=True)
         render(queues.depths(connection, queue), [_QUEUE, *_DEPTH_COLUMNS, estimate], output)
 
 
-def lag(queue: options.Queue = None, dsn: options.Dsn = None, output: options.Output = None) -> None:
+def lag(
+    queue: options.Queue = None, dsn: options.Dsn = None, profile: options.Profile = None, output: options.Output = None
+) -> None:
     """How long the oldest ready message has waited, and how old the oldest unfinished one is.
 
     Lag is worker trouble, age is delivery trouble.
 
     Example: qctl lag
     """
-    with session(dsn, "lag") as connection:
+    with session(dsn, profile, "lag") as connection:
         render(queues.lags(connection, queue), [_QUEUE, *_LAG_COLUMNS], output)
 
 
-def queues_(dsn: options.Dsn = None, output: options.Output = None) -> None:
+def queues_(dsn: options.Dsn = None, profile: options.Profile = None, output: options.Output = None) -> None:
     """The queues and their endpoints.
 
     Example: qctl queues
@@ -250,7 +255,7 @@ def queues_(dsn: options.Dsn = None, output: options.Output = None) -> None:
         Column("url", "url", fold=True),
         Column("created_at", "created", instant, wide=True),
     ]
-    with session(dsn, "queues") as connection:
+    with session(dsn, profile, "queues") as connection:
         rows = queues.listed(connection)
     render(rows, columns, output)
     if not rows:
@@ -261,6 +266,7 @@ def describe(
     name: Annotated[str | None, typer.Argument(help="The queue.", metavar="QUEUE")] = None,
     queue: options.Queue = None,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """A queue's whole configuration, its health, and the tables attached to it with the state of their triggers.
@@ -269,7 +275,7 @@ def describe(
 
     Example: qctl describe orders
     """
-    with session(dsn, "describe") as connection:
+    with session(dsn, profile, "describe") as connection:
         chosen_name = queues.the_one(connection, queue if name is None else name)
         row = queues.described(connection, chosen_name)
         attached = attachments.listed(connection, chosen_name)

@@ -17,7 +17,14 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
 
 Dsn = Annotated[
     str | None,
-    typer.Option("--dsn", help="Connection string. Without it: QCTL_DSN, DATABASE_URL, libpq's own.", metavar="DSN"),
+    typer.Option(
+        "--dsn",
+        help="Connection string. Without it or --profile: QCTL_DSN, the default profile, DATABASE_URL, libpq's own.",
+        metavar="DSN",
+    ),
+]
+Profile = Annotated[
+    str | None, typer.Option("--profile", help="A profile of config.toml. Without it: QCTL_PROFILE.", metavar="NAME")
 ]
 Queue = Annotated[str | None, typer.Option("--queue", "-q", help="The queue.", envvar="QCTL_QUEUE", metavar="QUEUE")]
 Output = Annotated[Format | None, typer.Option("--output", "-o", help="Output format; json, csv … hold every field.")]

@@ -44,6 +44,7 @@ def purge(
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """Delete delivered history: messages delivered longer ago than that, with their attempts and statistics.
@@ -57,7 +58,7 @@ def purge(
     older_than_s = options.duration(older_than)
     if dry_run and (export or vacuum):
         raise UsageError("--dry-run writes no file and vacuums nothing")
-    with ExitStack() as stack, session(dsn, "purge", changes=not dry_run) as connection:
+    with ExitStack() as stack, session(dsn, profile, "purge", changes=not dry_run) as connection:
         names = queues.some(connection, queue)
         if dead and not dry_run:
             _agree(connection, names, older_than_s, yes=yes)

@@ -52,6 +52,7 @@ def replay(
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """Deliver messages again, delivered and dead ones alike: by id, or those that a filter finds.
@@ -68,7 +69,7 @@ def replay(
         not_response=not_response, where=where,
     )  # fmt: skip
     per_s = None if rate is None else options.per_second(rate)
-    with session(dsn, "replay", changes=not dry_run) as connection:
+    with session(dsn, profile, "replay", changes=not dry_run) as connection:
         chosen = choice.choose(connection, ids, queue, which)
         _warn(chosen, new_id=new_id)
         if which is not None and chosen.count and not dry_run:
@@ -108,6 +109,7 @@ def discard(
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """Give up on unfinished messages: by id, or those that a filter finds. They become dead letters and can be replayed.
@@ -120,7 +122,7 @@ def discard(
         state=state, retrying=retrying, since=since, until=until, captured_since=captured_since, status_code=status_code,
         error=error, response=response, not_response=not_response, where=where,
     )  # fmt: skip
-    with session(dsn, "discard", changes=not dry_run) as connection:
+    with session(dsn, profile, "discard", changes=not dry_run) as connection:
         chosen = choice.choose(connection, ids, queue, which)
         if dry_run:
             _show(connection, chosen, output)

@@ -33,6 +33,7 @@ def worker(
         bool, typer.Option("--no-listen", help="Poll only; needed behind a transaction pooler.")
     ] = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
 ) -> None:
     """Deliver: claim messages, POST them, settle the answers. Runs until it is told to stop.
 
@@ -47,7 +48,7 @@ def worker(
         raise UsageError("which queues?", hint="-q QUEUE, or --all")
     if once and drain:
         raise UsageError("--once and --drain exclude each other")
-    database = config.database(dsn)
+    database = config.database(dsn, profile)
     person = config.stderr_is_terminal()
     process = Worker(
         connect=lambda: db.connect_worker(database, pooled=no_listen),

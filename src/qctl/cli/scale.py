@@ -94,6 +94,7 @@ def scale(
     ] = None,
     dry_run: options.DryRun = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """Set how much is delivered at once, and see what each queue can carry with that and what limits it.
@@ -108,7 +109,7 @@ def scale(
         "workers": workers, "dedicated": dedicated, "batch": batch, "max_in_flight": max_in_flight, "concurrency": concurrency,
     }  # fmt: skip
     asked = any(value is not None for value in wanted.values())
-    with session(dsn, "scale", changes=asked or rate is not None) as connection:
+    with session(dsn, profile, "scale", changes=asked or rate is not None) as connection:
         name = queue
         if per_s is not None or any(wanted[key] is not None for key in wanted if key != "workers"):
             name = queues.the_one(connection, queue)

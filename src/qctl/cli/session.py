@@ -8,20 +8,22 @@ from qctl.cli.guard import say
 
 
 @contextmanager
-def session(dsn: str | None, command: str, *, changes: bool = False) -> Generator[db.Connection]:
+def session(dsn: str | None, profile: str | None, command: str, *, changes: bool = False) -> Generator[db.Connection]:
     """Connects for one command.
 
     Args:
         dsn: what ``--dsn`` said.
+        profile: what ``--profile`` said.
         command: the command's name, for pg_stat_activity.
         changes: the command changes something, so it first tells a person where.
     """
-    database = config.database(dsn)
+    database = config.database(dsn, profile)
     connection = db.connect(database, application=command)
     db.on_warning(connection, lambda line: say(f"Warning: {line}"))
     try:
         if changes and config.stderr_is_terminal():
-            say(f"on {db.where(connection)} (from {database.source})")
+            name = f"{database.profile}: " if database.profile else ""
+            say(f"on {name}{db.where(connection)} (from {database.source})")
         yield connection
     finally:
         connection.close()

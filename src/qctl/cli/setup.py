@@ -55,7 +55,11 @@ def _settings(
 
 
 def install(
-    dsn: options.Dsn = None, output: options.Output = None, dry_run: options.DryRun = False, sql: options.AsSql = False
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+    dry_run: options.DryRun = False,
+    sql: options.AsSql = False,
 ) -> None:
     """Install qctl into a database; where it is installed already, bring it up to date.
 
@@ -64,7 +68,7 @@ def install(
 
     Example: qctl install --dsn postgresql://postgres@localhost/app
     """
-    _apply("install", dsn, output, dry_run=dry_run, sql=sql)
+    _apply("install", dsn, profile, output, dry_run=dry_run, sql=sql)
 
 
 def upgrade(
@@ -72,6 +76,7 @@ def upgrade(
         bool, typer.Option("--repair", help="Apply every function and view again, as verify may advise.")
     ] = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
     dry_run: options.DryRun = False,
     sql: options.AsSql = False,
@@ -82,14 +87,16 @@ def upgrade(
 
     Example: qctl upgrade --dry-run
     """
-    _apply("upgrade", dsn, output, dry_run=dry_run, sql=sql, repair=repair)
+    _apply("upgrade", dsn, profile, output, dry_run=dry_run, sql=sql, repair=repair)
 
 
-def _apply(command: str, dsn: str | None, output: Any, *, dry_run: bool, sql: bool, repair: bool = False) -> None:
+def _apply(
+    command: str, dsn: str | None, profile: str | None, output: Any, *, dry_run: bool, sql: bool, repair: bool = False
+) -> None:
     if sql:
         typer.echo(migrate.script(repair=repair).decode(), nl=False)
         return
-    with session(dsn, command, changes=not dry_run) as connection:
+    with session(dsn, profile, command, changes=not dry_run) as connection:
         if command == "upgrade" and not migrate.is_installed(connection):
             raise QctlError(
                 f"qctl is not installed in {db.where(connection)}", hint="qctl install", code=ExitCode.SCHEMA_VERSION
@@ -138,6 +145,7 @@ def create(
         bool, typer.Option("--ignore-readers", help="Let cron jobs be that seem to take messages from that pgmq queue.")
     ] = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
     sql: options.AsSql = False,
 ) -> None:
@@ -157,7 +165,7 @@ def create(
         )
         print_calls([(function, arguments), *captures])
         return
-    with session(dsn, "create", changes=True) as connection, db.transaction(connection):
+    with session(dsn, profile, "create", changes=True) as connection, db.transaction(connection):
         if waiting is None and (count := queues.waiting(connection, name)) and config.can_ask():
             waiting = typer.prompt(f"{name} holds {count:,} messages: deliver or skip them?", err=True).strip()
         created = queues.create(
@@ -222,6 +230,7 @@ def set_(
     retention: options.Retention = None,
     trust_location: options.TrustLocation = None,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
     sql: options.AsSql = False,
 ) -> None:
@@ -238,7 +247,7 @@ def set_(
             raise UsageError("--sql makes no connection, so it needs -q QUEUE")
         print_calls([queues.change(queue, url, headers, settings)])
         return
-    with session(dsn, "set", changes=True) as connection:
+    with session(dsn, profile, "set", changes=True) as connection:
         name = queues.the_one(connection, queue)
         choice = None if transport is None else queues.transport(connection, transport)
         row = queues.alter(connection, name, url, headers, settings)

@@ -56,13 +56,14 @@ def show(
     queue: options.Queue = None,
     payload: Annotated[bool, typer.Option("--payload", help="Show the body and the headers, too.")] = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """A message's whole life in order: each attempt, waits, replays and who asked why, what comes next.
 
     Example: qctl show orders/1234 --payload
     """
-    with session(dsn, "show") as connection:
+    with session(dsn, profile, "show") as connection:
         found, unknown = messages.resolve(connection, ids, queue)
         lives = [
             _Life(
@@ -140,13 +141,14 @@ def tail(
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last attempts.", min=1)] = 20,
     failed: Annotated[bool, typer.Option("--failed", help="Only attempts that did not deliver.")] = False,
     dsn: options.Dsn = None,
+    profile: options.Profile = None,
     output: options.Output = None,
 ) -> None:
     """The last attempts, oldest first.
 
     Example: qctl tail -f --failed
     """
-    with session(dsn, "tail") as connection:
+    with session(dsn, profile, "tail") as connection:
         if queue is not None:
             queues.described(connection, queue)
         watcher = attempts.Tail(connection, queue, failed=failed)
