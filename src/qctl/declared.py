@@ -1,6 +1,5 @@
 """Declared: queues and attachments in one TOML file, and making a database so."""
 
-import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,12 +8,10 @@ from typing import Any, cast
 
 from psycopg.types.json import Jsonb
 
-from qctl import attachments, db, queues
+from qctl import attachments, db, durations, queues
 from qctl.errors import UsageError
 from qctl.models import PlannedChange, Undeclared
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d|w)", re.ASCII)
 _QUEUE_KEYS = {
     "url", "headers", "timeout", "retry", "retention", "transport", "concurrency", "max_in_flight", "batch", "dedicated",
     "trust_location", "retry_jitter", "retry_after_max", "reject_after", "max_lost", "attach",
@@ -133,10 +130,10 @@ def _is(table: dict[str, Any], key: str, kind: type, where: str) -> None:
 
 
 def _seconds(text: Any, where: str) -> float:
-    parts: list[tuple[str, str]] = _DURATION.findall(text) if isinstance(text, str) else []
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    found = durations.parse(text) if isinstance(text, str) else None
+    if found is None:
         raise UsageError(f"{where}: {text!r} is not a duration", hint='for example "30s", "12h" or "7d"')
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return found
 
 
 def plan(connection: db.Connection, declared: list[DeclaredQueue]) -> list[PlannedChange]:

@@ -6,14 +6,12 @@ from typing import Annotated
 
 import typer
 
+from qctl import durations as durations_
 from qctl.errors import UsageError
 from qctl.output import Format
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,6})?(?:ms|s|m|h|d|w))+", re.ASCII)
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)/(s|sec|min|m|h)", re.ASCII)
 _PER_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
 
 Dsn = Annotated[
     str | None,
@@ -89,9 +87,10 @@ def duration(text: str) -> float:
     Raises:
         UsageError: it is none of these.
     """
-    if not _DURATION.fullmatch(text.strip()):
+    found = durations_.parse(text)
+    if found is None:
         raise UsageError(f"'{text[:50]}' is not a duration", hint="for example 30s, 15m, 12h, 7d or 1h30m")
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    return found
 
 
 def moment(text: str) -> datetime:
@@ -101,8 +100,9 @@ def moment(text: str) -> datetime:
         UsageError: it is neither.
     """
     try:
-        if _DURATION.fullmatch(text.strip()):
-            return datetime.now(UTC) - timedelta(seconds=duration(text))
+        back_s = durations_.parse(text)
+        if back_s is not None:
+            return datetime.now(UTC) - timedelta(seconds=back_s)
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
         raise UsageError(f"'{text[:50]}' is no time", hint="for example 15m, 7d or '2026-11-24 03:10'") from None
