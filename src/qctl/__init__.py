@@ -1,5 +1,12 @@
 """qctl: webhook delivery from inside PostgreSQL."""
 
-from importlib.metadata import version
+from typing import Any
 
-__version__ = version("qctl")
+
+def __getattr__(name: str) -> Any:
+    """``__version__``, of the installed package; reading its metadata takes longer than most commands' own code."""
+    if name != "__version__":
+        raise AttributeError(f"module 'qctl' has no attribute '{name}'")
+    from importlib.metadata import version
+
+    return version("qctl")

@@ -1,5 +1,31 @@
 """The command line."""
 
-from qctl.cli.app import main
+from qctl.late import late
+
+late(
+    *(
+        "qctl.access",
+        "qctl.arming",
+        "qctl.attachments",
+        "qctl.attempts",
+        "qctl.config",
+        "qctl.db",
+        "qctl.declared",
+        "qctl.demo",
+    ),
+    *(
+        "qctl.health",
+        "qctl.messages",
+        "qctl.migrate",
+        "qctl.models",
+        "qctl.probe",
+        "qctl.purging",
+        "qctl.queues",
+        "qctl.scaling",
+    ),
+    *("qctl.testing", "qctl.worker"),
+)
+
+from qctl.cli.app import main  # noqa: E402
 
 __all__ = ["main"]

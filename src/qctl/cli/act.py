@@ -9,12 +9,11 @@ from typing import Annotated
 
 import typer
 
-from qctl import config, db, messages, purging, queues, testing
+from qctl import config, db, messages, models, purging, queues, testing
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
-from qctl.models import SentMessage
 from qctl.output import Column, render
 from qctl.output.columns import instant, milliseconds, one_line, yes_no
 
@@ -57,7 +56,7 @@ def send(
         sys.stdin.buffer if body == "-" else purging.lines(Path(body[1:])) if many else [body.encode()]
     )
     problems: list[str] = []
-    sent: list[SentMessage] = []
+    sent: list[models.SentMessage] = []
     with session(dsn, profile, "send", changes=True) as connection:
         name = queues.the_one(connection, queue)
         parsed = _parsed(enumerate(lines, start=1), problems, skip_blank=many)
@@ -69,7 +68,7 @@ def send(
                     if isinstance(result, QctlError):
                         problems.append(f"line {line_no}: {result.message}")
                     else:
-                        sent.append(SentMessage(name, result))
+                        sent.append(models.SentMessage(name, result))
                 last_line = batch[-1][0]
         except QctlError as error:
             if not sent:
@@ -208,7 +207,7 @@ def resume(
     render(rows, _PAUSE_COLUMNS, output)
 
 
-def _which(connection: db.Connection, queue: str | None, *, all_: bool) -> list[str]:
+def _which(connection: "db.Connection", queue: str | None, *, all_: bool) -> list[str]:
     if all_ and queue is not None and queue != config.default_queue():
         raise UsageError("--all, or one queue?", hint="give one of the two")
     if all_:

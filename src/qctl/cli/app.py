@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qctl import __version__
+import qctl
 from qctl.cli import access, act, apply, arm, capture, care, examine, find, look, purge, redo, run, scale, setup, trace
 from qctl.cli.guard import Guard, report
 from qctl.errors import ExitCode, UsageError
@@ -27,7 +27,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"qctl {__version__}")
+        typer.echo(f"qctl {qctl.__version__}")
         raise typer.Exit
 
 

@@ -4,13 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from qctl import attachments, queues
+from qctl import attachments, models, queues
 from qctl.cli import options
 from qctl.cli.calls import print_calls
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import UsageError
-from qctl.models import AttachedTrigger
 from qctl.output import Column, render
 from qctl.output.columns import words
 
@@ -109,7 +108,7 @@ def attach(
         return
     with session(dsn, profile, "attach", changes=True) as connection:
         name = queues.the_one(connection, queue)
-        triggers: list[AttachedTrigger] = (
+        triggers: list[models.AttachedTrigger] = (
             attachments.reattach(connection, table, name, say)
             if again
             else attachments.attach(connection, arguments_for(name), say)

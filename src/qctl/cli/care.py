@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 
-from qctl import attachments, db, migrate, queues, scaling
+from qctl import attachments, db, migrate, models, queues, scaling
 from qctl.cli import options
 from qctl.cli.calls import print_calls
 from qctl.cli.consent import consent
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
-from qctl.models import GivenUp, Undelivered
 from qctl.output import Column, Format, chosen, render
 from qctl.output.columns import counted, number
 
@@ -92,7 +91,7 @@ def drop(
             render([before], _BEFORE_COLUMNS, output)
             return
         consent(_loss(before, with_archive=with_archive), yes=yes)
-        earlier = GivenUp(0, 0) if with_archive else queues.give_up(connection, name, discard=discard)
+        earlier = models.GivenUp(0, 0) if with_archive else queues.give_up(connection, name, discard=discard)
         row = attachments.with_retries(
             lambda: queues.drop(connection, name, discard=discard, with_archive=with_archive), say
         )
@@ -108,7 +107,7 @@ def drop(
     say("Next: qctl queues")
 
 
-def _loss(before: Undelivered, *, with_archive: bool) -> str:
+def _loss(before: "models.Undelivered", *, with_archive: bool) -> str:
     kept = "all of that goes with it" if with_archive else "all of that stays in the archive"
     return (
         f"queue {before.queue_name} has {counted(before.unfinished or 0, 'unfinished message')},"

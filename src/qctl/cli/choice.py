@@ -13,7 +13,6 @@ import typer
 from qctl import db, messages, queues
 from qctl.cli import options
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
-from qctl.messages import Filter, Seen
 
 _DAY = "24h"
 _RANGE = re.compile(r"(?:([a-z_][a-z0-9_]{0,46})/)?([0-9]{1,18})\.\.([0-9]{1,18})")
@@ -66,7 +65,7 @@ def criteria(
     where: str | None = None,
     dead: bool = False,
     delivered: bool = False,
-) -> Filter | None:
+) -> "messages.Filter | None":
     """The filter that the options make, or None without any.
 
     Filters on what no index covers get a day's horizon, unless a time was given.
@@ -75,7 +74,7 @@ def criteria(
         UsageError: a time, status code or JSON value that is none.
     """
     states = [*(state or []), *(["dead"] if dead else []), *(["delivered"] if delivered else [])]
-    given = Filter(
+    given = messages.Filter(
         states=states or None,
         since=options.moment(since) if since else None,
         until=options.moment(until) if until else None,
@@ -87,7 +86,7 @@ def criteria(
         retrying=retrying,
         where=_json(where),
     )
-    if given == Filter():
+    if given == messages.Filter():
         return None
     deep = (given.error, given.response, given.not_response, given.status_codes)
     if any(part is not None for part in deep) and given.since is None:
@@ -124,12 +123,12 @@ class Chosen:
     seen: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     asked: int = 0
 
-    def seen_of(self, name: str, ids: list[int]) -> Seen | None:
+    def seen_of(self, name: str, ids: list[int]) -> "messages.Seen | None":
         """How a filter saw these; None for ids that were named."""
         if not self.seen:
             return None
         known = [self.seen.get((name, msg_id), (None, None)) for msg_id in ids]
-        return Seen([state for state, _ in known], [number for _, number in known])
+        return messages.Seen([state for state, _ in known], [number for _, number in known])
 
     @property
     def count(self) -> int:
@@ -142,7 +141,9 @@ class Chosen:
         return ", ".join(names) + (" …" if self.count > most else "")
 
 
-def choose(connection: db.Connection, ids: list[str] | None, queue: str | None, which: Filter | None) -> Chosen:
+def choose(
+    connection: "db.Connection", ids: list[str] | None, queue: str | None, which: "messages.Filter | None"
+) -> Chosen:
     """Finds what a command is about.
 
     Raises:
@@ -154,10 +155,10 @@ def choose(connection: db.Connection, ids: list[str] | None, queue: str | None, 
             "which messages? give ids, or a filter" if not ids else "ids or a filter, not both",
             hint="for example 1234, orders/1234, 100..200, -, or --dead --since 1h",
         )
-    return _by_id(connection, _words(ids), queue) if ids else _by_filter(connection, queue, which or Filter())
+    return _by_id(connection, _words(ids), queue) if ids else _by_filter(connection, queue, which or messages.Filter())
 
 
-def _by_filter(connection: db.Connection, queue: str | None, which: Filter) -> Chosen:
+def _by_filter(connection: "db.Connection", queue: str | None, which: "messages.Filter") -> Chosen:
     found = Chosen()
     for row in messages.listed(connection, queues.some(connection, queue), which, page=5000):
         found.by_queue.setdefault(row.queue_name, []).append(row.msg_id)
@@ -169,7 +170,7 @@ def _by_filter(connection: db.Connection, queue: str | None, which: Filter) -> C
     return found
 
 
-def _by_id(connection: db.Connection, words: list[str], queue: str | None) -> Chosen:
+def _by_id(connection: "db.Connection", words: list[str], queue: str | None) -> Chosen:
     found = Chosen(asked=len(words))
     single = [word for word in words if ".." not in word]
     places, found.unknown = messages.resolve(connection, single, queue, look=False)
@@ -184,7 +185,7 @@ def _by_id(connection: db.Connection, words: list[str], queue: str | None) -> Ch
     return found
 
 
-def _range(connection: db.Connection, word: str, queue: str | None) -> Iterable[tuple[str, int]]:
+def _range(connection: "db.Connection", word: str, queue: str | None) -> Iterable[tuple[str, int]]:
     match = _RANGE.fullmatch(word)
     if not match or int(match[2]) > int(match[3]):
         raise UsageError(f"'{word[:100]}' is no range", hint="100..200 or orders/100..200")

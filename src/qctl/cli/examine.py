@@ -5,13 +5,11 @@ from typing import Annotated
 
 import typer
 
-from qctl import db, health, migrate, probe, queues
+from qctl import db, health, migrate, models, probe, queues
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
-from qctl.health import Limits
-from qctl.models import Diagnosis, Problem
 from qctl.output import Column, Format, chosen, machine, render, table
 from qctl.output.columns import counted, instant, number, one_line, percent, seconds
 
@@ -66,7 +64,7 @@ def check(
     """
     if unknown := [cause for cause in ignore or [] if cause not in CAUSES]:
         raise QctlError(f"no such cause: {', '.join(unknown)}", hint=", ".join(CAUSES), code=ExitCode.USAGE)
-    limits = Limits(
+    limits = health.Limits(
         max_lag_s=_limit(max_lag),
         max_age_s=_limit(max_age),
         max_depth=max_depth,
@@ -111,7 +109,7 @@ def _limit(text: str | None) -> float | None:
     return None if text is None or text.strip() == "none" else options.duration(text)
 
 
-def _outdated(connection: db.Connection, limits: Limits) -> list[Problem]:
+def _outdated(connection: "db.Connection", limits: "health.Limits") -> "list[models.Problem]":
     """What the database cannot know: it is behind this very command. One that is ahead of it is no trouble of the database."""
     try:
         pending = migrate.pending(connection)
@@ -126,10 +124,10 @@ def _outdated(connection: db.Connection, limits: Limits) -> list[Problem]:
             f"qctl is not installed in {db.where(connection)}", hint="qctl install", code=ExitCode.SCHEMA_VERSION
         )
     what = f"the schema lacks {counted(len(pending), 'file')} of this qctl"
-    return [Problem("all queues", "schema_outdated", None, what, None, None, "qctl upgrade")]
+    return [models.Problem("all queues", "schema_outdated", None, what, None, None, "qctl upgrade")]
 
 
-def _line(problems: list[Problem], count: int, limits: Limits) -> str:
+def _line(problems: "list[models.Problem]", count: int, limits: "health.Limits") -> str:
     if problems:
         return "FAILED " + "; ".join(_told(problem) for problem in problems)
     shown = [
@@ -143,7 +141,7 @@ def _line(problems: list[Problem], count: int, limits: Limits) -> str:
     return f"OK {counted(count, 'queue')}: armed, workers live{seen}, none paused, triggers in place; {within}{ignored}"
 
 
-def _told(problem: Problem) -> str:
+def _told(problem: "models.Problem") -> str:
     value = ""
     if problem.value is not None and problem.limit is not None:
         write = seconds if problem.cause in _DURATIONS else percent if problem.cause == "failure_rate" else number
@@ -174,8 +172,10 @@ def doctor(
                 f"qctl is not installed in {db.where(connection)}", hint="qctl install", code=ExitCode.SCHEMA_VERSION
             )
         found = [
-            Diagnosis("broken", "database", problem.queue_name, f"{problem.cause}: {problem.problem}", problem.mend)
-            for problem in _outdated(connection, Limits())
+            models.Diagnosis(
+                "broken", "database", problem.queue_name, f"{problem.cause}: {problem.problem}", problem.mend
+            )
+            for problem in _outdated(connection, health.Limits())
         ]
         try:
             found += health.diagnose(connection)
@@ -205,11 +205,11 @@ def doctor(
     say("nothing is broken" if found else "all is well")
 
 
-def _pooler(connection: db.Connection) -> list[Diagnosis]:
+def _pooler(connection: "db.Connection") -> "list[models.Diagnosis]":
     if not db.is_pooled(connection):
         return []
     return [
-        Diagnosis(
+        models.Diagnosis(
             "note",
             "connection",
             db.where(connection),

@@ -7,13 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from qctl import db, messages, queues
+from qctl import db, messages, models, queues
 from qctl.cli import choice, options
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import UsageError
-from qctl.messages import Filter
-from qctl.models import MessageListed
 from qctl.output import Column, Format, chosen, machine, render
 from qctl.output.columns import instant, number, one_line
 
@@ -76,7 +74,7 @@ def messages_(
     which = choice.criteria(
         state=state, retrying=retrying, since=since, until=until, captured_since=captured_since, status_code=status_code,
         error=error, response=response, not_response=not_response, where=where,
-    ) or Filter()  # fmt: skip
+    ) or messages.Filter()  # fmt: skip
     if before is not None and which.by_attempt:
         raise UsageError(
             "--before goes by id, these filters by time", hint="--until, with the last try of the last line"
@@ -103,7 +101,7 @@ def messages_(
             say(f"there are more; go on with {f'--before {more.msg_id + 1}' if by_id else 'a higher --limit'}")
 
 
-def _with_payloads(connection: db.Connection, rows: Iterable[MessageListed]) -> Iterator[dict[str, Any]]:
+def _with_payloads(connection: "db.Connection", rows: "Iterable[models.MessageListed]") -> Iterator[dict[str, Any]]:
     source = iter(rows)
     while batch := list(itertools.islice(source, _PAGE)):
         carried = {
@@ -165,7 +163,7 @@ def dead(
     with session(dsn, profile, "dead") as connection:
         names = queues.some(connection, queue)
         groups = messages.dead(connection, queue)
-        found = messages.listed(connection, names, Filter(states=["dead"]), page=max(1, min(limit, _PAGE)))
+        found = messages.listed(connection, names, messages.Filter(states=["dead"]), page=max(1, min(limit, _PAGE)))
         rows = list(itertools.islice(found, limit)) if names else []
     match chosen(output):
         case Format.JSON:

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from qctl import attachments, config, db, purging, queues
+from qctl import attachments, config, db, models, purging, queues
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
-from qctl.models import Hour, Status
 from qctl.output import Column, Format, chosen, machine, render, table
 from qctl.output.columns import ago, instant, milliseconds, number, one_line, percent, seconds, size, sparkline, words
 
@@ -34,14 +33,16 @@ def _at_least(field: str) -> Callable[[Any], str]:
         value = getattr(row, field)
         if value is None:
             return "unknown" if field == "depth" else ""
-        exact = row.depth_exact if isinstance(row, Status) else row.exact
+        exact = row.depth_exact if isinstance(row, models.Status) else row.exact
         return number(value) if exact else f"≥{number(value)}"
 
     return write
 
 
 def _estimate(row: Any) -> str:
-    exact, estimate = (row.depth_exact, row.depth_estimate) if isinstance(row, Status) else (row.exact, row.estimate)
+    exact, estimate = (
+        (row.depth_exact, row.depth_estimate) if isinstance(row, models.Status) else (row.exact, row.estimate)
+    )
     return "" if exact or estimate is None else f"~{number(estimate)}"
 
 
@@ -55,7 +56,7 @@ _DEPTH_COLUMNS = [
 ]
 
 
-def _drain(row: Status) -> str:
+def _drain(row: "models.Status") -> str:
     """Whether a queue empties: what an operator asks first of a long one."""
     if row.depth == 0:
         return "empty"
@@ -156,7 +157,7 @@ def status(
             _advise(rows)
 
 
-def _advise(rows: list[Status]) -> None:
+def _advise(rows: "list[models.Status]") -> None:
     """What is wrong with each queue, since when, and what to type, for a person."""
     if not config.stderr_is_terminal():
         return
@@ -166,7 +167,7 @@ def _advise(rows: list[Status]) -> None:
         say(line)
 
 
-def _advice(rows: list[Status]) -> list[str]:
+def _advice(rows: "list[models.Status]") -> list[str]:
     lines: list[str] = []
     told: set[str] = set()
     for row in rows:
@@ -185,7 +186,7 @@ def _advice(rows: list[Status]) -> list[str]:
     return lines
 
 
-def _watch(connection: db.Connection, queue: str | None, pause_s: float, output: Format | None) -> None:
+def _watch(connection: "db.Connection", queue: str | None, pause_s: float, output: Format | None) -> None:
     if chosen(output) is not Format.TABLE:
         while True:
             render(queues.statuses(connection, queue), _STATUS_COLUMNS, output)
@@ -209,7 +210,7 @@ def _watch(connection: db.Connection, queue: str | None, pause_s: float, output:
             time.sleep(pause_s)
 
 
-def _spark_column(hours: list[Hour], width: int) -> Column:
+def _spark_column(hours: "list[models.Hour]", width: int) -> Column:
     """Delivered per minute; the last minute that ended stands at the right."""
     by_queue = {hour.queue_name: sparkline(hour.delivered, width) for hour in hours}
     return Column("queue_name", "last hour", of=lambda row: by_queue.get(row.queue_name, ""))

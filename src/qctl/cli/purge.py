@@ -8,16 +8,14 @@ from typing import Annotated
 
 import typer
 
-from qctl import config, db, purging, queues
+from qctl import config, db, models, purging, queues
 from qctl.cli import options
 from qctl.cli.consent import consent
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
-from qctl.models import Purged
 from qctl.output import Column, render
 from qctl.output.columns import counted, number, size
-from qctl.purging import Export
 
 _COLUMNS = [
     Column("queue_name", "queue"),
@@ -62,10 +60,10 @@ def purge(
         names = queues.some(connection, queue)
         if dead and not dry_run:
             _agree(connection, names, older_than_s, yes=yes)
-        target = Export(export) if export else None
+        target = purging.Export(export) if export else None
         if target:
             stack.callback(target.close)
-        rows: list[Purged] = []
+        rows: list[models.Purged] = []
         problems: list[str] = []
         for name in names:
             try:
@@ -88,15 +86,21 @@ def purge(
         )
 
 
-def _agree(connection: db.Connection, names: list[str], older_than_s: float, *, yes: bool) -> None:
+def _agree(connection: "db.Connection", names: list[str], older_than_s: float, *, yes: bool) -> None:
     count = sum(purging.preview(connection, name, older_than_s, dead=True).messages for name in names)
     if count:
         consent(f"{counted(count, 'dead letter')} to be deleted for ever", yes=yes)
 
 
 def _purge(
-    connection: db.Connection, name: str, older_than_s: float, target: Export | None, *, dead: bool, dry_run: bool
-) -> Purged:
+    connection: "db.Connection",
+    name: str,
+    older_than_s: float,
+    target: "purging.Export | None",
+    *,
+    dead: bool,
+    dry_run: bool,
+) -> "models.Purged":
     if dry_run:
         return purging.preview(connection, name, older_than_s, dead=dead)
     tell = _teller(name)

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from qctl import config, db, messages
+from qctl import config, db, messages, models
 from qctl.cli import choice, options
 from qctl.cli.choice import Chosen
 from qctl.cli.consent import consent
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
-from qctl.models import Replayed, ReplayedMessage
 from qctl.output import Column, Format, render, table
 from qctl.output.columns import counted, seconds
 
@@ -77,10 +76,10 @@ def replay(
         if dry_run:
             _show(connection, chosen, output)
             return
-        rows: list[ReplayedMessage] = []
+        rows: list[models.ReplayedMessage] = []
         with table.progress() as tell:
 
-            def act(name: str, batch: list[int]) -> list[Replayed]:
+            def act(name: str, batch: list[int]) -> "list[models.Replayed]":
                 tell("replaying", len(rows), chosen.count)
                 after_s = len(rows) / per_s if per_s else 0.0
                 seen = chosen.seen_of(name, batch)
@@ -129,9 +128,9 @@ def discard(
             return
         if chosen.count:
             consent(_what(chosen, "given up", "", None), yes=yes)
-        rows: list[ReplayedMessage] = []
+        rows: list[models.ReplayedMessage] = []
 
-        def act(name: str, batch: list[int]) -> list[Replayed]:
+        def act(name: str, batch: list[int]) -> "list[models.Replayed]":
             return messages.discard(connection, name, batch, reason, chosen.seen_of(name, batch))
 
         failed = _act(chosen, rows, act)
@@ -139,7 +138,7 @@ def discard(
 
 
 def _act(
-    chosen: Chosen, rows: list[ReplayedMessage], act: Callable[[str, list[int]], list[Replayed]]
+    chosen: Chosen, rows: "list[models.ReplayedMessage]", act: "Callable[[str, list[int]], list[models.Replayed]]"
 ) -> QctlError | None:
     """Acts batch by batch and collects what was done. An error in the middle ends it, but does not hide that."""
     for name, batch in _batches(chosen):
@@ -149,7 +148,7 @@ def _act(
             if not rows:
                 raise
             return error
-        rows += [ReplayedMessage(name, outcome.msg_id, outcome.outcome) for outcome in outcomes]
+        rows += [models.ReplayedMessage(name, outcome.msg_id, outcome.outcome) for outcome in outcomes]
     return None
 
 
@@ -171,13 +170,13 @@ def _warn(chosen: Chosen, *, new_id: bool) -> None:
         )
 
 
-def _show(connection: db.Connection, chosen: Chosen, output: Format | None) -> None:
+def _show(connection: "db.Connection", chosen: Chosen, output: Format | None) -> None:
     """What would be acted on, and how each stands now."""
-    rows: list[ReplayedMessage] = []
+    rows: list[models.ReplayedMessage] = []
     missing = list(chosen.unknown)
     for name, ids in chosen.by_queue.items():
         known = messages.states(connection, name, ids)
-        rows += [ReplayedMessage(name, msg_id, known[msg_id]) for msg_id in ids if msg_id in known]
+        rows += [models.ReplayedMessage(name, msg_id, known[msg_id]) for msg_id in ids if msg_id in known]
         missing += [f"{name}/{m}" for m in ids if m not in known and (name, m) not in chosen.ranged]
     if rows or not missing:
         render(rows, [*_COLUMNS, Column("outcome", "state now")], output)
@@ -186,7 +185,11 @@ def _show(connection: db.Connection, chosen: Chosen, output: Format | None) -> N
 
 
 def _finish(
-    chosen: Chosen, rows: list[ReplayedMessage], output: Format | None, told: dict[str, str], failed: QctlError | None
+    chosen: Chosen,
+    rows: "list[models.ReplayedMessage]",
+    output: Format | None,
+    told: dict[str, str],
+    failed: QctlError | None,
 ) -> None:
     holes = sum(row.outcome == "unknown" and (row.queue_name, row.msg_id) in chosen.ranged for row in rows)
     rows = [row for row in rows if row.outcome != "unknown" or (row.queue_name, row.msg_id) not in chosen.ranged]

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from qctl import config, db
+from qctl import worker as delivering
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.output import table
-from qctl.worker import Mode, Progress, Worker
 
 
 def worker(
@@ -50,10 +50,10 @@ def worker(
         raise UsageError("--once and --drain exclude each other")
     database = config.database(dsn, profile)
     person = config.stderr_is_terminal()
-    process = Worker(
+    process = delivering.Worker(
         connect=lambda: db.connect_worker(database, pooled=no_listen),
         queues=queue or None,
-        mode=Mode.ONCE if once else Mode.DRAIN if drain else Mode.FOREVER,
+        mode=delivering.Mode.ONCE if once else delivering.Mode.DRAIN if drain else delivering.Mode.FOREVER,
         concurrency=concurrency,
         grace_s=options.duration(grace),
         listen=not no_listen,
@@ -84,7 +84,7 @@ class _Teller:
     def __init__(self) -> None:
         self._told_at = 0.0
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: "delivering.Progress") -> None:
         now = time.monotonic()
         if now - self._told_at >= 5:
             self._told_at = now

@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from qctl import db, queues, scaling
+from qctl import db, models, queues, scaling
 from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
-from qctl.models import Capacity, Queue, Sizing
 from qctl.output import Column, render
 
 SUPABASE_JOBS = 8
@@ -130,14 +129,14 @@ def scale(
 
 
 def _sized(
-    connection: db.Connection, row: Queue, per_s: float, rate: str, wanted: dict[str, int | bool | None]
+    connection: "db.Connection", row: "models.Queue", per_s: float, rate: str, wanted: dict[str, int | bool | None]
 ) -> dict[str, int | bool | None]:
     """The settings that the rate needs, but for those given by hand.
 
     Raises:
         QctlError: the transport cannot reach it; the error says how to move (7).
     """
-    needed: Sizing = scaling.sizing(connection, row.queue_name, per_s)
+    needed: models.Sizing = scaling.sizing(connection, row.queue_name, per_s)
     if not needed.reachable:
         moves = ""
         if row.transport == "pg_net":
@@ -164,7 +163,7 @@ def _sized(
     return {**wanted, **{key: value for key, value in changed.items() if wanted[key] is None}}
 
 
-def _compared(before: Capacity, after: Capacity) -> _Scaled:
+def _compared(before: "models.Capacity", after: "models.Capacity") -> _Scaled:
     def old(was: int, now: int) -> int | None:
         return None if was == now else was
 
@@ -176,14 +175,14 @@ def _compared(before: Capacity, after: Capacity) -> _Scaled:
     )  # fmt: skip
 
 
-def _follow(connection: db.Connection, workers: int) -> None:
+def _follow(connection: "db.Connection", workers: int) -> None:
     """Waits for the CALLs that are no longer wanted."""
     left = scaling.wait_for_end(connection, lambda job: workers == 0 or (job.slot is not None and job.slot > workers))
     if left:
         say(f"still running: {', '.join(f'pid {job.pid}' for job in left)}; it ends with its present step")
 
 
-def _advise(rows: list[Capacity], workers: int) -> None:
+def _advise(rows: "list[models.Capacity]", workers: int) -> None:
     net = [row for row in rows if row.transport == "pg_net"]
     if workers == 0 and net:
         say(f"nothing delivers {', '.join(row.queue_name for row in net)} now. Next: qctl scale --workers 1")

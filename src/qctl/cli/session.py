@@ -8,7 +8,7 @@ from qctl.cli.guard import say
 
 
 @contextmanager
-def session(dsn: str | None, profile: str | None, command: str, *, changes: bool = False) -> Generator[db.Connection]:
+def session(dsn: str | None, profile: str | None, command: str, *, changes: bool = False) -> "Generator[db.Connection]":
     """Connects for one command.
 
     Args:

@@ -4,13 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from qctl import attachments, config, db, migrate, queues, scaling
+from qctl import attachments, config, db, migrate, models, queues, scaling
 from qctl.cli import capture, options
 from qctl.cli.calls import print_calls
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
-from qctl.models import Step
 from qctl.output import Column, render
 from qctl.output.columns import counted, seconds, yes_no
 
@@ -102,7 +101,7 @@ def _apply(
                 f"qctl is not installed in {db.where(connection)}", hint="qctl install", code=ExitCode.SCHEMA_VERSION
             )
         if dry_run:
-            steps: list[Step] = migrate.pending(connection)
+            steps: list[models.Step] = migrate.pending(connection)
             say(f"{len(steps)} files would be applied" if steps else "nothing to do: the schema is up to date")
         else:
             old = migrate.running_jobs(connection)

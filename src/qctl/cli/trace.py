@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from qctl import attempts, messages, queues
+from qctl import attempts, messages, models, queues
 from qctl.cli import options
 from qctl.cli.session import session
 from qctl.errors import NotFoundError
-from qctl.models import Attempt, LifeEvent, Message, Payload
 from qctl.output import Column, Format, chosen, machine, render, table
 from qctl.output.columns import clock, instant, milliseconds, one_line
 
@@ -32,7 +31,7 @@ def _outcome_style(value: Any) -> str:
     return _OUTCOME.get(value, "")
 
 
-def _told(event: LifeEvent) -> str:
+def _told(event: "models.LifeEvent") -> str:
     """What is known of an event, in words."""
     detail = f"{event.detail or ''} {instant(event.until)}".strip() if event.until else event.detail
     parts = (event.error, event.response, detail)
@@ -93,10 +92,10 @@ def show(
 class _Life:
     """A message, its attempts, all that happened to it, and what it carries if that was asked for."""
 
-    message: Message
-    tried: list[Attempt]
-    events: list[LifeEvent]
-    payload: Payload | None
+    message: "models.Message"
+    tried: "list[models.Attempt]"
+    events: "list[models.LifeEvent]"
+    payload: "models.Payload | None"
 
     def as_dict(self) -> dict[str, Any]:
         values = machine.as_dict(self.message)
@@ -170,7 +169,7 @@ def _reader_is_gone(within_s: float) -> bool:
     return bool(poller.poll(within_s * 1000))
 
 
-def _follow(rows: list[Attempt], output: Format | None, *, first: bool) -> None:
+def _follow(rows: "list[models.Attempt]", output: Format | None, *, first: bool) -> None:
     """Writes rows to an output that goes on and on."""
     match chosen(output) if output or sys.stdout.isatty() else Format.JSONL:
         case Format.JSON | Format.JSONL:

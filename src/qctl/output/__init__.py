@@ -5,8 +5,12 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
-from qctl.output import machine, table, text
+from qctl.late import late
 from qctl.output.columns import Column
+
+late("qctl.output.machine", "qctl.output.table", "qctl.output.text")
+
+from qctl.output import machine, table, text  # noqa: E402
 
 __all__ = ["Column", "Format", "chosen", "render"]
 

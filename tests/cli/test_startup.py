@@ -1,0 +1,44 @@
+"""Help, completion and the version wait for nothing that they do not use."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"psycopg", "pgmq", "pycurl", "tabulate", "asyncio", "tomllib"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["replay", "--help"], []])
+def test_help_reads_neither_the_driver_nor_what_commands_do(arguments):
+    code = """
+import sys
+from qctl.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+read = [n for n, m in sys.modules.items() if n.startswith("qctl.") and type(m).__name__ != "_LazyModule"]
+print(*sys.modules, file=sys.stderr)
+print(*read, file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded, read = done.stderr.splitlines()[-2:]
+    assert "qctl.cli.look" in loaded.split()
+    assert HEAVY.isdisjoint(loaded.split())
+    assert {"qctl.models", "qctl.db", "qctl.config", "qctl.queues"}.isdisjoint(read.split())
+
+
+def test_every_operation_is_late_and_still_an_ordinary_module():
+    code = """
+import importlib, pkgutil, sys
+import qctl.cli
+late = {n.removeprefix("qctl.") for n, m in sys.modules.items() if n.startswith("qctl.") and type(m).__name__ == "_LazyModule"}
+here = {m.name for m in pkgutil.iter_modules(sys.modules["qctl"].__path__)}
+print(*sorted(here - late - {"cli", "output", "errors", "late", "durations"}))
+from qctl import queues
+print(queues.creation.__module__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines() == ["__main__ embedded receiver sqlfiles", "qctl.queues"]
