@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-server check lint types imports fresh generate released bench bench-inside bench-looking bench-purging chaos clean
+.PHONY: demo test test-server check lint types imports fresh generate released bench bench-inside bench-looking bench-purging bench-startup chaos clean
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …"; exit 1; }
@@ -57,6 +57,9 @@ bench-looking: .venv/.dev
 
 bench-purging: .venv/.dev
 	@$(BIN)/python benchmarks/purging.py
+
+bench-startup: .venv/.dev
+	@$(BIN)/python benchmarks/startup.py
 
 bench-inside: .venv/.dev
 	@sh scripts/debian_postgres.sh
