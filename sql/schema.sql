@@ -502,27 +502,24 @@ $$;
 
 COMMENT ON FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval, p_lapsed boolean) IS 'pg_net''s answers to attempts of these queues, a row per queue: to live ones, or to those that lapsed within 10 minutes. p_margin: how long before the claim the batch of an answer may have begun, for pg_net dates answers by the begin of their batch.';
 
--- Name: _apply_grants(name, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _apply_grants(name, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._apply_grants(p_role name, p_payloads boolean) RETURNS void
+CREATE FUNCTION qctl._apply_grants(p_role name, p_level text, p_payloads boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
   v_item record;
 begin
   execute format('grant usage on schema qctl to %I', p_role);
-  for v_item in
-    select c.oid::regclass as name from pg_class c
-    where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$' and pg_has_role(c.relowner, 'usage')
-  loop
+  for v_item in select t as name from qctl._level_tables(p_level) t loop
     execute format('grant select (%s) on %s to %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
   end loop;
-  for v_item in select r as name from qctl._looking_routines(p_payloads) r loop
+  for v_item in select r as name from qctl._level_routines(p_level, p_payloads) r loop
     execute format('grant execute on routine %s to %I', v_item.name, p_role);
   end loop;
 end
-$_$;
+$$;
 
 -- Name: _apply_settings(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -690,7 +687,7 @@ COMMENT ON FUNCTION qctl._backoff_s(p_schedule_s integer[], p_failures integer, 
 -- Name: _before(timestamp with time zone, qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._before(p_deadline timestamp with time zone, p_place qctl.purge_place) RETURNS boolean
-    LANGUAGE sql
+    LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select p_place.after is not null and clock_timestamp() < p_deadline
@@ -1367,7 +1364,7 @@ $$;
 -- Name: _due_retention(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._due_retention() RETURNS SETOF text
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
@@ -1544,9 +1541,13 @@ CREATE FUNCTION qctl._examine_roles() RETURNS SETOF qctl.finding
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  with worker as (
-    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, w.queues, w.transport
+  with caller as (
+    select distinct r.oid, r.rolname, w.queues, w.transport
     from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > statement_timestamp() - interval '1 day'
+  ), worker as (
+    -- A process calls functions that run as the owner of qctl; the CALL of a job runs as the job's own role.
+    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, c.queues
+    from caller c join pg_roles r on r.oid = case c.transport when 'http' then (select n.nspowner from pg_namespace n where n.nspname = 'qctl') else c.oid end
   ), served as (
     select w.*, q.queue_name, c.oid as relation, c.relowner, c.relrowsecurity, c.relforcerowsecurity
     from worker w join qctl.queue q on q.queue_name = any (w.queues)
@@ -1565,13 +1566,17 @@ CREATE FUNCTION qctl._examine_roles() RETURNS SETOF qctl.finding
   from served s cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as p (privilege)
   where not has_table_privilege(s.oid, s.relation, p.privilege)
   union all
-  select distinct 'broken', 'role', w.rolname::text, 'it works, but may not execute ' || p.oid::regprocedure,
-         format('grant execute on routine %s to %I;', p.oid::regprocedure, w.rolname)
-  from worker w cross join pg_proc p
-  where p.pronamespace = 'qctl'::regnamespace
-    and p.proname = any (case w.transport when 'http' then '{claim,settle,release,upkeep,maintenance,heartbeat}'::text[]
-                                          else '{work,maintenance,dispatch,collect}' end)
-    and not has_function_privilege(w.oid, p.oid, 'execute')
+  select 'broken', 'role', m.rolname::text, 'it works, but may not execute ' || string_agg(m.name::text, ', ' order by m.name::text),
+         case when m.transport = 'http' and not exists (select from qctl.grantee g where g.role_name = m.rolname and g.level <> 'work')
+              then format('qctl grant %s --as work', qctl._word(m.rolname::text))
+              else format('grant execute on routine %s to %I;', string_agg(m.name::text, ', ' order by m.name::text), m.rolname) end
+  from (select distinct c.rolname, c.transport, p.oid::regprocedure as name
+        from caller c cross join pg_proc p
+        where p.pronamespace = 'qctl'::regnamespace
+          and (c.transport = 'http' and p.oid in (select r from qctl._level_routines('work', false) r)
+               or c.transport <> 'http' and p.proname in ('work', 'maintenance', 'dispatch', 'collect'))
+          and not has_function_privilege(c.oid, p.oid, 'execute')) m
+  group by m.rolname, m.transport
 $$;
 
 -- Name: _examine_settings(); Type: FUNCTION; Schema: qctl; Owner: -
@@ -1868,20 +1873,6 @@ $$;
 
 COMMENT ON FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval) IS 'A process reports each 5 s, a job at least once a minute.';
 
--- Name: _is_more_than_reader(name); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._is_more_than_reader(p_role name) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select exists (select from pg_proc p join pg_roles r on r.oid = p.proowner where p.pronamespace = 'qctl'::regnamespace and r.rolname = p_role)
-      or has_function_privilege(p_role, 'qctl.claim(text, integer, bigint)', 'execute')
-$$;
-
--- Name: FUNCTION _is_more_than_reader(p_role name); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._is_more_than_reader(p_role name) IS 'Owns captures, or works: what it has it did not only get by a grant of ours.';
-
 -- Name: _is_rejection(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_rejection(p_status integer) RETURNS boolean
@@ -2087,6 +2078,42 @@ $$;
 
 COMMENT ON FUNCTION qctl._last_run(p_job_id bigint) IS 'How a job runs or last ended, among the last 5000 runs of all jobs. pg_cron''s history has no index but its number.';
 
+-- Name: _level_routines(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS SETOF regprocedure
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p.oid::regprocedure from pg_proc p
+  where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
+    and (p_level in ('read', 'operate')
+         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
+                               'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states,label}')
+              or p_payloads and p.proname in ('messages_where', 'payloads'))
+         or p_level = 'operate'
+         and (p.proname = any ('{send,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,scale}')
+              or p_payloads and p.proname = 'purge_preview')
+         or p_level = 'work'
+         and p.proname = any ('{claim,release,settle,register_worker,heartbeat,sign_off,upkeep,fall_asleep,wake_up,ready_queues,is_armed,_timeline,_queue,label,'
+                              'maintenance,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
+                              '_maintenance_deadline,_before}'))
+$$;
+
+-- Name: FUNCTION _level_routines(p_level text, p_payloads boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._level_routines(p_level text, p_payloads boolean) IS 'What a role of that level may execute. Those that act run as the role that installed qctl; the audit names who called.';
+
+-- Name: _level_tables(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._level_tables(p_level text) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select c.oid::regclass from pg_class c
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$' and pg_has_role(c.relowner, 'usage')
+    and (p_level in ('read', 'operate') or c.relname in ('queue', 'migration', 'routine'))
+$_$;
+
 -- Name: _lock_tables(text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._lock_tables(p_relations text[], p_exclusively text[]) RETURNS void
@@ -2112,19 +2139,6 @@ $$;
 
 COMMENT ON FUNCTION qctl._lock_tables(p_relations text[], p_exclusively text[]) IS 'Takes the locks of several attaches at once, in one order, and rather gives up than holds one for long while it waits for the next.';
 
--- Name: _looking_routines(boolean); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._looking_routines(p_payloads boolean) RETURNS SETOF regprocedure
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select p.oid::regprocedure from pg_proc p
-  where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
-    and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
-                          'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states}')
-         or p_payloads and p.proname in ('messages_where', 'payloads'))
-$$;
-
 -- Name: _lower_keys(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._lower_keys(p_headers jsonb) RETURNS jsonb
@@ -2134,7 +2148,7 @@ CREATE FUNCTION qctl._lower_keys(p_headers jsonb) RETURNS jsonb
 -- Name: _maintenance_deadline(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._maintenance_deadline(p_for interval) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select statement_timestamp() + least(p_for, (
@@ -2225,7 +2239,7 @@ begin
   if v_owner <> current_user then
     execute format('alter view qctl.%I owner to %I', p_queue || '_status', v_owner);
   end if;
-  for v_grantee in select g.role_name from qctl.grantee g join pg_roles r on r.rolname = g.role_name loop
+  for v_grantee in select g.role_name from qctl.grantee g join pg_roles r on r.rolname = g.role_name where g.level in ('read', 'operate') loop
     execute format('grant select on qctl.%I to %I', p_queue || '_status', v_grantee.role_name);
   end loop;
 end
@@ -2803,10 +2817,19 @@ begin
 end
 $$;
 
+-- Name: _owns_captures(name); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._owns_captures(p_role name) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (select from pg_proc p join pg_roles r on r.oid = p.proowner where p.pronamespace = 'qctl'::regnamespace and r.rolname = p_role)
+$$;
+
 -- Name: _owns_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._owns_jobs() RETURNS boolean
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select exists (select from qctl.jobs() j where j.owner = current_user)
@@ -2815,7 +2838,7 @@ $$;
 -- Name: _plan_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._plan_jobs() RETURNS TABLE(job_name text, done text)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
@@ -2943,7 +2966,7 @@ $_$;
 -- Name: _queue(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._queue(p_queue text) RETURNS qctl.queue
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
@@ -2967,7 +2990,7 @@ COMMENT ON FUNCTION qctl._queue(p_queue text) IS 'The queue of that name, or err
 -- Name: _queues_to_collect(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._queues_to_collect() RETURNS SETOF integer
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select distinct f.queue_id from qctl.in_flight f
@@ -3064,7 +3087,7 @@ begin
   delete from qctl.grantee g where not exists (select from pg_roles r where r.rolname = g.role_name);
   for v_grantee in select * from qctl.grantee loop
     begin
-      perform qctl._apply_grants(v_grantee.role_name, v_grantee.payloads);
+      perform qctl._apply_grants(v_grantee.role_name, v_grantee.level, v_grantee.payloads);
     exception when insufficient_privilege then
       raise warning 'role % was not given what is new: %', v_grantee.role_name, sqlerrm;
     end;
@@ -3145,7 +3168,7 @@ COMMENT ON FUNCTION qctl._request_headers(p_queue jsonb, p_message jsonb) IS 'Th
 -- Name: _retain(text, qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) RETURNS qctl.purge_place
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
@@ -3169,7 +3192,7 @@ COMMENT ON FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) IS 'Del
 -- Name: _retention_done(qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._retention_done(p_place qctl.purge_place) RETURNS void
-    LANGUAGE sql
+    LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   update qctl.upkept u set retained_at = clock_timestamp()
@@ -3210,7 +3233,7 @@ COMMENT ON FUNCTION qctl._retry_after_s(p_headers jsonb, p_now timestamp with ti
 -- Name: _roll_up(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._roll_up() RETURNS integer
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
@@ -3583,7 +3606,7 @@ $$;
 -- Name: _sweep(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._sweep() RETURNS void
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
@@ -3691,6 +3714,28 @@ $_$;
 
 COMMENT ON FUNCTION qctl._take_back(p_queue qctl.queue, p_after interval) IS 'Deletes from pg_net''s queue what it has not started that long after the claim, and releases those messages: no attempt is spent.';
 
+-- Name: _take_grants(name, text, boolean, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._take_grants(p_role name, p_level text, p_payloads boolean, p_new_level text DEFAULT NULL::text, p_new_payloads boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_item record;
+begin
+  for v_item in select t as name from qctl._level_tables(p_level) t except select t from qctl._level_tables(p_new_level) t where p_new_level is not null loop
+    execute format('revoke select (%s) on %s from %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
+  end loop;
+  for v_item in select r as name from qctl._level_routines(p_level, p_payloads) r except select r from qctl._level_routines(p_new_level, p_new_payloads) r loop
+    execute format('revoke execute on routine %s from %I', v_item.name, p_role);
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _take_grants(p_role name, p_level text, p_payloads boolean, p_new_level text, p_new_payloads boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._take_grants(p_role name, p_level text, p_payloads boolean, p_new_level text, p_new_payloads boolean) IS 'Takes what one level gives and the other does not.';
+
 -- Name: _take_over(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._take_over(p_queue text) RETURNS text[]
@@ -3722,7 +3767,7 @@ COMMENT ON FUNCTION qctl._take_over(p_queue text) IS 'Switches the other readers
 -- Name: _take_samples(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._take_samples() RETURNS void
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
@@ -4144,7 +4189,7 @@ $$;
 -- Name: _work_review(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._work_review(p_queue_id integer) RETURNS void
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '1s'
     AS $$
@@ -4598,7 +4643,7 @@ COMMENT ON FUNCTION qctl.choose_transport(p_wanted text) IS 'What auto, pg_net o
 -- Name: claim(text, integer, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint DEFAULT NULL::bigint) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
-    LANGUAGE sql
+    LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select * from qctl._claim(p_queue, p_limit, p_worker_id, 'http')
@@ -4965,7 +5010,7 @@ COMMENT ON FUNCTION qctl.disarm() IS 'Nothing is claimed any more, by whatever t
 -- Name: discard(text, bigint[], text, text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text DEFAULT NULL::text, p_seen_states text[] DEFAULT NULL::text[], p_seen_delivery_nos integer[] DEFAULT NULL::integer[]) RETURNS TABLE(msg_id bigint, outcome text)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
@@ -5163,7 +5208,7 @@ COMMENT ON FUNCTION qctl.drop_queue(p_queue text, p_discard boolean, p_with_arch
 -- Name: fall_asleep(text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.fall_asleep(p_queues text[]) RETURNS TABLE(queue_id integer, queue_name text, asleep boolean)
-    LANGUAGE sql
+    LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select q.queue_id, q.queue_name, pg_try_advisory_lock(1902343276, q.queue_id)
@@ -5205,10 +5250,13 @@ CREATE FUNCTION qctl.grant_role(p_role text, p_as text DEFAULT 'read'::text, p_p
 #variable_conflict use_column
 declare
   v_changed boolean;
-  v_item record;
+  v_before qctl.grantee;
 begin
-  if p_as is distinct from 'read' then
-    raise exception 'no such level: %', quote_literal(coalesce(left(p_as, 50), '')) using errcode = 'QC002', hint = '--as read';
+  if p_as is null or p_as not in ('read', 'operate', 'work') then
+    raise exception 'no such level: %', quote_literal(coalesce(left(p_as, 50), '')) using errcode = 'QC002', hint = '--as read, operate or work';
+  end if;
+  if p_as = 'work' and p_payloads then
+    raise exception 'a worker is given the payloads that it delivers, and no others' using errcode = 'QC002', hint = '--as work, without --payloads';
   end if;
   if not exists (select from pg_roles r where r.rolname = p_role) then
     raise exception 'no role named %', quote_literal(coalesce(left(p_role, 63), ''))
@@ -5217,15 +5265,14 @@ begin
   if p_role = (select pg_get_userbyid(n.nspowner) from pg_namespace n where n.nspname = 'qctl') then
     raise exception 'role % installed qctl and may do everything already', p_role using errcode = 'QC007', hint = 'name another role';
   end if;
-  v_changed := not exists (select from qctl.grantee g where g.role_name = p_role and g.level = p_as and g.payloads = p_payloads);
-  if not p_payloads and exists (select from qctl.grantee g where g.role_name = p_role and g.payloads) then
-    for v_item in select r as name from qctl._looking_routines(true) r except select r from qctl._looking_routines(false) r loop
-      execute format('revoke execute on routine %s from %I', v_item.name, p_role);
-    end loop;
+  select g.* into v_before from qctl.grantee g where g.role_name = p_role;
+  v_changed := (v_before.level, v_before.payloads) is distinct from (p_as, p_payloads);
+  if v_before.level is not null then
+    perform qctl._take_grants(p_role, v_before.level, v_before.payloads, p_as, p_payloads);
   end if;
   insert into qctl.grantee as g (role_name, level, payloads) values (p_role, p_as, p_payloads)
   on conflict (role_name) do update set (level, payloads, granted_at, granted_by) = (excluded.level, excluded.payloads, now(), session_user);
-  perform qctl._apply_grants(p_role, p_payloads);
+  perform qctl._apply_grants(p_role, p_as, p_payloads);
   perform qctl._audit('grant', null, jsonb_build_object('role', p_role, 'as', p_as, 'payloads', p_payloads));
   return query select p_role, p_as, p_payloads, v_changed;
 end
@@ -5233,7 +5280,7 @@ $$;
 
 -- Name: FUNCTION grant_role(p_role text, p_as text, p_payloads boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.grant_role(p_role text, p_as text, p_payloads boolean) IS 'Lets a role look (read): every looking function, and the tables but for payloads and secrets; with p_payloads payloads, too. Takes nothing from a role that has more. An upgrade gives it what is new.';
+COMMENT ON FUNCTION qctl.grant_role(p_role text, p_as text, p_payloads boolean) IS 'Lets a role look (read), also act on messages (operate), or deliver (work); one level a role, the last one given. With p_payloads it sees payloads, too. Nothing else that the role has is touched. An upgrade gives it what is new.';
 
 -- Name: growth(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5289,7 +5336,7 @@ COMMENT ON FUNCTION qctl.health(p_queue text) IS 'The first that holds of: unarm
 -- Name: heartbeat(bigint, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.heartbeat(p_worker_id bigint, p_queues text[] DEFAULT NULL::text[]) RETURNS boolean
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
@@ -5339,6 +5386,23 @@ $$;
 -- Name: FUNCTION jobs(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.jobs() IS 'Our jobs in pg_cron, as far as this role may see them.';
+
+-- Name: label(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.label() RETURNS TABLE(label text, protected boolean, is_copy boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select l.label, l.protected and not c.is_copy, c.is_copy
+  from qctl.label l
+  cross join lateral (
+    select l.system_identifier <> (select s.system_identifier from pg_control_system() s)
+        or l.database_oid <> (select d.oid from pg_database d where d.datname = current_database())) c (is_copy)
+$$;
+
+-- Name: FUNCTION label(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.label() IS 'The label, if there is one; a copy, another cluster or database, is not protected by what the original was called.';
 
 -- Name: lag(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5645,7 +5709,7 @@ COMMENT ON FUNCTION qctl.messages_where(p_queue text, p_where jsonb, p_states te
 -- Name: pause(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.pause(p_queue text, p_reason text DEFAULT NULL::text) RETURNS TABLE(queue_name text, changed boolean, paused_at timestamp with time zone)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
@@ -5692,7 +5756,7 @@ COMMENT ON FUNCTION qctl.payloads(p_queue text, p_msg_ids bigint[]) IS 'Headers 
 -- Name: purge(text, interval, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestamp with time zone DEFAULT '-infinity'::timestamp with time zone, p_after_id bigint DEFAULT 0, p_limit integer DEFAULT 5000) RETURNS TABLE(messages integer, attempts integer, next_after timestamp with time zone, next_after_id bigint)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
@@ -5712,7 +5776,7 @@ COMMENT ON FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after time
 -- Name: purge_dead(text, interval, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.purge_dead(p_queue text, p_older_than interval, p_limit integer DEFAULT 5000) RETURNS TABLE(messages integer, attempts integer)
-    LANGUAGE sql
+    LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select p.* from (select array_agg(v.msg_id) as ids, array_agg(v.enqueued_at) as times
@@ -5727,7 +5791,7 @@ COMMENT ON FUNCTION qctl.purge_dead(p_queue text, p_older_than interval, p_limit
 -- Name: purge_leftovers(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.purge_leftovers(p_older_than interval) RETURNS TABLE(kind text, deleted bigint)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
@@ -5773,7 +5837,7 @@ COMMENT ON FUNCTION qctl.purge_leftovers(p_older_than interval) IS 'Deletes stat
 -- Name: purge_preview(text, interval, boolean, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.purge_preview(p_queue text, p_older_than interval, p_dead boolean DEFAULT false, p_after timestamp with time zone DEFAULT '-infinity'::timestamp with time zone, p_after_id bigint DEFAULT 0, p_limit integer DEFAULT 5000) RETURNS TABLE(msg_id bigint, enqueued_at text, finished_at text, headers jsonb, message text)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
@@ -5806,7 +5870,7 @@ COMMENT ON FUNCTION qctl.purge_preview(p_queue text, p_older_than interval, p_de
 -- Name: purge_these(text, bigint[], text[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.purge_these(p_queue text, p_msg_ids bigint[], p_enqueued_at text[], p_dead boolean DEFAULT false) RETURNS TABLE(messages integer, attempts integer)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
@@ -5857,7 +5921,7 @@ COMMENT ON FUNCTION qctl.purge_these(p_queue text, p_msg_ids bigint[], p_enqueue
 -- Name: purgeable(text, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.purgeable(p_queue text, p_older_than interval) RETURNS TABLE(messages bigint, attempts bigint, bytes bigint)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
@@ -5884,7 +5948,7 @@ COMMENT ON FUNCTION qctl.purgeable(p_queue text, p_older_than interval) IS 'What
 -- Name: purgeable_dead(text, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.purgeable_dead(p_queue text, p_older_than interval) RETURNS TABLE(messages bigint, attempts bigint, bytes bigint)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
@@ -5943,7 +6007,7 @@ COMMENT ON FUNCTION qctl.rates(p_queue text) IS 'Attempts of the last minute and
 -- Name: ready_queues(text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.ready_queues(p_queues text[]) RETURNS SETOF text
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
@@ -6007,17 +6071,17 @@ COMMENT ON FUNCTION qctl.reattach(p_relation text, p_queue text) IS 'Makes the t
 -- Name: register_worker(text, text, text[], text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.register_worker(p_name text, p_transport text, p_queues text[], p_version text) RETURNS bigint
-    LANGUAGE sql
+    LANGUAGE sql SECURITY DEFINER
     BEGIN ATOMIC
- INSERT INTO qctl.worker (name, transport, queues, qctl_version)
-   VALUES ("left"(register_worker.p_name, 200), register_worker.p_transport, register_worker.p_queues, register_worker.p_version)
+ INSERT INTO qctl.worker (name, transport, queues, qctl_version, role_name)
+   VALUES ("left"(register_worker.p_name, 200), register_worker.p_transport, register_worker.p_queues, register_worker.p_version, SESSION_USER)
    RETURNING worker.worker_id;
 END;
 
 -- Name: release(text, uuid[], bigint[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) RETURNS integer
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
@@ -6045,7 +6109,7 @@ COMMENT ON FUNCTION qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]
 -- Name: replay(text, bigint[], text, boolean, double precision, double precision, text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text DEFAULT NULL::text, p_new_id boolean DEFAULT false, p_per_s double precision DEFAULT NULL::double precision, p_after_s double precision DEFAULT 0, p_seen_states text[] DEFAULT NULL::text[], p_seen_delivery_nos integer[] DEFAULT NULL::integer[]) RETURNS TABLE(msg_id bigint, outcome text)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
@@ -6156,7 +6220,7 @@ COMMENT ON FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text,
 -- Name: resume(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.resume(p_queue text) RETURNS TABLE(queue_name text, changed boolean, paused_at timestamp with time zone)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
@@ -6188,38 +6252,28 @@ COMMENT ON FUNCTION qctl.resume(p_queue text) IS 'Lets workers claim again.';
 CREATE FUNCTION qctl.revoke_role(p_role text) RETURNS TABLE(role_name text, changed boolean)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 #variable_conflict use_column
 declare
-  v_changed boolean;
-  v_item record;
+  v_before qctl.grantee;
 begin
-  delete from qctl.grantee g where g.role_name = p_role;
-  v_changed := found;
-  if v_changed and exists (select from pg_roles r where r.rolname = p_role) then
-    for v_item in
-      select c.oid::regclass as name from pg_class c
-      where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$' and pg_has_role(c.relowner, 'usage')
-    loop
-      execute format('revoke select (%s) on %s from %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
-    end loop;
-    if qctl._is_more_than_reader(p_role) then
-      raise warning 'role % owns captures or works here, so it keeps schema qctl and the functions that it may execute', p_role;
+  delete from qctl.grantee g where g.role_name = p_role returning g.* into v_before;
+  if v_before.role_name is not null and exists (select from pg_roles r where r.rolname = p_role) then
+    perform qctl._take_grants(p_role, v_before.level, v_before.payloads);
+    if qctl._owns_captures(p_role) then
+      raise warning 'role % owns captures here, so it keeps USAGE on schema qctl', p_role;
     else
-      for v_item in select r as name from qctl._looking_routines(true) r loop
-        execute format('revoke execute on routine %s from %I', v_item.name, p_role);
-      end loop;
       execute format('revoke usage on schema qctl from %I', p_role);
     end if;
     perform qctl._audit('revoke', null, jsonb_build_object('role', p_role));
   end if;
-  return query select p_role, v_changed;
+  return query select p_role, v_before.role_name is not null;
 end
-$_$;
+$$;
 
 -- Name: FUNCTION revoke_role(p_role text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.revoke_role(p_role text) IS 'Takes back what qctl.grant_role() gave; a role that owns captures or works keeps what it needs for that.';
+COMMENT ON FUNCTION qctl.revoke_role(p_role text) IS 'Takes back what qctl.grant_role() gave; a role that owns captures keeps what it needs for that.';
 
 -- Name: running_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6240,7 +6294,7 @@ COMMENT ON FUNCTION qctl.running_jobs() IS 'Each CALL of qctl.work that runs now
 -- Name: scale(text, integer, boolean, integer, integer, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.scale(p_queue text DEFAULT NULL::text, p_workers integer DEFAULT NULL::integer, p_dedicated boolean DEFAULT NULL::boolean, p_batch integer DEFAULT NULL::integer, p_max_in_flight integer DEFAULT NULL::integer, p_concurrency integer DEFAULT NULL::integer) RETURNS TABLE(job_name text, done text)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
@@ -6287,7 +6341,7 @@ COMMENT ON FUNCTION qctl.scale(p_queue text, p_workers integer, p_dedicated bool
 -- Name: send(text, jsonb[], jsonb, double precision, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb DEFAULT NULL::jsonb, p_delay_s double precision DEFAULT 0, p_audit boolean DEFAULT false) RETURNS SETOF bigint
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
@@ -6343,6 +6397,44 @@ $$;
 
 COMMENT ON FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer) IS 'Attaches a table, or changes these options of its attachment in one transaction; nulls leave an option as it is, an empty p_when or p_columns takes it away.';
 
+-- Name: set_label(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.set_label(p_label text, p_protected boolean DEFAULT NULL::boolean) RETURNS TABLE(label text, protected boolean, changed boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_before record;
+  v_protected boolean;
+begin
+  select l.label, l.protected, l.is_copy into v_before from qctl.label() l;
+  if p_label is null then
+    delete from qctl.label;
+    if v_before.label is not null then
+      perform qctl._audit('label', null, jsonb_build_object('was', v_before.label));
+    end if;
+    return query select null::text, false, v_before.label is not null;
+    return;
+  end if;
+  if p_label !~ '^[[:alnum:]][[:alnum:]_.-]{0,39}$' then
+    raise exception 'a label is up to 40 letters, digits, _, . and -, not %', quote_literal(left(p_label, 50)) using errcode = 'QC002', hint = 'for example: prod';
+  end if;
+  v_protected := coalesce(p_protected, v_before.label = p_label and v_before.protected, false);
+  insert into qctl.label as l (label, protected, system_identifier, database_oid)
+  select p_label, v_protected, c.system_identifier, d.oid from pg_control_system() c, pg_database d where d.datname = current_database()
+  on conflict (one) do update
+    set (label, protected, system_identifier, database_oid, set_at, set_by)
+      = (excluded.label, excluded.protected, excluded.system_identifier, excluded.database_oid, excluded.set_at, excluded.set_by);
+  perform qctl._audit('label', null, jsonb_build_object('label', p_label, 'protected', v_protected, 'was', v_before.label));
+  return query select p_label, v_protected, (v_before.label, v_before.protected, v_before.is_copy) is distinct from (p_label, v_protected, false);
+end
+$_$;
+
+-- Name: FUNCTION set_label(p_label text, p_protected boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.set_label(p_label text, p_protected boolean) IS 'Names this database for people. Protected: qctl wants the label typed before what cannot be undone. Null as protection leaves it; a null label removes it.';
+
 -- Name: set_queue(text, text, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.set_queue(p_queue text, p_url text DEFAULT NULL::text, p_headers jsonb DEFAULT NULL::jsonb, p_settings jsonb DEFAULT '{}'::jsonb) RETURNS SETOF qctl.queue
@@ -6379,7 +6471,7 @@ COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_
 -- Name: settle(text, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.settle(p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[]) RETURNS TABLE(delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer, failed integer)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
@@ -6478,7 +6570,7 @@ COMMENT ON COLUMN qctl.in_flight.enqueued_at IS 'With msg_id names the event: se
 -- Name: sign_off(bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.sign_off(p_worker_id bigint) RETURNS void
-    LANGUAGE sql
+    LANGUAGE sql SECURITY DEFINER
     BEGIN ATOMIC
  UPDATE qctl.in_flight f SET expires_at = clock_timestamp()
     FROM ( SELECT o_1.queue_id,
@@ -6678,7 +6770,7 @@ COMMENT ON FUNCTION qctl.undelivered(p_queue text) IS 'What would be given up wi
 -- Name: upkeep(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.upkeep(p_silent interval DEFAULT '00:00:15'::interval) RETURNS TABLE(lapsed integer, reaped integer, workers_gone integer)
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
@@ -6816,7 +6908,7 @@ COMMENT ON FUNCTION qctl.waiting(p_queue text) IS 'Messages in a pgmq queue that
 -- Name: wake_up(integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.wake_up(p_queue_ids integer[]) RETURNS void
-    LANGUAGE sql
+    LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select count(pg_advisory_unlock(1902343276, id)) from unnest(p_queue_ids) as id
@@ -7091,12 +7183,30 @@ CREATE TABLE qctl.grantee (
     payloads boolean DEFAULT false NOT NULL,
     granted_at timestamp with time zone DEFAULT now() NOT NULL,
     granted_by text DEFAULT SESSION_USER NOT NULL,
-    CONSTRAINT grantee_level_check CHECK ((level = 'read'::text))
+    CONSTRAINT grantee_level_check CHECK ((level = ANY (ARRAY['read'::text, 'operate'::text, 'work'::text])))
 );
 
 -- Name: TABLE grantee; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON TABLE qctl.grantee IS 'Roles that qctl.grant_role let in; an upgrade gives them what is new.';
+
+-- Name: label; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.label (
+    one boolean DEFAULT true NOT NULL,
+    label text NOT NULL,
+    protected boolean NOT NULL,
+    system_identifier bigint NOT NULL,
+    database_oid oid NOT NULL,
+    set_at timestamp with time zone DEFAULT now() NOT NULL,
+    set_by text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT label_label_check CHECK ((label ~ '^[[:alnum:]][[:alnum:]_.-]{0,39}$'::text)),
+    CONSTRAINT label_one_check CHECK (one)
+);
+
+-- Name: TABLE label; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.label IS 'What people call this database, and whether what cannot be undone wants that word typed. A copy carries the label of another.';
 
 -- Name: migration; Type: TABLE; Schema: qctl; Owner: -
 
@@ -7395,6 +7505,11 @@ ALTER TABLE ONLY qctl.grantee
 
 ALTER TABLE ONLY qctl.in_flight
     ADD CONSTRAINT in_flight_pkey PRIMARY KEY (queue_id, msg_id, lease);
+
+-- Name: label label_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.label
+    ADD CONSTRAINT label_pkey PRIMARY KEY (one);
 
 -- Name: migration migration_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 

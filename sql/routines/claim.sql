@@ -89,7 +89,7 @@ $$;
 create or replace function qctl.claim(p_queue text, p_limit integer, p_worker_id bigint default null)
 returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,
                url text, timeout_ms integer, headers jsonb, body text)
-language sql volatile
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select * from qctl._claim(p_queue, p_limit, p_worker_id, 'http')
@@ -100,7 +100,7 @@ comment on function qctl.claim(text, integer, bigint) is
   'lease_ms counts from before the call; a request must be over by then.';
 
 create or replace function qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) returns integer
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -114,7 +114,7 @@ as $$
 $$;
 
 create or replace function qctl._take_samples() returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -45,9 +45,13 @@ create or replace function qctl._examine_roles() returns setof qctl.finding
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  with worker as (
-    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, w.queues, w.transport
+  with caller as (
+    select distinct r.oid, r.rolname, w.queues, w.transport
     from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > statement_timestamp() - interval '1 day'
+  ), worker as (
+    -- A process calls functions that run as the owner of qctl; the CALL of a job runs as the job's own role.
+    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, c.queues
+    from caller c join pg_roles r on r.oid = case c.transport when 'http' then (select n.nspowner from pg_namespace n where n.nspname = 'qctl') else c.oid end
   ), served as (
     select w.*, q.queue_name, c.oid as relation, c.relowner, c.relrowsecurity, c.relforcerowsecurity
     from worker w join qctl.queue q on q.queue_name = any (w.queues)
@@ -66,13 +70,17 @@ as $$
   from served s cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as p (privilege)
   where not has_table_privilege(s.oid, s.relation, p.privilege)
   union all
-  select distinct 'broken', 'role', w.rolname::text, 'it works, but may not execute ' || p.oid::regprocedure,
-         format('grant execute on routine %s to %I;', p.oid::regprocedure, w.rolname)
-  from worker w cross join pg_proc p
-  where p.pronamespace = 'qctl'::regnamespace
-    and p.proname = any (case w.transport when 'http' then '{claim,settle,release,upkeep,maintenance,heartbeat}'::text[]
-                                          else '{work,maintenance,dispatch,collect}' end)
-    and not has_function_privilege(w.oid, p.oid, 'execute')
+  select 'broken', 'role', m.rolname::text, 'it works, but may not execute ' || string_agg(m.name::text, ', ' order by m.name::text),
+         case when m.transport = 'http' and not exists (select from qctl.grantee g where g.role_name = m.rolname and g.level <> 'work')
+              then format('qctl grant %s --as work', qctl._word(m.rolname::text))
+              else format('grant execute on routine %s to %I;', string_agg(m.name::text, ', ' order by m.name::text), m.rolname) end
+  from (select distinct c.rolname, c.transport, p.oid::regprocedure as name
+        from caller c cross join pg_proc p
+        where p.pronamespace = 'qctl'::regnamespace
+          and (c.transport = 'http' and p.oid in (select r from qctl._level_routines('work', false) r)
+               or c.transport <> 'http' and p.proname in ('work', 'maintenance', 'dispatch', 'collect'))
+          and not has_function_privilege(c.oid, p.oid, 'execute')) m
+  group by m.rolname, m.transport
 $$;
 
 create or replace function qctl._examine_sight() returns setof qctl.finding

@@ -77,7 +77,7 @@ $$;
 comment on function qctl.jobs() is 'Our jobs in pg_cron, as far as this role may see them.';
 
 create or replace function qctl._plan_jobs() returns table (job_name text, done text)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
@@ -114,7 +114,7 @@ $$;
 comment on function qctl._plan_jobs() is 'Schedules the jobs that are wanted and removes the others of ours. Returns what it changed.';
 
 create or replace function qctl._owns_jobs() returns boolean
-language sql stable
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select exists (select from qctl.jobs() j where j.owner = current_user)

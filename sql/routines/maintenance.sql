@@ -1,7 +1,7 @@
 -- Maintenance: what must be done now and then, by a pg_cron job or, where there is none, by qctl worker.
 
 create or replace function qctl._roll_up() returns integer
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -37,7 +37,7 @@ $$;
 comment on function qctl._roll_up() is 'Adds the minutes that have ended to qctl.throughput.';
 
 create or replace function qctl._due_retention() returns setof text
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -51,7 +51,7 @@ end
 $$;
 
 create or replace function qctl._retain(p_queue text, p_place qctl.purge_place) returns qctl.purge_place
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -95,7 +95,7 @@ $$;
 comment on function qctl._sweep_dropped() is 'The attempt log of queues that were dropped, a part of it at a time.';
 
 create or replace function qctl._sweep() returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -121,7 +121,7 @@ $$;
 comment on function qctl._sweep() is 'Once an hour: old throughput, what dropped queues left, and the history of our own jobs older than a day.';
 
 create or replace function qctl._retention_done(p_place qctl.purge_place) returns void
-language sql volatile
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   update qctl.upkept u set retained_at = clock_timestamp()
@@ -130,7 +130,7 @@ $$;
 comment on function qctl._retention_done(qctl.purge_place) is 'Ten minutes of rest, unless there is a place to go on from.';
 
 create or replace function qctl._maintenance_deadline(p_for interval) returns timestamptz
-language sql stable
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select statement_timestamp() + least(p_for, (
@@ -139,14 +139,14 @@ as $$
 $$;
 
 create or replace function qctl._before(p_deadline timestamptz, p_place qctl.purge_place) returns boolean
-language sql volatile
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select p_place.after is not null and clock_timestamp() < p_deadline
 $$;
 
 create or replace function qctl._queues_to_collect() returns setof integer
-language sql stable
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select distinct f.queue_id from qctl.in_flight f

@@ -3,7 +3,7 @@
 create or replace function qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb default null, p_delay_s double precision default 0,
                                      p_audit boolean default false)
 returns setof bigint
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

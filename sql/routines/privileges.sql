@@ -28,18 +28,36 @@ as $$
 $$;
 comment on function qctl._readable_columns(regclass) is 'Those with neither a payload nor what may be a secret.';
 
-create or replace function qctl._looking_routines(p_payloads boolean) returns setof regprocedure
+create or replace function qctl._level_routines(p_level text, p_payloads boolean) returns setof regprocedure
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select p.oid::regprocedure from pg_proc p
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
-    and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
-                          'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states}')
-         or p_payloads and p.proname in ('messages_where', 'payloads'))
+    and (p_level in ('read', 'operate')
+         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
+                               'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states,label}')
+              or p_payloads and p.proname in ('messages_where', 'payloads'))
+         or p_level = 'operate'
+         and (p.proname = any ('{send,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,scale}')
+              or p_payloads and p.proname = 'purge_preview')
+         or p_level = 'work'
+         and p.proname = any ('{claim,release,settle,register_worker,heartbeat,sign_off,upkeep,fall_asleep,wake_up,ready_queues,is_armed,_timeline,_queue,label,'
+                              'maintenance,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
+                              '_maintenance_deadline,_before}'))
+$$;
+comment on function qctl._level_routines(text, boolean) is 'What a role of that level may execute. Those that act run as the role that installed qctl; the audit names who called.';
+
+create or replace function qctl._level_tables(p_level text) returns setof regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.oid::regclass from pg_class c
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$' and pg_has_role(c.relowner, 'usage')
+    and (p_level in ('read', 'operate') or c.relname in ('queue', 'migration', 'routine'))
 $$;
 
-create or replace function qctl._apply_grants(p_role name, p_payloads boolean) returns void
+create or replace function qctl._apply_grants(p_role name, p_level text, p_payloads boolean) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -47,26 +65,39 @@ declare
   v_item record;
 begin
   execute format('grant usage on schema qctl to %I', p_role);
-  for v_item in
-    select c.oid::regclass as name from pg_class c
-    where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$' and pg_has_role(c.relowner, 'usage')
-  loop
+  for v_item in select t as name from qctl._level_tables(p_level) t loop
     execute format('grant select (%s) on %s to %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
   end loop;
-  for v_item in select r as name from qctl._looking_routines(p_payloads) r loop
+  for v_item in select r as name from qctl._level_routines(p_level, p_payloads) r loop
     execute format('grant execute on routine %s to %I', v_item.name, p_role);
   end loop;
 end
 $$;
 
-create or replace function qctl._is_more_than_reader(p_role name) returns boolean
+create or replace function qctl._take_grants(p_role name, p_level text, p_payloads boolean, p_new_level text default null, p_new_payloads boolean default false)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_item record;
+begin
+  for v_item in select t as name from qctl._level_tables(p_level) t except select t from qctl._level_tables(p_new_level) t where p_new_level is not null loop
+    execute format('revoke select (%s) on %s from %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
+  end loop;
+  for v_item in select r as name from qctl._level_routines(p_level, p_payloads) r except select r from qctl._level_routines(p_new_level, p_new_payloads) r loop
+    execute format('revoke execute on routine %s from %I', v_item.name, p_role);
+  end loop;
+end
+$$;
+comment on function qctl._take_grants(name, text, boolean, text, boolean) is 'Takes what one level gives and the other does not.';
+
+create or replace function qctl._owns_captures(p_role name) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select exists (select from pg_proc p join pg_roles r on r.oid = p.proowner where p.pronamespace = 'qctl'::regnamespace and r.rolname = p_role)
-      or has_function_privilege(p_role, 'qctl.claim(text, integer, bigint)', 'execute')
 $$;
-comment on function qctl._is_more_than_reader(name) is 'Owns captures, or works: what it has it did not only get by a grant of ours.';
 
 create or replace function qctl.grant_role(p_role text, p_as text default 'read', p_payloads boolean default false)
 returns table (role_name text, level text, payloads boolean, changed boolean)
@@ -76,10 +107,13 @@ as $$
 #variable_conflict use_column
 declare
   v_changed boolean;
-  v_item record;
+  v_before qctl.grantee;
 begin
-  if p_as is distinct from 'read' then
-    raise exception 'no such level: %', quote_literal(coalesce(left(p_as, 50), '')) using errcode = 'QC002', hint = '--as read';
+  if p_as is null or p_as not in ('read', 'operate', 'work') then
+    raise exception 'no such level: %', quote_literal(coalesce(left(p_as, 50), '')) using errcode = 'QC002', hint = '--as read, operate or work';
+  end if;
+  if p_as = 'work' and p_payloads then
+    raise exception 'a worker is given the payloads that it delivers, and no others' using errcode = 'QC002', hint = '--as work, without --payloads';
   end if;
   if not exists (select from pg_roles r where r.rolname = p_role) then
     raise exception 'no role named %', quote_literal(coalesce(left(p_role, 63), ''))
@@ -88,22 +122,21 @@ begin
   if p_role = (select pg_get_userbyid(n.nspowner) from pg_namespace n where n.nspname = 'qctl') then
     raise exception 'role % installed qctl and may do everything already', p_role using errcode = 'QC007', hint = 'name another role';
   end if;
-  v_changed := not exists (select from qctl.grantee g where g.role_name = p_role and g.level = p_as and g.payloads = p_payloads);
-  if not p_payloads and exists (select from qctl.grantee g where g.role_name = p_role and g.payloads) then
-    for v_item in select r as name from qctl._looking_routines(true) r except select r from qctl._looking_routines(false) r loop
-      execute format('revoke execute on routine %s from %I', v_item.name, p_role);
-    end loop;
+  select g.* into v_before from qctl.grantee g where g.role_name = p_role;
+  v_changed := (v_before.level, v_before.payloads) is distinct from (p_as, p_payloads);
+  if v_before.level is not null then
+    perform qctl._take_grants(p_role, v_before.level, v_before.payloads, p_as, p_payloads);
   end if;
   insert into qctl.grantee as g (role_name, level, payloads) values (p_role, p_as, p_payloads)
   on conflict (role_name) do update set (level, payloads, granted_at, granted_by) = (excluded.level, excluded.payloads, now(), session_user);
-  perform qctl._apply_grants(p_role, p_payloads);
+  perform qctl._apply_grants(p_role, p_as, p_payloads);
   perform qctl._audit('grant', null, jsonb_build_object('role', p_role, 'as', p_as, 'payloads', p_payloads));
   return query select p_role, p_as, p_payloads, v_changed;
 end
 $$;
 comment on function qctl.grant_role(text, text, boolean) is
-  'Lets a role look (read): every looking function, and the tables but for payloads and secrets; with p_payloads payloads, too. '
-  'Takes nothing from a role that has more. An upgrade gives it what is new.';
+  'Lets a role look (read), also act on messages (operate), or deliver (work); one level a role, the last one given. '
+  'With p_payloads it sees payloads, too. Nothing else that the role has is touched. An upgrade gives it what is new.';
 
 create or replace function qctl.revoke_role(p_role text) returns table (role_name text, changed boolean)
 language plpgsql volatile
@@ -111,32 +144,22 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  v_changed boolean;
-  v_item record;
+  v_before qctl.grantee;
 begin
-  delete from qctl.grantee g where g.role_name = p_role;
-  v_changed := found;
-  if v_changed and exists (select from pg_roles r where r.rolname = p_role) then
-    for v_item in
-      select c.oid::regclass as name from pg_class c
-      where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$' and pg_has_role(c.relowner, 'usage')
-    loop
-      execute format('revoke select (%s) on %s from %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
-    end loop;
-    if qctl._is_more_than_reader(p_role) then
-      raise warning 'role % owns captures or works here, so it keeps schema qctl and the functions that it may execute', p_role;
+  delete from qctl.grantee g where g.role_name = p_role returning g.* into v_before;
+  if v_before.role_name is not null and exists (select from pg_roles r where r.rolname = p_role) then
+    perform qctl._take_grants(p_role, v_before.level, v_before.payloads);
+    if qctl._owns_captures(p_role) then
+      raise warning 'role % owns captures here, so it keeps USAGE on schema qctl', p_role;
     else
-      for v_item in select r as name from qctl._looking_routines(true) r loop
-        execute format('revoke execute on routine %s from %I', v_item.name, p_role);
-      end loop;
       execute format('revoke usage on schema qctl from %I', p_role);
     end if;
     perform qctl._audit('revoke', null, jsonb_build_object('role', p_role));
   end if;
-  return query select p_role, v_changed;
+  return query select p_role, v_before.role_name is not null;
 end
 $$;
-comment on function qctl.revoke_role(text) is 'Takes back what qctl.grant_role() gave; a role that owns captures or works keeps what it needs for that.';
+comment on function qctl.revoke_role(text) is 'Takes back what qctl.grant_role() gave; a role that owns captures keeps what it needs for that.';
 
 create or replace function qctl._refresh_grants() returns void
 language plpgsql volatile
@@ -148,7 +171,7 @@ begin
   delete from qctl.grantee g where not exists (select from pg_roles r where r.rolname = g.role_name);
   for v_grantee in select * from qctl.grantee loop
     begin
-      perform qctl._apply_grants(v_grantee.role_name, v_grantee.payloads);
+      perform qctl._apply_grants(v_grantee.role_name, v_grantee.level, v_grantee.payloads);
     exception when insufficient_privilege then
       raise warning 'role % was not given what is new: %', v_grantee.role_name, sqlerrm;
     end;

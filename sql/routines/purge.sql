@@ -45,7 +45,7 @@ create or replace function qctl.purge(
   p_queue text, p_older_than interval, p_after timestamptz default '-infinity', p_after_id bigint default 0,
   p_limit integer default 5000)
 returns table (messages integer, attempts integer, next_after timestamptz, next_after_id bigint)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -63,7 +63,7 @@ comment on function qctl.purge(text, interval, timestamptz, bigint, integer) is
 
 create or replace function qctl.purgeable(p_queue text, p_older_than interval)
 returns table (messages bigint, attempts bigint, bytes bigint)
-language plpgsql stable
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -88,7 +88,7 @@ create or replace function qctl.purge_preview(
   p_queue text, p_older_than interval, p_dead boolean default false, p_after timestamptz default '-infinity', p_after_id bigint default 0,
   p_limit integer default 5000)
 returns table (msg_id bigint, enqueued_at text, finished_at text, headers jsonb, message text)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
@@ -118,7 +118,7 @@ comment on function qctl.purge_preview(text, interval, boolean, timestamptz, big
 
 create or replace function qctl.purge_these(p_queue text, p_msg_ids bigint[], p_enqueued_at text[], p_dead boolean default false)
 returns table (messages integer, attempts integer)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
@@ -166,7 +166,7 @@ comment on function qctl.purge_these(text, bigint[], text[], boolean) is
 
 create or replace function qctl.purge_dead(p_queue text, p_older_than interval, p_limit integer default 5000)
 returns table (messages integer, attempts integer)
-language sql volatile
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select p.* from (select array_agg(v.msg_id) as ids, array_agg(v.enqueued_at) as times
@@ -177,7 +177,7 @@ comment on function qctl.purge_dead(text, interval, integer) is
   'Deletes one batch of dead letters that died longer ago than that. Call again until it deletes none.';
 
 create or replace function qctl.purgeable_dead(p_queue text, p_older_than interval) returns table (messages bigint, attempts bigint, bytes bigint)
-language plpgsql stable
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -196,7 +196,7 @@ $$;
 comment on function qctl.purgeable_dead(text, interval) is 'What purge_dead would delete.';
 
 create or replace function qctl.purge_leftovers(p_older_than interval) returns table (kind text, deleted bigint)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -1,7 +1,7 @@
 -- Queues: create, set, pause, resume, and finding them by name.
 
 create or replace function qctl._queue(p_queue text) returns qctl.queue
-language plpgsql stable
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -230,7 +230,7 @@ comment on function qctl.set_queue(text, text, jsonb, jsonb) is
 
 create or replace function qctl.pause(p_queue text, p_reason text default null)
 returns table (queue_name text, changed boolean, paused_at timestamptz)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
@@ -251,7 +251,7 @@ comment on function qctl.pause(text, text) is 'Stops claiming; what is in flight
 
 create or replace function qctl.resume(p_queue text)
 returns table (queue_name text, changed boolean, paused_at timestamptz)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column

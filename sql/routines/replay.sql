@@ -11,7 +11,7 @@ create or replace function qctl.replay(
   p_queue text, p_msg_ids bigint[], p_reason text default null, p_new_id boolean default false, p_per_s double precision default null,
   p_after_s double precision default 0, p_seen_states text[] default null, p_seen_delivery_nos integer[] default null)
 returns table (msg_id bigint, outcome text)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off

@@ -129,7 +129,7 @@ create or replace function qctl.scale(
   p_queue text default null, p_workers integer default null, p_dedicated boolean default null, p_batch integer default null,
   p_max_in_flight integer default null, p_concurrency integer default null)
 returns table (job_name text, done text)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column

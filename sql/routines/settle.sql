@@ -4,7 +4,7 @@ create or replace function qctl.settle(
   p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],
   p_duration_ms integer[], p_retry_after_s integer[])
 returns table (delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer, failed integer)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -15,7 +15,7 @@ $$;
 
 create or replace function qctl.fall_asleep(p_queues text[])
 returns table (queue_id integer, queue_name text, asleep boolean)
-language sql volatile
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select q.queue_id, q.queue_name, pg_try_advisory_lock(1902343276, q.queue_id)
@@ -25,14 +25,14 @@ comment on function qctl.fall_asleep(text[]) is
   'Takes the sleeper''s lock of each queue where no writer is under way. A worker looks for work once more, then listens.';
 
 create or replace function qctl.wake_up(p_queue_ids integer[]) returns void
-language sql volatile
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select count(pg_advisory_unlock(1902343276, id)) from unnest(p_queue_ids) as id
 $$;
 
 create or replace function qctl.ready_queues(p_queues text[]) returns setof text
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off

@@ -120,7 +120,7 @@ end
 $$;
 
 create or replace function qctl._work_review(p_queue_id integer) returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1s'
 as $$

@@ -2,14 +2,14 @@
 
 create or replace function qctl.register_worker(p_name text, p_transport text, p_queues text[], p_version text)
 returns bigint
-language sql volatile
+language sql volatile security definer
 begin atomic
-  insert into qctl.worker (name, transport, queues, qctl_version)
-  values (left(p_name, 200), p_transport, p_queues, p_version) returning worker_id;
+  insert into qctl.worker (name, transport, queues, qctl_version, role_name)
+  values (left(p_name, 200), p_transport, p_queues, p_version, session_user) returning worker_id;
 end;
 
 create or replace function qctl.heartbeat(p_worker_id bigint, p_queues text[] default null) returns boolean
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -22,7 +22,7 @@ comment on function qctl.heartbeat(bigint, text[]) is
   'False when the worker was taken for gone: its leases may have lapsed, so it sends nothing more of them.';
 
 create or replace function qctl.sign_off(p_worker_id bigint) returns void
-language sql volatile
+language sql volatile security definer
 begin atomic
   update qctl.in_flight f set expires_at = clock_timestamp()
   from (select o.queue_id, o.msg_id, o.lease from qctl.in_flight o where o.lapsed_at is null and o.worker_id = p_worker_id
@@ -34,7 +34,7 @@ comment on function qctl.sign_off(bigint) is 'A worker ends: what it still holds
 
 create or replace function qctl.upkeep(p_silent interval default '15 s')
 returns table (lapsed integer, reaped integer, workers_gone integer)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

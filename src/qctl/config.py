@@ -10,8 +10,10 @@ from typing import Any, cast
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo
 
 from qctl.errors import UsageError
+from qctl.models import Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is no TOML: {error}") from None
-    if unknown := sorted(set(content) - {"default", "profiles"}):
-        raise UsageError(f"{path}: no such key: {', '.join(unknown)}", hint="there are default and profiles")
+    if unknown := sorted(set(content) - {"default", "profiles", "defaults"}):
+        raise UsageError(f"{path}: no such key: {', '.join(unknown)}", hint="there are default, profiles and defaults")
     return content
 
 
@@ -115,6 +117,86 @@ def _conninfo(found: dict[str, Any], where: str) -> str:
         raise UsageError(
             f"{where}: {str(error).strip()}", hint="dsn, and libpq's keywords: host, port, dbname …"
         ) from None
+
+
+def defaults(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """What config.toml says under ``defaults``: options by name, and in a table named as a command those of that command.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    path = config_file(environ)
+    found: Any = _read(path).get("defaults", {}) if path.exists() else {}
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: defaults is no table", hint='[defaults] and output = "json"')
+    return cast("dict[str, Any]", found)
+
+
+def profile_names(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The profiles of config.toml, in order of their names."""
+    path = config_file(environ)
+    found = _read(path).get("profiles") if path.exists() else None
+    return sorted(cast("dict[str, Any]", found)) if isinstance(found, dict) else []
+
+
+def settings(dsn: str | None, profile: str | None, environ: Mapping[str, str] = os.environ) -> list[Setting]:
+    """Every setting with its value and where that is from; of passwords only where they are from.
+
+    Raises:
+        UsageError: as :func:`database`, or the connection string cannot be read.
+    """
+    path = config_file(environ)
+    chosen = database(dsn, profile, environ)
+    rows = [
+        Setting(
+            "config file",
+            str(path),
+            "QCTL_CONFIG" if environ.get("QCTL_CONFIG") else "here" if path.exists() else "absent",
+        ),
+        Setting("profiles", ", ".join(profile_names(environ)) or None, str(path) if path.exists() else ""),
+        Setting("connection", chosen.profile and f"profile {chosen.profile}", chosen.source),
+        *_libpq_settings(chosen, environ),
+        Setting("queue", default_queue(environ), "QCTL_QUEUE" if default_queue(environ) else ""),
+        Setting("debug", "yes" if debug(environ) else "no", "QCTL_DEBUG" if debug(environ) else "default"),
+    ]
+    for name, value in defaults(environ).items():
+        table = cast("dict[str, Any]", value) if isinstance(value, dict) else None
+        for option, given in table.items() if table is not None else [(name, cast("Any", value))]:
+            command = f"{name} " if table is not None else ""
+            where = f"{path}: defaults" + (f".{name}" if table is not None else "")
+            rows.append(Setting(f"{command}--{option}", str(given), where))
+    return rows
+
+
+def _libpq_settings(chosen: Database, environ: Mapping[str, str]) -> list[Setting]:
+    try:
+        given = conninfo_to_dict(chosen.conninfo)
+    except ProgrammingError:
+        raise UsageError(f"the connection string from {chosen.source} cannot be read") from None
+    service = given.get("service") or environ.get("PGSERVICE")
+    rows: list[Setting] = []
+    for option in Conninfo.get_defaults():
+        keyword, variable = option.keyword.decode(), (option.envvar or b"").decode()
+        value = str(given[keyword]) if keyword in given else (option.val or b"").decode() or None
+        if keyword in given:
+            source = f"profile {chosen.profile}" if chosen.profile else chosen.source
+        elif environ.get(variable):
+            source = variable
+        elif service and value != (option.compiled or b"").decode():
+            source = f"service {service}"
+        elif keyword in ("host", "port", "dbname", "user"):
+            source = "libpq's default"
+            value = value or {"host": "local socket", "dbname": "the user's name"}.get(keyword)
+        else:
+            continue
+        secret = option.dispchar == b"*" or keyword in ("password", "sslpassword", "oauth_client_secret")
+        rows.append(Setting(keyword, "…" if secret else value, source))
+    if not any(row.setting == "password" for row in rows):
+        passfile = Path(str(given.get("passfile") or environ.get("PGPASSFILE") or Path.home() / ".pgpass"))
+        rows.append(
+            Setting("password", None, f"{passfile}, if it has a line for this" if passfile.exists() else "none")
+        )
+    return rows
 
 
 def default_queue(environ: Mapping[str, str] = os.environ) -> str | None:

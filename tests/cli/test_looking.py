@@ -296,7 +296,7 @@ def test_payloads_when_granted_and_nothing_when_revoked(busy, dsn, reader):
     assert data("revoke", name, dsn=dsn) == [{"role_name": name, "changed": False}]
     failing(4, "status", dsn=theirs)
     assert "no role named 'nobody_at_all'" in failing(6, "grant", "nobody_at_all", dsn=dsn)
-    assert "no such level" in failing(2, "grant", name, "--as", "god", dsn=dsn)
+    assert "--as read, operate or work" in failing(2, "grant", name, "--as", "god", dsn=dsn)
     assert (
         ok("grant", name, "--sql").stdout
         == f"""select * from "qctl"."grant_role"("p_role" => '{name}', "p_as" => 'read', "p_payloads" => false);\n"""
@@ -522,7 +522,7 @@ def test_a_grant_takes_nothing_from_an_owner_or_a_worker(busy, dsn, reader):
     ok("grant", name, dsn=dsn)
     with psycopg.connect(theirs, autocommit=True) as connection:
         connection.execute("insert into public.theirs values (1)")
-        assert "keeps schema qctl" in ok("revoke", name, dsn=dsn).stderr
+        assert "keeps USAGE on schema qctl" in ok("revoke", name, dsn=dsn).stderr
         connection.execute("insert into public.theirs values (2)")
         connection.execute("update public.theirs set id = 3 where id = 2")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

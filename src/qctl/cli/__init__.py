@@ -15,6 +15,7 @@ late(
     ),
     *(
         "qctl.health",
+        "qctl.label",
         "qctl.messages",
         "qctl.migrate",
         "qctl.models",

@@ -17,17 +17,25 @@ Role = Annotated[str, typer.Argument(help="A role of the server.", metavar="ROLE
 
 def grant(
     role: Role,
-    level: Annotated[str, typer.Option("--as", help="read: every looking command.", metavar="read")] = "read",
+    level: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="read: look. operate: also act on messages. work: deliver, as qctl worker.",
+            metavar="read|operate|work",
+        ),
+    ] = "read",
     payloads: Annotated[bool, typer.Option("--payloads", help="Payloads and message headers, too.")] = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
     sql: options.AsSql = False,
 ) -> None:
-    """Let a role look: status, check, doctor, messages, show, tail …, without payloads unless told.
+    """Let a role look (read), act (operate), or deliver (work). One level a role: the last one given.
 
-    It gets no right on pgmq or on your tables: it asks functions that run as the role that installed qctl. Answers of
-    endpoints are not payloads. An upgrade gives it what is new.
+    read: status, check, doctor, messages, show, tail …, without payloads unless told. operate: also send, test, replay,
+    discard, purge, pause, resume, scale. work: what qctl worker does. It gets no right on pgmq or on your tables: it calls
+    functions that run as the role that installed qctl, and the audit names it. An upgrade gives it what is new.
 
     Example: qctl grant colleague --as read
     """
@@ -43,7 +51,7 @@ def grant(
         Column("changed", "changed", yes_no),
     ]
     render([row], columns, output)
-    say(f"Next: qctl status, as {role}")
+    say(f"Next: as {role}: " + ("qctl worker --all" if level == "work" else "qctl status"))
 
 
 def revoke(

@@ -3,12 +3,31 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import qctl
-from qctl.cli import access, act, apply, arm, capture, care, examine, find, look, purge, redo, run, scale, setup, trace
+from qctl.cli import (
+    access,
+    act,
+    apply,
+    arm,
+    capture,
+    care,
+    configure,
+    examine,
+    find,
+    look,
+    purge,
+    redo,
+    run,
+    scale,
+    setup,
+    trace,
+)
+from qctl.cli.defaults import option_defaults
 from qctl.cli.guard import Guard, report
 from qctl.errors import ExitCode, UsageError
 
@@ -41,12 +60,35 @@ def root(
     ] = False,
 ) -> None:
     """What holds for every command."""
-    given = {name: value for name, value in (("dsn", dsn), ("profile", profile)) if value is not None}
-    if given:
-        ctx.default_map = dict.fromkeys(ctx.command.commands, given)  # type: ignore[attr-defined]
+    given: dict[str, Any] = {name: value for name, value in (("dsn", dsn), ("profile", profile)) if value is not None}
+    command, group = ctx.invoked_subcommand, ctx.command
+    assert isinstance(group, TyperGroup)
+    if command is None:
+        return
+    found = group.commands.get(command)
+    if isinstance(found, TyperGroup):
+        given = dict.fromkeys(found.commands, given)
+    ctx.default_map = {command: option_defaults(group, command) | given}
 
 
-for module in (setup, capture, apply, arm, access, care, look, examine, find, trace, redo, purge, act, scale, run):
+for module in (
+    setup,
+    capture,
+    apply,
+    arm,
+    access,
+    care,
+    look,
+    examine,
+    find,
+    trace,
+    configure,
+    redo,
+    purge,
+    act,
+    scale,
+    run,
+):
     module.register(app)
 
 

@@ -75,7 +75,7 @@ def apply(
             return
         if dry_run:
             return
-        consent(f"{counted(len(todo), 'change')} to be made", yes=yes)
+        consent(connection, f"{counted(len(todo), 'change')} to be made", yes=yes)
         declared.apply(connection, wanted, planned, say)
     say(f"{counted(len(todo), 'change')} made")
     say("Next: qctl status")

@@ -7,6 +7,7 @@ import typer
 from qctl import arming, queues
 from qctl.cli import options
 from qctl.cli.calls import print_calls
+from qctl.cli.consent import consent_if_protected
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.output import Column, render
@@ -55,7 +56,11 @@ def arm(
 
 
 def disarm(
-    dsn: options.Dsn = None, profile: options.Profile = None, output: options.Output = None, sql: options.AsSql = False
+    yes: options.Yes = False,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+    sql: options.AsSql = False,
 ) -> None:
     """Stop this database from delivering, whatever the transport. Capture goes on; what is in flight settles.
 
@@ -65,6 +70,7 @@ def disarm(
         print_calls([("disarm", {})])
         return
     with session(dsn, profile, "disarm", changes=True) as connection:
+        consent_if_protected(connection, "nothing delivered any more", yes=yes)
         row = arming.disarm(connection)
     columns = [Column("armed", "armed", yes_no), Column("changed", "changed", yes_no), Column("database", "database")]
     render([row], columns, output)

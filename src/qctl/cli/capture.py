@@ -7,6 +7,7 @@ import typer
 from qctl import attachments, models, queues
 from qctl.cli import options
 from qctl.cli.calls import print_calls
+from qctl.cli.consent import consent_if_protected
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import UsageError
@@ -125,6 +126,7 @@ def attach(
 def detach(
     table: Annotated[str, typer.Argument(help="The table, with its schema.", metavar="SCHEMA.TABLE")],
     queue: options.Queue = None,
+    yes: options.Yes = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
@@ -138,6 +140,8 @@ def detach(
         print_calls([("detach", {"relation": table, "queue": queue})])
         return
     with session(dsn, profile, "detach", changes=True) as connection:
+        what = f"changes of {table} no longer captured" + (f" into {queue}" if queue else "")
+        consent_if_protected(connection, what, yes=yes)
         dropped = attachments.detach(connection, table, queue, say)
     render(dropped, _DETACHED_COLUMNS, output)
     say("Next: qctl status")

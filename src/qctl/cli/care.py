@@ -90,7 +90,7 @@ def drop(
         if dry_run:
             render([before], _BEFORE_COLUMNS, output)
             return
-        consent(_loss(before, with_archive=with_archive), yes=yes)
+        consent(connection, _loss(before, with_archive=with_archive), yes=yes)
         earlier = models.GivenUp(0, 0) if with_archive else queues.give_up(connection, name, discard=discard)
         row = attachments.with_retries(
             lambda: queues.drop(connection, name, discard=discard, with_archive=with_archive), say
@@ -142,6 +142,7 @@ def uninstall(
             return
         count = sum(row.unfinished or 0 for row in before)
         consent(
+            connection,
             f"{counted(len(before), 'queue')} no longer delivered, {counted(count, 'unfinished message')} left in pgmq",
             yes=yes,
         )

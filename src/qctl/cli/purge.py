@@ -89,7 +89,7 @@ def purge(
 def _agree(connection: "db.Connection", names: list[str], older_than_s: float, *, yes: bool) -> None:
     count = sum(purging.preview(connection, name, older_than_s, dead=True).messages for name in names)
     if count:
-        consent(f"{counted(count, 'dead letter')} to be deleted for ever", yes=yes)
+        consent(connection, f"{counted(count, 'dead letter')} to be deleted for ever", yes=yes)
 
 
 def _purge(

@@ -72,7 +72,9 @@ def replay(
         chosen = choice.choose(connection, ids, queue, which)
         _warn(chosen, new_id=new_id)
         if which is not None and chosen.count and not dry_run:
-            consent(_what(chosen, "replayed", f"; their ids {'change' if new_id else 'stay'}", per_s), yes=yes)
+            consent(
+                connection, _what(chosen, "replayed", f"; their ids {'change' if new_id else 'stay'}", per_s), yes=yes
+            )
         if dry_run:
             _show(connection, chosen, output)
             return
@@ -127,7 +129,7 @@ def discard(
             _show(connection, chosen, output)
             return
         if chosen.count:
-            consent(_what(chosen, "given up", "", None), yes=yes)
+            consent(connection, _what(chosen, "given up", "", None), yes=yes)
         rows: list[models.ReplayedMessage] = []
 
         def act(name: str, batch: list[int]) -> "list[models.Replayed]":

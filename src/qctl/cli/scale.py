@@ -7,6 +7,7 @@ import typer
 
 from qctl import db, models, queues, scaling
 from qctl.cli import options
+from qctl.cli.consent import consent_if_protected
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
@@ -92,6 +93,7 @@ def scale(
         typer.Option("--for", help="Compute the settings for so many messages: 50/s, 5000/min.", metavar="RATE"),
     ] = None,
     dry_run: options.DryRun = False,
+    yes: options.Yes = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
@@ -112,6 +114,8 @@ def scale(
         name = queue
         if per_s is not None or any(wanted[key] is not None for key in wanted if key != "workers"):
             name = queues.the_one(connection, queue)
+        if workers == 0 and not dry_run:
+            consent_if_protected(connection, "all worker jobs stopped", yes=yes)
         before = scaling.capacities(connection, name)
         with db.transaction(connection, dry_run=dry_run):
             if per_s is not None and name is not None:
@@ -192,6 +196,22 @@ def _advise(rows: "list[models.Capacity]", workers: int) -> None:
         say(f"Warning: Supabase advises against more than {SUPABASE_JOBS} jobs at once")
 
 
+def capacity(
+    queue: options.Queue = None,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+) -> None:
+    """What each queue can carry with its settings, and what limits it.
+
+    Example: qctl capacity -q orders
+    """
+    with session(dsn, profile, "capacity") as connection:
+        rows = scaling.capacities(connection, queue)
+    render([_compared(row, row) for row in rows], _COLUMNS, output)
+
+
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds the commands."""
     app.command("scale", rich_help_panel="Act")(scale)
+    app.command("capacity", rich_help_panel="Look")(capacity)

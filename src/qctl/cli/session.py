@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from qctl import config, db
+from qctl import config, db, label, models
 from qctl.cli.guard import say
 
 
@@ -22,8 +22,16 @@ def session(dsn: str | None, profile: str | None, command: str, *, changes: bool
     db.on_warning(connection, lambda line: say(f"Warning: {line}"))
     try:
         if changes and config.stderr_is_terminal():
-            name = f"{database.profile}: " if database.profile else ""
-            say(f"on {name}{db.where(connection)} (from {database.source})")
+            say(
+                f"on {_named(label.current(connection), database.profile)}{db.where(connection)} (from {database.source})"
+            )
         yield connection
     finally:
         connection.close()
+
+
+def _named(here: "models.Label | None", profile: str | None) -> str:
+    """What people call the database: its own label before the profile's name."""
+    if here is not None:
+        return f"a copy of {here.label}: " if here.is_copy else f"{here.label}: "
+    return f"{profile}: " if profile else ""
