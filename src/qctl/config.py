@@ -50,6 +50,10 @@ def database(dsn: str | None, profile: str | None = None, environ: Mapping[str, 
             return _of_profile(named, words[1], environ)
     path = config_file(environ)
     if path.exists() and (default := _read(path).get("default")) is not None:
+        if not isinstance(default, str):
+            raise UsageError(
+                f"{path}: default is no name", hint='default = "dev"; what commands start from is [defaults]'
+            )
         return _of_profile(str(default), "the default profile", environ)
     if url := environ.get("DATABASE_URL"):
         return Database(_filled(url, "DATABASE_URL"), "DATABASE_URL")

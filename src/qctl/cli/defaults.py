@@ -30,6 +30,8 @@ def option_defaults(group: TyperGroup, command: str) -> dict[str, Any]:
     own = {name: cast("dict[str, Any]", value) for name, value in given.items() if isinstance(value, dict)}
     if unknown := sorted(set(own) - set(commands)):
         raise _error("", f"there is no command {', '.join(unknown)}")
+    for name in _NEVER.keys() & {*common, *(option for table in own.values() for option in table)}:
+        raise _error("", f"{name} cannot be a default: {_NEVER[name]}")
     if unknown := sorted(name for name in common if not any(_option(found, name) for found in commands.values())):
         raise _error("", f"no command has --{', --'.join(unknown)}")
     if command not in commands:
@@ -37,12 +39,12 @@ def option_defaults(group: TyperGroup, command: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in common.items():
         if (option := _option(commands[command], name)) is not None:
-            found[option.name] = _value(option, "", name, value)
+            found[option.name] = _value(commands[command], option, "", name, value)
     for name, value in own.get(command, {}).items():
         option = _option(commands[command], name)
         if option is None:
             raise _error(f".{command}", f"qctl {command} has no --{name}")
-        found[option.name] = _value(option, f".{command}", name, value)
+        found[option.name] = _value(commands[command], option, f".{command}", name, value)
     return found
 
 
@@ -54,9 +56,7 @@ def _option(command: TyperCommand, name: str) -> Any:
     return next((p for p in command.params if p.param_type_name == "option" and f"--{name}" in p.opts), None)
 
 
-def _value(option: Any, table: str, name: str, value: Any) -> Any:
-    if name in _NEVER:
-        raise _error(table, f"{name} cannot be a default: {_NEVER[name]}")
+def _value(command: TyperCommand, option: Any, table: str, name: str, value: Any) -> Any:
     if option.is_flag or isinstance(value, bool):
         if not (option.is_flag and isinstance(value, bool)):
             raise _error(table, f"{name} wants {'true or false' if option.is_flag else 'a value'}")
@@ -64,9 +64,9 @@ def _value(option: Any, table: str, name: str, value: Any) -> Any:
     values = [str(one) for one in cast("list[Any]", value)] if isinstance(value, list) else [str(value)]
     if len(values) != 1 and not option.multiple:
         raise _error(table, f"{name} is one value")
+    given = values if option.multiple else values[0]
     try:
-        for one in values:
-            option.type.convert(one, option, None)
+        option.process_value(typer.Context(command), given)
     except typer.BadParameter as error:
         raise _error(table, f"{name}: {error.message}") from None
-    return values if option.multiple else values[0]
+    return given
