@@ -21,7 +21,7 @@ demo: .venv/.demo
 	@$(BIN)/qctl demo
 
 test: .venv/.dev
-	@sh scripts/debian_postgres.sh
+	@sh scripts/debian_parts.sh
 	@$(BIN)/pytest
 
 # The contract tests of pg_net on a server that has the real one: make test-server DSN=postgresql://…
@@ -62,12 +62,12 @@ bench-startup: .venv/.dev
 	@$(BIN)/python benchmarks/startup.py
 
 bench-inside: .venv/.dev
-	@sh scripts/debian_postgres.sh
+	@sh scripts/debian_parts.sh
 	@$(BIN)/python benchmarks/inside.py
 
 # Long random histories, which QCTL_SEED chooses, and every fault five times under load: writes docs/reliability.md.
 chaos: .venv/.dev
-	@sh scripts/debian_postgres.sh
+	@sh scripts/debian_parts.sh
 	@QCTL_CHAOS=1 $(BIN)/pytest -s -n 0 tests/chaos/test_model.py
 	@$(BIN)/python scripts/reliability.py
 

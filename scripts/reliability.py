@@ -68,7 +68,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=2)
     options = parser.parse_args()
     if debian_binaries() is None:
-        sys.exit("Debian's PostgreSQL is needed: sh scripts/debian_postgres.sh")
+        sys.exit("Debian's PostgreSQL is needed: sh scripts/debian_parts.sh")
     started = time.monotonic()
     with ThreadPoolExecutor(options.at_once) as pool:
         results = list(pool.map(lambda name: run(name, options), FAULTS))

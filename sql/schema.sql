@@ -5353,7 +5353,7 @@ COMMENT ON FUNCTION qctl.heartbeat(p_worker_id bigint, p_queues text[]) IS 'Fals
 -- Name: is_armed(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.is_armed() RETURNS boolean
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select exists (
@@ -5390,7 +5390,7 @@ COMMENT ON FUNCTION qctl.jobs() IS 'Our jobs in pg_cron, as far as this role may
 -- Name: label(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.label() RETURNS TABLE(label text, protected boolean, is_copy boolean)
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select l.label, l.protected and not c.is_copy, c.is_copy

@@ -12,6 +12,7 @@ import tempfile
 import time
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -96,10 +97,11 @@ def free_port() -> int:
 class DebianServer:
     """A cluster of Debian's PostgreSQL in a temporary folder; root runs it as user postgres."""
 
-    _made: Path | None = None
+    _made: ClassVar[dict[str, Path]] = {}
 
-    def __init__(self, source: Path | None = None, **settings: str) -> None:
+    def __init__(self, source: Path | None = None, superuser: str = "postgres", **settings: str) -> None:
         """Copies the data of ``source``, a stopped cluster or one's backup; without it, those of a fresh initdb."""
+        self.superuser = superuser
         self.folder = Path(tempfile.mkdtemp(prefix="qctl-debian-"))
         atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         self.data = self.folder / "data"
@@ -128,14 +130,14 @@ class DebianServer:
         self._run(str(debian_binaries() / name), *arguments)
 
     def _template(self) -> Path:
-        if DebianServer._made is None:
+        if self.superuser not in DebianServer._made:
             data = Path(tempfile.mkdtemp(prefix="qctl-initdb-"))
             atexit.register(shutil.rmtree, data, ignore_errors=True)
             if self._owner:
                 os.chown(data, self._owner.pw_uid, self._owner.pw_gid)
-            self.tool("initdb", "-D", str(data), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync")
-            DebianServer._made = data
-        return DebianServer._made
+            self.tool("initdb", "-D", str(data), "-A", "trust", "-U", self.superuser, "-E", "UTF8", "--no-sync")
+            DebianServer._made[self.superuser] = data
+        return DebianServer._made[self.superuser]
 
     def start(self) -> None:
         self.tool("pg_ctl", "-D", str(self.data), "-w", "-l", str(self.folder / "log"), "start")
@@ -143,8 +145,8 @@ class DebianServer:
     def stop(self, how: str = "fast") -> None:
         self.tool("pg_ctl", "-D", str(self.data), "-w", "-m", how, "stop")
 
-    def uri(self, name: str = "postgres") -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+    def uri(self, name: str = "postgres", user: str | None = None) -> str:
+        return f"postgresql://{user or self.superuser}@127.0.0.1:{self.port}/{name}"
 
     def kill_a_backend(self) -> None:
         """SIGKILL of a backend makes the server recover from a crash."""
@@ -153,4 +155,46 @@ class DebianServer:
     def close(self) -> None:
         if (self.data / "postmaster.pid").exists():
             self.stop("immediate")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Pooler:
+    """PgBouncer in front of a server, in a temporary folder and on a free port; it logs everybody in as they come."""
+
+    def __init__(self, target: str, mode: str) -> None:
+        """``mode`` is ``transaction`` or ``session``; ``target`` the URI of the server's database."""
+        self.folder = Path(tempfile.mkdtemp(prefix="qctl-pooler-"))
+        self.port = free_port()
+        to = conninfo_to_dict(target)
+        user = to["user"]
+        host = f"host={to['host']} port={to['port']}" if to.get("port") else f"host={to['host']}"
+        (self.folder / "users").write_text(f'"{user}" ""\n"admin" ""\n')
+        (self.folder / "pgbouncer.ini").write_text(
+            f"[databases]\n{to['dbname']} = {host} dbname={to['dbname']}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type = trust\n"
+            f"auth_file = {self.folder}/users\npool_mode = {mode}\nlogfile = {self.folder}/log\n"
+            f"default_pool_size = 3\nmax_client_conn = 200\nserver_idle_timeout = 5\n"
+        )
+        program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        assert program
+        as_other: list[str] = []
+        if os.geteuid() == 0:
+            # It refuses to run as root; whose socket that is may reach it.
+            socket_folder = str(to["host"]) if str(to["host"]).startswith("/") else None
+            other = Path(socket_folder).stat().st_uid if socket_folder else pwd.getpwnam("nobody").pw_uid
+            as_other = ["setpriv", f"--reuid={other}", "--clear-groups"]
+            for path in (self.folder, *self.folder.iterdir()):
+                os.chown(path, other, -1)
+        self._process = subprocess.Popen(
+            [*as_other, program, "-q", str(self.folder / "pgbouncer.ini")], stderr=subprocess.DEVNULL
+        )
+        self.uri = f"postgresql://{user}@127.0.0.1:{self.port}/{to['dbname']}"
+        deadline = time.monotonic() + 20
+        while not is_up(self.uri):
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
         shutil.rmtree(self.folder, ignore_errors=True)

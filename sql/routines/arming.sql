@@ -11,7 +11,7 @@ comment on function qctl._timeline() is
   'The timeline written now. pg_control names the old one until the first checkpoint after a promotion.';
 
 create or replace function qctl.is_armed() returns boolean
-language sql stable
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select exists (

@@ -1,7 +1,7 @@
 -- What people call this database.
 
 create or replace function qctl.label() returns table (label text, protected boolean, is_copy boolean)
-language sql stable
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select l.label, l.protected and not c.is_copy, c.is_copy

@@ -2,18 +2,13 @@
 
 import os
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import Conninfo
-
+from qctl import models
 from qctl.errors import UsageError
-from qctl.models import Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +74,12 @@ def config_file(environ: Mapping[str, str] = os.environ) -> Path:
     return home / ".config" / "qctl" / "config.toml"
 
 
+# The driver and the parser are read where they are needed, for every command asks here for its defaults, its help, too.
+
+
 def _read(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -107,6 +107,8 @@ def _of_profile(name: str, source: str, environ: Mapping[str, str]) -> Database:
     where = f"{path}: profiles.{name}"
     if not isinstance(found, dict) or not found:
         raise UsageError(f"{where} says nothing", hint='dsn = "postgresql://…", or host, dbname, user …')
+    from psycopg.conninfo import conninfo_to_dict
+
     conninfo = _conninfo(cast("dict[str, Any]", found), where)
     if "password" in conninfo_to_dict(conninfo) and path.stat().st_mode & 0o077:
         raise UsageError(f"{path} holds a password, and others can read it", hint=f"chmod 600 {path}, or use ~/.pgpass")
@@ -115,6 +117,9 @@ def _of_profile(name: str, source: str, environ: Mapping[str, str]) -> Database:
 
 def _conninfo(found: dict[str, Any], where: str) -> str:
     """A profile as libpq takes it: its ``dsn`` with libpq's keywords beside it, or these alone."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
     try:
         return make_conninfo(**{"conninfo" if key == "dsn" else key: str(value) for key, value in found.items()})
     except (ProgrammingError, TypeError) as error:
@@ -143,7 +148,7 @@ def profile_names(environ: Mapping[str, str] = os.environ) -> list[str]:
     return sorted(cast("dict[str, Any]", found)) if isinstance(found, dict) else []
 
 
-def settings(dsn: str | None, profile: str | None, environ: Mapping[str, str] = os.environ) -> list[Setting]:
+def settings(dsn: str | None, profile: str | None, environ: Mapping[str, str] = os.environ) -> "list[models.Setting]":
     """Every setting with its value and where that is from; of passwords only where they are from.
 
     Raises:
@@ -152,33 +157,37 @@ def settings(dsn: str | None, profile: str | None, environ: Mapping[str, str] = 
     path = config_file(environ)
     chosen = database(dsn, profile, environ)
     rows = [
-        Setting(
+        models.Setting(
             "config file",
             str(path),
             "QCTL_CONFIG" if environ.get("QCTL_CONFIG") else "here" if path.exists() else "absent",
         ),
-        Setting("profiles", ", ".join(profile_names(environ)) or None, str(path) if path.exists() else ""),
-        Setting("connection", chosen.profile and f"profile {chosen.profile}", chosen.source),
+        models.Setting("profiles", ", ".join(profile_names(environ)) or None, str(path) if path.exists() else ""),
+        models.Setting("connection", chosen.profile and f"profile {chosen.profile}", chosen.source),
         *_libpq_settings(chosen, environ),
-        Setting("queue", default_queue(environ), "QCTL_QUEUE" if default_queue(environ) else ""),
-        Setting("debug", "yes" if debug(environ) else "no", "QCTL_DEBUG" if debug(environ) else "default"),
+        models.Setting("queue", default_queue(environ), "QCTL_QUEUE" if default_queue(environ) else ""),
+        models.Setting("debug", "yes" if debug(environ) else "no", "QCTL_DEBUG" if debug(environ) else "default"),
     ]
     for name, value in defaults(environ).items():
         table = cast("dict[str, Any]", value) if isinstance(value, dict) else None
         for option, given in table.items() if table is not None else [(name, cast("Any", value))]:
             command = f"{name} " if table is not None else ""
             where = f"{path}: defaults" + (f".{name}" if table is not None else "")
-            rows.append(Setting(f"{command}--{option}", str(given), where))
+            rows.append(models.Setting(f"{command}--{option}", str(given), where))
     return rows
 
 
-def _libpq_settings(chosen: Database, environ: Mapping[str, str]) -> list[Setting]:
+def _libpq_settings(chosen: Database, environ: Mapping[str, str]) -> "list[models.Setting]":
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+    from psycopg.pq import Conninfo
+
     try:
         given = conninfo_to_dict(chosen.conninfo)
     except ProgrammingError:
         raise UsageError(f"the connection string from {chosen.source} cannot be read") from None
     service = given.get("service") or environ.get("PGSERVICE")
-    rows: list[Setting] = []
+    rows: list[models.Setting] = []
     for option in Conninfo.get_defaults():
         keyword, variable = option.keyword.decode(), (option.envvar or b"").decode()
         value = str(given[keyword]) if keyword in given else (option.val or b"").decode() or None
@@ -194,11 +203,11 @@ def _libpq_settings(chosen: Database, environ: Mapping[str, str]) -> list[Settin
         else:
             continue
         secret = option.dispchar == b"*" or keyword in ("password", "sslpassword", "oauth_client_secret")
-        rows.append(Setting(keyword, "…" if secret else value, source))
+        rows.append(models.Setting(keyword, "…" if secret else value, source))
     if not any(row.setting == "password" for row in rows):
         passfile = Path(str(given.get("passfile") or environ.get("PGPASSFILE") or Path.home() / ".pgpass"))
         rows.append(
-            Setting("password", None, f"{passfile}, if it has a line for this" if passfile.exists() else "none")
+            models.Setting("password", None, f"{passfile}, if it has a line for this" if passfile.exists() else "none")
         )
     return rows
 

@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow, args_row, class_row
 
+from qctl import hosts
 from qctl.config import Database
 from qctl.errors import CannotConnectError, ExitCode, QctlError, UsageError
 
@@ -30,6 +31,7 @@ _CODES = {
     "40001": ExitCode.BUSY,
     "57014": ExitCode.BUSY,
 }
+_PREPARE_AFTER = 5
 _NOT_INSTALLED = {"3F000", "42P01", "42883", "42703"}
 
 
@@ -55,7 +57,8 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
     defaults = {"connect_timeout": "10", "application_name": f"qctl {application}"}
     conninfo = make_conninfo(database.conninfo, **{**defaults, **{k: str(v) for k, v in given.items()}, **keywords})
     try:
-        return psycopg.connect(conninfo, autocommit=True)
+        # Statements stay unprepared, for behind a transaction pooler the next one may run in another session.
+        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
     except psycopg.Error as error:
         message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         for prefix in ("connection failed: ", "connection is bad: "):
@@ -63,7 +66,8 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
         raise CannotConnectError(
             f"cannot connect to {label(database)} (from {database.source})",
             detail=redacted(message, str(given.get("password") or "")),
-            hint="is the server up, and are host, user and database right? --dsn, QCTL_DSN and DATABASE_URL name another",
+            hint=hosts.hint(*(str(given.get(key) or "") for key in ("host", "port", "user")), message=message)
+            or "is the server up, and are host, user and database right? qctl config show says where they are from",
         ) from None
 
 
@@ -77,12 +81,13 @@ def on_warning(connection: Connection, tell: Callable[[str], None]) -> None:
     connection.add_notice_handler(handle)
 
 
-def connect_worker(database: Database, *, pooled: bool = False) -> Connection:
+def connect_worker(database: Database, *, pooled: bool | None = None) -> Connection:
     """A connection for a worker: to the primary only, and one that notices a dead network within about ten seconds.
 
     Args:
         database: where to.
-        pooled: behind a transaction pooler, where neither settings nor prepared statements outlive a transaction.
+        pooled: behind a transaction pooler, where neither settings nor prepared statements outlive a transaction; None for
+            behind any pooler, for nothing tells the kinds apart.
     """
     connection = connect(
         database,
@@ -93,9 +98,8 @@ def connect_worker(database: Database, *, pooled: bool = False) -> Connection:
         keepalives_count=3,
         tcp_user_timeout=10_000,
     )
-    if pooled:
-        connection.prepare_threshold = None
-    else:
+    if not (is_pooled(connection) if pooled is None else pooled):
+        connection.prepare_threshold = _PREPARE_AFTER
         # Shorter than the time after which others take this worker for gone: one locked table must not hold it up.
         with translating():
             connection.execute("set statement_timeout = '10s'; set lock_timeout = '1s'")

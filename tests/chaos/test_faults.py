@@ -10,7 +10,7 @@ from servers import debian_binaries
 @pytest.mark.parametrize("name", FAULTS)
 def test_nothing_is_lost_and_nothing_falsely_delivered(tmp_path, name):
     if debian_binaries() is None:
-        pytest.skip("no Debian PostgreSQL here: scripts/debian_postgres.sh")
+        pytest.skip("no Debian PostgreSQL here: scripts/debian_parts.sh")
     try:
         result = FAULTS[name](tmp_path, 1, 1200, 17.0)
     except PermissionError as error:

@@ -50,7 +50,7 @@ class Site:
 def sites() -> Iterator[Callable[..., Site]]:
     """Starts clusters that are gone after the test."""
     if debian_binaries() is None:
-        pytest.skip("no Debian PostgreSQL with pg_cron here: scripts/debian_postgres.sh")
+        pytest.skip("no Debian PostgreSQL with pg_cron here: scripts/debian_parts.sh")
     with contextlib.ExitStack() as stack:
 
         def start(**settings) -> Site:

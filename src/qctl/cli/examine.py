@@ -213,8 +213,8 @@ def _pooler(connection: "db.Connection") -> "list[models.Diagnosis]":
             "note",
             "connection",
             db.where(connection),
-            "a pooler stands between; where it pools transactions, a worker cannot listen",
-            "qctl worker --no-listen, or connect to the server itself",
+            "a pooler stands between, so a worker here polls once a second; where it pools sessions, --listen wakes it at once",
+            "qctl worker --listen behind a session pooler, or connect to the server itself",
         )
     ]
 

@@ -29,9 +29,12 @@ def worker(
     grace: Annotated[
         str, typer.Option("--grace", help="How long a stop waits for requests under way.", metavar="DURATION")
     ] = "30s",
-    no_listen: Annotated[
-        bool, typer.Option("--no-listen", help="Poll only; needed behind a transaction pooler.")
-    ] = False,
+    listen: Annotated[
+        bool | None,
+        typer.Option(
+            "--listen/--no-listen", help="Be woken at once, or only poll, once a second. Without: poll behind a pooler."
+        ),
+    ] = None,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
 ) -> None:
@@ -51,12 +54,12 @@ def worker(
     database = config.database(dsn, profile)
     person = config.stderr_is_terminal()
     process = delivering.Worker(
-        connect=lambda: db.connect_worker(database, pooled=no_listen),
+        connect=lambda: db.connect_worker(database, pooled=None if listen is None else not listen),
         queues=queue or None,
         mode=delivering.Mode.ONCE if once else delivering.Mode.DRAIN if drain else delivering.Mode.FOREVER,
         concurrency=concurrency,
         grace_s=options.duration(grace),
-        listen=not no_listen,
+        listen=listen,
         talk=lambda line: say(f"{time.strftime('%H:%M:%S')} {line}"),
         on_progress=_Teller() if person else lambda _progress: None,
     )

@@ -60,7 +60,8 @@ class Worker:
         mode: when to end by itself.
         concurrency: simultaneous requests per queue; None for each queue's own setting.
         grace_s: how long a stop waits for requests under way; what is not answered by then lapses and is tried again.
-        listen: use LISTEN and advisory locks to wake at once; off behind a transaction pooler.
+        listen: use LISTEN and advisory locks to wake at once, which no transaction pooler lets through; None for not behind
+            a pooler.
         talk: called with each line for people.
         on_progress: called after each change of the totals.
     """
@@ -70,13 +71,14 @@ class Worker:
     mode: Mode = Mode.FOREVER
     concurrency: int | None = None
     grace_s: float = 30.0
-    listen: bool = True
+    listen: bool | None = None
     talk: Callable[[str], None] = _silent
     on_progress: Callable[[Progress], None] = _unseen
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
         self._stop_at: float | None = None
+        self._listens = False
         self._told_stop = False
         self._told_most = 0
         self._armed = True
@@ -159,7 +161,10 @@ class Worker:
         for queue in self._queues.values():
             queue.asleep = False
             queue.saw_work()
-        if self.listen:
+        self._listens = not db.is_pooled(self._connection) if self.listen is None else self.listen
+        if self.listen is None and not self._listens:
+            self.talk("a pooler stands between: polls once a second; behind a session pooler --listen wakes at once")
+        if self._listens:
             self._connection.add_notify_handler(lambda notice: self._on_notify(notice.payload))
             with db.translating():
                 self._connection.execute("listen qctl")
@@ -418,7 +423,7 @@ class Worker:
         quiet_s = time.monotonic() - (queue.quiet_since or 0.0)
         if self.mode is Mode.DRAIN:
             queue.drained = not self._has_ready(queue)
-        elif self.mode is Mode.FOREVER and self.listen and quiet_s >= AWAKE_S:
+        elif self.mode is Mode.FOREVER and self._listens and quiet_s >= AWAKE_S:
             self._fall_asleep(queue)
 
     def _has_ready(self, queue: HeldQueue) -> bool:
