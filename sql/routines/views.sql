@@ -52,7 +52,7 @@ begin
   if v_owner <> current_user then
     execute format('alter view qctl.%I owner to %I', p_queue || '_status', v_owner);
   end if;
-  for v_grantee in select g.role_name from qctl.grantee g join pg_roles r on r.rolname = g.role_name where g.level in ('read', 'operate') loop
+  for v_grantee in select g.role_name from qctl.grantee g join pg_roles r on r.rolname = g.role_name loop
     execute format('grant select on qctl.%I to %I', p_queue || '_status', v_grantee.role_name);
   end loop;
 end

@@ -28,7 +28,9 @@ class _Now:
     until: datetime | None
 
 
-class _Key(NamedTuple):
+class Key(NamedTuple):
+    """What names an attempt, and when it was settled."""
+
     queue_name: str
     msg_id: int
     delivery_no: int
@@ -65,13 +67,25 @@ class Tail:
 
     def look(self) -> Iterator[list[Attempt]]:
         """Attempts not seen before, oldest first, some at a time."""
+        for keys in self.fresh():
+            yield db.fetch(self._connection, Attempt, sqlfiles.query("attempts_by_key"), named(keys))
+
+    def fresh(self) -> Iterator[list[Key]]:
+        """The names of attempts not seen before, some at a time; at first of those of the last minute."""
         now = self._now()
+        if self._since == _BEGINNING:
+            self._since = now.at - _LONGEST
         fresh = [key for key in self._keys() if key[:4] not in self._seen]
         for start in range(0, len(fresh), _PAGE):
             keys = fresh[start : start + _PAGE]
-            yield self._rows(keys)
+            yield keys
             self._seen.update({key[:4]: key.settled_at for key in keys})
         self._move(now)
+
+    def on(self, connection: db.Connection) -> "Tail":
+        """The same on another connection: what was seen stays seen."""
+        self._connection = connection
+        return self
 
     def _move(self, now: _Now) -> None:
         """Moves the window on and forgets what lies before it."""
@@ -87,19 +101,20 @@ class Tail:
     def _now(self) -> _Now:
         return db.fetch(self._connection, _Now, sqlfiles.query("now"))[0]
 
-    def _keys(self) -> list[_Key]:
+    def _keys(self) -> list[Key]:
         """What was settled in the window: names only, for it may be long and most of it is known."""
         values = {"queue": self._queue, "since": self._since, "failed": self._failed}
-        return db.fetch_tuples(self._connection, _Key, sqlfiles.query("attempt_keys"), values)
+        return db.fetch_tuples(self._connection, Key, sqlfiles.query("attempt_keys"), values)
 
-    def _rows(self, keys: list[_Key]) -> list[Attempt]:
-        values = {
-            "queues": [key.queue_name for key in keys],
-            "msg_ids": [key.msg_id for key in keys],
-            "delivery_nos": [key.delivery_no for key in keys],
-            "attempt_nos": [key.attempt_no for key in keys],
-        }
-        return db.fetch(self._connection, Attempt, sqlfiles.query("attempts_by_key"), values)
+
+def named(keys: list[Key]) -> dict[str, object]:
+    """The values with which a query asks for these attempts."""
+    return {
+        "queues": [key.queue_name for key in keys],
+        "msg_ids": [key.msg_id for key in keys],
+        "delivery_nos": [key.delivery_no for key in keys],
+        "attempt_nos": [key.attempt_no for key in keys],
+    }
 
 
 def _key(row: Attempt) -> tuple[str, int, int, int]:

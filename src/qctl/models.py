@@ -393,6 +393,24 @@ class LabelSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Armed:
+    """Whether this database may deliver, and its clock."""
+
+    armed: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredAttempt:
+    """Of an attempt what is counted; ``status_code`` None for no answer."""
+
+    queue_name: str
+    outcome: str
+    status_code: int | None
+    duration_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """A setting of this tool and where it is from; never a password."""
 

@@ -23,6 +23,7 @@ late(
         "qctl.purging",
         "qctl.queues",
         "qctl.scaling",
+        "qctl.serving",
     ),
     *("qctl.testing", "qctl.worker"),
 )

@@ -21,7 +21,7 @@ def grant(
         str,
         typer.Option(
             "--as",
-            help="read: look. operate: also act on messages. work: deliver, as qctl worker.",
+            help="read looks, operate also acts, work delivers.",
             metavar="read|operate|work",
         ),
     ] = "read",
@@ -34,8 +34,8 @@ def grant(
     """Let a role look (read), act (operate), or deliver (work). One level a role: the last one given.
 
     read: status, check, doctor, messages, show, tail …, without payloads unless told. operate: also send, test, replay,
-    discard, purge, pause, resume, scale. work: what qctl worker does. It gets no right on pgmq or on your tables: it calls
-    functions that run as the role that installed qctl, and the audit names it. An upgrade gives it what is new.
+    discard, purge, pause, resume, scale. work: read, and what qctl worker does. It gets no right on pgmq or on your tables:
+    it calls functions that run as the role that installed qctl, and the audit names it. An upgrade gives it what is new.
 
     Example: qctl grant colleague --as read
     """

@@ -2,14 +2,17 @@
 
 import signal
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
-from qctl import config, db
+from qctl import config, db, serving
 from qctl import worker as delivering
 from qctl.cli import options
 from qctl.cli.guard import say
+from qctl.cli.measure import scrapes
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.output import table
 
@@ -34,6 +37,13 @@ def worker(
         typer.Option(
             "--listen/--no-listen", help="Be woken at once, or only poll, once a second. Without: poll behind a pooler."
         ),
+    ] = None,
+    health: Annotated[
+        str | None, typer.Option("--health", help="Answer GET /live and /ready on this port.", metavar="[HOST:]PORT")
+    ] = None,
+    metrics_: Annotated[
+        str | None,
+        typer.Option("--metrics", help="Answer GET /metrics, for Prometheus, on this port.", metavar="[HOST:]PORT"),
     ] = None,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
@@ -76,9 +86,30 @@ def worker(
             f"delivering {', '.join(queue) if queue else 'all queues'}; {'Ctrl-C' if person else 'SIGTERM'} stops"
         )
     started = time.monotonic()
-    progress = process.run()
+    with _served(process, database, health, metrics_):
+        progress = process.run()
     if person or service:
         process.talk(f"{progress} in {time.monotonic() - started:.1f}s")
+
+
+@contextmanager
+def _served(
+    process: "delivering.Worker", database: "config.Database", health: str | None, metrics: str | None
+) -> Generator[None]:
+    """Answers probes and scrapes while the worker works."""
+    wanted: dict[tuple[str, int], dict[str, Callable[[], serving.Page]]] = {}
+    if health:
+        wanted.setdefault(serving.address(health), {}).update(
+            {"/live": lambda: _probe(process.alive()), "/ready": lambda: _probe(process.ready())}
+        )
+    if metrics:
+        wanted.setdefault(serving.address(metrics), {})["/metrics"] = scrapes(database)
+    with serving.serving(wanted):
+        yield
+
+
+def _probe(good: bool) -> "serving.Page":
+    return serving.Page(200, b"ok\n") if good else serving.Page(503, b"not now\n")
 
 
 class _Teller:

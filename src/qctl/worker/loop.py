@@ -29,6 +29,7 @@ BUSY_S = 1.0
 BROKEN_S = 30.0
 REPORT_S = 60.0
 MAINTENANCE_S = 60.0
+ROUND_WITHIN_S = 60.0
 MAINTENANCE_FOR = "0.5 s"
 
 _PASSING = (ExitCode.CANNOT_CONNECT, ExitCode.BUSY)
@@ -79,6 +80,8 @@ class Worker:
     def __post_init__(self) -> None:
         self._stop_at: float | None = None
         self._listens = False
+        self._is_ready = False
+        self._beat_at = time.monotonic()
         self._told_stop = False
         self._told_most = 0
         self._armed = True
@@ -135,10 +138,20 @@ class Worker:
             )
         return self.progress
 
+    def alive(self, within_s: float = ROUND_WITHIN_S) -> bool:
+        """Whether the loop went round lately. For other threads."""
+        return time.monotonic() - self._beat_at < within_s
+
+    def ready(self) -> bool:
+        """Whether it is connected and registered, and not about to end. For other threads."""
+        return self._is_ready and self._stop_at is None and self.alive()
+
     def _work(self) -> None:
         while not self._is_over():
+            self._beat_at = time.monotonic()
             try:
                 self._step()
+                self._is_ready = True
                 self._pause_s = 0.1
             except QctlError as error:
                 if error.code not in _PASSING:

@@ -1,0 +1,158 @@
+"""Scrapes under load, read by the official parser; probes of a worker."""
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from helpers import create, one, send
+from processes import QCTL, WorkerProcess, environment, qctl, wait_until
+from servers import free_port
+
+TOP = Path(__file__).parents[2]
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
+    return {
+        (s.name, tuple(sorted(s.labels.values()))): s.value
+        for f in text_string_to_metric_families(text)
+        for s in f.samples
+    }
+
+
+def total(text: str, name: str, *labels: str) -> float:
+    return sum(value for (key, found), value in samples(text).items() if key == name and set(labels) <= set(found))
+
+
+def test_a_worker_is_scraped_and_probed_under_load(conn, dsn, endpoint):
+    receiver = endpoint("--fail-rate", "0.1", "--failures", "500,429")
+    create(conn, url=receiver.url, retry_schedule_s=[1] * 20)
+    create(conn, "quiet")
+    health, metrics = free_port(), free_port()
+    with contextlib.closing(
+        WorkerProcess(dsn, "-q", "orders", "--health", f"127.0.0.1:{health}", "--metrics", f"127.0.0.1:{metrics}")
+    ) as worker:
+        wait_until(lambda: get(health, "/ready")[0] == 200)
+        assert get(health, "/live")[0] == 200
+        seen = 0.0
+        for _ in range(10):
+            send(conn, 300)
+            status, text = get(metrics, "/metrics")
+            assert status == 200
+            count = total(text, "qctl_attempts_total")
+            assert count >= seen
+            seen = count
+        wait_until(lambda: one(conn, "select count(*) from pgmq.q_orders") == 0, 60)
+        _, text = get(metrics, "/metrics")
+        wait_until(lambda: total(get(metrics, "/metrics")[1], "qctl_attempts_total", "delivered") == 3000, 10)
+        _, text = get(metrics, "/metrics")
+        logged = one(conn, "select count(*) from qctl.attempt where settled_at is not null")
+        assert total(text, "qctl_attempts_total") == logged == len(receiver.entries())
+        assert total(text, "qctl_attempts_total", "retrying", "500") > 0
+        assert total(text, "qctl_attempt_seconds_count", "orders") == logged
+        assert total(text, "qctl_depth", "orders") == 0
+        assert samples(text)["qctl_health", ("no_worker", "quiet")] == 1
+        assert samples(text)["qctl_health", ("ok", "orders")] == 1
+        assert total(text, "qctl_armed") == 1
+        assert total(text, "qctl_scrape_seconds") > 0
+        (age,) = [
+            v
+            for (name, labels), v in samples(text).items()
+            if name == "qctl_worker_last_seen_seconds" and "http" in labels
+        ]
+        assert 0 <= age < 20
+        conn.execute("select qctl.drop_queue('quiet', p_with_archive => true)")
+        assert "quiet" not in get(metrics, "/metrics")[1]
+        assert get(metrics, "/nothing")[0] == 404
+        worker.send(signal.SIGSTOP)
+        time.sleep(0.2)
+        worker.send(signal.SIGCONT)
+        worker.send(signal.SIGTERM)
+        code, talk = worker.end()
+    assert code == 0, talk
+
+
+def test_not_ready_while_it_ends_and_not_scraped_while_the_database_is_gone(conn, dsn, endpoint):
+    receiver = endpoint("--delay-s", "3")
+    create(conn, url=receiver.url)
+    send(conn, 1)
+    port = free_port()
+    with contextlib.closing(WorkerProcess(dsn, "--all", "--health", str(port), "--metrics", str(port))) as worker:
+        wait_until(lambda: receiver.entries())
+        assert get(port, "/ready")[0] == 200
+        worker.send(signal.SIGTERM)
+        wait_until(lambda: get(port, "/ready")[0] == 503, 2)
+        assert get(port, "/live")[0] == 200
+        assert worker.end()[0] == 0
+    done = qctl("metrics", dsn="postgresql://127.0.0.1:1/nothing")
+    assert (done.returncode, "cannot connect" in done.stderr) == (3, True)
+
+
+def test_an_exporter_counts_what_anybody_delivers_and_survives_a_lost_connection(conn, dsn):
+    create(conn)
+    port = free_port()
+    exporter = subprocess.Popen(
+        [str(QCTL), "metrics", "--port", f"127.0.0.1:{port}"],
+        env=environment(QCTL_DSN=dsn),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(lambda: get(port, "/metrics")[0] == 200)
+        conn.execute("select qctl.send('orders', array['{}'::jsonb])")
+        conn.execute("select qctl.discard('orders', '{1}')")
+        assert total(get(port, "/metrics")[1], "qctl_dead_letters") == 1
+        conn.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'qctl metrics'")
+        answers = [get(port, "/metrics")[0] for _ in range(2)]
+        assert answers in ([503, 200], [200, 200])
+    finally:
+        exporter.terminate()
+        _, talk = exporter.communicate(timeout=10)
+    assert exporter.returncode == 0, talk
+    assert f"port {port}" in talk
+
+
+@pytest.mark.parametrize("text", ["x", "1:2:x", "99999", ""])
+def test_a_port_that_is_none(dsn, text):
+    done = qctl("metrics", "--port", text, dsn=dsn)
+    assert (done.returncode, "is no port" in done.stderr) == (2, True)
+
+
+def test_two_cannot_have_one_port(dsn, conn):
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        done = qctl("metrics", "--port", f"127.0.0.1:{taken.getsockname()[1]}", dsn=dsn)
+    assert (done.returncode, "cannot listen on" in done.stderr) == (2, True)
+
+
+def test_the_dashboard_and_the_alerts_name_what_is_served(conn, dsn):
+    create(conn)
+    served = {family.name for family in text_string_to_metric_families(qctl("metrics", dsn=dsn).stdout)}
+    names = {f"{name}{suffix}" for name in served for suffix in ("", "_total", "_bucket", "_sum", "_count")}
+    dashboard = (TOP / "deploy/grafana-dashboard.json").read_text()
+    alerts = (TOP / "deploy/prometheus-alerts.yml").read_text()
+    expressions = [target["expr"] for panel in json.loads(dashboard)["panels"] for target in panel.get("targets", [])]
+    assert len(expressions) >= 8
+    for text in (*expressions, *re.findall(r"expr: (.*)", alerts)):
+        found = set(re.findall(r"\bqctl_[a-z_]+", text))
+        assert found, text
+        assert found <= names, (text, found - names)
