@@ -1,4 +1,7 @@
-"""Writes the generated files: ``sql/schema.sql`` and ``docs/cli.md``. With ``--check`` says which are stale and exits 1."""
+"""Writes the generated files: ``sql/schema.sql``, ``docs/cli.md``, ``completions``.
+
+With ``--check`` says which are stale and exits 1.
+"""
 
 import inspect
 import sys
@@ -8,6 +11,7 @@ from pathlib import Path
 import typer
 
 from qctl import db, embedded, migrate
+from qctl.cli import completion
 from qctl.cli.app import app
 from qctl.config import Database
 
@@ -72,7 +76,12 @@ def _options(command: typer.core.TyperCommand) -> list[str]:
 def main() -> None:
     """Writes or checks."""
     stale = []
-    for path, text in ((TOP / "sql/schema.sql", schema_sql()), (TOP / "docs/cli.md", cli_md())):
+    files = {"completions/qctl.bash": "bash", "completions/_qctl": "zsh", "completions/qctl.fish": "fish"}
+    for path, text in (
+        (TOP / "sql/schema.sql", schema_sql()),
+        (TOP / "docs/cli.md", cli_md()),
+        *((TOP / name, completion.script(shell)) for name, shell in files.items()),
+    ):
         if "--check" in sys.argv:
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 stale.append(str(path.relative_to(TOP)))

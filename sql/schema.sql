@@ -512,7 +512,7 @@ declare
   v_item record;
 begin
   execute format('grant usage on schema qctl to %I', p_role);
-  for v_item in select t as name from qctl._level_tables(p_level) t loop
+  for v_item in select t as name from qctl._readable_tables() t loop
     execute format('grant select (%s) on %s to %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
   end loop;
   for v_item in select r as name from qctl._level_routines(p_level, p_payloads) r loop
@@ -2086,7 +2086,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
     AS $$
   select p.oid::regprocedure from pg_proc p
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
-    and (p_level in ('read', 'operate')
+    and (p_level in ('read', 'operate', 'work')
          and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
                                'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states,label}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
@@ -2094,7 +2094,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
          and (p.proname = any ('{send,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,scale}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
-         and p.proname = any ('{claim,release,settle,register_worker,heartbeat,sign_off,upkeep,fall_asleep,wake_up,ready_queues,is_armed,_timeline,_queue,label,'
+         and p.proname = any ('{claim,release,settle,register_worker,heartbeat,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
                               'maintenance,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
                               '_maintenance_deadline,_before}'))
 $$;
@@ -2102,17 +2102,6 @@ $$;
 -- Name: FUNCTION _level_routines(p_level text, p_payloads boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._level_routines(p_level text, p_payloads boolean) IS 'What a role of that level may execute. Those that act run as the role that installed qctl; the audit names who called.';
-
--- Name: _level_tables(text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._level_tables(p_level text) RETURNS SETOF regclass
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-  select c.oid::regclass from pg_class c
-  where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$' and pg_has_role(c.relowner, 'usage')
-    and (p_level in ('read', 'operate') or c.relname in ('queue', 'migration', 'routine'))
-$_$;
 
 -- Name: _lock_tables(text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2239,7 +2228,7 @@ begin
   if v_owner <> current_user then
     execute format('alter view qctl.%I owner to %I', p_queue || '_status', v_owner);
   end if;
-  for v_grantee in select g.role_name from qctl.grantee g join pg_roles r on r.rolname = g.role_name where g.level in ('read', 'operate') loop
+  for v_grantee in select g.role_name from qctl.grantee g join pg_roles r on r.rolname = g.role_name loop
     execute format('grant select on qctl.%I to %I', p_queue || '_status', v_grantee.role_name);
   end loop;
 end
@@ -3016,6 +3005,17 @@ $$;
 
 COMMENT ON FUNCTION qctl._readable_columns(p_table regclass) IS 'Those with neither a payload nor what may be a secret.';
 
+-- Name: _readable_tables(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._readable_tables() RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select c.oid::regclass from pg_class c
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$' and pg_has_role(c.relowner, 'usage')
+   
+$_$;
+
 -- Name: _reads_queue(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._reads_queue(p_code text, p_queue text) RETURNS boolean
@@ -3723,7 +3723,7 @@ CREATE FUNCTION qctl._take_grants(p_role name, p_level text, p_payloads boolean,
 declare
   v_item record;
 begin
-  for v_item in select t as name from qctl._level_tables(p_level) t except select t from qctl._level_tables(p_new_level) t where p_new_level is not null loop
+  for v_item in select t as name from qctl._readable_tables() t where p_new_level is null loop
     execute format('revoke select (%s) on %s from %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
   end loop;
   for v_item in select r as name from qctl._level_routines(p_level, p_payloads) r except select r from qctl._level_routines(p_new_level, p_new_payloads) r loop

@@ -106,6 +106,15 @@ def connect_worker(database: Database, *, pooled: bool | None = None) -> Connect
     return connection
 
 
+@contextmanager
+def hurried(connection: Connection) -> Generator[None]:
+    """Lets no statement of the block take longer than a second: somebody waits at a prompt."""
+    # Local, for behind a transaction pooler a setting of the session would stay with somebody else's.
+    with transaction(connection):
+        connection.execute("set local statement_timeout = '1s'")
+        yield
+
+
 def redacted(text: str, password: str) -> str:
     """The text without the password."""
     return text.replace(password, "…") if password else text

@@ -41,4 +41,4 @@ from qctl import queues
 print(queues.creation.__module__)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.splitlines() == ["__main__ embedded receiver sqlfiles", "qctl.queues"]
+    assert done.stdout.splitlines() == ["__main__ embedded metrics receiver sqlfiles", "qctl.queues"]

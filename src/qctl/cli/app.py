@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.completion import completion_init  # pyright: ignore[reportPrivateImportUsage]
 from typer.core import TyperGroup
 
 import qctl
@@ -16,6 +17,8 @@ from qctl.cli import (
     arm,
     capture,
     care,
+    completing,
+    completion,
     configure,
     examine,
     find,
@@ -55,7 +58,10 @@ def _print_version(wanted: bool) -> None:
 def root(
     ctx: typer.Context,
     dsn: Annotated[str | None, typer.Option("--dsn", help="Connection string for the command.", metavar="DSN")] = None,
-    profile: Annotated[str | None, typer.Option("--profile", help="Profile for the command.", metavar="NAME")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", help="Profile for the command.", metavar="NAME", autocompletion=completing.profiles),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
     ] = False,
@@ -90,6 +96,7 @@ for module in (
     act,
     scale,
     run,
+    completion,
 ):
     module.register(app)
 
@@ -101,6 +108,7 @@ def main() -> None:
     if any("\udc80" <= letter <= "\udcff" for word in sys.argv for letter in word):
         report(UsageError("an argument is not valid UTF-8", hint="write it in UTF-8; LC_ALL=C.UTF-8 may help"))
         sys.exit(ExitCode.USAGE)
+    completion_init()
     try:
         app()
     except SystemExit as ended:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from qctl import attachments, models, queues
-from qctl.cli import options
+from qctl.cli import completing, options
 from qctl.cli.calls import print_calls
 from qctl.cli.consent import consent_if_protected
 from qctl.cli.guard import say
@@ -124,7 +124,12 @@ def attach(
 
 
 def detach(
-    table: Annotated[str, typer.Argument(help="The table, with its schema.", metavar="SCHEMA.TABLE")],
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="The table, with its schema.", metavar="SCHEMA.TABLE", autocompletion=completing.attached_tables
+        ),
+    ],
     queue: options.Queue = None,
     yes: options.Yes = False,
     dsn: options.Dsn = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from qctl import attachments, db, migrate, models, queues, scaling
-from qctl.cli import options
+from qctl.cli import completing, options
 from qctl.cli.calls import print_calls
 from qctl.cli.consent import consent
 from qctl.cli.guard import say
@@ -59,7 +59,7 @@ def verify(dsn: options.Dsn = None, profile: options.Profile = None, output: opt
 
 
 def drop(
-    name: Annotated[str, typer.Argument(help="The queue.", metavar="QUEUE")],
+    name: Annotated[str, typer.Argument(help="The queue.", metavar="QUEUE", autocompletion=completing.queue_names)],
     discard: Annotated[bool, typer.Option("--discard", help="Give up unfinished messages.")] = False,
     with_archive: Annotated[bool, typer.Option("--with-archive", help="Drop the archive, too.")] = False,
     yes: options.Yes = False,

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from qctl import db, messages, queues
-from qctl.cli import options
+from qctl.cli import completing, options
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 
 _DAY = "24h"
@@ -20,7 +20,11 @@ _MOST_IN_RANGE = 1_000_000
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(help="1234, orders/1234, 100..200, or - for ids on stdin.", metavar="MSG_ID..."),
+    typer.Argument(
+        help="1234, orders/1234, 100..200, or - for ids on stdin.",
+        metavar="MSG_ID...",
+        autocompletion=completing.message_ids,
+    ),
 ]
 State = Annotated[
     list[str] | None,

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from qctl import attachments, config, db, models, purging, queues
-from qctl.cli import options
+from qctl.cli import completing, options
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.output import Column, Format, chosen, machine, render, table
@@ -264,7 +264,9 @@ def queues_(dsn: options.Dsn = None, profile: options.Profile = None, output: op
 
 
 def describe(
-    name: Annotated[str | None, typer.Argument(help="The queue.", metavar="QUEUE")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="The queue.", metavar="QUEUE", autocompletion=completing.queue_names)
+    ] = None,
     queue: options.Queue = None,
     dsn: options.Dsn = None,
     profile: options.Profile = None,

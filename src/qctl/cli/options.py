@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from qctl import durations as durations_
+from qctl.cli import completing
 from qctl.errors import UsageError
 from qctl.output import Format
 
@@ -22,9 +23,20 @@ Dsn = Annotated[
     ),
 ]
 Profile = Annotated[
-    str | None, typer.Option("--profile", help="A profile of config.toml. Without it: QCTL_PROFILE.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--profile",
+        help="A profile of config.toml. Without it: QCTL_PROFILE.",
+        metavar="NAME",
+        autocompletion=completing.profiles,
+    ),
 ]
-Queue = Annotated[str | None, typer.Option("--queue", "-q", help="The queue.", envvar="QCTL_QUEUE", metavar="QUEUE")]
+Queue = Annotated[
+    str | None,
+    typer.Option(
+        "--queue", "-q", help="The queue.", envvar="QCTL_QUEUE", metavar="QUEUE", autocompletion=completing.queue_names
+    ),
+]
 Output = Annotated[Format | None, typer.Option("--output", "-o", help="Output format; json, csv … hold every field.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, change nothing.")]
 AsSql = Annotated[

@@ -10,7 +10,7 @@ import typer
 
 from qctl import config, db, serving
 from qctl import worker as delivering
-from qctl.cli import options
+from qctl.cli import completing, options
 from qctl.cli.guard import say
 from qctl.cli.measure import scrapes
 from qctl.errors import ExitCode, QctlError, UsageError
@@ -19,7 +19,14 @@ from qctl.output import table
 
 def worker(
     queue: Annotated[
-        list[str] | None, typer.Option("--queue", "-q", help="Deliver this queue; may be repeated.", metavar="QUEUE")
+        list[str] | None,
+        typer.Option(
+            "--queue",
+            "-q",
+            help="Deliver this queue; may be repeated.",
+            metavar="QUEUE",
+            autocompletion=completing.queue_names,
+        ),
     ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Deliver every queue of the http transport, new ones too.")

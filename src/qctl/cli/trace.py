@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from qctl import attempts, messages, models, queues
-from qctl.cli import options
+from qctl.cli import completing, options
 from qctl.cli.session import session
 from qctl.errors import NotFoundError
 from qctl.output import Column, Format, chosen, machine, render, table
@@ -51,7 +51,10 @@ _EVENT_COLUMNS = [
 
 
 def show(
-    ids: Annotated[list[str], typer.Argument(help="1234 or orders/1234.", metavar="MSG_ID...")],
+    ids: Annotated[
+        list[str],
+        typer.Argument(help="1234 or orders/1234.", metavar="MSG_ID...", autocompletion=completing.message_ids),
+    ],
     queue: options.Queue = None,
     payload: Annotated[bool, typer.Option("--payload", help="Show the body and the headers, too.")] = False,
     dsn: options.Dsn = None,
