@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-server check lint types imports fresh generate released bench bench-inside bench-looking bench-purging bench-startup chaos clean
+.PHONY: demo test test-server check lint types imports fresh site generate released bench bench-inside bench-looking bench-purging bench-startup chaos clean
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …"; exit 1; }
@@ -28,7 +28,7 @@ test: .venv/.dev
 test-server: .venv/.dev
 	@QCTL_TEST_SERVER='$(DSN)' $(BIN)/pytest tests/net/test_contract.py
 
-check: lint types imports fresh
+check: lint types imports fresh site
 
 lint: .venv/.dev
 	@$(BIN)/ruff check --quiet .
@@ -42,6 +42,10 @@ imports: .venv/.dev
 
 fresh: .venv/.dev
 	@$(BIN)/python scripts/generate.py --check
+
+# The site of docs/, strictly: a link that leads nowhere fails.
+site: .venv/.dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir .venv/site
 
 generate: .venv/.dev
 	@$(BIN)/python scripts/generate.py

@@ -857,7 +857,7 @@ begin
 #variable_conflict use_column
 declare
   -- After ALTER TABLE … OWNER the new owner's types must not run as the old one: keys and conditions are left out until
-  -- the table is attached again.
+  -- the table is attached again. Asked of the table that fired, for in a restored database it has another oid.
   v_owned boolean := %s;
 begin
   if current_setting('qctl.capture', true) = 'off' then
@@ -867,7 +867,7 @@ begin
   return null;
 end
 $body$, case when p_attachment.as_me then 'true'
-             else format('(select pg_get_userbyid(c.relowner) = current_user from pg_class c where c.oid = %s)', p_attachment.relation::oid) end,
+             else '(select pg_get_userbyid(c.relowner) = current_user from pg_class c where c.oid = coalesce(pg_partition_root(tg_relid), tg_relid))' end,
   v_insert);
 end
 $_$;

@@ -29,7 +29,9 @@ def restored(server, dsn: str, empty_dsn: str) -> None:
 def test_events_are_whole_and_conditions_hold(conn, dsn, empty_dsn, server, ddl, target):
     create(conn)
     # So that no oid of the original means the same in the copy.
-    conn.execute("do $$ begin for i in 1..50 loop execute format('create table public.filler_%s ()', i); end loop; end $$")
+    conn.execute(
+        "do $$ begin for i in 1..50 loop execute format('create table public.filler_%s ()', i); end loop; end $$"
+    )
     conn.execute(ddl)
     conn.execute("do $$ begin for i in 1..50 loop execute format('drop table public.filler_%s', i); end loop; end $$")
     conn.execute("select qctl.attach(%s, 'orders', '{INSERT}', p_when => 'new.active')", [target])

@@ -158,7 +158,7 @@ def dead(
 
     csv and tsv hold the list, json both. The groups are of the newest 100,000.
 
-    Example: qctl dead -q orders
+    Example: qctl dead
     """
     with session(dsn, profile, "dead") as connection:
         names = queues.some(connection, queue)
