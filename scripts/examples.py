@@ -98,7 +98,8 @@ class Story:
             connection.execute((Path(__file__).parents[1] / "tests/pg_net/net.sql").read_bytes())
             connection.execute("create schema supabase_functions")
             connection.execute(
-                "create function supabase_functions.http_request() returns trigger language plpgsql as $$ begin return new; end $$"
+                "create function supabase_functions.http_request() returns trigger language plpgsql"
+                " as $$ begin return new; end $$"
             )
             connection.execute(
                 "create trigger orders_to_n8n after insert on public.orders for each row execute function"
