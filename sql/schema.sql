@@ -3130,17 +3130,18 @@ $$;
 CREATE FUNCTION qctl._regclass(p_name text) RETURNS regclass
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 begin
-  return to_regclass(p_name);
+  -- to_regclass takes numbers from PostgreSQL 16 on only.
+  return case when p_name ~ '^[0-9]{1,10}$' then p_name::oid else to_regclass(p_name) end;
 exception when others then
   return null;
 end
-$$;
+$_$;
 
 -- Name: FUNCTION _regclass(p_name text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._regclass(p_name text) IS 'The table of that name; null where there is none, or the text is no name.';
+COMMENT ON FUNCTION qctl._regclass(p_name text) IS 'The table of that name or number; null where there is none of that name, or the text is neither.';
 
 -- Name: _remember_objects(); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -5,12 +5,13 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return to_regclass(p_name);
+  -- to_regclass takes numbers from PostgreSQL 16 on only.
+  return case when p_name ~ '^[0-9]{1,10}$' then p_name::oid else to_regclass(p_name) end;
 exception when others then
   return null;
 end
 $$;
-comment on function qctl._regclass(text) is 'The table of that name; null where there is none, or the text is no name.';
+comment on function qctl._regclass(text) is 'The table of that name or number; null where there is none of that name, or the text is neither.';
 
 create or replace function qctl.compare_queue(p_queue text, p_url text, p_headers jsonb default null, p_settings jsonb default '{}')
 returns setof text
