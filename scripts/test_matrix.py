@@ -208,7 +208,7 @@ def run_pytest(dsn: str, pgmq: Path | None, tests: list[str], report: Path, limi
     try:
         return process.wait(limit_s)
     except subprocess.TimeoutExpired:
-        raise NotRunError("out of time", f"the tests did not end within {limit_s / 60:.0f} minutes") from None
+        raise NotRunError("out of time", f"the tests did not end within {limit_s / 60:g} minutes") from None
     finally:
         try:
             if process.poll() is None:
