@@ -21,6 +21,21 @@ for name in [n for n in os.environ if n.startswith(("QCTL_", "PG")) or n in ("DA
 
 _numbers = itertools.count(1)
 
+# What waits for full minutes or breaks servers takes longest, so it begins first, beside all the rest.
+_LONGEST_FIRST = ("scheduler", "chaos", "hosts", "e2e", "shells", "net", "worker")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts tests that wait at the beginning."""
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.parent.name
+        if item.path.name in ("test_backend_crashes.py", "test_job_incidents.py", "test_delivery.py"):
+            return -1
+        return _LONGEST_FIRST.index(folder) if folder in _LONGEST_FIRST else len(_LONGEST_FIRST)
+
+    items.sort(key=rank)
+
 
 @pytest.fixture(scope="session")
 def server() -> Server:
