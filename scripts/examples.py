@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -146,11 +146,7 @@ class Story:
 
     def run(self, name: str, line: str) -> str:
         """The output of a command line, stderr and stdout as a terminal shows them."""
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("QCTL_", "PG")) and k != "DATABASE_URL"}
-        env |= {
-            "PATH": f"{QCTL.parent}:{env.get('PATH', '')}", "QCTL_DSN": self.dsn, "QCTL_CONFIG": str(self.folder / "config.toml"),
-            "COLUMNS": "120", "LC_ALL": "C.UTF-8",
-        }  # fmt: skip
+        env = environment(self)
         if name == "config.show":
             del env["QCTL_DSN"]
         if name == "demo":
@@ -169,6 +165,15 @@ class Story:
         return output
 
 
+def environment(told: Story) -> dict[str, str]:
+    """What a command finds in its environment."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("QCTL_", "PG")) and k != "DATABASE_URL"}
+    return env | {
+        "PATH": f"{QCTL.parent}:{env.get('PATH', '')}", "QCTL_DSN": told.dsn, "QCTL_CONFIG": str(told.folder / "config.toml"),
+        "COLUMNS": "120", "LC_ALL": "C.UTF-8",
+    }  # fmt: skip
+
+
 @contextlib.contextmanager
 def story() -> Iterator[Story]:
     """The database and endpoints while the block runs."""
@@ -182,18 +187,21 @@ def story() -> Iterator[Story]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def outputs(examples: dict[str, str]) -> dict[str, str]:
+def outputs(examples: dict[str, str], pictures: Callable[[Story], None]) -> dict[str, str]:
     """What each command's example printed.
 
     Args:
         examples: the line of each command; of one in a group by ``group.command``.
+        pictures: called in the middle of the story, when there is something to see.
     """
     assert set(ORDER) == set(examples), set(ORDER) ^ set(examples)
     found: dict[str, str] = {}
     with story() as told:
         for name in ORDER:
             told.before(name)
-            found[name] = _readable(told.run(name, _runnable(name, examples[name])), told)
+            if name == "replay":
+                pictures(told)
+            found[name] = readable(told.run(name, _runnable(name, examples[name])), told)
     return found
 
 
@@ -215,7 +223,7 @@ def _runnable(name: str, line: str) -> str:
     }.get(name, line)
 
 
-def _readable(text: str, told: Story) -> str:
+def readable(text: str, told: Story) -> str:
     """The output with names that a reader would have."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     text = re.sub(rf"http://127\.0\.0\.1:({told.good}|{told.bad})", "https://n8n.example.com", text)

@@ -18,6 +18,7 @@ from qctl.config import Database
 
 sys.path.insert(0, str(Path(__file__).parent))
 import examples
+import pictures
 import schema_dump
 
 TOP = Path(__file__).parents[1]
@@ -133,10 +134,12 @@ def main() -> None:
     outputs = (
         printed_outputs(reference.read_text(encoding="utf-8"))
         if "--check" in sys.argv
-        else examples.outputs(example_lines())
+        else examples.outputs(example_lines(), lambda told: pictures.take(told, TOP / "docs/pictures"))
     )
     if missing := sorted(set(commands()) - set(outputs)):
         sys.exit(f"docs/cli.md has no output of {', '.join(missing)}; run make generate")
+    if lacking := [name for name in pictures.LINES if not (TOP / f"docs/pictures/{name}.svg").exists()]:
+        sys.exit(f"no picture of {', '.join(lacking)}; run make generate")
     files = {"completions/qctl.bash": "bash", "completions/_qctl": "zsh", "completions/qctl.fish": "fish"}
     for path, text in (
         (TOP / "sql/schema.sql", schema_sql()),

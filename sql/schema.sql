@@ -4329,6 +4329,9 @@ declare
   v_survive boolean := coalesce(p_survive_failover, (select a.survive_failover from qctl.arming a), false);
   v_changed boolean;
 begin
+  if pg_is_in_recovery() then
+    raise exception 'this is a standby: it delivers nothing, and cannot be armed' using errcode = 'QC004', hint = 'qctl arm on the primary, or here after a promotion';
+  end if;
   v_changed := not v_was or v_survive is distinct from (select a.survive_failover from qctl.arming a);
   if v_changed then
     insert into qctl.arming as a (system_identifier, database_oid, timeline, survive_failover)

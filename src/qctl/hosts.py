@@ -47,6 +47,8 @@ def hint(host: str, port: str, user: str, message: str) -> str | None:
     if "no password supplied" in said:
         line = f"{host or '*'}:{port or '*'}:*:{user or '*'}:PASSWORD"
         return f"put the password into ~/.pgpass: {line}, chmod 600; or into PGPASSWORD"
+    if "session is read-only" in said:
+        return "a worker works on the primary, and this is a standby or read-only: name the primary"
     if "connection is insecure" in said or "ssl connection is required" in said or "no encryption" in said:
         return "the server wants TLS: add sslmode=require to the connection string"
     return None

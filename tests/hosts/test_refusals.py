@@ -26,6 +26,7 @@ POOLER = "aws-0-eu-central-1.pooler.supabase.com"
         (POOLER, "postgres.abc", "FATAL:  MaxClientsInSessionMode: max clients reached", "6543"),
         ("db.example.com", "me", "fe_sendauth: no password supplied", "~/.pgpass: db.example.com:*:*:me:PASSWORD"),
         ("db.example.com", "me", "FATAL:  connection is insecure (try using `sslmode=require`)", "sslmode=require"),
+        ("db.example.com", "me", "connection to server failed: session is read-only", "name the primary"),
         ("db.example.com", "me", "FATAL:  sorry, too many clients already", "every connection is taken"),
     ],
 )  # fmt: skip

@@ -199,7 +199,7 @@ def doctor(
     if broken:
         raise QctlError(
             f"{broken} broken, {counted(len(found) - broken, 'other finding')}",
-            hint="type what stands below each",
+            hint="type what stands with each",
             code=ExitCode.CHECK_FAILED,
         )
     say("nothing is broken" if found else "all is well")
