@@ -67,3 +67,23 @@ def test_the_glossarys_never_column_is_kept():
             continue
         for word, pattern in NEVER.items():
             assert not re.search(pattern, path.read_text(), re.IGNORECASE), (path.name, word)
+
+
+def test_release_notes_come_from_the_changelog():
+    script = [sys.executable, str(TOP / "scripts/release_notes.py")]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("### ")
+    assert "### Schema" in done.stdout
+    assert "## [" not in done.stdout
+    assert subprocess.run([*script, "9.9.9"], capture_output=True, check=False).returncode == 1
+
+
+def test_each_example_has_an_output_and_each_picture_is_shown():
+    text = (TOP / "docs/cli.md").read_text()
+    assert text.count("```console") == len(re.findall(r"^### qctl ", text, re.MULTILINE))
+    readme = (TOP / "README.md").read_text()
+    for name in ("status", "doctor", "show"):
+        svg = (TOP / f"docs/pictures/{name}.svg").read_text()
+        assert f"docs/pictures/{name}.svg" in readme
+        assert f"qctl&#160;{name}" in svg
+        assert "@font-face" not in svg

@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from qctl.cli.guard import say
 from qctl.cli.measure import scrapes
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.output import table
+
+if TYPE_CHECKING:
+    from qctl.worker import tracing
 
 
 def worker(
@@ -52,6 +55,9 @@ def worker(
         str | None,
         typer.Option("--metrics", help="Answer GET /metrics, for Prometheus, on this port.", metavar="[HOST:]PORT"),
     ] = None,
+    traces: Annotated[
+        bool, typer.Option("--traces", help="Send a span per attempt by OTLP, as the OTEL_ variables say.")
+    ] = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
 ) -> None:
@@ -70,6 +76,7 @@ def worker(
         raise UsageError("--once and --drain exclude each other")
     database = config.database(dsn, profile)
     person = config.stderr_is_terminal()
+    tracer = _tracer() if traces else None
     process = delivering.Worker(
         connect=lambda: db.connect_worker(database, pooled=None if listen is None else not listen),
         queues=queue or None,
@@ -79,6 +86,7 @@ def worker(
         listen=listen,
         talk=lambda line: say(f"{time.strftime('%H:%M:%S')} {line}"),
         on_progress=_Teller() if person else lambda _progress: None,
+        on_answer=tracer,
     )
 
     def stop(_signal: int, _frame: Any) -> None:
@@ -93,8 +101,12 @@ def worker(
             f"delivering {', '.join(queue) if queue else 'all queues'}; {'Ctrl-C' if person else 'SIGTERM'} stops"
         )
     started = time.monotonic()
-    with _served(process, database, health, metrics_):
-        progress = process.run()
+    try:
+        with _served(process, database, health, metrics_):
+            progress = process.run()
+    finally:
+        if tracer is not None:
+            tracer.close()
     if person or service:
         process.talk(f"{progress} in {time.monotonic() - started:.1f}s")
 
@@ -113,6 +125,16 @@ def _served(
         wanted.setdefault(serving.address(metrics), {})["/metrics"] = scrapes(database)
     with serving.serving(wanted):
         yield
+
+
+def _tracer() -> "tracing.Tracer":
+    try:
+        from qctl.worker.tracing import Tracer
+    except ImportError:
+        raise QctlError(
+            "OpenTelemetry is not installed", hint="pip install 'qctl[otel]'", code=ExitCode.SERVER_UNFIT
+        ) from None
+    return Tracer()
 
 
 def _probe(good: bool) -> "serving.Page":

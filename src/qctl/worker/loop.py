@@ -16,7 +16,7 @@ from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
 from qctl.worker.held import LONGEST_POLL_S, SHORTEST_POLL_S, HeldQueue
 from qctl.worker.progress import Progress
-from qctl.worker.request import Request
+from qctl.worker.request import Answer, Request
 from qctl.worker.sender import Sender, clock
 
 SETTLE_BATCH = 500
@@ -65,6 +65,7 @@ class Worker:
             a pooler.
         talk: called with each line for people.
         on_progress: called after each change of the totals.
+        on_answer: called with each attempt's answer, before it is settled.
     """
 
     connect: Callable[[], db.Connection]
@@ -75,6 +76,7 @@ class Worker:
     listen: bool | None = None
     talk: Callable[[str], None] = _silent
     on_progress: Callable[[Progress], None] = _unseen
+    on_answer: Callable[[Answer], None] | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -295,6 +297,8 @@ class Worker:
             queue.outstanding -= 1
             if answer.sent:
                 queue.count_answer()
+                if self.on_answer is not None:
+                    self.on_answer(answer)
                 queue.unsettled.append(answer)
                 self._settle_by = self._settle_by or time.monotonic() + SETTLE_WITHIN_S
                 continue
