@@ -27,6 +27,12 @@ case "$wanted" in
   wanted=$(echo "$wanted" | sed "s/postgresql/postgresql-$major postgresql-$major-cron/")
   ;;
 esac
+# So that no package starts a service of its own; a policy that is there already is left alone.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null && $sudo chmod 755 "$policy"
+  trap '$sudo rm -f "$policy"' EXIT
+fi
 # One after another, so that one that cannot be had hinders no other.
 for package in $wanted; do
   $sudo apt-get install -qq -y --no-install-recommends "$package" >/dev/null || echo "apt-get install $package failed" >&2

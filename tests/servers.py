@@ -191,7 +191,10 @@ class Pooler:
         self.uri = f"postgresql://{user}@127.0.0.1:{self.port}/{to['dbname']}"
         deadline = time.monotonic() + 20
         while not is_up(self.uri):
-            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            if time.monotonic() > deadline:
+                log = (self.folder / "log").read_text()
+                self.close()
+                raise AssertionError(log)
             time.sleep(0.05)
 
     def close(self) -> None:

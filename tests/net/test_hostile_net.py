@@ -163,8 +163,8 @@ def test_one_queue_without_a_right_does_not_stop_the_others(net, dsn, net_worker
             worker.execute("set statement_timeout = '6s'")
             worker.execute("call qctl.work()")
         assert state(net, msg_id) == "delivered"
-        failed = net.execute("select verb, detail ->> 'sqlstate' from qctl.audit where queue_name = 'closed' and verb ~ '_failed$'")
-        assert failed.fetchall() == [("dispatch_failed", "42501")]
+        query = "select verb, detail ->> 'sqlstate' from qctl.audit where queue_name = 'closed' and verb ~ '_failed$'"
+        assert net.execute(query).fetchall() == [("dispatch_failed", "42501")]
     finally:
         net.execute(f"drop owned by {name}; drop role {name}")
 
