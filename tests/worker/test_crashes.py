@@ -2,6 +2,8 @@
 
 import signal
 import time
+import urllib.error
+import urllib.request
 
 import psycopg
 import pytest
@@ -10,7 +12,7 @@ from helpers import create, one, send
 from processes import wait_until
 from qctl import db, migrate
 from qctl.config import Database
-from servers import is_up, start_embedded
+from servers import free_port, is_up, start_embedded
 
 COUNT = 5000
 
@@ -52,6 +54,35 @@ def test_a_worker_can_be_stopped_while_the_database_is_away(endpoint, worker):
     assert process.end()[0] == 0
     assert time.monotonic() - started < 5
     server.start()
+
+
+def test_a_worker_without_its_database_is_alive_and_not_ready(worker):
+    server = start_embedded()
+    dsn = server.uri()
+    with db.connect(Database(dsn, "test"), application="test") as connection:
+        migrate.apply(connection)
+        create(connection)
+    port = free_port()
+    worker("-q", "orders", "--health", f"127.0.0.1:{port}", at=dsn)
+    wait_until(lambda: probe(port, "/ready") == 200)
+    server.stop("fast")
+    wait_until(lambda: probe(port, "/ready") == 503, 10)
+    assert probe(port, "/live") == 200
+    server.start()
+    wait_until(lambda: probe(port, "/ready") == 200, 60, "ready again")
+    server.stop("fast")
+
+
+def probe(port: int, path: str) -> int:
+    """The status that a worker's probe answers; 0 for none."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    except OSError:
+        return 0
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate", "kill"])

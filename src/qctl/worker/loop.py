@@ -505,7 +505,9 @@ class Worker:
             self._poll(BUSY_S)
             return
         self.talk(f"{error.message}; trying again")
+        self._is_ready = False
         while True:
+            self._beat_at = time.monotonic()
             with suppress(psycopg.Error):
                 self._connection.close()
             if self._is_over():
