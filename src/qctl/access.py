@@ -5,7 +5,7 @@ from qctl.models import Granted, Revoked
 
 
 def grant(connection: db.Connection, role: str, level: str, *, payloads: bool) -> Granted:
-    """Lets a role look, with ``payloads`` at payloads, too.
+    """Lets a role look (read), act (operate) or deliver (work), with ``payloads`` see payloads, too.
 
     Raises:
         QctlError: no such level (2) or role (6).
