@@ -1734,6 +1734,21 @@ $$;
 
 COMMENT ON FUNCTION qctl._failure_rate(p_queue qctl.queue) IS 'The share of the attempts of the last ten minutes that failed; null for fewer than ten, and when it is over: the last ten were delivered and none failed within 20 s.';
 
+-- Name: _foreign_children(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._foreign_children(p_relation regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select string_agg(format('%s of %I', r.relation, pg_get_userbyid(c.relowner)), ', ' order by r.relation::text)
+  from qctl._captured_relations(p_relation) as r (relation) join pg_class c on c.oid = r.relation
+  where c.relowner <> (select p.relowner from pg_class p where p.oid = p_relation)
+$$;
+
+-- Name: FUNCTION _foreign_children(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._foreign_children(p_relation regclass) IS 'What inherits from the table but belongs to another role: types of it may bring that role''s code, which must not run as the parent''s owner.';
+
 -- Name: _growth(qctl.queue, bigint, boolean, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._growth(p_queue qctl.queue, p_depth bigint, p_exact boolean, p_estimate bigint) RETURNS TABLE(per_s double precision, drain_s double precision)
@@ -3906,6 +3921,10 @@ CREATE FUNCTION qctl._verify_attachments(p_queue_id integer DEFAULT NULL::intege
   where not a.as_me and exists (select from qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
                                 where p.proowner <> c.relowner)
   union all
+  select a.name, format('tables that inherit from it belong to other roles, so of their rows nothing but the event is captured: %s', qctl._foreign_children(a.relation)),
+         'give all of them one owner, or: ' || format('qctl detach %1$s -q %2$s && qctl attach %1$s -q %2$s --as-me', qctl._word(a.name), a.queue_name)
+  from attached a where a.there and not a.as_me and qctl._foreign_children(a.relation) is not null
+  union all
   select a.name, 'it is a part of another table now: what is written through that one is not captured',
          format('qctl detach %1$s -q %2$s && qctl attach %3$s -q %2$s', qctl._word(a.name), a.queue_name, qctl._word(i.inhparent::regclass::text))
   from attached a join pg_inherits i on i.inhrelid = a.relation
@@ -4424,8 +4443,15 @@ begin
     raise warning 'virtual generated columns are captured as null: %', v_column;
   end if;
 
+  if not p_as_me and qctl._foreign_children(v_relation) is not null then
+    raise exception 'tables that inherit from % belong to other roles: %', v_relation, qctl._foreign_children(v_relation)
+      using errcode = 'QC007',
+            detail = format('The capture runs as %s, who must not run the code that types of those tables may bring.', pg_get_userbyid(v_class.relowner)),
+            hint = 'give all of them one owner; or --as-me, to capture them with your own rights';
+  end if;
   v_owner := pg_get_userbyid(v_class.relowner);
-  v_may_own := pg_has_role(v_class.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end);
+  v_may_own := pg_has_role(v_class.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end)
+               and qctl._foreign_children(v_relation) is null;
   if not v_may_own and not p_as_me then
     raise exception 'the capture of % should run as its owner %, and % may not act for that role', v_relation, v_owner, current_user
       using errcode = 'QC007',

@@ -47,6 +47,17 @@ $$;
 comment on function qctl._captured_relations(regclass) is
   'The tables that carry the triggers: the table itself and what inherits from it. Partitions get their parent''s from PostgreSQL.';
 
+create or replace function qctl._foreign_children(p_relation regclass) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(format('%s of %I', r.relation, pg_get_userbyid(c.relowner)), ', ' order by r.relation::text)
+  from qctl._captured_relations(p_relation) as r (relation) join pg_class c on c.oid = r.relation
+  where c.relowner <> (select p.relowner from pg_class p where p.oid = p_relation)
+$$;
+comment on function qctl._foreign_children(regclass) is
+  'What inherits from the table but belongs to another role: types of it may bring that role''s code, which must not run as the parent''s owner.';
+
 create or replace function qctl.attach(
   p_relation text, p_queue text, p_operations text[] default '{INSERT,UPDATE,DELETE}', p_when text default null,
   p_columns text[] default null, p_payload text default 'qctl', p_unchanged boolean default false, p_as_me boolean default false,
@@ -119,8 +130,15 @@ begin
     raise warning 'virtual generated columns are captured as null: %', v_column;
   end if;
 
+  if not p_as_me and qctl._foreign_children(v_relation) is not null then
+    raise exception 'tables that inherit from % belong to other roles: %', v_relation, qctl._foreign_children(v_relation)
+      using errcode = 'QC007',
+            detail = format('The capture runs as %s, who must not run the code that types of those tables may bring.', pg_get_userbyid(v_class.relowner)),
+            hint = 'give all of them one owner; or --as-me, to capture them with your own rights';
+  end if;
   v_owner := pg_get_userbyid(v_class.relowner);
-  v_may_own := pg_has_role(v_class.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end);
+  v_may_own := pg_has_role(v_class.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end)
+               and qctl._foreign_children(v_relation) is null;
   if not v_may_own and not p_as_me then
     raise exception 'the capture of % should run as its owner %, and % may not act for that role', v_relation, v_owner, current_user
       using errcode = 'QC007',

@@ -89,6 +89,10 @@ as $$
   where not a.as_me and exists (select from qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
                                 where p.proowner <> c.relowner)
   union all
+  select a.name, format('tables that inherit from it belong to other roles, so of their rows nothing but the event is captured: %s', qctl._foreign_children(a.relation)),
+         'give all of them one owner, or: ' || format('qctl detach %1$s -q %2$s && qctl attach %1$s -q %2$s --as-me', qctl._word(a.name), a.queue_name)
+  from attached a where a.there and not a.as_me and qctl._foreign_children(a.relation) is not null
+  union all
   select a.name, 'it is a part of another table now: what is written through that one is not captured',
          format('qctl detach %1$s -q %2$s && qctl attach %3$s -q %2$s', qctl._word(a.name), a.queue_name, qctl._word(i.inhparent::regclass::text))
   from attached a join pg_inherits i on i.inhrelid = a.relation

