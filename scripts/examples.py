@@ -69,6 +69,12 @@ ORDER = (
         "grant",
         "revoke",
         "arm",
+        "secret.set",
+        "secret.rotate",
+        "secret.list",
+        "secret.revoke",
+        "secret.unset",
+        "events",
         "apply",
         "config.show",
         "adopt-webhook",
@@ -217,6 +223,9 @@ def _runnable(name: str, line: str) -> str:
         "test": f"qctl worker -q orders >/dev/null 2>&1 & sleep 1.5; {line}; kill $!; wait",
         "messages": line.split(" | ")[0].replace(" --ids", "").replace("""'"ok":false'""", "ok"),
         "completion": line.split(" > ")[0],
+        "secret.set": f"export N8N_TOKEN='Bearer x'; {line}",
+        "secret.revoke": f"qctl secret rotate -q orders >/dev/null 2>&1; {line}",
+        "secret.unset": f"printf x | qctl secret set old_token - >/dev/null 2>&1; {line}",
         "status": "qctl status",
         "discard": line.replace("orders/1234", "orders/25"),
         "show": line.replace("orders/1234", "orders/1"),
@@ -226,6 +235,7 @@ def _runnable(name: str, line: str) -> str:
 def readable(text: str, told: Story) -> str:
     """The output with names that a reader would have."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    text = re.sub(r"whsec_[A-Za-z0-9+/=]+", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", text)
     text = re.sub(rf"http://127\.0\.0\.1:({told.good}|{told.bad})", "https://n8n.example.com", text)
     text = re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:38471", text)
     text = text.replace(f"{told.folder}/data:5432", "localhost:5432").replace(str(told.folder), "~/.config/qctl")

@@ -99,12 +99,30 @@ CREATE TABLE qctl.queue (
     dedicated boolean DEFAULT false NOT NULL,
     trust_location boolean DEFAULT false NOT NULL,
     retention_s integer,
+    rate_per_s double precision,
+    concurrency_auto boolean DEFAULT false NOT NULL,
+    breaker_after integer DEFAULT 10 NOT NULL,
+    breaker_share double precision DEFAULT 0.7 NOT NULL,
+    breaker_pause_max_s integer DEFAULT 30 NOT NULL,
+    expect_text text,
+    expect_json jsonb,
+    ordered boolean DEFAULT false NOT NULL,
+    order_schedule_s integer[] DEFAULT '{1,5,15,60,300,900}'::integer[] NOT NULL,
+    on_dead text DEFAULT 'skip'::text NOT NULL,
+    net_secrets boolean DEFAULT false NOT NULL,
     CONSTRAINT queue_batch_check CHECK (((batch >= 1) AND (batch <= 10000))),
+    CONSTRAINT queue_breaker_after_check CHECK (((breaker_after >= 0) AND (breaker_after <= 10000))),
+    CONSTRAINT queue_breaker_pause_check CHECK (((breaker_pause_max_s >= 1) AND (breaker_pause_max_s <= 3600))),
+    CONSTRAINT queue_breaker_share_check CHECK (((breaker_share >= (0.05)::double precision) AND (breaker_share <= (1)::double precision))),
     CONSTRAINT queue_concurrency_check CHECK (((concurrency >= 1) AND (concurrency <= 10000))),
+    CONSTRAINT queue_expect_text_check CHECK (((length(expect_text) >= 1) AND (length(expect_text) <= 1000))),
     CONSTRAINT queue_headers_check CHECK ((jsonb_typeof(headers) = 'object'::text)),
     CONSTRAINT queue_max_in_flight_check CHECK (((max_in_flight >= 1) AND (max_in_flight <= 100000))),
     CONSTRAINT queue_max_lost_check CHECK ((max_lost >= 0)),
     CONSTRAINT queue_name_check CHECK ((queue_name ~ '^[a-z_][a-z0-9_]{0,46}$'::text)),
+    CONSTRAINT queue_on_dead_check CHECK ((on_dead = ANY (ARRAY['skip'::text, 'block'::text]))),
+    CONSTRAINT queue_order_schedule_check CHECK (((cardinality(order_schedule_s) <= 100) AND (0 < ALL (order_schedule_s)) AND (2592000 >= ALL (order_schedule_s)) AND (array_position(order_schedule_s, NULL::integer) IS NULL))),
+    CONSTRAINT queue_rate_check CHECK (((rate_per_s >= (0.0001)::double precision) AND (rate_per_s <= (100000)::double precision))),
     CONSTRAINT queue_reject_after_check CHECK ((reject_after >= 1)),
     CONSTRAINT queue_retention_check CHECK (((retention_s >= 60) AND (retention_s <= 315360000))),
     CONSTRAINT queue_retry_after_max_check CHECK (((retry_after_max_s >= 0) AND (retry_after_max_s <= 2592000))),
@@ -158,13 +176,73 @@ COMMENT ON COLUMN qctl.queue.trust_location IS 'pg_net: a 2xx with a Location he
 
 COMMENT ON COLUMN qctl.queue.retention_s IS 'How long delivered messages are kept; null: for ever.';
 
+-- Name: COLUMN queue.rate_per_s; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.rate_per_s IS 'Claims a second of all workers together; null: no limit.';
+
+-- Name: COLUMN queue.concurrency_auto; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.concurrency_auto IS 'Each qctl worker finds its concurrency by the endpoint''s latency, up to max_in_flight.';
+
+-- Name: COLUMN queue.breaker_after; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.breaker_after IS 'Failures of the endpoint in a row that open the breaker; 0: it never opens.';
+
+-- Name: COLUMN queue.breaker_share; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.breaker_share IS 'Or this share of failures among 20 or more answers within 30 s.';
+
+-- Name: COLUMN queue.breaker_pause_max_s; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.breaker_pause_max_s IS 'Pauses between probes grow from 1 s to this.';
+
+-- Name: COLUMN queue.expect_text; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.expect_text IS 'A 2xx whose body lacks this text is a failure.';
+
+-- Name: COLUMN queue.expect_json; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.expect_json IS 'A 2xx whose body is no JSON that contains this is a failure.';
+
+-- Name: COLUMN queue.ordered; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.ordered IS 'Messages with an order key go out one at a time per key, by msg_id.';
+
+-- Name: COLUMN queue.order_schedule_s; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.order_schedule_s IS 'In place of retry_schedule_s for messages with an order key, for others wait behind them.';
+
+-- Name: COLUMN queue.on_dead; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.on_dead IS 'What a dead letter does to the messages of its order key: skip (they go on) or block (they wait until it is replayed or discarded).';
+
+-- Name: COLUMN queue.net_secrets; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.net_secrets IS 'pg_net: accepted that every role can read the secret headers in schema net.';
+
 -- Name: CONSTRAINT queue_batch_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON CONSTRAINT queue_batch_check ON qctl.queue IS 'a batch is 1 to 10000';
 
+-- Name: CONSTRAINT queue_breaker_after_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_breaker_after_check ON qctl.queue IS 'the breaker opens after 1 to 10000 failures, or 0: never';
+
+-- Name: CONSTRAINT queue_breaker_pause_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_breaker_pause_check ON qctl.queue IS 'the longest pause of the breaker is 1s to 1h';
+
+-- Name: CONSTRAINT queue_breaker_share_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_breaker_share_check ON qctl.queue IS 'the share of failures that opens the breaker is 5% to 100%';
+
 -- Name: CONSTRAINT queue_concurrency_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON CONSTRAINT queue_concurrency_check ON qctl.queue IS 'concurrency is 1 to 10000';
+
+-- Name: CONSTRAINT queue_expect_text_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_expect_text_check ON qctl.queue IS 'an expected text has 1 to 1000 characters';
 
 -- Name: CONSTRAINT queue_max_in_flight_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
@@ -173,6 +251,18 @@ COMMENT ON CONSTRAINT queue_max_in_flight_check ON qctl.queue IS 'max in flight 
 -- Name: CONSTRAINT queue_max_lost_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON CONSTRAINT queue_max_lost_check ON qctl.queue IS 'max_lost is at least 0';
+
+-- Name: CONSTRAINT queue_on_dead_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_on_dead_check ON qctl.queue IS 'on dead: skip or block';
+
+-- Name: CONSTRAINT queue_order_schedule_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_order_schedule_check ON qctl.queue IS 'the schedule of ordered messages has at most 100 waits of 1s to 30d';
+
+-- Name: CONSTRAINT queue_rate_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_rate_check ON qctl.queue IS 'a rate is 1/h to 100000/s, or none';
 
 -- Name: CONSTRAINT queue_reject_after_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
@@ -294,12 +384,24 @@ CREATE FUNCTION qctl._ails_gate(p_queue qctl.queue) RETURNS SETOF qctl.ailment
   union all
   select 'gone', null, v.problem, v.mend from qctl._verify_tables(p_queue.queue_name) v
   union all
+  select 'secret_missing', null, format('nothing is sent: there is no %s', qctl._missing_secrets(p_queue.headers)),
+         qctl._secret_hint(qctl._missing_secrets(p_queue.headers))
+  where p_queue.headers::text ~ '"(secret|vault):' and qctl._missing_secrets(p_queue.headers) is not null
+  union all
+  select 'circuit_open', g.opened_at,
+         format('%s; %s', g.open_reason, case
+           when g.probe_lease is not null and g.probe_ends > clock_timestamp() then 'a probe is under way'
+           when g.probe_at > clock_timestamp() then format('the next probe is at %s UTC', to_char(g.probe_at at time zone 'UTC', 'HH24:MI:SS'))
+           else 'the next message is a probe' end),
+         'qctl resume -q ' || p_queue.queue_name
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.opened_at is not null
+  union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
          format('every request to %s ran into its timeout; one is tried after %s UTC', p_queue.url,
                 to_char(g.net_hold_until at time zone 'UTC', 'HH24:MI:SS')),
          'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g
-  where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and p_queue.transport = 'pg_net'
+  where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and g.opened_at is null and p_queue.transport = 'pg_net'
     and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
 $$;
 
@@ -471,7 +573,8 @@ begin
   end if;
   return query
   with sent as materialized (
-    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at, q.trust_location
+    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at, q.trust_location,
+           case when q.expect_text is null and q.expect_json is null then 4096 else 65536 end as kept
     from qctl.in_flight f join qctl.queue q on q.queue_id = f.queue_id
     where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
       and case when p_lapsed then f.lapsed_at > v_now - interval '10 min' else f.lapsed_at is null end
@@ -479,7 +582,7 @@ begin
     select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
            case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location') || ', and the POST became a GET: set the URL it leads to'
                 else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
-           r.content, r.headers
+           r.content, r.headers, s.kept
     from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
     -- pg_net follows a redirect and reports the status of its end with the headers of its begin. 201 and 202 have a
     -- Location of their own.
@@ -491,7 +594,7 @@ begin
   )
   select a.queue_id, array_agg(a.lease), array_agg(a.msg_id), array_agg(a.status_code),
          array_agg(case when a.status_code is null then coalesce(a.error, 'no answer') end),
-         array_agg(qctl._octets(a.content)), array_agg(qctl._retry_after_s(a.headers, v_now))
+         array_agg(qctl._octets(a.content, a.kept)), array_agg(qctl._retry_after_s(a.headers, v_now))
   from answered a group by a.queue_id;
 exception when others then
   perform qctl._audit_rarely('collect_failed', null, sqlstate, sqlerrm);
@@ -533,8 +636,10 @@ declare
   v_transport text;
 begin
   select string_agg(k, ', ') into v_unknown from jsonb_object_keys(p_settings) as k
-  where k not in ('timeout_ms', 'concurrency', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
-                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'trust_location', 'retention_s');
+  where k not in ('timeout_ms', 'concurrency', 'concurrency_auto', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
+                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'trust_location', 'retention_s',
+                  'rate_per_s', 'breaker_after', 'breaker_share', 'breaker_pause_max_s', 'expect_text', 'expect_json', 'ordered',
+                  'order_schedule_s', 'on_dead', 'net_secrets');
   if v_unknown is not null then
     raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
   end if;
@@ -557,7 +662,23 @@ begin
       batch             = coalesce((p_settings ->> 'batch')::integer, q.batch),
       dedicated         = coalesce((p_settings ->> 'dedicated')::boolean, q.dedicated),
       trust_location    = coalesce((p_settings ->> 'trust_location')::boolean, q.trust_location),
-      retention_s       = case when p_settings ? 'retention_s' then (p_settings ->> 'retention_s')::integer else q.retention_s end
+      retention_s       = case when p_settings ? 'retention_s' then (p_settings ->> 'retention_s')::integer else q.retention_s end,
+      -- A number of one's own ends the search for it.
+      concurrency_auto  = coalesce((p_settings ->> 'concurrency_auto')::boolean, q.concurrency_auto and not p_settings ? 'concurrency'),
+      rate_per_s        = case when p_settings ? 'rate_per_s' then (p_settings ->> 'rate_per_s')::double precision else q.rate_per_s end,
+      breaker_after     = coalesce((p_settings ->> 'breaker_after')::integer, q.breaker_after),
+      breaker_share     = coalesce((p_settings ->> 'breaker_share')::double precision, q.breaker_share),
+      breaker_pause_max_s = coalesce((p_settings ->> 'breaker_pause_max_s')::integer, q.breaker_pause_max_s),
+      expect_text       = case when p_settings ? 'expect_text' then p_settings ->> 'expect_text'
+                               when p_settings ? 'expect_json' then null else q.expect_text end,
+      expect_json       = case when p_settings ? 'expect_json' then nullif(p_settings -> 'expect_json', 'null')
+                               when p_settings ? 'expect_text' then null else q.expect_json end,
+      ordered           = coalesce((p_settings ->> 'ordered')::boolean, q.ordered),
+      order_schedule_s  = case when p_settings ? 'order_schedule_s'
+                               then array(select e::integer from jsonb_array_elements_text(p_settings -> 'order_schedule_s') as e)
+                               else q.order_schedule_s end,
+      on_dead           = coalesce(p_settings ->> 'on_dead', q.on_dead),
+      net_secrets       = coalesce((p_settings ->> 'net_secrets')::boolean, q.net_secrets)
     where q.queue_name = p_queue;
   exception
     when check_violation then
@@ -569,8 +690,19 @@ begin
     when data_exception then
       raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
   end;
-  perform qctl._check_net_url(q.url), qctl._check_net_headers(q.headers)
+  perform qctl._check_net_url(q.url), qctl._check_net_headers(q)
   from qctl.queue q where q.queue_name = p_queue and q.transport = 'pg_net';
+  if p_settings ? 'ordered' then
+    if not (p_settings ->> 'ordered')::boolean and exists (select from qctl.attachment a join qctl.queue q using (queue_id)
+                                                           where q.queue_name = p_queue and a.order_by is not null) then
+      raise exception 'a table is attached to % with --order-by', p_queue
+        using errcode = 'QC007', hint = 'detach it, or attach it anew without: qctl describe ' || p_queue;
+    end if;
+    perform qctl._order_index(q, q.ordered) from qctl.queue q where q.queue_name = p_queue;
+  end if;
+  if (p_settings ->> 'breaker_after')::integer = 0 then
+    perform qctl._close_breaker(q, 'switched off') from qctl.queue q where q.queue_name = p_queue;
+  end if;
 end
 $$;
 
@@ -693,6 +825,16 @@ CREATE FUNCTION qctl._before(p_deadline timestamp with time zone, p_place qctl.p
   select p_place.after is not null and clock_timestamp() < p_deadline
 $$;
 
+-- Name: _breaker_pause(integer, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._breaker_pause(p_pauses integer, p_most_s integer) RETURNS interval
+    LANGUAGE sql PARALLEL SAFE
+    RETURN make_interval(secs => (LEAST((p_most_s)::double precision, ((2)::double precision ^ (LEAST(p_pauses, 12))::double precision)) * ((0.9)::double precision + ((0.2)::double precision * random()))));
+
+-- Name: FUNCTION _breaker_pause(p_pauses integer, p_most_s integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._breaker_pause(p_pauses integer, p_most_s integer) IS 'How long to wait after that many probes failed: 1 s, 2 s, 4 s … up to the most.';
+
 -- Name: _by_row(regclass, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._by_row(p_relation regclass, p_replicated boolean) RETURNS boolean
@@ -721,6 +863,7 @@ CREATE TABLE qctl.attachment (
     as_me boolean DEFAULT false NOT NULL,
     on_error text DEFAULT 'fail'::text NOT NULL,
     max_bytes integer DEFAULT 524288 NOT NULL,
+    order_by text,
     CONSTRAINT attachment_level_check CHECK ((level = ANY (ARRAY['statement'::text, 'row'::text]))),
     CONSTRAINT attachment_max_bytes_check CHECK (((max_bytes >= 1024) AND (max_bytes <= 1048576))),
     CONSTRAINT attachment_on_error_check CHECK ((on_error = ANY (ARRAY['fail'::text, 'skip'::text]))),
@@ -763,6 +906,10 @@ COMMENT ON COLUMN qctl.attachment.on_error IS 'What an error in the capture does
 
 COMMENT ON COLUMN qctl.attachment.max_bytes IS 'A row that takes more, compressed, is captured by its primary key. Half a MiB compressed is what jsonb takes in any case.';
 
+-- Name: COLUMN attachment.order_by; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.order_by IS 'The column whose value is the order key of the captured messages.';
+
 -- Name: _capture_body(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._capture_body(p_attachment qctl.attachment, p_queue_name text, p_operation text) RETURNS text
@@ -783,6 +930,7 @@ declare
   v_from text;
   v_where text := '';
   v_insert text;
+  v_order_key text;
 begin
   select n.nspname, c.relname into v_schema, v_table
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_attachment.relation;
@@ -835,13 +983,19 @@ begin
     else format('jsonb_build_object(''record'', %s, ''old_record'', %s, ''operation'', %L, ''table'', %L, ''schema'', %L)',
                 v_new, v_old, p_operation, v_table, v_schema)
   end || case when v_cut is null then '' else format(' || case when %s then ''{"truncated": true}''::jsonb else ''{}''::jsonb end', v_cut) end;
-  v_insert := format($insert$insert into pgmq.%I (vt, message)
-  select clock_timestamp(), %s
-  from %s
-  where true%s;
-  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, %s) then
+  if p_attachment.order_by is not null and p_operation <> 'TRUNCATE' then
+    v_order_key := format('left(coalesce(changed.%1$I ->> %2$L, case when changed.%1$I is null and v_owned then qctl.%3$I(%4$s) end), 200)',
+      case p_operation when 'DELETE' then 'before' else 'after' end, p_attachment.order_by,
+      qctl._capture_function(p_attachment.attachment_id, 'order'), coalesce(v_new_row, v_old_row));
+  end if;
+  v_insert := format($insert$insert into pgmq.%I (vt, message%6$s)
+  select clock_timestamp(), %2$s%7$s
+  from %3$s
+  where true%4$s;
+  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, %5$s) then
     perform pg_notify('qctl', '%5$s');
-  end if;$insert$, 'q_' || p_queue_name, v_message, v_from, v_where, p_attachment.queue_id);
+  end if;$insert$, 'q_' || p_queue_name, v_message, v_from, v_where, p_attachment.queue_id, case when v_order_key is not null then ', headers' end,
+    case when v_order_key is not null then format(', case when %1$s is not null then jsonb_build_object(''x-pgmq-group'', %1$s) end', v_order_key) end);
   if p_attachment.on_error = 'skip' then
     v_insert := format($skip$begin
   %s
@@ -1004,13 +1158,22 @@ begin
 end
 $_$;
 
--- Name: _check_net_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _check_net_headers(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._check_net_headers(p_headers jsonb) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE
+CREATE FUNCTION qctl._check_net_headers(p_queue qctl.queue) RETURNS void
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+  p_headers jsonb := p_queue.headers;
+  v_names text;
 begin
+  select string_agg(h.key, ', ') into v_names from jsonb_each_text(p_headers) as h where qctl._is_reference(h.value);
+  if v_names is not null and not p_queue.net_secrets and qctl._net_is_open() then
+    raise exception 'on pg_net every role of this database can read the secret in header %', v_names
+      using errcode = 'QC007', detail = 'Schema net is open to PUBLIC.',
+            hint = 'use --transport http; or --accept-net-secrets, if nobody else may log in here';
+  end if;
   if coalesce(p_headers ->> 'content-type', 'application/json') <> 'application/json' then
     raise exception 'pg_net sends no content type but application/json'
       using errcode = 'QC002', hint = 'leave the header out, or use --transport http';
@@ -1113,8 +1276,12 @@ declare
   -- An http lease outlives its request by 15 s. A pg_net request may wait 60 s to be started, and its answer comes into sight
   -- with those of its whole batch.
   c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
+  -- How far claims may run ahead of an even pace: a job looks about once a second, a process much more often.
+  c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
   v_queue qctl.queue := qctl._queue(p_queue);
-  v_paused boolean;
+  v_gate qctl.gate;
+  v_probe_id bigint;
+  v_probe_early boolean;
   v_now timestamptz;
   v_live integer;
   v_expired boolean;
@@ -1122,12 +1289,16 @@ declare
   v_lease uuid := gen_random_uuid();
   v_term interval;
   v_q text := 'q_' || p_queue;
+  v_headers jsonb;
+  v_inner bytea[];
+  v_outer bytea[];
+  v_count integer;
 begin
   if coalesce(p_limit, 0) < 1 then
     return;
   end if;
-  select g.paused_at is not null into v_paused from qctl.gate g where g.queue_id = v_queue.queue_id for update;
-  if not found or v_paused then
+  select * into v_gate from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  if not found or v_gate.paused_at is not null then
     return;
   end if;
   -- Read under the lock: the queue may have moved to another transport meanwhile.
@@ -1143,17 +1314,47 @@ begin
   if v_expired then
     v_live := v_live - qctl._lapse(v_queue, v_now);
   end if;
-  v_room := least(p_limit, v_queue.max_in_flight - v_live);
+  v_room := least(p_limit, least(v_queue.max_in_flight, v_gate.slow_limit) - v_live);
+  if v_queue.rate_per_s is not null then
+    v_gate.paced_at := greatest(v_gate.paced_at, v_now);
+    v_room := least(v_room, floor((greatest(c_burst_s, 1 / v_queue.rate_per_s) - extract(epoch from v_gate.paced_at - v_now)::double precision)
+                                  * v_queue.rate_per_s + 0.001)::integer);
+    -- A few at a time cost less than each by itself, and at 20 a second nobody sees the difference.
+    if v_room < least(p_limit, ceil(v_queue.rate_per_s * 0.05)) then
+      return;
+    end if;
+  end if;
   if v_room < 1 then
     return;
   end if;
+
+  if v_gate.opened_at is not null then
+    if v_now < v_gate.probe_at or v_gate.probe_lease is not null and v_now < v_gate.probe_ends then
+      return;
+    end if;
+    select p.msg_id, p.early into v_probe_id, v_probe_early from qctl._probe(v_queue, v_now) p;
+    if v_probe_id is null then
+      return;
+    end if;
+    v_room := 1;
+  else
+    if v_gate.recall_after is not null then
+      perform qctl._recall(v_queue, v_gate, v_now);
+    end if;
+    if v_queue.ordered then
+      perform qctl._park_followers(v_queue, v_now, v_room);
+    end if;
+  end if;
+  v_headers := qctl._resolved_headers(v_queue);
+  select array_agg(s.inner_pad order by s.secret_id desc), array_agg(s.outer_pad order by s.secret_id desc) into v_inner, v_outer
+  from qctl.signing_secret s where s.queue_id = v_queue.queue_id and (s.expires_at is null or s.expires_at > v_now);
 
   -- visible_at is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
   return query execute format($q$
     with picked as materialized (
       select q.msg_id, q.enqueued_at, q.message, q.headers
       from pgmq.%1$I q
-      where q.vt <= $2
+      where q.vt <= $2 and %2$s
         and not exists (select from qctl.in_flight f
                         where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
       order by q.vt limit $3
@@ -1169,20 +1370,57 @@ begin
       from picked p where q.msg_id = p.msg_id
     ), leased as (
       insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
-                                  expires_at)
-      select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5 from numbered n
+                                  expires_at, order_key)
+      select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5,
+             case when $13 then left(n.headers ->> 'x-pgmq-group', 200) end from numbered n
     )
     select n.msg_id, $4, $8, n.delivery_no, n.attempt_no, $9, $10,
-           case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || jsonb_build_object(
-             'webhook-id', coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)),
-             'webhook-timestamp', extract(epoch from $2)::bigint::text),
+           case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || qctl._webhook_headers(
+             coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)), $16, coalesce(n.message::text, 'null'), $14, $15),
            coalesce(n.message::text, 'null')
     from numbered n order by n.msg_id
-  $q$, v_q)
+  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._may_go(p_queue) else 'true' end)
   using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
-        (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_queue.headers, v_queue.queue_uuid;
+        (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_headers, v_queue.queue_uuid, v_queue.ordered,
+        v_inner, v_outer, extract(epoch from v_now)::bigint::text;
+  get diagnostics v_count = row_count;
+  if v_count > 0 and (v_queue.rate_per_s is not null or v_gate.opened_at is not null) then
+    update qctl.gate g
+    set paced_at = v_gate.paced_at + make_interval(secs => v_count / v_queue.rate_per_s),
+        probe_lease = case when g.opened_at is not null then v_lease end, probe_early = coalesce(v_probe_early, false),
+        probe_ends = case when g.opened_at is not null then v_now + v_term end
+    where g.queue_id = v_queue.queue_id;
+  end if;
 end
 $_$;
+
+-- Name: _close_breaker(qctl.queue, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._close_breaker(p_queue qctl.queue, p_why text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_gate qctl.gate;
+begin
+  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id for update;
+  if v_gate.opened_at is null then
+    return;
+  end if;
+  update qctl.gate g
+  set opened_at = null, open_reason = null, pauses = 0, probe_at = null, probe_lease = null, probe_ends = null, probe_early = false,
+      failures = 0, failing_since = null, window_at = null, recall_after = 0, slow_limit = qctl._slow_start()
+  where g.queue_id = p_queue.queue_id;
+  perform qctl._audit('breaker_closed', p_queue.queue_name, jsonb_build_object('why', p_why, 'open_s', round(extract(epoch from clock_timestamp() - v_gate.opened_at))));
+  perform qctl._emit('breaker.closed', p_queue.queue_name,
+                     jsonb_build_object('open_s', round(extract(epoch from clock_timestamp() - v_gate.opened_at)), 'url', p_queue.url));
+  perform qctl._notify(p_queue.queue_id);
+end
+$$;
+
+-- Name: FUNCTION _close_breaker(p_queue qctl.queue, p_why text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._close_breaker(p_queue qctl.queue, p_why text) IS 'Lets claims go on, slowly at first; what failed in the outage becomes due as they come to it.';
 
 -- Name: _close_routines(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1304,6 +1542,7 @@ CREATE FUNCTION qctl._discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason t
     AS $_$
 declare
   v_discarded bigint[];
+  v_keys text[];
 begin
   execute format($q$
     with known as materialized (
@@ -1329,8 +1568,12 @@ begin
     ), forgotten as (
       delete from qctl.retry r using known k where r.queue_id = $1 and r.msg_id = k.msg_id and r.enqueued_at = k.enqueued_at
     )
-    select array_agg(g.msg_id order by g.msg_id) from gone g
-  $q$, 'q_' || p_queue.queue_name) into v_discarded using p_queue.queue_id, p_msg_ids, p_reason;
+    select array_agg(g.msg_id order by g.msg_id), array_agg(distinct left(g.headers ->> 'x-pgmq-group', 200)) filter (where g.headers ? 'x-pgmq-group')
+    from gone g
+  $q$, 'q_' || p_queue.queue_name) into v_discarded, v_keys using p_queue.queue_id, p_msg_ids, p_reason;
+  if p_queue.ordered and v_keys is not null then
+    perform qctl._show_next(p_queue, v_keys);
+  end if;
   return coalesce(v_discarded, '{}');
 end
 $_$;
@@ -1399,6 +1642,43 @@ $_$;
 -- Name: FUNCTION _durations(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._durations(p_queue_name text) IS 'Seconds from enqueued to delivered, of the last 1000 delivered without a replay among the newest 5000 of the last hour.';
+
+-- Name: _emit(text, text, jsonb, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._emit(p_type text, p_queue text, p_data jsonb DEFAULT '{}'::jsonb, p_throttle interval DEFAULT NULL::interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_route record;
+  v_held integer;
+  v_now timestamptz := clock_timestamp();
+begin
+  select r.queue_id, q.queue_name, r.throttle_s into v_route from qctl.event_route r join qctl.queue q using (queue_id);
+  -- The queue of the events does not report on itself, for each report would be one more message in it.
+  if not found or v_route.queue_name = p_queue then
+    return;
+  end if;
+  insert into qctl.event_last as l (event_type, subject, at) values (p_type, coalesce(p_queue, ''), v_now)
+  on conflict (event_type, subject) do update
+    set suppressed = case when l.at <= v_now - coalesce(p_throttle, make_interval(secs => v_route.throttle_s)) then 0 else l.suppressed + 1 end,
+        at = case when l.at <= v_now - coalesce(p_throttle, make_interval(secs => v_route.throttle_s)) then v_now else l.at end
+  returning case when l.at = v_now then 0 else l.suppressed end into v_held;
+  if v_held > 0 then
+    return;
+  end if;
+  execute format('insert into pgmq.%I (vt, message) values ($1, $2)', 'q_' || v_route.queue_name)
+    using v_now, jsonb_build_object('type', p_type, 'timestamp', to_char(v_now at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                                    'data', jsonb_strip_nulls(jsonb_build_object('database', current_database(), 'queue', p_queue) || p_data));
+  perform qctl._notify(v_route.queue_id);
+exception when others then
+  perform qctl._audit_rarely('event_failed', p_queue, sqlstate, sqlerrm);
+end
+$_$;
+
+-- Name: FUNCTION _emit(p_type text, p_queue text, p_data jsonb, p_throttle interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._emit(p_type text, p_queue text, p_data jsonb, p_throttle interval) IS 'Puts an event into the queue of events, at most one of a type about a queue in the throttle''s time. Its trouble is recorded and stops nothing.';
 
 -- Name: _examine_copies(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1508,7 +1788,7 @@ declare
   v_depth record;
   v_growth record;
 begin
-  if p_queue.transport = 'pg_net' and qctl._shown_headers(p_queue.headers) <> p_queue.headers
+  if p_queue.transport = 'pg_net' and (qctl._shown_headers(p_queue.headers) <> p_queue.headers or p_queue.headers::text ~ '"(secret|vault):')
      and exists (select from pg_namespace n where n.nspname = 'net' and has_schema_privilege('public', n.oid, 'usage')) then
     return query select 'warning', 'queue', p_queue.queue_name, 'every role of this database can read its secret headers in schema net',
                         format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
@@ -1749,6 +2029,28 @@ $$;
 
 COMMENT ON FUNCTION qctl._foreign_children(p_relation regclass) IS 'What inherits from the table but belongs to another role: types of it may bring that role''s code, which must not run as the parent''s owner.';
 
+-- Name: _forget_dedup_keys(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._forget_dedup_keys() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  v_count integer;
+begin
+  delete from qctl.dedup d
+  where d.ctid = any (array(select o.ctid from qctl.dedup o where o.expires_at <= statement_timestamp() order by o.expires_at limit 10000 for update skip locked));
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;
+
+-- Name: FUNCTION _forget_dedup_keys(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._forget_dedup_keys() IS 'Deletes keys whose window is over, 10000 at most; returns how many.';
+
 -- Name: _growth(qctl.queue, bigint, boolean, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._growth(p_queue qctl.queue, p_depth bigint, p_exact boolean, p_estimate bigint) RETURNS TABLE(per_s double precision, drain_s double precision)
@@ -1834,6 +2136,27 @@ $$;
 
 COMMENT ON FUNCTION qctl._holds_json(p_relation regclass) IS 'Has the table json, not jsonb, in it, however deep? That may hold \u0000, which jsonb refuses.';
 
+-- Name: _is_expected(bytea, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_expected(p_response bytea, p_text text, p_json jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_text is not null then
+    -- Byte by byte, for an answer may be cut within a character.
+    return position(convert_to(p_text, 'UTF8') in coalesce(p_response, '')) > 0;
+  end if;
+  return coalesce(convert_from(p_response, 'UTF8')::jsonb @> p_json, false);
+exception when data_exception or program_limit_exceeded then
+  return false;
+end
+$$;
+
+-- Name: FUNCTION _is_expected(p_response bytea, p_text text, p_json jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_expected(p_response bytea, p_text text, p_json jsonb) IS 'Does the answer hold this text, or is it JSON that contains this? Judged by its first 64 KiB.';
+
 -- Name: _is_header(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_header(p_name text, p_value jsonb) RETURNS boolean
@@ -1888,6 +2211,26 @@ $$;
 
 COMMENT ON FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval) IS 'A process reports each 5 s, a job at least once a minute.';
 
+-- Name: _is_outage(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_outage(p_status integer, p_error text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_status IS NULL) THEN COALESCE((p_error !~ '^(not sent: |the request cannot be made: )'::text), true) ELSE ((p_status = ANY (ARRAY[404, 408, 429])) OR (p_status >= 500)) END;
+
+-- Name: FUNCTION _is_outage(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_outage(p_status integer, p_error text) IS 'Does this answer, or its lack, speak of the endpoint and not of the message? 404 is what n8n answers for a workflow that is off.';
+
+-- Name: _is_reference(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_reference(p_value text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((p_value ~ '^(secret|vault):'::text), false);
+
+-- Name: FUNCTION _is_reference(p_value text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_reference(p_value text) IS 'Does a queue''s header name a secret, instead of holding a value?';
+
 -- Name: _is_rejection(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_rejection(p_status integer) RETURNS boolean
@@ -1928,6 +2271,33 @@ $_$;
 
 COMMENT ON FUNCTION qctl._key_body(p_relation regclass) IS 'What stands for a row that is too large: its primary key.';
 
+-- Name: _key_of(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._key_of(p_secret text) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_text text := regexp_replace(btrim(p_secret, E' \t\r\n'), '^(v1,)?whsec_', '');
+  v_key bytea;
+begin
+  -- Libraries take secrets without padding; decode() does not.
+  v_key := decode(v_text || repeat('=', (4 - length(v_text) % 4) % 4), 'base64');
+  if length(v_key) not between 24 and 64 then
+    raise exception 'a signing secret has 24 to 64 bytes, this one has %', length(v_key)
+      using errcode = 'QC002', hint = 'whsec_ and the base64 of the key; qctl secret rotate makes one by itself';
+  end if;
+  return v_key;
+exception when data_exception then
+  raise exception 'not a signing secret: it is no base64'
+    using errcode = 'QC002', hint = 'whsec_ and the base64 of 24 to 64 bytes; qctl secret rotate makes one by itself';
+end
+$$;
+
+-- Name: FUNCTION _key_of(p_secret text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._key_of(p_secret text) IS 'The bytes of whsec_…, with or without the v1, that Supabase writes before it.';
+
 -- Name: _lapse(qctl.queue, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._lapse(p_queue qctl.queue, p_now timestamp with time zone) RETURNS integer
@@ -1943,6 +2313,7 @@ declare
   v_anchored bigint[];
   v_present bigint[];
   v_count integer;
+  v_keys text[];
 begin
   select array_agg(f.msg_id) into v_expired from qctl.in_flight f
   where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.expires_at <= qctl._lapse_at(f.request_id, p_now);
@@ -1966,12 +2337,12 @@ begin
     ), lapsed as (
       update qctl.in_flight f set lapsed_at = $2 from due d
       where f.queue_id = $1 and f.msg_id = d.msg_id and f.lease = d.lease
-      returning f.msg_id, f.enqueued_at, f.delivery_no, f.attempt_no
+      returning f.msg_id, f.enqueued_at, f.delivery_no, f.attempt_no, f.order_key
     ), plan as materialized (
       select l.msg_id, l.enqueued_at, l.delivery_no, greatest(l.attempt_no, coalesce(r.attempt_no, 0)) as attempt_no,
              coalesce(r.attempts, 0) as attempts, coalesce(r.lost, 0) + 1 as lost, r.webhook_id, r.last_status, r.last_error,
-             case when coalesce(r.lost, 0) = 0 then $2
-                  else $2 + make_interval(secs => qctl._backoff_s($5, r.lost, $6)) end as next_at
+             l.order_key, case when coalesce(r.lost, 0) = 0 then $2
+                  else $2 + make_interval(secs => qctl._backoff_s(case when l.order_key is null then $5 else $8 end, r.lost, $6)) end as next_at
       from lapsed l
       left join qctl.retry r on r.queue_id = $1 and r.msg_id = l.msg_id and r.enqueued_at = l.enqueued_at
       where l.msg_id = any ($3)
@@ -1985,26 +2356,31 @@ begin
     ), dying as (
       delete from pgmq.%1$I q using plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at and p.lost > $7
       returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers, p.delivery_no, p.attempts, p.lost, p.last_status,
-                p.last_error, p.webhook_id
+                p.last_error, p.webhook_id, p.order_key
     ), buried as (
       insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
-                                    enqueued_at, read_ct, message, headers, webhook_id, died_at)
+                                    enqueued_at, read_ct, message, headers, webhook_id, died_at, blocks_key)
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost, 'lost', d.last_status,
              coalesce(d.last_error, 'no answer before the lease ran out'),
-             d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $2
+             d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $2,
+             case when $9 = 'block' then d.order_key end
       from dying d
       on conflict (queue_id, msg_id, enqueued_at) do update
-        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at, blocks_key)
           = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
-             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at, excluded.blocks_key)
     ), forgotten as (
       delete from qctl.retry r using dying d
       where r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at
     )
-    select count(*) from lapsed
+    select count(*), array_agg(distinct l.order_key) filter (where l.order_key is not null) from lapsed l
   $q$, v_q)
-  into v_count
-  using p_queue.queue_id, p_now, v_anchored, v_present, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.max_lost;
+  into v_count, v_keys
+  using p_queue.queue_id, p_now, v_anchored, v_present, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.max_lost,
+        p_queue.order_schedule_s, p_queue.on_dead;
+  if v_keys is not null and p_queue.ordered then
+    perform qctl._show_next(p_queue, v_keys);
+  end if;
   return v_count;
 end
 $_$;
@@ -2103,14 +2479,14 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
          and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
-                               'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states,label}')
+                               'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
-         and (p.proname = any ('{send,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,scale}')
+         and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,scale}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
          and p.proname = any ('{claim,release,settle,register_worker,heartbeat,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
-                              'maintenance,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
+                              'maintenance,_forget_dedup_keys,_sweep_order,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
                               '_maintenance_deadline,_before}'))
 $$;
 
@@ -2211,6 +2587,11 @@ begin
                  qctl._capture_function(p_attachment.attachment_id, 'key'), v_set, qctl._key_body(p_attachment.relation));
   execute format('create or replace function qctl.%I(r record) returns jsonb language plpgsql stable %s as %L',
                  qctl._capture_function(p_attachment.attachment_id, 'row'), v_set, qctl._row_body());
+  if p_attachment.order_by is not null then
+    execute format('create or replace function qctl.%I(r record) returns text language plpgsql stable %s as %L',
+                   qctl._capture_function(p_attachment.attachment_id, 'order'), v_set,
+                   format(E'\nbegin\n  return r.%I::text;\nexception when undefined_column then\n  return null;\nend\n', p_attachment.order_by));
+  end if;
   foreach v_operation in array p_attachment.operations loop
     v_name := qctl._capture_function(p_attachment.attachment_id, v_operation);
     execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer %s%s as %L', v_name, v_set,
@@ -2272,6 +2653,24 @@ CREATE FUNCTION qctl._mark_webhook_id(p_headers jsonb) RETURNS text
 -- Name: FUNCTION _mark_webhook_id(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._mark_webhook_id(p_headers jsonb) IS 'The override of a webhook-id in an archived message''s headers, if it is one.';
+
+-- Name: _may_go(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._may_go(p_queue_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format($q$(left(q.headers ->> 'x-pgmq-group', 200) is null
+    or not exists (select from pgmq.%1$I o where o.headers ? 'x-pgmq-group'
+                     and left(o.headers ->> 'x-pgmq-group', 200) = left(q.headers ->> 'x-pgmq-group', 200) and o.msg_id < q.msg_id)
+       and not exists (select from qctl.in_flight f
+                       where f.queue_id = $1 and f.order_key = left(q.headers ->> 'x-pgmq-group', 200) and f.lapsed_at is null)
+       and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = left(q.headers ->> 'x-pgmq-group', 200)))$q$, 'q_' || p_queue_name)
+$_$;
+
+-- Name: FUNCTION _may_go(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._may_go(p_queue_name text) IS 'The condition on a message q of queue $1 that nothing of its order key is before it, under way, or in the way.';
 
 -- Name: _messages(text, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, jsonb, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2399,6 +2798,21 @@ begin
 end
 $_$;
 
+-- Name: _missing_secrets(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._missing_secrets(p_headers jsonb) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select string_agg(distinct h.value, ', ') from jsonb_each_text(p_headers) as h
+  where qctl._is_reference(h.value)
+    and not coalesce(qctl._is_header('x', to_jsonb(qctl._secret_value(h.value))) and qctl._secret_value(h.value) <> '', false)
+$$;
+
+-- Name: FUNCTION _missing_secrets(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._missing_secrets(p_headers jsonb) IS 'References in these headers behind which there is nothing that can be sent; null if all are there.';
+
 -- Name: _net_allowed(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._net_allowed(p_timeout_ms integer) RETURNS integer
@@ -2512,6 +2926,21 @@ $$;
 -- Name: FUNCTION _net_ident(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._net_ident() IS 'Names cluster, database, pg_net''s table, the present life of its sequence (TRUNCATE … RESTART IDENTITY begins another), and our marker; null where there is no pg_net.';
+
+-- Name: _net_is_open(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._net_is_open() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (select from pg_namespace n join pg_class c on c.relnamespace = n.oid
+                 where n.nspname = 'net' and c.relname = 'http_request_queue'
+                   and has_schema_privilege('public', n.oid, 'usage') and has_table_privilege('public', c.oid, 'select'))
+$$;
+
+-- Name: FUNCTION _net_is_open(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._net_is_open() IS 'May every role of this database read what is handed to pg_net?';
 
 -- Name: _net_last_id(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2691,6 +3120,77 @@ CREATE FUNCTION qctl._new_webhook_id() RETURNS text
   select 'msg_' || encode(sha256(uuid_send(gen_random_uuid())), 'hex')
 $$;
 
+-- Name: _note_answers(qctl.queue, integer, integer, timestamp with time zone, boolean, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_window constant interval := '30 s';
+  c_least constant integer := 20;
+  c_longest_wish constant integer := 600;
+  v_gate qctl.gate;
+  v_now timestamptz;
+begin
+  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
+  if p_failed = 0 and p_probe_alive is null and v_gate.failures = 0 and v_gate.window_at is null and v_gate.slow_limit is null then
+    return;
+  end if;
+  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id for update;
+  v_now := clock_timestamp();
+
+  if v_gate.opened_at is not null then
+    -- Only the probe says how the endpoint is now; what was sent before it fell says how it was.
+    if p_probe_alive then
+      perform qctl._close_breaker(p_queue, 'a probe was answered');
+    elsif not p_probe_alive then
+      update qctl.gate g set pauses = g.pauses + 1, probe_lease = null, probe_ends = null,
+        open_reason = coalesce(p_error, g.open_reason),
+        probe_at = v_now + greatest(qctl._breaker_pause(g.pauses + 1, p_queue.breaker_pause_max_s),
+                                    case when p_retry_after_s > 0 then make_interval(secs => least(p_retry_after_s, p_queue.retry_after_max_s, c_longest_wish)) end)
+      where g.queue_id = p_queue.queue_id;
+    end if;
+    return;
+  end if;
+
+  if p_alive > 0 then
+    v_gate.failures := 0;
+    v_gate.failing_since := null;
+  else
+    v_gate.failures := v_gate.failures + p_failed;
+    v_gate.failing_since := coalesce(v_gate.failing_since, p_failing_since);
+  end if;
+  if v_gate.window_at is null or v_gate.window_at < v_now - c_window then
+    v_gate.window_at := case when p_failed > 0 then v_now end;
+    v_gate.window_answers := 0;
+    v_gate.window_failures := 0;
+  end if;
+  if v_gate.window_at is not null then
+    v_gate.window_answers := v_gate.window_answers + p_alive + p_failed;
+    v_gate.window_failures := v_gate.window_failures + p_failed;
+  end if;
+  v_gate.slow_limit := case when v_gate.slow_limit + p_alive < p_queue.max_in_flight then v_gate.slow_limit + p_alive end;
+  update qctl.gate g
+  set (failures, failing_since, window_at, window_answers, window_failures, slow_limit)
+    = (v_gate.failures, v_gate.failing_since, v_gate.window_at, v_gate.window_answers, v_gate.window_failures, v_gate.slow_limit)
+  where g.queue_id = p_queue.queue_id;
+
+  if p_failed > 0 and p_queue.breaker_after > 0 then
+    if v_gate.failures >= p_queue.breaker_after then
+      perform qctl._open_breaker(p_queue, format('%s attempts in a row failed', v_gate.failures), p_error, v_gate.failing_since);
+    elsif v_gate.window_answers >= c_least and v_gate.window_failures >= p_queue.breaker_share * v_gate.window_answers then
+      perform qctl._open_breaker(p_queue, format('%s of %s attempts within 30 s failed', v_gate.window_failures, v_gate.window_answers), p_error,
+                                 least(v_gate.window_at, p_failing_since));
+    end if;
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) IS 'Counts answers of the endpoint: p_alive show that it is there, p_failed that it is not; p_probe_alive is null when the probe was not among them.';
+
 -- Name: _notify(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._notify(p_queue_id integer) RETURNS void
@@ -2771,6 +3271,47 @@ $$;
 
 COMMENT ON FUNCTION qctl._oldest_transaction() IS 'The session that keeps vacuum from removing dead rows; null in columns that this role may not see.';
 
+-- Name: _open_breaker(qctl.queue, text, text, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._open_breaker(p_queue qctl.queue, p_what text, p_error text, p_since timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_reason text := p_what || coalesce(': ' || p_error, '');
+begin
+  update qctl.gate g
+  set opened_at = clock_timestamp(), open_reason = v_reason, pauses = 0, probe_at = clock_timestamp() + qctl._breaker_pause(0, p_queue.breaker_pause_max_s),
+      probe_lease = null, probe_ends = null, failures = 0, failing_since = null, window_at = null, slow_limit = null, recall_after = null,
+      recall_since = least(p_since, case when g.recall_after is not null then g.recall_since end)
+  where g.queue_id = p_queue.queue_id;
+  perform qctl._audit('breaker_opened', p_queue.queue_name, jsonb_build_object('reason', v_reason));
+  perform qctl._emit('breaker.opened', p_queue.queue_name, jsonb_build_object('reason', v_reason, 'url', p_queue.url));
+end
+$$;
+
+-- Name: _order_index(qctl.queue, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._order_index(p_queue qctl.queue, p_wanted boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_wanted then
+    execute format('create index if not exists %I on pgmq.%I ((left(headers ->> ''x-pgmq-group'', 200)), msg_id) where headers ? ''x-pgmq-group''',
+                   'qctl_order_' || p_queue.queue_id, 'q_' || p_queue.queue_name);
+  else
+    execute format('drop index if exists pgmq.%I', 'qctl_order_' || p_queue.queue_id);
+    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue.queue_name);
+    update qctl.dead_letter d set blocks_key = null where d.queue_id = p_queue.queue_id and d.blocks_key is not null;
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _order_index(p_queue qctl.queue, p_wanted boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._order_index(p_queue qctl.queue, p_wanted boolean) IS 'What an ordered queue needs: an index by order key. Taken away, its followers become ready.';
+
 -- Name: _other_readers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._other_readers(p_queue text) RETURNS TABLE(job_id bigint, job_name text, owner text, command text)
@@ -2805,7 +3346,8 @@ declare
   v_had_create boolean := has_schema_privilege(p_owner, 'qctl', 'CREATE');
 begin
   execute format('grant usage on schema pgmq, qctl to %I', p_owner);
-  execute format('grant insert (vt, message), select (msg_id) on pgmq.%I to %I', 'q_' || p_queue, p_owner);
+  execute format('grant insert (vt, message%s), select (msg_id) on pgmq.%I to %I',
+                 case when p_attachment.order_by is not null then ', headers' end, 'q_' || p_queue, p_owner);
   if not v_had_create then
     execute format('grant create on schema qctl to %I', p_owner);
   end if;
@@ -2838,6 +3380,48 @@ CREATE FUNCTION qctl._owns_jobs() RETURNS boolean
     AS $$
   select exists (select from qctl.jobs() j where j.owner = current_user)
 $$;
+
+-- Name: _park_followers(qctl.queue, timestamp with time zone, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
+    AS $_$
+declare
+  c_page constant integer := 1000;
+  c_longest constant interval := '200 ms';
+  v_seen integer;
+  v_parked integer;
+begin
+  loop
+    execute format($q$
+      with ready as materialized (
+        select q.msg_id, left(q.headers ->> 'x-pgmq-group', 200) as key from pgmq.%1$I q
+        where q.vt <= $2 order by q.vt limit $3 for update skip locked
+      ), follower as materialized (
+        select r.msg_id from ready r
+        where r.key is not null
+          and (exists (select from pgmq.%1$I o
+                       where o.headers ? 'x-pgmq-group' and left(o.headers ->> 'x-pgmq-group', 200) = r.key and o.msg_id < r.msg_id)
+               or exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = r.key and f.lapsed_at is null and f.msg_id <> r.msg_id)
+               or exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = r.key))
+      ), parked as (
+        update pgmq.%1$I q set vt = 'infinity' from follower f where q.msg_id = f.msg_id returning 1
+      )
+      select (select count(*) from ready), (select count(*) from parked)
+    $q$, 'q_' || p_queue.queue_name) into v_seen, v_parked using p_queue.queue_id, p_now, c_page;
+    exit when v_seen < c_page or v_seen - v_parked >= least(p_heads, c_page / 2) or clock_timestamp() > p_now + c_longest;
+  end loop;
+end
+$_$;
+
+-- Name: FUNCTION _park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer) IS 'Hides ready messages that must wait for another of their key, until p_heads others have come to the front. Under the gate.';
 
 -- Name: _plan_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2925,6 +3509,48 @@ $$;
 -- Name: FUNCTION _post(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_headers jsonb[], p_body text[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._post(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_headers jsonb[], p_body text[]) IS 'Hands claimed messages to pg_net and notes their request ids. What net.http_post refuses counts as a failed attempt.';
+
+-- Name: _probe(qctl.queue, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+declare
+  v_may text := case when p_queue.ordered then qctl._may_go(p_queue.queue_name) else 'true' end;
+begin
+  execute format($q$
+    select q.msg_id from (select q.* from pgmq.%1$I q where q.vt <= $2 order by q.vt limit 100) q
+    left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
+    where %2$s and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
+    order by coalesce(r.attempt_no, 0), q.msg_id limit 1
+  $q$, 'q_' || p_queue.queue_name, v_may) into msg_id using p_queue.queue_id, p_now;
+  early := false;
+  if msg_id is not null then
+    return;
+  end if;
+  -- Nothing is due: one of those that wait for their next attempt. If it fails, it has cost that message nothing.
+  execute format($q$
+    select q.msg_id
+    from (select * from qctl.retry r where r.queue_id = $1 and r.attempts > 0 order by r.msg_id limit 1000) r
+    join pgmq.%1$I q on q.msg_id = r.msg_id and q.enqueued_at = r.enqueued_at
+    where q.vt > $2 and isfinite(q.vt) and %2$s and qctl._is_outage(r.last_status, r.last_error)
+      and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
+    order by r.attempt_no, q.msg_id limit 1 for update of q skip locked
+  $q$, 'q_' || p_queue.queue_name, v_may) into msg_id using p_queue.queue_id, p_now;
+  if msg_id is not null then
+    execute format('update pgmq.%I q set vt = $2 where q.msg_id = $1 and q.vt > $2', 'q_' || p_queue.queue_name) using msg_id, p_now;
+    early := true;
+  end if;
+end
+$_$;
+
+-- Name: FUNCTION _probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean) IS 'The message to try an endpoint with: of those due the one with the fewest attempts, else of those that failed in an outage. So a message that fails by itself does not keep the breaker open.';
 
 -- Name: _purge(text, interval, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3057,6 +3683,134 @@ $$;
 
 COMMENT ON FUNCTION qctl._reads_queue(p_code text, p_queue text) IS 'Does this code read, pop, archive or delete messages of the queue, as far as its text tells? Names put together at run time escape it.';
 
+-- Name: gate; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.gate (
+    queue_id integer NOT NULL,
+    paused_at timestamp with time zone,
+    paused_by text,
+    pause_reason text,
+    net_timeouts integer DEFAULT 0 NOT NULL,
+    net_hold_until timestamp with time zone,
+    gone boolean DEFAULT false NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    failing_since timestamp with time zone,
+    window_at timestamp with time zone,
+    window_answers integer DEFAULT 0 NOT NULL,
+    window_failures integer DEFAULT 0 NOT NULL,
+    opened_at timestamp with time zone,
+    open_reason text,
+    pauses integer DEFAULT 0 NOT NULL,
+    probe_at timestamp with time zone,
+    probe_lease uuid,
+    probe_early boolean DEFAULT false NOT NULL,
+    probe_ends timestamp with time zone,
+    recall_after bigint,
+    recall_since timestamp with time zone,
+    slow_limit integer,
+    paced_at timestamp with time zone,
+    swept_key text
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+
+-- Name: TABLE gate; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.gate IS 'One row per queue. A claim locks it: what limits claiming is decided under that lock.';
+
+-- Name: COLUMN gate.net_timeouts; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.net_timeouts IS 'pg_net: rounds in a row in which every answer was a timeout.';
+
+-- Name: COLUMN gate.net_hold_until; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.net_hold_until IS 'pg_net: until then only one message is handed over, for a slow request stalls the batches of all.';
+
+-- Name: COLUMN gate.gone; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.gone IS 'Paused because the endpoint answered 410 Gone, not by a person.';
+
+-- Name: COLUMN gate.failures; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.failures IS 'Failures of the endpoint in a row; written only when it changes.';
+
+-- Name: COLUMN gate.window_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.window_at IS 'Begin of the 30 s in which answers are counted; null while nothing fails.';
+
+-- Name: COLUMN gate.opened_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.opened_at IS 'The breaker is open since then: nothing is claimed but probes.';
+
+-- Name: COLUMN gate.probe_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.probe_at IS 'No probe before.';
+
+-- Name: COLUMN gate.probe_lease; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.probe_lease IS 'The probe under way; its right ends at probe_ends.';
+
+-- Name: COLUMN gate.probe_early; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.probe_early IS 'The probe was not due: if it fails, it costs no attempt.';
+
+-- Name: COLUMN gate.recall_after; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.recall_after IS 'After an outage: retries up to this msg_id have been made due; null: all.';
+
+-- Name: COLUMN gate.recall_since; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.recall_since IS 'The outage began then; what failed since is made due when it ends.';
+
+-- Name: COLUMN gate.slow_limit; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.slow_limit IS 'Slow start: in flight at most, one more with each answer; null: no limit but max_in_flight.';
+
+-- Name: COLUMN gate.paced_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.paced_at IS 'Rate: when what was claimed so far would have been claimed at an even pace.';
+
+-- Name: COLUMN gate.swept_key; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.swept_key IS 'Up to which order key the maintenance has looked for followers that nobody released.';
+
+-- Name: _recall(qctl.queue, qctl.gate, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._recall(p_queue qctl.queue, p_gate qctl.gate, p_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+declare
+  c_page constant integer := 1000;
+  v_last bigint;
+  v_count integer;
+begin
+  execute format($q$
+    with page as materialized (
+      select r.* from qctl.retry r where r.queue_id = $1 and r.msg_id > $2 order by r.msg_id limit $5
+    ), early as materialized (
+      select q.msg_id, q.enqueued_at from pgmq.%1$I q
+      join (select p.msg_id, p.enqueued_at from page p
+            where p.next_at > $4 and p.attempts > 0 and p.last_at >= $3 and qctl._is_outage(p.last_status, p.last_error)) p
+        on p.msg_id = q.msg_id and p.enqueued_at = q.enqueued_at
+      where q.vt > $4 and isfinite(q.vt) for update of q skip locked
+    ), due as (
+      update pgmq.%1$I q set vt = $4 from early e where q.msg_id = e.msg_id
+    ), noted as (
+      update qctl.retry r set next_at = $4 from early e where r.queue_id = $1 and r.msg_id = e.msg_id and r.enqueued_at = e.enqueued_at
+    )
+    select max(p.msg_id), count(*) from page p
+  $q$, 'q_' || p_queue.queue_name) into v_last, v_count using p_queue.queue_id, p_gate.recall_after, p_gate.recall_since, p_now, c_page;
+  update qctl.gate g set recall_after = case when v_count = c_page then v_last end where g.queue_id = p_queue.queue_id;
+end
+$_$;
+
+-- Name: FUNCTION _recall(p_queue qctl.queue, p_gate qctl.gate, p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._recall(p_queue qctl.queue, p_gate qctl.gate, p_now timestamp with time zone) IS 'After an outage: makes the next thousand retries that failed in it due. A page with each claim, so that no step is longer for more of them.';
+
 -- Name: _refresh_captures(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._refresh_captures() RETURNS void
@@ -3180,6 +3934,32 @@ CREATE FUNCTION qctl._request_headers(p_queue jsonb, p_message jsonb) RETURNS js
 -- Name: FUNCTION _request_headers(p_queue jsonb, p_message jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._request_headers(p_queue jsonb, p_message jsonb) IS 'The queue''s headers and those of the message that are fit to be sent; the message''s win.';
+
+-- Name: _resolved_headers(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._resolved_headers(p_queue qctl.queue) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_missing text;
+begin
+  if not p_queue.headers::text ~ '"(secret|vault):' then
+    return p_queue.headers;
+  end if;
+  v_missing := qctl._missing_secrets(p_queue.headers);
+  if v_missing is not null then
+    raise exception 'queue % sends nothing: there is no %', p_queue.queue_name, v_missing
+      using errcode = 'QC006', hint = qctl._secret_hint(v_missing);
+  end if;
+  return (select jsonb_object_agg(h.key, case when qctl._is_reference(h.value) then qctl._secret_value(h.value) else h.value end)
+          from jsonb_each_text(p_queue.headers) as h);
+end
+$$;
+
+-- Name: FUNCTION _resolved_headers(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._resolved_headers(p_queue qctl.queue) IS 'The queue''s headers with the values of secrets put in. One that is missing is an error: nothing goes out without it.';
 
 -- Name: _retain(text, qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3346,6 +4126,53 @@ CREATE FUNCTION qctl._seconds_since(p_at timestamp with time zone, p_more double
   select p_more + extract(epoch from clock_timestamp() - p_at)
 $$;
 
+-- Name: _secret_hint(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._secret_hint(p_references text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when p_references ~ '^vault:'
+              then format('in Supabase: select vault.create_secret(VALUE, %L); the role that installed qctl must be able to read vault.decrypted_secrets',
+                          substring(split_part(p_references, ', ', 1) from 7))
+              else 'qctl secret set ' || coalesce(nullif(substring(split_part(p_references, ', ', 1) from 8), ''), 'NAME') end
+$$;
+
+-- Name: _secret_users(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._secret_users(p_reference text) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(array_agg(distinct q.queue_name order by q.queue_name), '{}')
+  from qctl.queue q cross join jsonb_each_text(q.headers) as h where h.value = p_reference
+$$;
+
+-- Name: _secret_value(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._secret_value(p_reference text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_name text := substring(p_reference from '^[a-z]+:(.*)$');
+  v_value text;
+begin
+  if p_reference ~ '^secret:' then
+    select s.value into v_value from qctl.header_secret s where s.name = v_name;
+  elsif to_regclass('vault.decrypted_secrets') is not null then
+    execute 'select s.decrypted_secret from vault.decrypted_secrets s where s.name = $1 order by s.created_at desc limit 1' into v_value using v_name;
+  end if;
+  return rtrim(v_value, E'\r\n');
+exception when insufficient_privilege then
+  return null;
+end
+$_$;
+
+-- Name: FUNCTION _secret_value(p_reference text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._secret_value(p_reference text) IS 'The value behind secret:NAME or vault:NAME; null if there is none, or this role may not read it.';
+
 -- Name: _setting(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._setting(p_name text) RETURNS text
@@ -3377,7 +4204,16 @@ declare
   v_q text := 'q_' || p_queue.queue_name;
   v_a text := 'a_' || p_queue.queue_name;
   v_now timestamptz;
+  v_gate qctl.gate;
+  v_keys text[];
+  v_alive integer;
+  v_outages integer;
+  v_failing_since timestamptz;
+  v_probe_alive boolean;
+  v_probe_retry_after_s integer;
+  v_outage text;
 begin
+  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   -- The rows in the queue, in order of msg_id, are the locks by which settlers, replays and lapses of a message exclude
   -- each other; claims pass over locked rows.
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_id;
@@ -3388,11 +4224,14 @@ begin
   execute format($q$
     with answer as materialized (
       select distinct on (a.msg_id, a.lease) a.*
-      from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
-      order by a.msg_id, a.lease, qctl._is_success(a.status) desc
+      from (select a.lease, a.msg_id, a.status, a.response, a.duration_ms, a.retry_after_s, qctl._is_success(a.status) and m.met as ok,
+                   case when qctl._is_success(a.status) and not m.met then 'the answer is not what is expected' else a.error end as error
+            from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
+            cross join lateral (select case when $15 is null and $16 is null then true else qctl._is_expected(a.response, $15, $16) end as met) m) a
+      order by a.msg_id, a.lease, a.ok desc
     ), tried as materialized (
       select f.msg_id, f.enqueued_at, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
-             a.status, left(a.error, 500) as error, a.response, a.duration_ms, a.retry_after_s
+             f.order_key, a.ok, a.status, left(a.error, 500) as error, a.response, a.duration_ms, a.retry_after_s
       from answer a join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease
       where f.msg_id = any ($3)
       order by f.msg_id, f.lease for update of f
@@ -3400,20 +4239,21 @@ begin
       delete from qctl.in_flight f using tried t where f.queue_id = $1 and f.msg_id = t.msg_id and f.lease = t.lease
     ), known as materialized (
       select t.*, q.msg_id is not null as waiting, r.msg_id is not null as noted,
-             coalesce(r.attempts, d.attempts, 0) + 1 as attempts,
+             coalesce(r.attempts, d.attempts, 0) + p.spent as attempts, p.spent, r.next_at as was_due_at,
              coalesce(r.rejected, 0) + qctl._is_rejection(t.status)::integer as rejected,
              coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
              t.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1)
                and (q.msg_id is not null or d.msg_id is not null) as current
       from tried t
+      -- A probe that was not due and found the endpoint still down has cost its message nothing.
+      cross join lateral (select case when t.lease = $17 and qctl._is_outage(t.status, t.error) then 0 else 1 end as spent) p
       left join pgmq.%1$I q on q.msg_id = t.msg_id and q.enqueued_at = t.enqueued_at
       left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id and r.enqueued_at = t.enqueued_at
       left join qctl.dead_letter d
         on d.queue_id = $1 and d.msg_id = t.msg_id and d.enqueued_at = t.enqueued_at and q.msg_id is null
     ), ranked as materialized (
-      select k.*, k.current and qctl._is_success(k.status) as won,
-             bool_or(k.current and qctl._is_success(k.status)) over m as message_won,
-             row_number() over (m order by (k.current and qctl._is_success(k.status)) desc, k.lapsed_at nulls first, k.lease) as rank
+      select k.*, k.current and k.ok as won, bool_or(k.current and k.ok) over m as message_won,
+             row_number() over (m order by (k.current and k.ok) desc, k.lapsed_at nulls first, k.lease) as rank
       from known k window m as (partition by k.msg_id, k.enqueued_at)
     ), judged as materialized (
       select k.*,
@@ -3422,13 +4262,14 @@ begin
                   when $14 then 'dead'
                   when k.status = 410 then 'paused'
                   when qctl._is_rejection(k.status) and k.rejected >= $10 then 'dead'
-                  when k.attempts > cardinality($11::integer[]) then 'dead'
+                  when k.attempts > cardinality(case when k.order_key is null then $11 else $18 end::integer[]) then 'dead'
                   else 'retrying' end as outcome
       from ranked k
     ), plan as materialized (
       select j.*,
-             case j.outcome when 'paused' then $9
-               else $9 + make_interval(secs => greatest(qctl._backoff_s($11, j.attempts, $12),
+             case when j.outcome = 'paused' then $9
+               when j.spent = 0 then greatest(j.was_due_at, $9)
+               else $9 + make_interval(secs => greatest(qctl._backoff_s(case when j.order_key is null then $11 else $18 end, j.attempts, $12),
                                                         case when j.retry_after_s > 0 then least(j.retry_after_s, $13) end)) end as next_at
       from judged j where j.outcome in ('retrying', 'paused')
     ), done as (
@@ -3453,30 +4294,31 @@ begin
     ), dying as (
       delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'dead'
       returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost,
-                j.status, j.error, j.webhook_id
+                j.status, j.error, j.webhook_id, j.order_key
     ), buried as (
       insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
-                                    enqueued_at, read_ct, message, headers, webhook_id, died_at)
+                                    enqueued_at, read_ct, message, headers, webhook_id, died_at, blocks_key)
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
              case when $14 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
-             d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9
+             d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9,
+             case when $19 = 'block' then d.order_key end
       from dying d
       on conflict (queue_id, msg_id, enqueued_at) do update
-        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at, blocks_key)
           = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
-             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at, excluded.blocks_key)
     ), shown as (
       update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at
     ), noted as (
       insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
-                                   last_status, last_error)
-      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else 1 end,
-             qctl._is_rejection(p.status)::integer, 0, p.next_at, p.status, p.error
+                                   last_status, last_error, last_at)
+      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else p.spent end,
+             qctl._is_rejection(p.status)::integer, 0, p.next_at, p.status, p.error, $9
       from plan p
       on conflict (queue_id, msg_id, enqueued_at) do update
         set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
             rejected = r.rejected + excluded.rejected, next_at = excluded.next_at,
-            last_status = excluded.last_status, last_error = excluded.last_error
+            last_status = excluded.last_status, last_error = excluded.last_error, last_at = excluded.last_at
     ), forgotten as (
       delete from qctl.retry r using judged j
       where r.queue_id = $1 and r.msg_id = j.msg_id and r.enqueued_at = j.enqueued_at
@@ -3501,13 +4343,26 @@ begin
     select count(*) filter (where j.outcome = 'delivered')::integer, count(*) filter (where j.outcome = 'retrying')::integer,
            count(*) filter (where j.outcome = 'dead')::integer, count(*) filter (where j.outcome = 'paused')::integer,
            count(*) filter (where j.outcome = 'late')::integer,
-           (select count(*) from answer)::integer - count(*)::integer
-    from judged j
+           (select count(*) from answer)::integer - count(*)::integer,
+           array_agg(distinct j.order_key) filter (where j.order_key is not null),
+           count(*) filter (where j.lapsed_at is null and not o.outage)::integer, count(*) filter (where j.lapsed_at is null and o.outage)::integer,
+           min(j.claimed_at) filter (where j.lapsed_at is null and o.outage), bool_and(not o.outage) filter (where j.lease = $20),
+           max(j.retry_after_s) filter (where j.lease = $20), max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.outage)
+    from judged j cross join lateral (select qctl._is_outage(j.status, j.error) as outage) o
   $q$, v_q, v_a)
-  into delivered, retrying, dead, paused, late, unknown
+  into delivered, retrying, dead, paused, late, unknown, v_keys, v_alive, v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
-        p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize;
+        p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize,
+        p_queue.expect_text, p_queue.expect_json, case when v_gate.probe_early then v_gate.probe_lease end, p_queue.order_schedule_s, p_queue.on_dead,
+        v_gate.probe_lease;
 
+  if v_keys is not null and p_queue.ordered then
+    perform qctl._show_next(p_queue, v_keys);
+  end if;
+  perform qctl._note_answers(p_queue, v_alive, v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage);
+  if dead > 0 then
+    perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', dead, 'url', p_queue.url), '1 h');
+  end if;
   if paused > 0 then
     perform qctl.pause(p_queue.queue_name, 'the endpoint answered 410 Gone');
     update qctl.gate g set gone = true where g.queue_id = p_queue.queue_id and g.pause_reason = 'the endpoint answered 410 Gone';
@@ -3560,15 +4415,69 @@ $$;
 
 COMMENT ON FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]) IS 'Settles answers of one queue; its trouble is recorded and stops nobody else. Returns how many there were.';
 
+-- Name: _show_next(qctl.queue, text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._show_next(p_queue qctl.queue, p_keys text[]) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+declare
+  v_count integer;
+begin
+  -- Under the gate, so that no claim hides a follower of a head that is gone by now without being seen here.
+  perform from qctl.gate g where g.queue_id = p_queue.queue_id for update;
+  execute format($q$
+    with key as materialized (
+      select distinct k as key from unnest($2) as k
+      where k is not null and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = k)
+        and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = k and f.lapsed_at is null)
+    ), next as materialized (
+      select n.msg_id from key k cross join lateral (
+        select q.msg_id from pgmq.%1$I q where q.headers ? 'x-pgmq-group' and left(q.headers ->> 'x-pgmq-group', 200) = k.key
+        order by q.msg_id limit 1) n
+    ), free as materialized (
+      -- Nobody waits for a row while holding the gate. Whoever holds this one comes here himself, or the sweep does.
+      select q.msg_id from pgmq.%1$I q where q.msg_id = any (array(select n.msg_id from next n)) and q.vt = 'infinity' for update skip locked
+    )
+    update pgmq.%1$I q set vt = clock_timestamp() from free f where q.msg_id = f.msg_id
+  $q$, 'q_' || p_queue.queue_name) using p_queue.queue_id, p_keys;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$_$;
+
+-- Name: FUNCTION _show_next(p_queue qctl.queue, p_keys text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._show_next(p_queue qctl.queue, p_keys text[]) IS 'Shows the next message of each of these keys, if it waits hidden and nothing is before it.';
+
 -- Name: _shown_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._shown_headers(p_headers jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN COALESCE((SELECT jsonb_object_agg(h.key, CASE WHEN (h.key ~* 'auth|cookie|key|token|secret|signature|password'::text) THEN '"…"'::jsonb ELSE h.value END) AS jsonb_object_agg FROM jsonb_each(_shown_headers.p_headers) h(key, value)), '{}'::jsonb);
+    RETURN COALESCE((SELECT jsonb_object_agg(h.key, CASE WHEN ((h.key ~* 'auth|cookie|key|token|secret|signature|password'::text) AND (NOT qctl._is_reference((h.value #>> '{}'::text[])))) THEN '"…"'::jsonb ELSE h.value END) AS jsonb_object_agg FROM jsonb_each(_shown_headers.p_headers) h(key, value)), '{}'::jsonb);
 
 -- Name: FUNCTION _shown_headers(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._shown_headers(p_headers jsonb) IS 'Headers as people may see them: the values of those that look like secrets are left out.';
+COMMENT ON FUNCTION qctl._shown_headers(p_headers jsonb) IS 'Headers as people may see them: the values of those that look like secrets are left out, the names of secrets are not.';
+
+-- Name: _signature(bytea, bytea, bytea); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._signature(p_inner bytea, p_outer bytea, p_text bytea) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ('v1,'::text || encode(sha256((p_outer || sha256((p_inner || p_text)))), 'base64'::text));
+
+-- Name: FUNCTION _signature(p_inner bytea, p_outer bytea, p_text bytea); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._signature(p_inner bytea, p_outer bytea, p_text bytea) IS 'One signature of a webhook-signature header.';
+
+-- Name: _signatures(bytea[], bytea[], bytea); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._signatures(p_inner bytea[], p_outer bytea[], p_text bytea) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (cardinality(p_inner) = 1) THEN qctl._signature((p_inner)[1], (p_outer)[1], p_text) ELSE (SELECT string_agg(qctl._signature(k.inner_pad, k.outer_pad, _signatures.p_text), ' '::text ORDER BY k.place) AS string_agg FROM UNNEST(_signatures.p_inner, _signatures.p_outer) WITH ORDINALITY k(inner_pad, outer_pad, place)) END;
 
 -- Name: _skip_waiting(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3598,6 +4507,16 @@ $_$;
 -- Name: FUNCTION _skip_waiting(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._skip_waiting(p_queue text) IS 'Moves what waits in a pgmq queue to its archive, undelivered; replay can bring each back.';
+
+-- Name: _slow_start(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._slow_start() RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 10;
+
+-- Name: FUNCTION _slow_start(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._slow_start() IS 'In flight at most after an outage, a pause or arming; one more with each answer, so it doubles with each round trip.';
 
 -- Name: _status(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3679,6 +4598,64 @@ $$;
 -- Name: FUNCTION _sweep_dropped(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._sweep_dropped() IS 'The attempt log of queues that were dropped, a part of it at a time.';
+
+-- Name: _sweep_followers(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._sweep_followers(p_queue qctl.queue) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+declare
+  c_most constant integer := 10000;
+  v_after text := coalesce((select g.swept_key from qctl.gate g where g.queue_id = p_queue.queue_id), '');
+  v_keys text[];
+begin
+  -- From one key to the next by the index; the messages between are not read.
+  execute format($q$
+    with recursive key as (
+      (select left(q.headers ->> 'x-pgmq-group', 200) as key from pgmq.%1$I q
+       where q.headers ? 'x-pgmq-group' and left(q.headers ->> 'x-pgmq-group', 200) > $1 order by 1 limit 1)
+      union all
+      select (select left(q.headers ->> 'x-pgmq-group', 200) from pgmq.%1$I q
+              where q.headers ? 'x-pgmq-group' and left(q.headers ->> 'x-pgmq-group', 200) > k.key order by 1 limit 1)
+      from key k where k.key is not null
+    )
+    select array_agg(k.key) from (select key from key where key is not null limit $2) k
+  $q$, 'q_' || p_queue.queue_name) into v_keys using v_after, c_most;
+  update qctl.gate g set swept_key = case when cardinality(v_keys) = c_most then v_keys[c_most] end
+  where g.queue_id = p_queue.queue_id and g.swept_key is distinct from case when cardinality(v_keys) = c_most then v_keys[c_most] end;
+  return case when v_keys is null then 0 else qctl._show_next(p_queue, v_keys) end;
+end
+$_$;
+
+-- Name: FUNCTION _sweep_followers(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._sweep_followers(p_queue qctl.queue) IS 'Shows followers that nobody released, because the head was deleted by others say; 10000 keys at a time. Returns how many.';
+
+-- Name: _sweep_order(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._sweep_order() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '1s'
+    AS $$
+declare
+  v_queue qctl.queue;
+begin
+  for v_queue in select * from qctl.queue q where q.ordered order by q.queue_id loop
+    begin
+      if qctl._sweep_followers(v_queue) > 0 then
+        perform qctl._notify(v_queue.queue_id);
+      end if;
+    exception when others then
+      perform qctl._audit_rarely('sweep_failed', v_queue.queue_name, sqlstate, sqlerrm);
+    end;
+  end loop;
+end
+$$;
 
 -- Name: _take_back(qctl.queue, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3998,6 +4975,16 @@ $$;
 
 COMMENT ON FUNCTION qctl._wanted_jobs() IS 'One job serves all queues of the pg_net transport, further ones and those of single queues come by qctl scale; one does the maintenance.';
 
+-- Name: _webhook_headers(text, text, text, bytea[], bytea[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_inner IS NULL) THEN jsonb_build_object('webhook-id', p_id, 'webhook-timestamp', p_stamp) ELSE jsonb_build_object('webhook-id', p_id, 'webhook-timestamp', p_stamp, 'webhook-signature', qctl._signatures(p_inner, p_outer, convert_to(((((p_id || '.'::text) || p_stamp) || '.'::text) || p_body), 'UTF8'::name))) END;
+
+-- Name: FUNCTION _webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]) IS 'The headers of Standard Webhooks for one attempt: signed with each of these keys, unsigned without any.';
+
 -- Name: _word(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._word(p_text text) RETURNS text
@@ -4243,6 +5230,26 @@ $$;
 
 COMMENT ON FUNCTION qctl._work_share(p_plan qctl.work_plan) IS 'With several ready queues each gets its part of a batch, for pg_net serves in the order of arrival. Null: no limit.';
 
+-- Name: _xor_pad(bytea, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._xor_pad(p_key bytea, p_byte integer) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_pad bytea := decode(repeat(lpad(to_hex(p_byte), 2, '0'), 64), 'hex');
+begin
+  for v_i in 0..length(p_key) - 1 loop
+    v_pad := set_byte(v_pad, v_i, get_byte(p_key, v_i) # p_byte);
+  end loop;
+  return v_pad;
+end
+$$;
+
+-- Name: FUNCTION _xor_pad(p_key bytea, p_byte integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._xor_pad(p_key bytea, p_byte integer) IS 'RFC 2104: the key, filled to the 64 bytes of a block of SHA-256, each byte xor ipad (54) or opad (92).';
+
 -- Name: adopt_webhook(text, text, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.adopt_webhook(p_relation text, p_trigger text, p_queue text DEFAULT NULL::text, p_settings jsonb DEFAULT '{}'::jsonb) RETURNS TABLE(queue_name text, created boolean, relation text, trigger_name text, url text, transport text, operations text[])
@@ -4361,6 +5368,9 @@ begin
         = (excluded.system_identifier, excluded.database_oid, excluded.timeline, excluded.survive_failover,
            excluded.armed_at, excluded.armed_by);
     perform qctl._audit('arm', null, jsonb_build_object('was_armed', v_was, 'survive_failover', v_survive));
+    if not v_was then
+      update qctl.gate set slow_limit = qctl._slow_start();
+    end if;
     perform qctl._notify(q.queue_id) from qctl.queue q;
   end if;
   return query
@@ -4373,9 +5383,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.arm(p_survive_failover boolean) IS 'Lets this database deliver. With p_survive_failover also after a standby of it was promoted; null leaves that as it is.';
 
--- Name: attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[] DEFAULT '{INSERT,UPDATE,DELETE}'::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT 'qctl'::text, p_unchanged boolean DEFAULT false, p_as_me boolean DEFAULT false, p_replicated boolean DEFAULT false, p_on_error text DEFAULT 'fail'::text, p_max_bytes integer DEFAULT 524288) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
+CREATE FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[] DEFAULT '{INSERT,UPDATE,DELETE}'::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT 'qctl'::text, p_unchanged boolean DEFAULT false, p_as_me boolean DEFAULT false, p_replicated boolean DEFAULT false, p_on_error text DEFAULT 'fail'::text, p_max_bytes integer DEFAULT 524288, p_order_by text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
@@ -4437,6 +5447,18 @@ begin
       using errcode = 'QC007', hint = format('to change it: qctl detach %s -q %s, then attach again', v_relation, p_queue);
   end if;
 
+  -- Written as the payload has it, record.user_id, or bare.
+  p_order_by := regexp_replace(p_order_by, '^record\.', '');
+  if p_order_by is not null then
+    if not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = p_order_by and a.attnum > 0 and not a.attisdropped) then
+      raise exception 'table % has no column % to order by', v_relation, quote_literal(p_order_by)
+        using errcode = 'QC006', hint = 'for example --order-by record.user_id';
+    end if;
+    if not v_queue.ordered then
+      perform qctl.set_queue(p_queue, p_settings => '{"ordered": true}');
+    end if;
+  end if;
+
   select string_agg(a.attname, ', ') into v_column from pg_attribute a
   where a.attrelid = v_relation and a.attnum > 0 and a.attgenerated = 'v';
   if v_column is not null then
@@ -4459,10 +5481,10 @@ begin
             hint = '--as-me accepts that; or let a member of ' || v_owner || ' run attach';
   end if;
 
-  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes)
+  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes, order_by)
   values (v_queue.queue_id, v_relation, p_operations, p_when, case when cardinality(p_columns) > 0 then p_columns end, p_payload, p_unchanged,
           case when qctl._by_row(v_relation, p_replicated) then 'row' else 'statement' end,
-          p_replicated, not v_may_own, p_on_error, p_max_bytes)
+          p_replicated, not v_may_own, p_on_error, p_max_bytes, p_order_by)
   returning * into v_attachment;
   perform qctl._make_capture(v_attachment, v_queue.queue_name);
   if v_may_own and v_owner <> current_user then
@@ -4475,7 +5497,7 @@ begin
   end if;
   perform qctl._audit('attach', p_queue, jsonb_build_object(
     'relation', v_relation::text, 'operations', p_operations, 'when', p_when, 'columns', p_columns, 'payload', p_payload,
-    'level', v_attachment.level, 'replicated', p_replicated, 'on_error', p_on_error));
+    'level', v_attachment.level, 'replicated', p_replicated, 'on_error', p_on_error, 'order_by', p_order_by));
   return query
   select v_relation::text, p_queue, o, qctl._capture_trigger(v_attachment.attachment_id, o),
          case when v_may_own then v_owner else current_user end::text
@@ -4483,9 +5505,9 @@ begin
 end
 $$;
 
--- Name: FUNCTION attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer) IS 'Captures the changes of a table into a queue. Waits at most 2 s for the table''s lock.';
+COMMENT ON FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Captures the changes of a table into a queue. Waits at most 2 s for the table''s lock. p_order_by: the column by whose value messages go out one at a time, in their order.';
 
 -- Name: capacity(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4584,7 +5606,7 @@ begin
     v_excused := false;
     for v_ailment in select * from qctl._ailments(v_queue, false, make_interval(secs => p_workers_seen_s)) loop
       -- Whoever excuses a pause does not want to hear that messages wait.
-      v_excused := v_excused or v_ailment.health = any (p_ignore) and v_ailment.health in ('unarmed', 'no_worker', 'paused', 'gone', 'circuit_open');
+      v_excused := v_excused or v_ailment.health = any (p_ignore) and v_ailment.health in ('unarmed', 'no_worker', 'paused', 'gone', 'secret_missing', 'circuit_open');
       continue when v_excused and v_ailment.health = 'growing';
       return query select v_queue.queue_name, v_ailment.health, v_ailment.since, v_ailment.reason, null::double precision,
                           null::double precision, v_ailment.mend
@@ -4710,9 +5732,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.collect(p_queue text) IS 'Settles the answers that pg_net has for a queue, late ones too, and judges the requests that got none. Returns how many answers there were.';
 
--- Name: compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT NULL::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT NULL::text, p_unchanged boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT NULL::boolean, p_replicated boolean DEFAULT NULL::boolean, p_on_error text DEFAULT NULL::text, p_max_bytes integer DEFAULT NULL::integer) RETURNS SETOF text
+CREATE FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT NULL::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT NULL::text, p_unchanged boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT NULL::boolean, p_replicated boolean DEFAULT NULL::boolean, p_on_error text DEFAULT NULL::text, p_max_bytes integer DEFAULT NULL::integer, p_order_by text DEFAULT NULL::text) RETURNS SETOF text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -4734,14 +5756,15 @@ begin
                                           <> array(select distinct c from unnest(v_attachment.columns) c order by 1)),
     ('payload', p_payload <> v_attachment.payload), ('unchanged', p_unchanged <> v_attachment.unchanged),
     ('as_me', p_as_me <> v_attachment.as_me), ('replicated', p_replicated <> v_attachment.replicated),
-    ('on_error', p_on_error <> v_attachment.on_error), ('max_bytes', p_max_bytes <> v_attachment.max_bytes)
+    ('on_error', p_on_error <> v_attachment.on_error), ('max_bytes', p_max_bytes <> v_attachment.max_bytes),
+    ('order_by', p_order_by is not null and nullif(regexp_replace(p_order_by, '^record\.', ''), '') is distinct from v_attachment.order_by)
   ) as d (name, differs) where d.differs;
 end
 $$;
 
--- Name: FUNCTION compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer) IS 'Names of the options in which an attachment differs from these, nulls not compared; missing where the table is not attached to that queue.';
+COMMENT ON FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Names of the options in which an attachment differs from these, nulls not compared; missing where the table is not attached to that queue.';
 
 -- Name: compare_queue(text, text, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4930,7 +5953,7 @@ COMMENT ON FUNCTION qctl.depth(p_queue text) IS 'Unfinished messages by state, a
 
 -- Name: describe(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.describe(p_queue text) RETURNS TABLE(queue_id integer, queue_uuid uuid, queue_name text, transport text, url text, headers jsonb, timeout_ms integer, concurrency integer, max_in_flight integer, retry_schedule_s integer[], retry_jitter double precision, retry_after_max_s integer, reject_after integer, max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamp with time zone, created_by text)
+CREATE FUNCTION qctl.describe(p_queue text) RETURNS TABLE(queue_id integer, queue_uuid uuid, queue_name text, transport text, url text, headers jsonb, timeout_ms integer, concurrency integer, max_in_flight integer, retry_schedule_s integer[], retry_jitter double precision, retry_after_max_s integer, reject_after integer, max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamp with time zone, created_by text, concurrency_auto boolean, rate_per_s double precision, breaker_after integer, breaker_share double precision, breaker_pause_max_s integer, expect_text text, expect_json jsonb, ordered boolean, order_schedule_s integer[], on_dead text, net_secrets boolean, signing_secrets integer)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -4941,7 +5964,9 @@ begin
   return query
   select q.queue_id, q.queue_uuid, q.queue_name, q.transport, q.url, qctl._shown_headers(q.headers), q.timeout_ms, q.concurrency, q.max_in_flight,
          q.retry_schedule_s, q.retry_jitter, q.retry_after_max_s, q.reject_after, q.max_lost, q.batch, q.dedicated, q.trust_location, q.retention_s,
-         q.created_at, q.created_by
+         q.created_at, q.created_by, q.concurrency_auto, q.rate_per_s, q.breaker_after, q.breaker_share, q.breaker_pause_max_s, q.expect_text,
+         q.expect_json, q.ordered, q.order_schedule_s, q.on_dead, q.net_secrets,
+         (select count(*)::integer from qctl.signing_secret s where s.queue_id = q.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp()))
   from qctl.queue q where q.queue_id = v_queue.queue_id;
 end
 $$;
@@ -4997,13 +6022,14 @@ begin
     end loop;
     execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'key'));
     execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'row'));
+    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'order'));
     delete from qctl.attachment a where a.attachment_id = v_attachment.attachment_id;
     delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
     if v_owner is not null and v_owner <> current_user and not exists (
         select from qctl.attachment a cross join lateral qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
         where a.queue_id = v_attachment.queue_id and pg_get_userbyid(p.proowner) = v_owner)
        and to_regclass(format('pgmq.%I', 'q_' || v_attachment.queue_name)) is not null then
-      execute format('revoke insert (vt, message), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
+      execute format('revoke insert (vt, message, headers), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
     end if;
     perform qctl._audit('detach', v_attachment.queue_name, jsonb_build_object('relation', v_relation::text));
   end loop;
@@ -5027,6 +6053,7 @@ begin
   -- No database has this oid; whether it survives a failover is remembered.
   update qctl.arming set database_oid = 0;
   if v_was then
+    perform qctl._emit('database.disarmed', null, jsonb_build_object('by', session_user));
     perform qctl._audit('disarm', null, jsonb_build_object('was_armed', v_was));
   end if;
   return query select false, v_was, current_database()::text;
@@ -5051,6 +6078,8 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_discarded bigint[];
   v_changed bigint[] := '{}';
+  v_unblocked bigint[];
+  v_keys text[];
 begin
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue) using p_msg_ids;
   if p_seen_states is not null then
@@ -5058,16 +6087,29 @@ begin
     p_msg_ids := array(select id from unnest(p_msg_ids) as id where not id = any (v_changed));
   end if;
   v_discarded := qctl._discard(v_queue, p_msg_ids, p_reason);
+  with freed as (
+    update qctl.dead_letter d set blocks_key = null, note = coalesce(left(p_reason, 500), d.note)
+    from (select o.msg_id, o.enqueued_at, o.blocks_key from qctl.dead_letter o
+          where o.queue_id = v_queue.queue_id and o.msg_id = any (p_msg_ids) and o.blocks_key is not null order by o.msg_id for update) o
+    where d.queue_id = v_queue.queue_id and d.msg_id = o.msg_id and d.enqueued_at = o.enqueued_at
+    returning d.msg_id, o.blocks_key
+  )
+  select array_agg(f.msg_id), array_agg(distinct f.blocks_key) into v_unblocked, v_keys from freed f;
+  if v_keys is not null then
+    perform qctl._show_next(v_queue, v_keys);
+    perform qctl._notify(v_queue.queue_id);
+  end if;
   return query
   select a.id,
          case when a.id = any (v_discarded) then 'discarded'
+              when a.id = any (v_unblocked) then 'unblocked'
               when exists (select from qctl.locate(a.id, p_queue)) then 'finished'
               else 'unknown' end
   from (select distinct id from unnest(p_msg_ids) as id where id is not null) a
   union all select c, 'changed' from unnest(v_changed) c order by 1;
-  if cardinality(v_discarded) > 0 then
+  if cardinality(v_discarded) > 0 or v_unblocked is not null then
     perform qctl._audit('discard', p_queue, jsonb_build_object(
-      'reason', p_reason, 'asked', cardinality(p_msg_ids), 'discarded', cardinality(v_discarded),
+      'reason', p_reason, 'asked', cardinality(p_msg_ids), 'discarded', cardinality(v_discarded), 'unblocked', to_jsonb(v_unblocked),
       'msg_ids', (select jsonb_agg(x) from unnest(v_discarded) as x where cardinality(v_discarded) <= 1000),
       'ranges', (select range_agg(int8range(x, x, '[]'))::text from unnest(v_discarded) as x where cardinality(v_discarded) > 1000)));
   end if;
@@ -5076,7 +6118,7 @@ $_$;
 
 -- Name: FUNCTION discard(p_queue text, p_msg_ids bigint[], p_reason text, p_seen_states text[], p_seen_delivery_nos integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text, p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Moves unfinished messages to the dead letters, reason kept. One in flight too: its answer, if it is a success, still counts. Outcomes: discarded; finished (nothing to give up); unknown; changed (as for qctl.replay).';
+COMMENT ON FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text, p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Moves unfinished messages to the dead letters, reason kept. One in flight too: its answer, if it is a success, still counts. Outcomes: discarded; unblocked (a dead letter that held up its order key does so no more); finished (nothing to give up); unknown; changed (as for qctl.replay).';
 
 -- Name: dispatch(text, integer, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5171,6 +6213,29 @@ $$;
 
 COMMENT ON FUNCTION qctl.doctor() IS 'Everything that is wrong (broken) or will be (warning), or is good to know (note): health, what qctl.verify() finds, versions, settings, roles, jobs, failures, vacuum, load; each with what to type.';
 
+-- Name: drop_header_secret(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.drop_header_secret(p_name text) RETURNS TABLE(name text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_users text[] := qctl._secret_users('secret:' || p_name);
+begin
+  if cardinality(v_users) > 0 then
+    raise exception 'secret % is sent by %', p_name, array_to_string(v_users, ', ')
+      using errcode = 'QC007', hint = 'they would stand still without it; change their headers first: qctl set -q QUEUE --no-header NAME';
+  end if;
+  delete from qctl.header_secret s where s.name = p_name;
+  if not found then
+    raise exception 'no secret named %', quote_literal(coalesce(left(p_name, 100), '')) using errcode = 'QC006', hint = 'qctl secret list';
+  end if;
+  perform qctl._audit('secret_drop', null, jsonb_build_object('name', p_name));
+  name := p_name;
+  return query select p_name;
+end
+$$;
+
 -- Name: drop_queue(text, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.drop_queue(p_queue text, p_discard boolean DEFAULT false, p_with_archive boolean DEFAULT false) RETURNS TABLE(queue_name text, discarded bigint, dead bigint, archived bigint, archive text)
@@ -5234,6 +6299,15 @@ $$;
 -- Name: FUNCTION drop_queue(p_queue text, p_discard boolean, p_with_archive boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.drop_queue(p_queue text, p_discard boolean, p_with_archive boolean) IS 'Drops a queue: triggers, then settings and pgmq''s table. Refuses while it holds unfinished messages, unless p_discard. The archive stays, with dead letters and discarded messages moved into it, unless p_with_archive. The attempt log goes with the maintenance.';
+
+-- Name: event_route(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.event_route() RETURNS TABLE(queue_name text, url text, throttle_s integer, set_at timestamp with time zone, set_by text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select q.queue_name, q.url, r.throttle_s, r.set_at, r.set_by from qctl.event_route r join qctl.queue q using (queue_id)
+$$;
 
 -- Name: fall_asleep(text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5329,6 +6403,23 @@ $$;
 -- Name: FUNCTION growth(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.growth(p_queue text) IS 'By how many messages a second the queue grew in the last minutes, less than 0 if it drains, and the seconds until it is empty at that pace. Null where nothing is known, for no maintenance has run; drain_s also where it does not drain.';
+
+-- Name: header_secrets(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.header_secrets() RETURNS TABLE(name text, kept_in text, changed_at timestamp with time zone, changed_by text, used_by text[])
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select s.name, 'qctl', s.changed_at, s.changed_by, qctl._secret_users('secret:' || s.name) from qctl.header_secret s
+  union all
+  select distinct substring(h.value from 7), 'vault', null::timestamptz, null, qctl._secret_users(h.value)
+  from qctl.queue q cross join jsonb_each_text(q.headers) as h where h.value ~ '^vault:'
+  order by 1, 2
+$$;
+
+-- Name: FUNCTION header_secrets(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.header_secrets() IS 'Which header secrets there are and which queues send them, never the values.';
 
 -- Name: health(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5533,7 +6624,7 @@ begin
       else format('nothing, unless: qctl replay %s/%s', p_queue, p_msg_id) end
       || case when v_message.state in ('ready', 'retrying', 'delayed')
               then coalesce((select format(' (but %s: %s)', h.health, h.reason) from qctl.health(p_queue) h
-                             where h.health in ('unarmed', 'schema_outdated', 'no_worker', 'paused', 'gone', 'circuit_open')), '') else '' end;
+                             where h.health in ('unarmed', 'schema_outdated', 'no_worker', 'paused', 'gone', 'secret_missing', 'circuit_open')), '') else '' end;
     delivery_no := null; attempt_no := null; status_code := null; duration_ms := null; error := null; response := null; actor := null; until := null;
     return next;
   end loop;
@@ -5595,6 +6686,9 @@ begin
   perform qctl._roll_up();
   commit;
   perform qctl._take_samples();
+  commit;
+  perform qctl._forget_dedup_keys();
+  perform qctl._sweep_order();
   commit;
   for v_queue in select r.name from qctl._due_retention() as r (name) loop
     v_place := null;
@@ -5752,6 +6846,7 @@ begin
   v_changed := found;
   if v_changed then
     perform qctl._audit('pause', p_queue, jsonb_build_object('reason', p_reason));
+    perform qctl._emit('queue.paused', p_queue, jsonb_build_object('reason', p_reason, 'by', session_user, 'url', v_queue.url));
   end if;
   return query select p_queue, v_changed, g.paused_at from qctl.gate g where g.queue_id = v_queue.queue_id;
 end
@@ -6045,19 +7140,25 @@ CREATE FUNCTION qctl.ready_queues(p_queues text[]) RETURNS SETOF text
     AS $_$
 declare
   v_name text;
+  v_queue_id integer;
+  v_opened_at timestamptz;
+  v_recall_after bigint;
   v_ready boolean;
 begin
   if not qctl.is_armed() then
     return;
   end if;
-  for v_name in
-    select q.queue_name from qctl.queue q join qctl.gate g using (queue_id)
+  for v_name, v_queue_id, v_opened_at, v_recall_after in
+    select q.queue_name, g.queue_id, g.opened_at, g.recall_after from qctl.queue q join qctl.gate g using (queue_id)
     where q.queue_name = any (p_queues) and g.paused_at is null
+      and (g.opened_at is null or clock_timestamp() >= g.probe_at and (g.probe_lease is null or clock_timestamp() >= g.probe_ends))
   loop
     begin
       execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
         into v_ready using clock_timestamp();
-      if v_ready then
+      -- A probe, and what is recalled after an outage, need not be due.
+      if v_ready or v_opened_at is not null and exists (select from qctl.retry r where r.queue_id = v_queue_id and r.attempts > 0)
+         or v_recall_after is not null and exists (select from qctl.retry r where r.queue_id = v_queue_id and r.msg_id > v_recall_after) then
         return next v_name;
       end if;
     exception when undefined_table or lock_not_available or insufficient_privilege then
@@ -6090,7 +7191,7 @@ begin
   perform qctl.detach(p_relation, p_queue);
   return query select * from qctl.attach(
     p_relation, p_queue, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
-    v_attachment.unchanged, v_attachment.as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes);
+    v_attachment.unchanged, v_attachment.as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes, v_attachment.order_by);
 end
 $$;
 
@@ -6127,6 +7228,7 @@ begin
     returning f.msg_id
   )
   select array_agg(r.msg_id) into v_ids from released r;
+  update qctl.gate g set probe_lease = null, probe_ends = null where g.queue_id = v_queue.queue_id and g.probe_lease = any (p_lease);
   execute format('update pgmq.%I q set vt = clock_timestamp() where q.msg_id = any ($1)', 'q_' || p_queue) using v_ids;
   return coalesce(cardinality(v_ids), 0);
 end
@@ -6262,9 +7364,12 @@ begin
     v_since := (select s.net_held_since from qctl.scheduler s);
     perform qctl._net_free();
   end if;
-  select coalesce(g.paused_at, v_since, case when g.net_hold_until is not null then clock_timestamp() end) into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  select coalesce(g.paused_at, g.opened_at, v_since, case when g.net_hold_until is not null then clock_timestamp() end) into v_since
+  from qctl.gate g where g.queue_id = v_queue.queue_id for update;
   if v_since is not null then
-    update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null, gone = false, net_timeouts = 0, net_hold_until = null
+    perform qctl._close_breaker(v_queue, 'resumed');
+    update qctl.gate g
+    set paused_at = null, paused_by = null, pause_reason = null, gone = false, net_timeouts = 0, net_hold_until = null, slow_limit = qctl._slow_start()
     where g.queue_id = v_queue.queue_id;
     perform qctl._audit('resume', p_queue, jsonb_build_object('paused_at', v_since));
     perform qctl._notify(v_queue.queue_id);
@@ -6275,7 +7380,7 @@ $$;
 
 -- Name: FUNCTION resume(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.resume(p_queue text) IS 'Lets workers claim again.';
+COMMENT ON FUNCTION qctl.resume(p_queue text) IS 'Lets workers claim again, slowly at first; closes the breaker.';
 
 -- Name: revoke_role(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6304,6 +7409,94 @@ $$;
 -- Name: FUNCTION revoke_role(p_role text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.revoke_role(p_role text) IS 'Takes back what qctl.grant_role() gave; a role that owns captures keeps what it needs for that.';
+
+-- Name: revoke_secret(text, integer, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.revoke_secret(p_queue text, p_secret_id integer DEFAULT NULL::integer, p_unsigned boolean DEFAULT false) RETURNS TABLE(queue_name text, secret_id integer, mark text, left_signing integer)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_now timestamptz := clock_timestamp();
+  v_newest integer;
+  v_left integer;
+begin
+  perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  v_newest := (select max(s.secret_id) from qctl.signing_secret s where s.queue_id = v_queue.queue_id);
+  if p_secret_id is not null and not exists (select from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.secret_id = p_secret_id) then
+    raise exception 'queue % has no signing secret %', p_queue, p_secret_id using errcode = 'QC006', hint = 'qctl secret list -q ' || p_queue;
+  end if;
+  select count(*) into v_left from qctl.signing_secret s
+  where s.queue_id = v_queue.queue_id and (s.expires_at is null or s.expires_at > v_now)
+    and s.secret_id <> coalesce(p_secret_id, s.secret_id) or p_secret_id is null and s.secret_id = v_newest;
+  if v_left = 0 and not p_unsigned and v_newest is not null then
+    raise exception 'without this secret requests of queue % would go out unsigned', p_queue
+      using errcode = 'QC007', hint = format('first qctl secret rotate -q %s; or --unsigned, if that is what you want', p_queue);
+  end if;
+  return query
+  with gone as (
+    delete from qctl.signing_secret s
+    where s.queue_id = v_queue.queue_id and case when p_secret_id is null then s.secret_id <> v_newest else s.secret_id = p_secret_id end
+    returning s.secret_id, s.mark
+  )
+  select p_queue, g.secret_id, g.mark, v_left from gone g order by g.secret_id;
+  if found then
+    perform qctl._audit('secret_revoke', p_queue, jsonb_build_object('secret_id', p_secret_id, 'left_signing', v_left));
+  end if;
+end
+$$;
+
+-- Name: FUNCTION revoke_secret(p_queue text, p_secret_id integer, p_unsigned boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.revoke_secret(p_queue text, p_secret_id integer, p_unsigned boolean) IS 'Ends a signing secret at once; without a number all but the newest. The last one goes only with p_unsigned.';
+
+-- Name: rotate_secret(text, text, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.rotate_secret(p_queue text, p_secret text DEFAULT NULL::text, p_overlap interval DEFAULT '24:00:00'::interval) RETURNS TABLE(queue_name text, secret_id integer, mark text, secret text, replaced integer, replaced_until timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_now timestamptz := clock_timestamp();
+  v_key bytea;
+  v_mark text;
+begin
+  if p_overlap is null or p_overlap < interval '0' or p_overlap > interval '90 days' then
+    raise exception 'an overlap is 0 to 90 days' using errcode = 'QC002';
+  end if;
+  -- gen_random_uuid() draws 122 bits from the server's strong source: 244 bits for a key of 256.
+  v_key := case when p_secret is null then sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) else qctl._key_of(p_secret) end;
+  v_mark := left(encode(sha256(v_key), 'hex'), 8);
+  perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  if exists (select from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.inner_pad = qctl._xor_pad(v_key, 54)) then
+    raise exception 'queue % signs with this secret already', p_queue using errcode = 'QC007', hint = 'qctl secret list -q ' || p_queue;
+  end if;
+  delete from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.expires_at <= v_now;
+  with old as (
+    update qctl.signing_secret s set expires_at = v_now + p_overlap
+    where s.queue_id = v_queue.queue_id and (s.expires_at is null or s.expires_at > v_now + p_overlap)
+    returning s.secret_id
+  )
+  select count(*) into replaced from old;
+  insert into qctl.signing_secret as s (queue_id, inner_pad, outer_pad, mark)
+  values (v_queue.queue_id, qctl._xor_pad(v_key, 54), qctl._xor_pad(v_key, 92), v_mark) returning s.secret_id into secret_id;
+  queue_name := p_queue;
+  mark := v_mark;
+  secret := 'whsec_' || translate(encode(v_key, 'base64'), E'\n', '');
+  replaced_until := case when replaced > 0 then v_now + p_overlap end;
+  perform qctl._audit('secret_rotate', p_queue, jsonb_build_object('secret_id', secret_id, 'mark', v_mark, 'replaced', replaced,
+    'overlap_s', extract(epoch from p_overlap)::bigint, 'given', p_secret is not null));
+  return next;
+end
+$$;
+
+-- Name: FUNCTION rotate_secret(p_queue text, p_secret text, p_overlap interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.rotate_secret(p_queue text, p_secret text, p_overlap interval) IS 'A new signing secret for a queue, made here or given as whsec_…; returned this once. It signs from the next claim on; older ones sign beside it for p_overlap, so that receivers can change over.';
 
 -- Name: running_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6368,9 +7561,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.scale(p_queue text, p_workers integer, p_dedicated boolean, p_batch integer, p_max_in_flight integer, p_concurrency integer) IS 'Sets the number of shared worker jobs (0 stops them) and what concerns one queue; reschedules in this transaction. Running CALLs follow within a second or so. Returns the jobs that were scheduled or unscheduled.';
 
--- Name: send(text, jsonb[], jsonb, double precision, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: send(text, jsonb[], jsonb, double precision, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb DEFAULT NULL::jsonb, p_delay_s double precision DEFAULT 0, p_audit boolean DEFAULT false) RETURNS SETOF bigint
+CREATE FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb DEFAULT NULL::jsonb, p_delay_s double precision DEFAULT 0, p_audit boolean DEFAULT false, p_order_key text DEFAULT NULL::text) RETURNS SETOF bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -6383,10 +7576,18 @@ begin
   if p_delay_s is null or p_delay_s < 0 or p_delay_s > 315360000 then
     raise exception 'a delay is 0 to 10 years' using errcode = 'QC002';
   end if;
+  if p_order_key is not null and length(p_order_key) not between 1 and 200 then
+    raise exception 'an order key has 1 to 200 characters' using errcode = 'QC002';
+  elsif p_order_key is not null and not v_queue.ordered then
+    raise exception 'queue % is not ordered', p_queue using errcode = 'QC007', hint = format('qctl set -q %s --ordered', p_queue);
+  end if;
   return query execute format(
     'insert into pgmq.%I (vt, message, headers)
      select $3, m, $2 from unnest($1) with ordinality as u (m, n) order by n returning msg_id', 'q_' || p_queue)
-    using p_messages, nullif(qctl._lower_keys(p_headers), '{}'), clock_timestamp() + make_interval(secs => p_delay_s);
+    using p_messages,
+          nullif(coalesce(qctl._lower_keys(p_headers), '{}')
+                 || case when p_order_key is null then '{}' else jsonb_build_object('x-pgmq-group', p_order_key) end, '{}'),
+          clock_timestamp() + make_interval(secs => p_delay_s);
   if p_audit then
     perform qctl._audit('send', p_queue, jsonb_build_object('messages', cardinality(p_messages), 'delay_s', nullif(p_delay_s, 0)));
   end if;
@@ -6394,13 +7595,48 @@ begin
 end
 $_$;
 
--- Name: FUNCTION send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean, p_order_key text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean) IS 'Enqueues messages, all with the same headers and delay; returns their ids in order. p_audit records that it was done, not what was sent.';
+COMMENT ON FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean, p_order_key text) IS 'Enqueues messages, all with the same headers and delay; returns their ids in order. p_audit records that it was done, not what was sent. p_order_key: one at a time with the others of this key.';
 
--- Name: set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: send_once(text, jsonb, text, interval, jsonb, double precision, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT NULL::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT NULL::text, p_unchanged boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT NULL::boolean, p_replicated boolean DEFAULT NULL::boolean, p_on_error text DEFAULT NULL::text, p_max_bytes integer DEFAULT NULL::integer) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
+CREATE FUNCTION qctl.send_once(p_queue text, p_message jsonb, p_dedup_key text, p_window interval DEFAULT '24:00:00'::interval, p_headers jsonb DEFAULT NULL::jsonb, p_delay_s double precision DEFAULT 0, p_order_key text DEFAULT NULL::text, p_audit boolean DEFAULT false) RETURNS TABLE(msg_id bigint, duplicate boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  if p_dedup_key is null or length(p_dedup_key) not between 1 and 200 then
+    raise exception 'a dedup key has 1 to 200 characters' using errcode = 'QC002', hint = 'for example the id of the order, or a hash of the event';
+  end if;
+  if p_window is null or p_window <= interval '0' or p_window > interval '90 days' then
+    raise exception 'a dedup window is more than 0 and at most 90 days' using errcode = 'QC002';
+  end if;
+  -- Two at once: the second waits at the key for the end of the first one's transaction, and then sees what became of it.
+  insert into qctl.dedup as d (queue_id, dedup_key, expires_at)
+  values (v_queue.queue_id, p_dedup_key, clock_timestamp() + p_window)
+  on conflict (queue_id, dedup_key) do update set msg_id = null, expires_at = excluded.expires_at where d.expires_at <= clock_timestamp();
+  if not found then
+    return query select d.msg_id, true from qctl.dedup d where d.queue_id = v_queue.queue_id and d.dedup_key = p_dedup_key;
+    return;
+  end if;
+  select s into msg_id from qctl.send(p_queue, array[p_message], p_headers, p_delay_s, p_audit, p_order_key) s;
+  update qctl.dedup d set msg_id = send_once.msg_id where d.queue_id = v_queue.queue_id and d.dedup_key = p_dedup_key;
+  duplicate := false;
+  return next;
+end
+$$;
+
+-- Name: FUNCTION send_once(p_queue text, p_message jsonb, p_dedup_key text, p_window interval, p_headers jsonb, p_delay_s double precision, p_order_key text, p_audit boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.send_once(p_queue text, p_message jsonb, p_dedup_key text, p_window interval, p_headers jsonb, p_delay_s double precision, p_order_key text, p_audit boolean) IS 'Enqueues a message unless one of this key was enqueued within its window; then that one''s id comes back, and duplicate is true.';
+
+-- Name: set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT NULL::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT NULL::text, p_unchanged boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT NULL::boolean, p_replicated boolean DEFAULT NULL::boolean, p_on_error text DEFAULT NULL::text, p_max_bytes integer DEFAULT NULL::integer, p_order_by text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
@@ -6419,13 +7655,84 @@ begin
     case when p_when is null then v_old.when_sql else nullif(p_when, '') end,
     case when p_columns is null then v_old.columns else nullif(p_columns, '{}') end,
     coalesce(p_payload, v_old.payload, 'qctl'), coalesce(p_unchanged, v_old.unchanged, false), coalesce(p_as_me, v_old.as_me, false),
-    coalesce(p_replicated, v_old.replicated, false), coalesce(p_on_error, v_old.on_error, 'fail'), coalesce(p_max_bytes, v_old.max_bytes, 524288));
+    coalesce(p_replicated, v_old.replicated, false), coalesce(p_on_error, v_old.on_error, 'fail'), coalesce(p_max_bytes, v_old.max_bytes, 524288),
+    case when p_order_by is null then v_old.order_by else nullif(p_order_by, '') end);
 end
 $$;
 
--- Name: FUNCTION set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer) IS 'Attaches a table, or changes these options of its attachment in one transaction; nulls leave an option as it is, an empty p_when or p_columns takes it away.';
+COMMENT ON FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Attaches a table, or changes these options of its attachment in one transaction; nulls leave an option as it is, an empty p_when, p_columns or p_order_by takes it away.';
+
+-- Name: set_event_route(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.set_event_route(p_queue text, p_throttle_s integer DEFAULT NULL::integer) RETURNS TABLE(queue_name text, throttle_s integer, changed boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue;
+  v_old qctl.event_route;
+begin
+  select * into v_old from qctl.event_route;
+  if p_queue is null then
+    delete from qctl.event_route;
+    if found then
+      perform qctl._audit('events', null, '{"to": null}');
+    end if;
+    return query select null::text, null::integer, v_old.queue_id is not null;
+    return;
+  end if;
+  v_queue := qctl._queue(p_queue);
+  if p_throttle_s not between 0 and 604800 then
+    raise exception 'a throttle is 0 to 7 days' using errcode = 'QC002';
+  end if;
+  insert into qctl.event_route as r (queue_id, throttle_s) values (v_queue.queue_id, coalesce(p_throttle_s, 600))
+  on conflict (one) do update set (queue_id, throttle_s, set_at, set_by)
+    = (excluded.queue_id, coalesce(p_throttle_s, r.throttle_s), excluded.set_at, excluded.set_by);
+  perform qctl._audit('events', p_queue, jsonb_build_object('throttle_s', p_throttle_s));
+  return query
+  select p_queue, r.throttle_s, (r.queue_id, r.throttle_s) is distinct from (v_old.queue_id, v_old.throttle_s) from qctl.event_route r;
+end
+$$;
+
+-- Name: FUNCTION set_event_route(p_queue text, p_throttle_s integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.set_event_route(p_queue text, p_throttle_s integer) IS 'Operational events go into this queue from now on; null: nowhere. Types: breaker.opened, breaker.closed, queue.paused, message.dead, database.disarmed, worker.gone. Of each about one queue at most one in p_throttle_s (600).';
+
+-- Name: set_header_secret(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.set_header_secret(p_name text, p_value text) RETURNS TABLE(name text, changed boolean, used_by text[])
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_value text := rtrim(p_value, E'\r\n');
+  v_old text;
+begin
+  if p_name is null or p_name !~ '^[A-Za-z0-9_.-]{1,100}$' then
+    raise exception 'not a name of a secret: %', quote_literal(coalesce(left(p_name, 100), ''))
+      using errcode = 'QC002', hint = 'letters, digits, _, . and -; at most 100';
+  end if;
+  if v_value is null or v_value = '' or not qctl._is_header('x', to_jsonb(v_value)) then
+    raise exception 'the value of secret % cannot be sent as a header', p_name using errcode = 'QC002', hint = 'one line, 1 to 4096 characters';
+  end if;
+  select s.value into v_old from qctl.header_secret s where s.name = p_name;
+  if v_old is distinct from v_value then
+    insert into qctl.header_secret as s (name, value) values (p_name, v_value)
+    on conflict (name) do update set (value, changed_at, changed_by) = (excluded.value, clock_timestamp(), session_user);
+    perform qctl._audit('secret_set', null, jsonb_build_object('name', p_name, 'new', v_old is null));
+    perform qctl._notify(q.queue_id) from qctl.queue q;
+  end if;
+  return query select p_name, v_old is distinct from v_value, qctl._secret_users('secret:' || p_name);
+end
+$_$;
+
+-- Name: FUNCTION set_header_secret(p_name text, p_value text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.set_header_secret(p_name text, p_value text) IS 'Keeps the value of a header. A queue sends it where its headers say secret:NAME, from the next claim on.';
 
 -- Name: set_label(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6496,7 +7803,7 @@ $$;
 
 -- Name: FUNCTION set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, trust_location, retention_s (null: for ever).';
+COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, trust_location, retention_s (null: for ever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets.';
 
 -- Name: settle(text, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6585,7 +7892,8 @@ CREATE TABLE qctl.in_flight (
     epoch uuid,
     claimed_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
-    lapsed_at timestamp with time zone
+    lapsed_at timestamp with time zone,
+    order_key text
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_cost_delay='0');
 
@@ -6618,6 +7926,22 @@ END;
 -- Name: FUNCTION sign_off(p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.sign_off(p_worker_id bigint) IS 'A worker ends: what it still holds need not wait for the end of its leases.';
+
+-- Name: signing_secrets(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.signing_secrets(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, secret_id integer, mark text, created_at timestamp with time zone, created_by text, expires_at timestamp with time zone, signs boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select q.queue_name, s.secret_id, s.mark, s.created_at, s.created_by, s.expires_at, coalesce(s.expires_at > clock_timestamp(), true)
+  from qctl.signing_secret s join qctl.queue q using (queue_id)
+  where p_queue is null or q.queue_id = (qctl._queue(p_queue)).queue_id
+  order by q.queue_name, s.secret_id desc
+$$;
+
+-- Name: FUNCTION signing_secrets(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.signing_secrets(p_queue text) IS 'Which signing secrets there are, never the secrets.';
 
 -- Name: silence(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6825,6 +8149,8 @@ begin
   select array_agg(g.worker_id) into v_gone from gone g;
   if v_gone is not null then
     workers_gone := cardinality(v_gone);
+    perform qctl._emit('worker.gone', null, jsonb_build_object('workers', jsonb_agg(distinct w.name), 'queues', jsonb_agg(distinct u.queue)))
+    from qctl.worker w cross join lateral unnest(w.queues) as u (queue) where w.worker_id = any (v_gone);
     with theirs as (
       select f.queue_id, f.msg_id, f.lease from qctl.in_flight f
       where f.lapsed_at is null and f.worker_id = any (v_gone) and f.request_id is null and f.expires_at > v_now
@@ -7170,6 +8496,7 @@ CREATE TABLE qctl.dead_letter (
     headers jsonb,
     webhook_id text,
     died_at timestamp with time zone NOT NULL,
+    blocks_key text,
     CONSTRAINT dead_letter_reason_check CHECK ((reason = ANY (ARRAY['exhausted'::text, 'rejected'::text, 'lost'::text, 'oversize'::text, 'discarded'::text])))
 );
 
@@ -7177,33 +8504,52 @@ CREATE TABLE qctl.dead_letter (
 
 COMMENT ON TABLE qctl.dead_letter IS 'Messages whose attempts are spent or that were discarded, with their payload.';
 
--- Name: gate; Type: TABLE; Schema: qctl; Owner: -
+-- Name: COLUMN dead_letter.blocks_key; Type: COMMENT; Schema: qctl; Owner: -
 
-CREATE TABLE qctl.gate (
+COMMENT ON COLUMN qctl.dead_letter.blocks_key IS 'The order key whose other messages wait until this one is replayed or discarded.';
+
+-- Name: dedup; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.dedup (
     queue_id integer NOT NULL,
-    paused_at timestamp with time zone,
-    paused_by text,
-    pause_reason text,
-    net_timeouts integer DEFAULT 0 NOT NULL,
-    net_hold_until timestamp with time zone,
-    gone boolean DEFAULT false NOT NULL
+    dedup_key text NOT NULL,
+    msg_id bigint,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT dedup_key_check CHECK (((length(dedup_key) >= 1) AND (length(dedup_key) <= 200)))
 );
 
--- Name: TABLE gate; Type: COMMENT; Schema: qctl; Owner: -
+-- Name: TABLE dedup; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON TABLE qctl.gate IS 'One row per queue. A claim locks it: what limits claiming is decided under that lock.';
+COMMENT ON TABLE qctl.dedup IS 'Keys of messages that are not to be enqueued again before they expire.';
 
--- Name: COLUMN gate.net_timeouts; Type: COMMENT; Schema: qctl; Owner: -
+-- Name: event_last; Type: TABLE; Schema: qctl; Owner: -
 
-COMMENT ON COLUMN qctl.gate.net_timeouts IS 'pg_net: rounds in a row in which every answer was a timeout.';
+CREATE TABLE qctl.event_last (
+    event_type text NOT NULL,
+    subject text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    suppressed integer DEFAULT 0 NOT NULL
+);
 
--- Name: COLUMN gate.net_hold_until; Type: COMMENT; Schema: qctl; Owner: -
+-- Name: TABLE event_last; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON COLUMN qctl.gate.net_hold_until IS 'pg_net: until then only one message is handed over, for a slow request stalls the batches of all.';
+COMMENT ON TABLE qctl.event_last IS 'When an event of a kind was last sent about something, and how many were held back since.';
 
--- Name: COLUMN gate.gone; Type: COMMENT; Schema: qctl; Owner: -
+-- Name: event_route; Type: TABLE; Schema: qctl; Owner: -
 
-COMMENT ON COLUMN qctl.gate.gone IS 'Paused because the endpoint answered 410 Gone, not by a person.';
+CREATE TABLE qctl.event_route (
+    one boolean DEFAULT true NOT NULL,
+    queue_id integer NOT NULL,
+    throttle_s integer DEFAULT 600 NOT NULL,
+    set_at timestamp with time zone DEFAULT now() NOT NULL,
+    set_by text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT event_route_one_check CHECK (one),
+    CONSTRAINT event_route_throttle_check CHECK (((throttle_s >= 0) AND (throttle_s <= 604800)))
+);
+
+-- Name: TABLE event_route; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.event_route IS 'The queue that operational events are put into.';
 
 -- Name: grantee; Type: TABLE; Schema: qctl; Owner: -
 
@@ -7219,6 +8565,20 @@ CREATE TABLE qctl.grantee (
 -- Name: TABLE grantee; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON TABLE qctl.grantee IS 'Roles that qctl.grant_role let in; an upgrade gives them what is new.';
+
+-- Name: header_secret; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.header_secret (
+    name text NOT NULL,
+    value text NOT NULL,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    changed_by text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT header_secret_name_check CHECK ((name ~ '^[A-Za-z0-9_.-]{1,100}$'::text))
+);
+
+-- Name: TABLE header_secret; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.header_secret IS 'Values of HTTP headers that a queue''s headers name as secret:NAME.';
 
 -- Name: label; Type: TABLE; Schema: qctl; Owner: -
 
@@ -7315,7 +8675,8 @@ CREATE TABLE qctl.retry (
     last_status integer,
     last_error text,
     webhook_id text,
-    replayed_at timestamp with time zone
+    replayed_at timestamp with time zone,
+    last_at timestamp with time zone
 )
 WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000');
 
@@ -7334,6 +8695,10 @@ COMMENT ON COLUMN qctl.retry.attempts IS 'Attempts spent: answered, and counted 
 -- Name: COLUMN retry.webhook_id; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.retry.webhook_id IS 'Override of the id, from a replay that asked for a new one.';
+
+-- Name: COLUMN retry.last_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.retry.last_at IS 'When its last attempt was settled.';
 
 -- Name: routine; Type: TABLE; Schema: qctl; Owner: -
 
@@ -7393,6 +8758,42 @@ COMMENT ON COLUMN qctl.scheduler.workers IS 'Shared worker jobs wanted.';
 -- Name: COLUMN scheduler.net_held_since; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.scheduler.net_held_since IS 'pg_net stands still since then; until it moves it gets one message a minute.';
+
+-- Name: signing_secret; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.signing_secret (
+    secret_id integer NOT NULL,
+    queue_id integer NOT NULL,
+    inner_pad bytea NOT NULL,
+    outer_pad bytea NOT NULL,
+    mark text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    created_by text DEFAULT SESSION_USER NOT NULL,
+    expires_at timestamp with time zone
+);
+
+-- Name: TABLE signing_secret; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.signing_secret IS 'Keys that sign a queue''s requests. The key itself is not kept, only its two HMAC pads, which are worth as much.';
+
+-- Name: COLUMN signing_secret.mark; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.signing_secret.mark IS 'First eight hex digits of sha256(key), to tell keys apart.';
+
+-- Name: COLUMN signing_secret.expires_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.signing_secret.expires_at IS 'It signs until then; null: for ever.';
+
+-- Name: signing_secret_secret_id_seq; Type: SEQUENCE; Schema: qctl; Owner: -
+
+ALTER TABLE qctl.signing_secret ALTER COLUMN secret_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME qctl.signing_secret_secret_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 -- Name: status; Type: VIEW; Schema: qctl; Owner: -
 
@@ -7521,6 +8922,21 @@ ALTER TABLE ONLY qctl.capture_error
 ALTER TABLE ONLY qctl.dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (queue_id, msg_id, enqueued_at);
 
+-- Name: dedup dedup_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.dedup
+    ADD CONSTRAINT dedup_pkey PRIMARY KEY (queue_id, dedup_key);
+
+-- Name: event_last event_last_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.event_last
+    ADD CONSTRAINT event_last_pkey PRIMARY KEY (event_type, subject);
+
+-- Name: event_route event_route_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.event_route
+    ADD CONSTRAINT event_route_pkey PRIMARY KEY (one);
+
 -- Name: gate gate_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.gate
@@ -7530,6 +8946,11 @@ ALTER TABLE ONLY qctl.gate
 
 ALTER TABLE ONLY qctl.grantee
     ADD CONSTRAINT grantee_pkey PRIMARY KEY (role_name);
+
+-- Name: header_secret header_secret_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.header_secret
+    ADD CONSTRAINT header_secret_pkey PRIMARY KEY (name);
 
 -- Name: in_flight in_flight_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
@@ -7591,6 +9012,11 @@ ALTER TABLE ONLY qctl.sample
 ALTER TABLE ONLY qctl.scheduler
     ADD CONSTRAINT scheduler_pkey PRIMARY KEY (one);
 
+-- Name: signing_secret signing_secret_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.signing_secret
+    ADD CONSTRAINT signing_secret_pkey PRIMARY KEY (secret_id);
+
 -- Name: throughput throughput_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.throughput
@@ -7618,9 +9044,17 @@ CREATE INDEX attempt_settled_idx ON qctl.attempt USING btree (queue_id, settled_
 
 CREATE INDEX audit_at_idx ON qctl.audit USING btree (at);
 
+-- Name: dead_letter_blocks_idx; Type: INDEX; Schema: qctl; Owner: -
+
+CREATE INDEX dead_letter_blocks_idx ON qctl.dead_letter USING btree (queue_id, blocks_key) WHERE (blocks_key IS NOT NULL);
+
 -- Name: dead_letter_died_idx; Type: INDEX; Schema: qctl; Owner: -
 
 CREATE INDEX dead_letter_died_idx ON qctl.dead_letter USING btree (died_at);
+
+-- Name: dedup_expires_idx; Type: INDEX; Schema: qctl; Owner: -
+
+CREATE INDEX dedup_expires_idx ON qctl.dedup USING btree (expires_at);
 
 -- Name: in_flight_lapsed_idx; Type: INDEX; Schema: qctl; Owner: -
 
@@ -7638,18 +9072,45 @@ COMMENT ON INDEX qctl.in_flight_live_idx IS 'A message has one live lease; also 
 
 CREATE INDEX in_flight_net_idx ON qctl.in_flight USING btree (queue_id) WHERE ((request_id IS NOT NULL) AND (lapsed_at IS NULL));
 
+-- Name: in_flight_order_idx; Type: INDEX; Schema: qctl; Owner: -
+
+CREATE UNIQUE INDEX in_flight_order_idx ON qctl.in_flight USING btree (queue_id, order_key) WHERE ((lapsed_at IS NULL) AND (order_key IS NOT NULL));
+
+-- Name: INDEX in_flight_order_idx; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON INDEX qctl.in_flight_order_idx IS 'One at a time per order key.';
+
 -- Name: in_flight_request_idx; Type: INDEX; Schema: qctl; Owner: -
 
 CREATE UNIQUE INDEX in_flight_request_idx ON qctl.in_flight USING btree (epoch, request_id) WHERE (request_id IS NOT NULL);
+
+-- Name: signing_secret_queue_idx; Type: INDEX; Schema: qctl; Owner: -
+
+CREATE INDEX signing_secret_queue_idx ON qctl.signing_secret USING btree (queue_id);
 
 -- Name: attachment attachment_queue_id_fkey; Type: FK CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.attachment
     ADD CONSTRAINT attachment_queue_id_fkey FOREIGN KEY (queue_id) REFERENCES qctl.queue(queue_id) ON DELETE CASCADE;
 
+-- Name: dedup dedup_queue_id_fkey; Type: FK CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.dedup
+    ADD CONSTRAINT dedup_queue_id_fkey FOREIGN KEY (queue_id) REFERENCES qctl.queue(queue_id) ON DELETE CASCADE;
+
+-- Name: event_route event_route_queue_id_fkey; Type: FK CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.event_route
+    ADD CONSTRAINT event_route_queue_id_fkey FOREIGN KEY (queue_id) REFERENCES qctl.queue(queue_id) ON DELETE CASCADE;
+
 -- Name: gate gate_queue_id_fkey; Type: FK CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.gate
     ADD CONSTRAINT gate_queue_id_fkey FOREIGN KEY (queue_id) REFERENCES qctl.queue(queue_id) ON DELETE CASCADE;
+
+-- Name: signing_secret signing_secret_queue_id_fkey; Type: FK CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.signing_secret
+    ADD CONSTRAINT signing_secret_queue_id_fkey FOREIGN KEY (queue_id) REFERENCES qctl.queue(queue_id) ON DELETE CASCADE;
 
 -- PostgreSQL database dump complete

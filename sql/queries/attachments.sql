@@ -1,6 +1,6 @@
 -- Attached tables, of one queue or of all, with the state of their triggers.
 select case when c.oid is null then a.relation::oid::text else format('%I.%I', n.nspname, c.relname) end as relation, q.queue_name, a.operations, a.when_sql, a.columns, a.payload, a.unchanged,
-       a.level, a.replicated, a.on_error, a.max_bytes,
+       a.level, a.replicated, a.on_error, a.max_bytes, a.order_by,
        case when count(t.oid) < cardinality(a.operations) then 'missing'
             when bool_or(t.tgenabled = 'D') then 'disabled'
             else 'ok' end as triggers,

@@ -47,6 +47,9 @@ begin
         = (excluded.system_identifier, excluded.database_oid, excluded.timeline, excluded.survive_failover,
            excluded.armed_at, excluded.armed_by);
     perform qctl._audit('arm', null, jsonb_build_object('was_armed', v_was, 'survive_failover', v_survive));
+    if not v_was then
+      update qctl.gate set slow_limit = qctl._slow_start();
+    end if;
     perform qctl._notify(q.queue_id) from qctl.queue q;
   end if;
   return query
@@ -69,6 +72,7 @@ begin
   -- No database has this oid; whether it survives a failover is remembered.
   update qctl.arming set database_oid = 0;
   if v_was then
+    perform qctl._emit('database.disarmed', null, jsonb_build_object('by', session_user));
     perform qctl._audit('disarm', null, jsonb_build_object('was_armed', v_was));
   end if;
   return query select false, v_was, current_database()::text;

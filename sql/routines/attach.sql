@@ -61,7 +61,8 @@ comment on function qctl._foreign_children(regclass) is
 create or replace function qctl.attach(
   p_relation text, p_queue text, p_operations text[] default '{INSERT,UPDATE,DELETE}', p_when text default null,
   p_columns text[] default null, p_payload text default 'qctl', p_unchanged boolean default false, p_as_me boolean default false,
-  p_replicated boolean default false, p_on_error text default 'fail', p_max_bytes integer default 524288)
+  p_replicated boolean default false, p_on_error text default 'fail', p_max_bytes integer default 524288,
+  p_order_by text default null)
 returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -124,6 +125,18 @@ begin
       using errcode = 'QC007', hint = format('to change it: qctl detach %s -q %s, then attach again', v_relation, p_queue);
   end if;
 
+  -- Written as the payload has it, record.user_id, or bare.
+  p_order_by := regexp_replace(p_order_by, '^record\.', '');
+  if p_order_by is not null then
+    if not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = p_order_by and a.attnum > 0 and not a.attisdropped) then
+      raise exception 'table % has no column % to order by', v_relation, quote_literal(p_order_by)
+        using errcode = 'QC006', hint = 'for example --order-by record.user_id';
+    end if;
+    if not v_queue.ordered then
+      perform qctl.set_queue(p_queue, p_settings => '{"ordered": true}');
+    end if;
+  end if;
+
   select string_agg(a.attname, ', ') into v_column from pg_attribute a
   where a.attrelid = v_relation and a.attnum > 0 and a.attgenerated = 'v';
   if v_column is not null then
@@ -146,10 +159,10 @@ begin
             hint = '--as-me accepts that; or let a member of ' || v_owner || ' run attach';
   end if;
 
-  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes)
+  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes, order_by)
   values (v_queue.queue_id, v_relation, p_operations, p_when, case when cardinality(p_columns) > 0 then p_columns end, p_payload, p_unchanged,
           case when qctl._by_row(v_relation, p_replicated) then 'row' else 'statement' end,
-          p_replicated, not v_may_own, p_on_error, p_max_bytes)
+          p_replicated, not v_may_own, p_on_error, p_max_bytes, p_order_by)
   returning * into v_attachment;
   perform qctl._make_capture(v_attachment, v_queue.queue_name);
   if v_may_own and v_owner <> current_user then
@@ -162,15 +175,16 @@ begin
   end if;
   perform qctl._audit('attach', p_queue, jsonb_build_object(
     'relation', v_relation::text, 'operations', p_operations, 'when', p_when, 'columns', p_columns, 'payload', p_payload,
-    'level', v_attachment.level, 'replicated', p_replicated, 'on_error', p_on_error));
+    'level', v_attachment.level, 'replicated', p_replicated, 'on_error', p_on_error, 'order_by', p_order_by));
   return query
   select v_relation::text, p_queue, o, qctl._capture_trigger(v_attachment.attachment_id, o),
          case when v_may_own then v_owner else current_user end::text
   from unnest(p_operations) with ordinality as u (o, n) order by n;
 end
 $$;
-comment on function qctl.attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer) is
-  'Captures the changes of a table into a queue. Waits at most 2 s for the table''s lock.';
+comment on function qctl.attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text) is
+  'Captures the changes of a table into a queue. Waits at most 2 s for the table''s lock. '
+  'p_order_by: the column by whose value messages go out one at a time, in their order.';
 
 create or replace function qctl._make_capture(p_attachment qctl.attachment, p_queue text) returns void
 language plpgsql volatile
@@ -215,7 +229,8 @@ declare
   v_had_create boolean := has_schema_privilege(p_owner, 'qctl', 'CREATE');
 begin
   execute format('grant usage on schema pgmq, qctl to %I', p_owner);
-  execute format('grant insert (vt, message), select (msg_id) on pgmq.%I to %I', 'q_' || p_queue, p_owner);
+  execute format('grant insert (vt, message%s), select (msg_id) on pgmq.%I to %I',
+                 case when p_attachment.order_by is not null then ', headers' end, 'q_' || p_queue, p_owner);
   if not v_had_create then
     execute format('grant create on schema qctl to %I', p_owner);
   end if;
@@ -277,13 +292,14 @@ begin
     end loop;
     execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'key'));
     execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'row'));
+    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'order'));
     delete from qctl.attachment a where a.attachment_id = v_attachment.attachment_id;
     delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
     if v_owner is not null and v_owner <> current_user and not exists (
         select from qctl.attachment a cross join lateral qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
         where a.queue_id = v_attachment.queue_id and pg_get_userbyid(p.proowner) = v_owner)
        and to_regclass(format('pgmq.%I', 'q_' || v_attachment.queue_name)) is not null then
-      execute format('revoke insert (vt, message), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
+      execute format('revoke insert (vt, message, headers), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
     end if;
     perform qctl._audit('detach', v_attachment.queue_name, jsonb_build_object('relation', v_relation::text));
   end loop;
@@ -309,7 +325,7 @@ begin
   perform qctl.detach(p_relation, p_queue);
   return query select * from qctl.attach(
     p_relation, p_queue, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
-    v_attachment.unchanged, v_attachment.as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes);
+    v_attachment.unchanged, v_attachment.as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes, v_attachment.order_by);
 end
 $$;
 comment on function qctl.reattach(text, text) is

@@ -49,6 +49,7 @@ declare
   v_from text;
   v_where text := '';
   v_insert text;
+  v_order_key text;
 begin
   select n.nspname, c.relname into v_schema, v_table
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_attachment.relation;
@@ -101,13 +102,19 @@ begin
     else format('jsonb_build_object(''record'', %s, ''old_record'', %s, ''operation'', %L, ''table'', %L, ''schema'', %L)',
                 v_new, v_old, p_operation, v_table, v_schema)
   end || case when v_cut is null then '' else format(' || case when %s then ''{"truncated": true}''::jsonb else ''{}''::jsonb end', v_cut) end;
-  v_insert := format($insert$insert into pgmq.%I (vt, message)
-  select clock_timestamp(), %s
-  from %s
-  where true%s;
-  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, %s) then
+  if p_attachment.order_by is not null and p_operation <> 'TRUNCATE' then
+    v_order_key := format('left(coalesce(changed.%1$I ->> %2$L, case when changed.%1$I is null and v_owned then qctl.%3$I(%4$s) end), 200)',
+      case p_operation when 'DELETE' then 'before' else 'after' end, p_attachment.order_by,
+      qctl._capture_function(p_attachment.attachment_id, 'order'), coalesce(v_new_row, v_old_row));
+  end if;
+  v_insert := format($insert$insert into pgmq.%I (vt, message%6$s)
+  select clock_timestamp(), %2$s%7$s
+  from %3$s
+  where true%4$s;
+  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, %5$s) then
     perform pg_notify('qctl', '%5$s');
-  end if;$insert$, 'q_' || p_queue_name, v_message, v_from, v_where, p_attachment.queue_id);
+  end if;$insert$, 'q_' || p_queue_name, v_message, v_from, v_where, p_attachment.queue_id, case when v_order_key is not null then ', headers' end,
+    case when v_order_key is not null then format(', case when %1$s is not null then jsonb_build_object(''x-pgmq-group'', %1$s) end', v_order_key) end);
   if p_attachment.on_error = 'skip' then
     v_insert := format($skip$begin
   %s
@@ -212,6 +219,11 @@ begin
                  qctl._capture_function(p_attachment.attachment_id, 'key'), v_set, qctl._key_body(p_attachment.relation));
   execute format('create or replace function qctl.%I(r record) returns jsonb language plpgsql stable %s as %L',
                  qctl._capture_function(p_attachment.attachment_id, 'row'), v_set, qctl._row_body());
+  if p_attachment.order_by is not null then
+    execute format('create or replace function qctl.%I(r record) returns text language plpgsql stable %s as %L',
+                   qctl._capture_function(p_attachment.attachment_id, 'order'), v_set,
+                   format(E'\nbegin\n  return r.%I::text;\nexception when undefined_column then\n  return null;\nend\n', p_attachment.order_by));
+  end if;
   foreach v_operation in array p_attachment.operations loop
     v_name := qctl._capture_function(p_attachment.attachment_id, v_operation);
     execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer %s%s as %L', v_name, v_set,

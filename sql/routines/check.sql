@@ -70,7 +70,7 @@ begin
     v_excused := false;
     for v_ailment in select * from qctl._ailments(v_queue, false, make_interval(secs => p_workers_seen_s)) loop
       -- Whoever excuses a pause does not want to hear that messages wait.
-      v_excused := v_excused or v_ailment.health = any (p_ignore) and v_ailment.health in ('unarmed', 'no_worker', 'paused', 'gone', 'circuit_open');
+      v_excused := v_excused or v_ailment.health = any (p_ignore) and v_ailment.health in ('unarmed', 'no_worker', 'paused', 'gone', 'secret_missing', 'circuit_open');
       continue when v_excused and v_ailment.health = 'growing';
       return query select v_queue.queue_name, v_ailment.health, v_ailment.since, v_ailment.reason, null::double precision,
                           null::double precision, v_ailment.mend

@@ -15,8 +15,12 @@ declare
   -- An http lease outlives its request by 15 s. A pg_net request may wait 60 s to be started, and its answer comes into sight
   -- with those of its whole batch.
   c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
+  -- How far claims may run ahead of an even pace: a job looks about once a second, a process much more often.
+  c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
   v_queue qctl.queue := qctl._queue(p_queue);
-  v_paused boolean;
+  v_gate qctl.gate;
+  v_probe_id bigint;
+  v_probe_early boolean;
   v_now timestamptz;
   v_live integer;
   v_expired boolean;
@@ -24,12 +28,16 @@ declare
   v_lease uuid := gen_random_uuid();
   v_term interval;
   v_q text := 'q_' || p_queue;
+  v_headers jsonb;
+  v_inner bytea[];
+  v_outer bytea[];
+  v_count integer;
 begin
   if coalesce(p_limit, 0) < 1 then
     return;
   end if;
-  select g.paused_at is not null into v_paused from qctl.gate g where g.queue_id = v_queue.queue_id for update;
-  if not found or v_paused then
+  select * into v_gate from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  if not found or v_gate.paused_at is not null then
     return;
   end if;
   -- Read under the lock: the queue may have moved to another transport meanwhile.
@@ -45,17 +53,47 @@ begin
   if v_expired then
     v_live := v_live - qctl._lapse(v_queue, v_now);
   end if;
-  v_room := least(p_limit, v_queue.max_in_flight - v_live);
+  v_room := least(p_limit, least(v_queue.max_in_flight, v_gate.slow_limit) - v_live);
+  if v_queue.rate_per_s is not null then
+    v_gate.paced_at := greatest(v_gate.paced_at, v_now);
+    v_room := least(v_room, floor((greatest(c_burst_s, 1 / v_queue.rate_per_s) - extract(epoch from v_gate.paced_at - v_now)::double precision)
+                                  * v_queue.rate_per_s + 0.001)::integer);
+    -- A few at a time cost less than each by itself, and at 20 a second nobody sees the difference.
+    if v_room < least(p_limit, ceil(v_queue.rate_per_s * 0.05)) then
+      return;
+    end if;
+  end if;
   if v_room < 1 then
     return;
   end if;
+
+  if v_gate.opened_at is not null then
+    if v_now < v_gate.probe_at or v_gate.probe_lease is not null and v_now < v_gate.probe_ends then
+      return;
+    end if;
+    select p.msg_id, p.early into v_probe_id, v_probe_early from qctl._probe(v_queue, v_now) p;
+    if v_probe_id is null then
+      return;
+    end if;
+    v_room := 1;
+  else
+    if v_gate.recall_after is not null then
+      perform qctl._recall(v_queue, v_gate, v_now);
+    end if;
+    if v_queue.ordered then
+      perform qctl._park_followers(v_queue, v_now, v_room);
+    end if;
+  end if;
+  v_headers := qctl._resolved_headers(v_queue);
+  select array_agg(s.inner_pad order by s.secret_id desc), array_agg(s.outer_pad order by s.secret_id desc) into v_inner, v_outer
+  from qctl.signing_secret s where s.queue_id = v_queue.queue_id and (s.expires_at is null or s.expires_at > v_now);
 
   -- visible_at is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
   return query execute format($q$
     with picked as materialized (
       select q.msg_id, q.enqueued_at, q.message, q.headers
       from pgmq.%1$I q
-      where q.vt <= $2
+      where q.vt <= $2 and %2$s
         and not exists (select from qctl.in_flight f
                         where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
       order by q.vt limit $3
@@ -71,18 +109,27 @@ begin
       from picked p where q.msg_id = p.msg_id
     ), leased as (
       insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
-                                  expires_at)
-      select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5 from numbered n
+                                  expires_at, order_key)
+      select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5,
+             case when $13 then left(n.headers ->> 'x-pgmq-group', 200) end from numbered n
     )
     select n.msg_id, $4, $8, n.delivery_no, n.attempt_no, $9, $10,
-           case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || jsonb_build_object(
-             'webhook-id', coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)),
-             'webhook-timestamp', extract(epoch from $2)::bigint::text),
+           case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || qctl._webhook_headers(
+             coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)), $16, coalesce(n.message::text, 'null'), $14, $15),
            coalesce(n.message::text, 'null')
     from numbered n order by n.msg_id
-  $q$, v_q)
+  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._may_go(p_queue) else 'true' end)
   using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
-        (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_queue.headers, v_queue.queue_uuid;
+        (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_headers, v_queue.queue_uuid, v_queue.ordered,
+        v_inner, v_outer, extract(epoch from v_now)::bigint::text;
+  get diagnostics v_count = row_count;
+  if v_count > 0 and (v_queue.rate_per_s is not null or v_gate.opened_at is not null) then
+    update qctl.gate g
+    set paced_at = v_gate.paced_at + make_interval(secs => v_count / v_queue.rate_per_s),
+        probe_lease = case when g.opened_at is not null then v_lease end, probe_early = coalesce(v_probe_early, false),
+        probe_ends = case when g.opened_at is not null then v_now + v_term end
+    where g.queue_id = v_queue.queue_id;
+  end if;
 end
 $$;
 
@@ -116,6 +163,7 @@ begin
     returning f.msg_id
   )
   select array_agg(r.msg_id) into v_ids from released r;
+  update qctl.gate g set probe_lease = null, probe_ends = null where g.queue_id = v_queue.queue_id and g.probe_lease = any (p_lease);
   execute format('update pgmq.%I q set vt = clock_timestamp() where q.msg_id = any ($1)', 'q_' || p_queue) using v_ids;
   return coalesce(cardinality(v_ids), 0);
 end

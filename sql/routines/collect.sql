@@ -24,7 +24,8 @@ begin
   end if;
   return query
   with sent as materialized (
-    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at, q.trust_location
+    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at, q.trust_location,
+           case when q.expect_text is null and q.expect_json is null then 4096 else 65536 end as kept
     from qctl.in_flight f join qctl.queue q on q.queue_id = f.queue_id
     where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
       and case when p_lapsed then f.lapsed_at > v_now - interval '10 min' else f.lapsed_at is null end
@@ -32,7 +33,7 @@ begin
     select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
            case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location') || ', and the POST became a GET: set the URL it leads to'
                 else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
-           r.content, r.headers
+           r.content, r.headers, s.kept
     from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
     -- pg_net follows a redirect and reports the status of its end with the headers of its begin. 201 and 202 have a
     -- Location of their own.
@@ -44,7 +45,7 @@ begin
   )
   select a.queue_id, array_agg(a.lease), array_agg(a.msg_id), array_agg(a.status_code),
          array_agg(case when a.status_code is null then coalesce(a.error, 'no answer') end),
-         array_agg(qctl._octets(a.content)), array_agg(qctl._retry_after_s(a.headers, v_now))
+         array_agg(qctl._octets(a.content, a.kept)), array_agg(qctl._retry_after_s(a.headers, v_now))
   from answered a group by a.queue_id;
 exception when others then
   perform qctl._audit_rarely('collect_failed', null, sqlstate, sqlerrm);

@@ -43,7 +43,7 @@ comment on function qctl.compare_queue(text, text, jsonb, jsonb) is
 create or replace function qctl.compare_attachment(
   p_relation text, p_queue text, p_operations text[] default null, p_when text default null, p_columns text[] default null,
   p_payload text default null, p_unchanged boolean default null, p_as_me boolean default null, p_replicated boolean default null,
-  p_on_error text default null, p_max_bytes integer default null)
+  p_on_error text default null, p_max_bytes integer default null, p_order_by text default null)
 returns setof text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -66,17 +66,18 @@ begin
                                           <> array(select distinct c from unnest(v_attachment.columns) c order by 1)),
     ('payload', p_payload <> v_attachment.payload), ('unchanged', p_unchanged <> v_attachment.unchanged),
     ('as_me', p_as_me <> v_attachment.as_me), ('replicated', p_replicated <> v_attachment.replicated),
-    ('on_error', p_on_error <> v_attachment.on_error), ('max_bytes', p_max_bytes <> v_attachment.max_bytes)
+    ('on_error', p_on_error <> v_attachment.on_error), ('max_bytes', p_max_bytes <> v_attachment.max_bytes),
+    ('order_by', p_order_by is not null and nullif(regexp_replace(p_order_by, '^record\.', ''), '') is distinct from v_attachment.order_by)
   ) as d (name, differs) where d.differs;
 end
 $$;
-comment on function qctl.compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer) is
+comment on function qctl.compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text) is
   'Names of the options in which an attachment differs from these, nulls not compared; missing where the table is not attached to that queue.';
 
 create or replace function qctl.set_attachment(
   p_relation text, p_queue text, p_operations text[] default null, p_when text default null, p_columns text[] default null,
   p_payload text default null, p_unchanged boolean default null, p_as_me boolean default null, p_replicated boolean default null,
-  p_on_error text default null, p_max_bytes integer default null)
+  p_on_error text default null, p_max_bytes integer default null, p_order_by text default null)
 returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -96,12 +97,13 @@ begin
     case when p_when is null then v_old.when_sql else nullif(p_when, '') end,
     case when p_columns is null then v_old.columns else nullif(p_columns, '{}') end,
     coalesce(p_payload, v_old.payload, 'qctl'), coalesce(p_unchanged, v_old.unchanged, false), coalesce(p_as_me, v_old.as_me, false),
-    coalesce(p_replicated, v_old.replicated, false), coalesce(p_on_error, v_old.on_error, 'fail'), coalesce(p_max_bytes, v_old.max_bytes, 524288));
+    coalesce(p_replicated, v_old.replicated, false), coalesce(p_on_error, v_old.on_error, 'fail'), coalesce(p_max_bytes, v_old.max_bytes, 524288),
+    case when p_order_by is null then v_old.order_by else nullif(p_order_by, '') end);
 end
 $$;
-comment on function qctl.set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer) is
-  'Attaches a table, or changes these options of its attachment in one transaction; nulls leave an option as it is, an empty p_when or '
-  'p_columns takes it away.';
+comment on function qctl.set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text) is
+  'Attaches a table, or changes these options of its attachment in one transaction; nulls leave an option as it is, an empty p_when, '
+  'p_columns or p_order_by takes it away.';
 
 create or replace function qctl._lock_tables(p_relations text[], p_exclusively text[]) returns void
 language plpgsql volatile

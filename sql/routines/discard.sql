@@ -14,6 +14,8 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_discarded bigint[];
   v_changed bigint[] := '{}';
+  v_unblocked bigint[];
+  v_keys text[];
 begin
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue) using p_msg_ids;
   if p_seen_states is not null then
@@ -21,16 +23,29 @@ begin
     p_msg_ids := array(select id from unnest(p_msg_ids) as id where not id = any (v_changed));
   end if;
   v_discarded := qctl._discard(v_queue, p_msg_ids, p_reason);
+  with freed as (
+    update qctl.dead_letter d set blocks_key = null, note = coalesce(left(p_reason, 500), d.note)
+    from (select o.msg_id, o.enqueued_at, o.blocks_key from qctl.dead_letter o
+          where o.queue_id = v_queue.queue_id and o.msg_id = any (p_msg_ids) and o.blocks_key is not null order by o.msg_id for update) o
+    where d.queue_id = v_queue.queue_id and d.msg_id = o.msg_id and d.enqueued_at = o.enqueued_at
+    returning d.msg_id, o.blocks_key
+  )
+  select array_agg(f.msg_id), array_agg(distinct f.blocks_key) into v_unblocked, v_keys from freed f;
+  if v_keys is not null then
+    perform qctl._show_next(v_queue, v_keys);
+    perform qctl._notify(v_queue.queue_id);
+  end if;
   return query
   select a.id,
          case when a.id = any (v_discarded) then 'discarded'
+              when a.id = any (v_unblocked) then 'unblocked'
               when exists (select from qctl.locate(a.id, p_queue)) then 'finished'
               else 'unknown' end
   from (select distinct id from unnest(p_msg_ids) as id where id is not null) a
   union all select c, 'changed' from unnest(v_changed) c order by 1;
-  if cardinality(v_discarded) > 0 then
+  if cardinality(v_discarded) > 0 or v_unblocked is not null then
     perform qctl._audit('discard', p_queue, jsonb_build_object(
-      'reason', p_reason, 'asked', cardinality(p_msg_ids), 'discarded', cardinality(v_discarded),
+      'reason', p_reason, 'asked', cardinality(p_msg_ids), 'discarded', cardinality(v_discarded), 'unblocked', to_jsonb(v_unblocked),
       'msg_ids', (select jsonb_agg(x) from unnest(v_discarded) as x where cardinality(v_discarded) <= 1000),
       'ranges', (select range_agg(int8range(x, x, '[]'))::text from unnest(v_discarded) as x where cardinality(v_discarded) > 1000)));
   end if;
@@ -38,7 +53,7 @@ end
 $$;
 comment on function qctl.discard(text, bigint[], text, text[], integer[]) is
   'Moves unfinished messages to the dead letters, reason kept. One in flight too: its answer, if it is a success, still counts. '
-  'Outcomes: discarded; finished (nothing to give up); unknown; changed (as for qctl.replay).';
+  'Outcomes: discarded; unblocked (a dead letter that held up its order key does so no more); finished (nothing to give up); unknown; changed (as for qctl.replay).';
 
 create or replace function qctl._discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text) returns bigint[]
 language plpgsql volatile
@@ -46,6 +61,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_discarded bigint[];
+  v_keys text[];
 begin
   execute format($q$
     with known as materialized (
@@ -71,8 +87,12 @@ begin
     ), forgotten as (
       delete from qctl.retry r using known k where r.queue_id = $1 and r.msg_id = k.msg_id and r.enqueued_at = k.enqueued_at
     )
-    select array_agg(g.msg_id order by g.msg_id) from gone g
-  $q$, 'q_' || p_queue.queue_name) into v_discarded using p_queue.queue_id, p_msg_ids, p_reason;
+    select array_agg(g.msg_id order by g.msg_id), array_agg(distinct left(g.headers ->> 'x-pgmq-group', 200)) filter (where g.headers ? 'x-pgmq-group')
+    from gone g
+  $q$, 'q_' || p_queue.queue_name) into v_discarded, v_keys using p_queue.queue_id, p_msg_ids, p_reason;
+  if p_queue.ordered and v_keys is not null then
+    perform qctl._show_next(p_queue, v_keys);
+  end if;
   return coalesce(v_discarded, '{}');
 end
 $$;

@@ -110,7 +110,7 @@ declare
   v_depth record;
   v_growth record;
 begin
-  if p_queue.transport = 'pg_net' and qctl._shown_headers(p_queue.headers) <> p_queue.headers
+  if p_queue.transport = 'pg_net' and (qctl._shown_headers(p_queue.headers) <> p_queue.headers or p_queue.headers::text ~ '"(secret|vault):')
      and exists (select from pg_namespace n where n.nspname = 'net' and has_schema_privilege('public', n.oid, 'usage')) then
     return query select 'warning', 'queue', p_queue.queue_name, 'every role of this database can read its secret headers in schema net',
                         format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);

@@ -118,12 +118,24 @@ as $$
   union all
   select 'gone', null, v.problem, v.mend from qctl._verify_tables(p_queue.queue_name) v
   union all
+  select 'secret_missing', null, format('nothing is sent: there is no %s', qctl._missing_secrets(p_queue.headers)),
+         qctl._secret_hint(qctl._missing_secrets(p_queue.headers))
+  where p_queue.headers::text ~ '"(secret|vault):' and qctl._missing_secrets(p_queue.headers) is not null
+  union all
+  select 'circuit_open', g.opened_at,
+         format('%s; %s', g.open_reason, case
+           when g.probe_lease is not null and g.probe_ends > clock_timestamp() then 'a probe is under way'
+           when g.probe_at > clock_timestamp() then format('the next probe is at %s UTC', to_char(g.probe_at at time zone 'UTC', 'HH24:MI:SS'))
+           else 'the next message is a probe' end),
+         'qctl resume -q ' || p_queue.queue_name
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.opened_at is not null
+  union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
          format('every request to %s ran into its timeout; one is tried after %s UTC', p_queue.url,
                 to_char(g.net_hold_until at time zone 'UTC', 'HH24:MI:SS')),
          'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g
-  where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and p_queue.transport = 'pg_net'
+  where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and g.opened_at is null and p_queue.transport = 'pg_net'
     and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
 $$;
 

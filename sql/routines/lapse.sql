@@ -31,6 +31,7 @@ declare
   v_anchored bigint[];
   v_present bigint[];
   v_count integer;
+  v_keys text[];
 begin
   select array_agg(f.msg_id) into v_expired from qctl.in_flight f
   where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.expires_at <= qctl._lapse_at(f.request_id, p_now);
@@ -54,12 +55,12 @@ begin
     ), lapsed as (
       update qctl.in_flight f set lapsed_at = $2 from due d
       where f.queue_id = $1 and f.msg_id = d.msg_id and f.lease = d.lease
-      returning f.msg_id, f.enqueued_at, f.delivery_no, f.attempt_no
+      returning f.msg_id, f.enqueued_at, f.delivery_no, f.attempt_no, f.order_key
     ), plan as materialized (
       select l.msg_id, l.enqueued_at, l.delivery_no, greatest(l.attempt_no, coalesce(r.attempt_no, 0)) as attempt_no,
              coalesce(r.attempts, 0) as attempts, coalesce(r.lost, 0) + 1 as lost, r.webhook_id, r.last_status, r.last_error,
-             case when coalesce(r.lost, 0) = 0 then $2
-                  else $2 + make_interval(secs => qctl._backoff_s($5, r.lost, $6)) end as next_at
+             l.order_key, case when coalesce(r.lost, 0) = 0 then $2
+                  else $2 + make_interval(secs => qctl._backoff_s(case when l.order_key is null then $5 else $8 end, r.lost, $6)) end as next_at
       from lapsed l
       left join qctl.retry r on r.queue_id = $1 and r.msg_id = l.msg_id and r.enqueued_at = l.enqueued_at
       where l.msg_id = any ($3)
@@ -73,26 +74,31 @@ begin
     ), dying as (
       delete from pgmq.%1$I q using plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at and p.lost > $7
       returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers, p.delivery_no, p.attempts, p.lost, p.last_status,
-                p.last_error, p.webhook_id
+                p.last_error, p.webhook_id, p.order_key
     ), buried as (
       insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
-                                    enqueued_at, read_ct, message, headers, webhook_id, died_at)
+                                    enqueued_at, read_ct, message, headers, webhook_id, died_at, blocks_key)
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost, 'lost', d.last_status,
              coalesce(d.last_error, 'no answer before the lease ran out'),
-             d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $2
+             d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $2,
+             case when $9 = 'block' then d.order_key end
       from dying d
       on conflict (queue_id, msg_id, enqueued_at) do update
-        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at, blocks_key)
           = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
-             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at, excluded.blocks_key)
     ), forgotten as (
       delete from qctl.retry r using dying d
       where r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at
     )
-    select count(*) from lapsed
+    select count(*), array_agg(distinct l.order_key) filter (where l.order_key is not null) from lapsed l
   $q$, v_q)
-  into v_count
-  using p_queue.queue_id, p_now, v_anchored, v_present, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.max_lost;
+  into v_count, v_keys
+  using p_queue.queue_id, p_now, v_anchored, v_present, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.max_lost,
+        p_queue.order_schedule_s, p_queue.on_dead;
+  if v_keys is not null and p_queue.ordered then
+    perform qctl._show_next(p_queue, v_keys);
+  end if;
   return v_count;
 end
 $$;

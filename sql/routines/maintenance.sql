@@ -173,6 +173,9 @@ begin
   commit;
   perform qctl._take_samples();
   commit;
+  perform qctl._forget_dedup_keys();
+  perform qctl._sweep_order();
+  commit;
   for v_queue in select r.name from qctl._due_retention() as r (name) loop
     v_place := null;
     loop

@@ -1,7 +1,7 @@
 -- Messages: send, and one message's whole life.
 
 create or replace function qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb default null, p_delay_s double precision default 0,
-                                     p_audit boolean default false)
+                                     p_audit boolean default false, p_order_key text default null)
 returns setof bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -15,18 +15,27 @@ begin
   if p_delay_s is null or p_delay_s < 0 or p_delay_s > 315360000 then
     raise exception 'a delay is 0 to 10 years' using errcode = 'QC002';
   end if;
+  if p_order_key is not null and length(p_order_key) not between 1 and 200 then
+    raise exception 'an order key has 1 to 200 characters' using errcode = 'QC002';
+  elsif p_order_key is not null and not v_queue.ordered then
+    raise exception 'queue % is not ordered', p_queue using errcode = 'QC007', hint = format('qctl set -q %s --ordered', p_queue);
+  end if;
   return query execute format(
     'insert into pgmq.%I (vt, message, headers)
      select $3, m, $2 from unnest($1) with ordinality as u (m, n) order by n returning msg_id', 'q_' || p_queue)
-    using p_messages, nullif(qctl._lower_keys(p_headers), '{}'), clock_timestamp() + make_interval(secs => p_delay_s);
+    using p_messages,
+          nullif(coalesce(qctl._lower_keys(p_headers), '{}')
+                 || case when p_order_key is null then '{}' else jsonb_build_object('x-pgmq-group', p_order_key) end, '{}'),
+          clock_timestamp() + make_interval(secs => p_delay_s);
   if p_audit then
     perform qctl._audit('send', p_queue, jsonb_build_object('messages', cardinality(p_messages), 'delay_s', nullif(p_delay_s, 0)));
   end if;
   perform qctl._notify(v_queue.queue_id);
 end
 $$;
-comment on function qctl.send(text, jsonb[], jsonb, double precision, boolean) is
-  'Enqueues messages, all with the same headers and delay; returns their ids in order. p_audit records that it was done, not what was sent.';
+comment on function qctl.send(text, jsonb[], jsonb, double precision, boolean, text) is
+  'Enqueues messages, all with the same headers and delay; returns their ids in order. p_audit records that it was done, not what was sent. '
+  'p_order_key: one at a time with the others of this key.';
 
 create or replace function qctl.locate(p_msg_id bigint, p_queue text default null) returns setof text
 language plpgsql stable security definer

@@ -262,7 +262,7 @@ begin
       else format('nothing, unless: qctl replay %s/%s', p_queue, p_msg_id) end
       || case when v_message.state in ('ready', 'retrying', 'delayed')
               then coalesce((select format(' (but %s: %s)', h.health, h.reason) from qctl.health(p_queue) h
-                             where h.health in ('unarmed', 'schema_outdated', 'no_worker', 'paused', 'gone', 'circuit_open')), '') else '' end;
+                             where h.health in ('unarmed', 'schema_outdated', 'no_worker', 'paused', 'gone', 'secret_missing', 'circuit_open')), '') else '' end;
     delivery_no := null; attempt_no := null; status_code := null; duration_ms := null; error := null; response := null; actor := null; until := null;
     return next;
   end loop;

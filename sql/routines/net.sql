@@ -83,11 +83,30 @@ exception when others then
 end
 $$;
 
-create or replace function qctl._check_net_headers(p_headers jsonb) returns void
-language plpgsql immutable
+create or replace function qctl._net_is_open() returns boolean
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
+  select exists (select from pg_namespace n join pg_class c on c.relnamespace = n.oid
+                 where n.nspname = 'net' and c.relname = 'http_request_queue'
+                   and has_schema_privilege('public', n.oid, 'usage') and has_table_privilege('public', c.oid, 'select'))
+$$;
+comment on function qctl._net_is_open() is 'May every role of this database read what is handed to pg_net?';
+
+create or replace function qctl._check_net_headers(p_queue qctl.queue) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  p_headers jsonb := p_queue.headers;
+  v_names text;
 begin
+  select string_agg(h.key, ', ') into v_names from jsonb_each_text(p_headers) as h where qctl._is_reference(h.value);
+  if v_names is not null and not p_queue.net_secrets and qctl._net_is_open() then
+    raise exception 'on pg_net every role of this database can read the secret in header %', v_names
+      using errcode = 'QC007', detail = 'Schema net is open to PUBLIC.',
+            hint = 'use --transport http; or --accept-net-secrets, if nobody else may log in here';
+  end if;
   if coalesce(p_headers ->> 'content-type', 'application/json') <> 'application/json' then
     raise exception 'pg_net sends no content type but application/json'
       using errcode = 'QC002', hint = 'leave the header out, or use --transport http';

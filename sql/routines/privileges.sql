@@ -36,14 +36,14 @@ as $$
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
          and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
-                               'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states,label}')
+                               'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
-         and (p.proname = any ('{send,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,scale}')
+         and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,scale}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
          and p.proname = any ('{claim,release,settle,register_worker,heartbeat,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
-                              'maintenance,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
+                              'maintenance,_forget_dedup_keys,_sweep_order,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
                               '_maintenance_deadline,_before}'))
 $$;
 comment on function qctl._level_routines(text, boolean) is 'What a role of that level may execute. Those that act run as the role that installed qctl; the audit names who called.';

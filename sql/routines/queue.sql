@@ -22,7 +22,10 @@ comment on function qctl._queue(text) is 'The queue of that name, or error QC006
 create or replace function qctl.describe(p_queue text)
 returns table (queue_id integer, queue_uuid uuid, queue_name text, transport text, url text, headers jsonb, timeout_ms integer, concurrency integer,
                max_in_flight integer, retry_schedule_s integer[], retry_jitter double precision, retry_after_max_s integer, reject_after integer,
-               max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamptz, created_by text)
+               max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamptz, created_by text,
+               concurrency_auto boolean, rate_per_s double precision, breaker_after integer, breaker_share double precision,
+               breaker_pause_max_s integer, expect_text text, expect_json jsonb, ordered boolean, order_schedule_s integer[], on_dead text,
+               net_secrets boolean, signing_secrets integer)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -33,7 +36,9 @@ begin
   return query
   select q.queue_id, q.queue_uuid, q.queue_name, q.transport, q.url, qctl._shown_headers(q.headers), q.timeout_ms, q.concurrency, q.max_in_flight,
          q.retry_schedule_s, q.retry_jitter, q.retry_after_max_s, q.reject_after, q.max_lost, q.batch, q.dedicated, q.trust_location, q.retention_s,
-         q.created_at, q.created_by
+         q.created_at, q.created_by, q.concurrency_auto, q.rate_per_s, q.breaker_after, q.breaker_share, q.breaker_pause_max_s, q.expect_text,
+         q.expect_json, q.ordered, q.order_schedule_s, q.on_dead, q.net_secrets,
+         (select count(*)::integer from qctl.signing_secret s where s.queue_id = q.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp()))
   from qctl.queue q where q.queue_id = v_queue.queue_id;
 end
 $$;
@@ -154,8 +159,10 @@ declare
   v_transport text;
 begin
   select string_agg(k, ', ') into v_unknown from jsonb_object_keys(p_settings) as k
-  where k not in ('timeout_ms', 'concurrency', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
-                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'trust_location', 'retention_s');
+  where k not in ('timeout_ms', 'concurrency', 'concurrency_auto', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
+                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'trust_location', 'retention_s',
+                  'rate_per_s', 'breaker_after', 'breaker_share', 'breaker_pause_max_s', 'expect_text', 'expect_json', 'ordered',
+                  'order_schedule_s', 'on_dead', 'net_secrets');
   if v_unknown is not null then
     raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
   end if;
@@ -178,7 +185,23 @@ begin
       batch             = coalesce((p_settings ->> 'batch')::integer, q.batch),
       dedicated         = coalesce((p_settings ->> 'dedicated')::boolean, q.dedicated),
       trust_location    = coalesce((p_settings ->> 'trust_location')::boolean, q.trust_location),
-      retention_s       = case when p_settings ? 'retention_s' then (p_settings ->> 'retention_s')::integer else q.retention_s end
+      retention_s       = case when p_settings ? 'retention_s' then (p_settings ->> 'retention_s')::integer else q.retention_s end,
+      -- A number of one's own ends the search for it.
+      concurrency_auto  = coalesce((p_settings ->> 'concurrency_auto')::boolean, q.concurrency_auto and not p_settings ? 'concurrency'),
+      rate_per_s        = case when p_settings ? 'rate_per_s' then (p_settings ->> 'rate_per_s')::double precision else q.rate_per_s end,
+      breaker_after     = coalesce((p_settings ->> 'breaker_after')::integer, q.breaker_after),
+      breaker_share     = coalesce((p_settings ->> 'breaker_share')::double precision, q.breaker_share),
+      breaker_pause_max_s = coalesce((p_settings ->> 'breaker_pause_max_s')::integer, q.breaker_pause_max_s),
+      expect_text       = case when p_settings ? 'expect_text' then p_settings ->> 'expect_text'
+                               when p_settings ? 'expect_json' then null else q.expect_text end,
+      expect_json       = case when p_settings ? 'expect_json' then nullif(p_settings -> 'expect_json', 'null')
+                               when p_settings ? 'expect_text' then null else q.expect_json end,
+      ordered           = coalesce((p_settings ->> 'ordered')::boolean, q.ordered),
+      order_schedule_s  = case when p_settings ? 'order_schedule_s'
+                               then array(select e::integer from jsonb_array_elements_text(p_settings -> 'order_schedule_s') as e)
+                               else q.order_schedule_s end,
+      on_dead           = coalesce(p_settings ->> 'on_dead', q.on_dead),
+      net_secrets       = coalesce((p_settings ->> 'net_secrets')::boolean, q.net_secrets)
     where q.queue_name = p_queue;
   exception
     when check_violation then
@@ -190,8 +213,19 @@ begin
     when data_exception then
       raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
   end;
-  perform qctl._check_net_url(q.url), qctl._check_net_headers(q.headers)
+  perform qctl._check_net_url(q.url), qctl._check_net_headers(q)
   from qctl.queue q where q.queue_name = p_queue and q.transport = 'pg_net';
+  if p_settings ? 'ordered' then
+    if not (p_settings ->> 'ordered')::boolean and exists (select from qctl.attachment a join qctl.queue q using (queue_id)
+                                                           where q.queue_name = p_queue and a.order_by is not null) then
+      raise exception 'a table is attached to % with --order-by', p_queue
+        using errcode = 'QC007', hint = 'detach it, or attach it anew without: qctl describe ' || p_queue;
+    end if;
+    perform qctl._order_index(q, q.ordered) from qctl.queue q where q.queue_name = p_queue;
+  end if;
+  if (p_settings ->> 'breaker_after')::integer = 0 then
+    perform qctl._close_breaker(q, 'switched off') from qctl.queue q where q.queue_name = p_queue;
+  end if;
 end
 $$;
 
@@ -226,7 +260,8 @@ $$;
 comment on function qctl.set_queue(text, text, jsonb, jsonb) is
   'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, '
   'retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, '
-  'trust_location, retention_s (null: for ever).';
+  'trust_location, retention_s (null: for ever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, '
+  'breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets.';
 
 create or replace function qctl.pause(p_queue text, p_reason text default null)
 returns table (queue_name text, changed boolean, paused_at timestamptz)
@@ -243,6 +278,7 @@ begin
   v_changed := found;
   if v_changed then
     perform qctl._audit('pause', p_queue, jsonb_build_object('reason', p_reason));
+    perform qctl._emit('queue.paused', p_queue, jsonb_build_object('reason', p_reason, 'by', session_user, 'url', v_queue.url));
   end if;
   return query select p_queue, v_changed, g.paused_at from qctl.gate g where g.queue_id = v_queue.queue_id;
 end
@@ -263,9 +299,12 @@ begin
     v_since := (select s.net_held_since from qctl.scheduler s);
     perform qctl._net_free();
   end if;
-  select coalesce(g.paused_at, v_since, case when g.net_hold_until is not null then clock_timestamp() end) into v_since from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  select coalesce(g.paused_at, g.opened_at, v_since, case when g.net_hold_until is not null then clock_timestamp() end) into v_since
+  from qctl.gate g where g.queue_id = v_queue.queue_id for update;
   if v_since is not null then
-    update qctl.gate g set paused_at = null, paused_by = null, pause_reason = null, gone = false, net_timeouts = 0, net_hold_until = null
+    perform qctl._close_breaker(v_queue, 'resumed');
+    update qctl.gate g
+    set paused_at = null, paused_by = null, pause_reason = null, gone = false, net_timeouts = 0, net_hold_until = null, slow_limit = qctl._slow_start()
     where g.queue_id = v_queue.queue_id;
     perform qctl._audit('resume', p_queue, jsonb_build_object('paused_at', v_since));
     perform qctl._notify(v_queue.queue_id);
@@ -273,4 +312,4 @@ begin
   return query select p_queue, v_since is not null, v_since;
 end
 $$;
-comment on function qctl.resume(text) is 'Lets workers claim again.';
+comment on function qctl.resume(text) is 'Lets workers claim again, slowly at first; closes the breaker.';

@@ -72,7 +72,16 @@ declare
   v_q text := 'q_' || p_queue.queue_name;
   v_a text := 'a_' || p_queue.queue_name;
   v_now timestamptz;
+  v_gate qctl.gate;
+  v_keys text[];
+  v_alive integer;
+  v_outages integer;
+  v_failing_since timestamptz;
+  v_probe_alive boolean;
+  v_probe_retry_after_s integer;
+  v_outage text;
 begin
+  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   -- The rows in the queue, in order of msg_id, are the locks by which settlers, replays and lapses of a message exclude
   -- each other; claims pass over locked rows.
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_id;
@@ -83,11 +92,14 @@ begin
   execute format($q$
     with answer as materialized (
       select distinct on (a.msg_id, a.lease) a.*
-      from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
-      order by a.msg_id, a.lease, qctl._is_success(a.status) desc
+      from (select a.lease, a.msg_id, a.status, a.response, a.duration_ms, a.retry_after_s, qctl._is_success(a.status) and m.met as ok,
+                   case when qctl._is_success(a.status) and not m.met then 'the answer is not what is expected' else a.error end as error
+            from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
+            cross join lateral (select case when $15 is null and $16 is null then true else qctl._is_expected(a.response, $15, $16) end as met) m) a
+      order by a.msg_id, a.lease, a.ok desc
     ), tried as materialized (
       select f.msg_id, f.enqueued_at, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
-             a.status, left(a.error, 500) as error, a.response, a.duration_ms, a.retry_after_s
+             f.order_key, a.ok, a.status, left(a.error, 500) as error, a.response, a.duration_ms, a.retry_after_s
       from answer a join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease
       where f.msg_id = any ($3)
       order by f.msg_id, f.lease for update of f
@@ -95,20 +107,21 @@ begin
       delete from qctl.in_flight f using tried t where f.queue_id = $1 and f.msg_id = t.msg_id and f.lease = t.lease
     ), known as materialized (
       select t.*, q.msg_id is not null as waiting, r.msg_id is not null as noted,
-             coalesce(r.attempts, d.attempts, 0) + 1 as attempts,
+             coalesce(r.attempts, d.attempts, 0) + p.spent as attempts, p.spent, r.next_at as was_due_at,
              coalesce(r.rejected, 0) + qctl._is_rejection(t.status)::integer as rejected,
              coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
              t.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1)
                and (q.msg_id is not null or d.msg_id is not null) as current
       from tried t
+      -- A probe that was not due and found the endpoint still down has cost its message nothing.
+      cross join lateral (select case when t.lease = $17 and qctl._is_outage(t.status, t.error) then 0 else 1 end as spent) p
       left join pgmq.%1$I q on q.msg_id = t.msg_id and q.enqueued_at = t.enqueued_at
       left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id and r.enqueued_at = t.enqueued_at
       left join qctl.dead_letter d
         on d.queue_id = $1 and d.msg_id = t.msg_id and d.enqueued_at = t.enqueued_at and q.msg_id is null
     ), ranked as materialized (
-      select k.*, k.current and qctl._is_success(k.status) as won,
-             bool_or(k.current and qctl._is_success(k.status)) over m as message_won,
-             row_number() over (m order by (k.current and qctl._is_success(k.status)) desc, k.lapsed_at nulls first, k.lease) as rank
+      select k.*, k.current and k.ok as won, bool_or(k.current and k.ok) over m as message_won,
+             row_number() over (m order by (k.current and k.ok) desc, k.lapsed_at nulls first, k.lease) as rank
       from known k window m as (partition by k.msg_id, k.enqueued_at)
     ), judged as materialized (
       select k.*,
@@ -117,13 +130,14 @@ begin
                   when $14 then 'dead'
                   when k.status = 410 then 'paused'
                   when qctl._is_rejection(k.status) and k.rejected >= $10 then 'dead'
-                  when k.attempts > cardinality($11::integer[]) then 'dead'
+                  when k.attempts > cardinality(case when k.order_key is null then $11 else $18 end::integer[]) then 'dead'
                   else 'retrying' end as outcome
       from ranked k
     ), plan as materialized (
       select j.*,
-             case j.outcome when 'paused' then $9
-               else $9 + make_interval(secs => greatest(qctl._backoff_s($11, j.attempts, $12),
+             case when j.outcome = 'paused' then $9
+               when j.spent = 0 then greatest(j.was_due_at, $9)
+               else $9 + make_interval(secs => greatest(qctl._backoff_s(case when j.order_key is null then $11 else $18 end, j.attempts, $12),
                                                         case when j.retry_after_s > 0 then least(j.retry_after_s, $13) end)) end as next_at
       from judged j where j.outcome in ('retrying', 'paused')
     ), done as (
@@ -148,30 +162,31 @@ begin
     ), dying as (
       delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'dead'
       returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost,
-                j.status, j.error, j.webhook_id
+                j.status, j.error, j.webhook_id, j.order_key
     ), buried as (
       insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
-                                    enqueued_at, read_ct, message, headers, webhook_id, died_at)
+                                    enqueued_at, read_ct, message, headers, webhook_id, died_at, blocks_key)
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
              case when $14 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
-             d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9
+             d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9,
+             case when $19 = 'block' then d.order_key end
       from dying d
       on conflict (queue_id, msg_id, enqueued_at) do update
-        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at, blocks_key)
           = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
-             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
+             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at, excluded.blocks_key)
     ), shown as (
       update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at
     ), noted as (
       insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
-                                   last_status, last_error)
-      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else 1 end,
-             qctl._is_rejection(p.status)::integer, 0, p.next_at, p.status, p.error
+                                   last_status, last_error, last_at)
+      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else p.spent end,
+             qctl._is_rejection(p.status)::integer, 0, p.next_at, p.status, p.error, $9
       from plan p
       on conflict (queue_id, msg_id, enqueued_at) do update
         set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
             rejected = r.rejected + excluded.rejected, next_at = excluded.next_at,
-            last_status = excluded.last_status, last_error = excluded.last_error
+            last_status = excluded.last_status, last_error = excluded.last_error, last_at = excluded.last_at
     ), forgotten as (
       delete from qctl.retry r using judged j
       where r.queue_id = $1 and r.msg_id = j.msg_id and r.enqueued_at = j.enqueued_at
@@ -196,13 +211,26 @@ begin
     select count(*) filter (where j.outcome = 'delivered')::integer, count(*) filter (where j.outcome = 'retrying')::integer,
            count(*) filter (where j.outcome = 'dead')::integer, count(*) filter (where j.outcome = 'paused')::integer,
            count(*) filter (where j.outcome = 'late')::integer,
-           (select count(*) from answer)::integer - count(*)::integer
-    from judged j
+           (select count(*) from answer)::integer - count(*)::integer,
+           array_agg(distinct j.order_key) filter (where j.order_key is not null),
+           count(*) filter (where j.lapsed_at is null and not o.outage)::integer, count(*) filter (where j.lapsed_at is null and o.outage)::integer,
+           min(j.claimed_at) filter (where j.lapsed_at is null and o.outage), bool_and(not o.outage) filter (where j.lease = $20),
+           max(j.retry_after_s) filter (where j.lease = $20), max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.outage)
+    from judged j cross join lateral (select qctl._is_outage(j.status, j.error) as outage) o
   $q$, v_q, v_a)
-  into delivered, retrying, dead, paused, late, unknown
+  into delivered, retrying, dead, paused, late, unknown, v_keys, v_alive, v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
-        p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize;
+        p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize,
+        p_queue.expect_text, p_queue.expect_json, case when v_gate.probe_early then v_gate.probe_lease end, p_queue.order_schedule_s, p_queue.on_dead,
+        v_gate.probe_lease;
 
+  if v_keys is not null and p_queue.ordered then
+    perform qctl._show_next(p_queue, v_keys);
+  end if;
+  perform qctl._note_answers(p_queue, v_alive, v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage);
+  if dead > 0 then
+    perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', dead, 'url', p_queue.url), '1 h');
+  end if;
   if paused > 0 then
     perform qctl.pause(p_queue.queue_name, 'the endpoint answered 410 Gone');
     update qctl.gate g set gone = true where g.queue_id = p_queue.queue_id and g.pause_reason = 'the endpoint answered 410 Gone';
@@ -210,3 +238,19 @@ begin
   return next;
 end
 $$;
+
+create or replace function qctl._is_expected(p_response bytea, p_text text, p_json jsonb) returns boolean
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_text is not null then
+    -- Byte by byte, for an answer may be cut within a character.
+    return position(convert_to(p_text, 'UTF8') in coalesce(p_response, '')) > 0;
+  end if;
+  return coalesce(convert_from(p_response, 'UTF8')::jsonb @> p_json, false);
+exception when data_exception or program_limit_exceeded then
+  return false;
+end
+$$;
+comment on function qctl._is_expected(bytea, text, jsonb) is 'Does the answer hold this text, or is it JSON that contains this? Judged by its first 64 KiB.';

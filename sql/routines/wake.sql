@@ -40,19 +40,25 @@ set enable_bitmapscan = off
 as $$
 declare
   v_name text;
+  v_queue_id integer;
+  v_opened_at timestamptz;
+  v_recall_after bigint;
   v_ready boolean;
 begin
   if not qctl.is_armed() then
     return;
   end if;
-  for v_name in
-    select q.queue_name from qctl.queue q join qctl.gate g using (queue_id)
+  for v_name, v_queue_id, v_opened_at, v_recall_after in
+    select q.queue_name, g.queue_id, g.opened_at, g.recall_after from qctl.queue q join qctl.gate g using (queue_id)
     where q.queue_name = any (p_queues) and g.paused_at is null
+      and (g.opened_at is null or clock_timestamp() >= g.probe_at and (g.probe_lease is null or clock_timestamp() >= g.probe_ends))
   loop
     begin
       execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
         into v_ready using clock_timestamp();
-      if v_ready then
+      -- A probe, and what is recalled after an outage, need not be due.
+      if v_ready or v_opened_at is not null and exists (select from qctl.retry r where r.queue_id = v_queue_id and r.attempts > 0)
+         or v_recall_after is not null and exists (select from qctl.retry r where r.queue_id = v_queue_id and r.msg_id > v_recall_after) then
         return next v_name;
       end if;
     exception when undefined_table or lock_not_available or insufficient_privilege then

@@ -59,6 +59,8 @@ begin
   select array_agg(g.worker_id) into v_gone from gone g;
   if v_gone is not null then
     workers_gone := cardinality(v_gone);
+    perform qctl._emit('worker.gone', null, jsonb_build_object('workers', jsonb_agg(distinct w.name), 'queues', jsonb_agg(distinct u.queue)))
+    from qctl.worker w cross join lateral unnest(w.queues) as u (queue) where w.worker_id = any (v_gone);
     with theirs as (
       select f.queue_id, f.msg_id, f.lease from qctl.in_flight f
       where f.lapsed_at is null and f.worker_id = any (v_gone) and f.request_id is null and f.expires_at > v_now

@@ -28,6 +28,7 @@ def attachment(
     replicated: bool = False,
     on_error: str | None = None,
     max_bytes: int | None = None,
+    order_by: str | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """The SQL function and arguments that attach a table; see :func:`attach`."""
     arguments = {
@@ -40,7 +41,7 @@ def attachment(
         "unchanged": unchanged,
         "as_me": as_me,
     }
-    more = {"replicated": replicated or None, "on_error": on_error, "max_bytes": max_bytes}
+    more = {"replicated": replicated or None, "on_error": on_error, "max_bytes": max_bytes, "order_by": order_by}
     return "attach", arguments | {name: value for name, value in more.items() if value is not None}
 
 

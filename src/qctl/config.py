@@ -222,6 +222,11 @@ def debug(environ: Mapping[str, str] = os.environ) -> bool:
     return bool(environ.get("QCTL_DEBUG"))
 
 
+def variable(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """A variable that the user names as the place of a secret; None if it is not there."""
+    return environ.get(name)
+
+
 def can_ask() -> bool:
     """Whether a person can be asked: both ends are terminals."""
     return sys.stdin.isatty() and sys.stderr.isatty()

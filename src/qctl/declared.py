@@ -14,14 +14,16 @@ from qctl.models import PlannedChange, Undeclared
 
 _QUEUE_KEYS = {
     "url", "headers", "timeout", "retry", "retention", "transport", "concurrency", "max_in_flight", "batch", "dedicated",
-    "trust_location", "retry_jitter", "retry_after_max", "reject_after", "max_lost", "attach",
+    "trust_location", "retry_jitter", "retry_after_max", "reject_after", "max_lost", "attach", "rate", "breaker_after",
+    "breaker_share", "breaker_pause", "expect_text", "expect_json", "ordered", "order_retry", "on_dead", "accept_net_secrets",
 }  # fmt: skip
 _PLAIN: dict[str, type] = {
-    "transport": str, "concurrency": int, "max_in_flight": int, "batch": int, "dedicated": bool, "trust_location": bool,
-    "retry_jitter": float, "reject_after": int, "max_lost": int,
+    "transport": str, "max_in_flight": int, "batch": int, "dedicated": bool, "trust_location": bool,
+    "retry_jitter": float, "reject_after": int, "max_lost": int, "breaker_after": int, "breaker_share": float,
+    "expect_text": str, "ordered": bool, "on_dead": str,
 }  # fmt: skip
 _ATTACH_KEYS = {
-    "on", "when", "columns", "payload", "unchanged", "replicated", "on_error", "max_bytes", "as_me",
+    "on", "when", "columns", "payload", "unchanged", "replicated", "on_error", "max_bytes", "as_me", "order_by",
 }  # fmt: skip
 
 
@@ -87,6 +89,23 @@ def _queue(name: str, value: Any, where: str) -> DeclaredQueue:
     for key, kind in _PLAIN.items():
         _is(table, key, kind, where)
     settings: dict[str, Any] = {key: table[key] for key in _PLAIN if key in table}
+    if table.get("concurrency") == "auto":
+        settings["concurrency_auto"] = True
+    elif "concurrency" in table:
+        _is(table, "concurrency", int, where)
+        settings["concurrency"] = table["concurrency"]
+    if "rate" in table:
+        settings["rate_per_s"] = None if table["rate"] == "none" else _per_second(table["rate"], f"{where}.rate")
+    if "breaker_pause" in table:
+        settings["breaker_pause_max_s"] = round(_seconds(table["breaker_pause"], f"{where}.breaker_pause"))
+    if "expect_json" in table:
+        settings["expect_json"] = table["expect_json"]
+    if "order_retry" in table:
+        waits = _texts(table["order_retry"], f"{where}.order_retry")
+        settings["order_schedule_s"] = [round(_seconds(wait, f"{where}.order_retry")) for wait in waits]
+    if "accept_net_secrets" in table:
+        _is(table, "accept_net_secrets", bool, where)
+        settings["net_secrets"] = table["accept_net_secrets"]
     if "timeout" in table:
         settings["timeout_ms"] = round(_seconds(table["timeout"], f"{where}.timeout") * 1000)
     if "retry" in table:
@@ -109,7 +128,7 @@ def _queue(name: str, value: Any, where: str) -> DeclaredQueue:
 
 def _attachment(relation: str, queue: str, value: Any, where: str) -> dict[str, Any]:
     table = _table(value, _ATTACH_KEYS, where)
-    for key, kind in (("when", str), ("payload", str), ("on_error", str), ("unchanged", bool), ("as_me", bool),
+    for key, kind in (("when", str), ("order_by", str), ("payload", str), ("on_error", str), ("unchanged", bool), ("as_me", bool),
                       ("replicated", bool), ("max_bytes", int)):  # fmt: skip
         _is(table, key, kind, where)
     arguments: dict[str, Any] = {key: table[key] for key in table if key != "on"}
@@ -133,6 +152,13 @@ def _seconds(text: Any, where: str) -> float:
     found = durations.parse(text) if isinstance(text, str) else None
     if found is None:
         raise UsageError(f"{where}: {text!r} is not a duration", hint='for example "30s", "12h" or "7d"')
+    return found
+
+
+def _per_second(text: Any, where: str) -> float:
+    found = durations.rate(text) if isinstance(text, str) else None
+    if found is None:
+        raise UsageError(f"{where}: {text!r} is not a rate", hint='for example "50/s", "600/min" or "none"')
     return found
 
 

@@ -12,3 +12,13 @@ def parse(text: str) -> float | None:
     if not _WHOLE.fullmatch(text.strip()):
         return None
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)/(s|sec|min|m|h)", re.ASCII)
+_PER_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
+
+
+def rate(text: str) -> float | None:
+    """Per second, of ``50/s``, ``5000/min`` or ``100000/h``; None if it is none of these, or 0."""
+    match = _RATE.fullmatch(text.strip())
+    return float(match[1]) / _PER_S[match[2]] if match and float(match[1]) else None

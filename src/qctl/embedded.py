@@ -4,7 +4,7 @@ import fcntl
 import getpass
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def start(folder: Path, *, keep: bool) -> Any:
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def _one_at_a_time() -> Generator[None]:
     """Run as root, the first server of a machine makes a system user; two that did so at once got in each other's way."""
     folder = os.open(binaries(), os.O_RDONLY)
     try:

@@ -4,7 +4,7 @@ import heapq
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from qctl import db, sqlfiles
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
-from qctl.models import DeadGroup, LifeEvent, Message, MessageListed, Payload, Replayed
+from qctl.models import DeadGroup, LifeEvent, Message, MessageListed, Payload, Replayed, SentOnce
 
 _ID = re.compile(r"(?:([a-z_][a-z0-9_]{0,46})/)?([0-9]{1,19})")
 _LARGEST_ID = 2**63 - 1
@@ -23,7 +23,12 @@ def _as_it_is(text: str) -> str:
 
 
 def send(
-    connection: db.Connection, queue: str, bodies: list[str], headers: dict[str, str], delay_s: float
+    connection: db.Connection,
+    queue: str,
+    bodies: list[str],
+    headers: dict[str, str],
+    delay_s: float,
+    order_key: str | None = None,
 ) -> list[int | QctlError]:
     """Enqueues messages; each gives its id or, where PostgreSQL refuses it, the error. The others are sent all the same.
 
@@ -31,12 +36,14 @@ def send(
         bodies: JSON values as text.
         headers: sent as HTTP headers with each of them.
         delay_s: seconds before they may be delivered.
+        order_key: delivered one at a time with the others of this key.
     """
     arguments: dict[str, Any] = {
         "queue": queue,
         "headers": Jsonb(headers) if headers else None,
         "delay_s": delay_s,
         "audit": True,
+        "order_key": order_key,
     }
     try:
         return list(
@@ -48,9 +55,39 @@ def send(
         if len(bodies) == 1:
             return [error]
     half = len(bodies) // 2
-    return send(connection, queue, bodies[:half], headers, delay_s) + send(
-        connection, queue, bodies[half:], headers, delay_s
+    return send(connection, queue, bodies[:half], headers, delay_s, order_key) + send(
+        connection, queue, bodies[half:], headers, delay_s, order_key
     )
+
+
+def send_once(
+    connection: db.Connection,
+    queue: str,
+    body: str,
+    headers: dict[str, str],
+    delay_s: float,
+    dedup_key: str,
+    window_s: float,
+    order_key: str | None = None,
+) -> SentOnce:
+    """Enqueues a message unless one of this key was enqueued within the window; waits for another session that is about to.
+
+    Raises:
+        QctlError: no JSON, a key or window that cannot be (2), an unknown queue (6).
+    """
+    return db.call(
+        connection,
+        SentOnce,
+        "send_once",
+        queue=queue,
+        message=Jsonb(body, dumps=_as_it_is),
+        dedup_key=dedup_key,
+        window=timedelta(seconds=window_s),
+        headers=Jsonb(headers) if headers else None,
+        delay_s=delay_s,
+        order_key=order_key,
+        audit=True,
+    )[0]
 
 
 def resolve(

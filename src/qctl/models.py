@@ -143,6 +143,84 @@ class Queue:
     retention_s: int | None
     created_at: datetime
     created_by: str
+    concurrency_auto: bool
+    rate_per_s: float | None
+    breaker_after: int
+    breaker_share: float
+    breaker_pause_max_s: int
+    expect_text: str | None
+    expect_json: Any
+    ordered: bool
+    order_schedule_s: list[int]
+    on_dead: str
+    net_secrets: bool
+    signing_secrets: int
+
+
+@dataclass(frozen=True, slots=True)
+class RotatedSecret:
+    """A new signing secret, the only time that it is shown; ``mark`` tells it apart later."""
+
+    queue_name: str
+    secret_id: int
+    mark: str
+    secret: str
+    replaced: int
+    replaced_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedSecret:
+    """A signing secret that signs no more."""
+
+    queue_name: str
+    secret_id: int
+    mark: str
+    left_signing: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderSecretSet:
+    """The name of a header's value that was kept, and the queues that send it."""
+
+    name: str
+    changed: bool
+    used_by: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret that is there, without the secret: ``kind`` is signing or header."""
+
+    kind: str
+    name: str
+    secret_id: int | None
+    mark: str | None
+    created_at: datetime | None
+    created_by: str | None
+    expires_at: datetime | None
+    used_by: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRoute:
+    """The queue that operational events go into."""
+
+    queue_name: str
+    url: str
+    throttle_s: int
+    set_at: datetime
+    set_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRouteSet:
+    """Where events go from now on; None: nowhere. ``secret`` signs them, if it had to be made: shown this once."""
+
+    queue_name: str | None
+    throttle_s: int | None
+    changed: bool
+    secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +250,7 @@ class Attachment:
     replicated: bool
     on_error: str
     max_bytes: int
+    order_by: str | None
     triggers: str
     runs_as: str | None
     created_at: datetime
@@ -571,10 +650,19 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class SentMessage:
-    """A message that ``send`` enqueued."""
+    """A message that ``send`` enqueued, or that was there already under its dedup key."""
 
     queue_name: str
     msg_id: int
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SentOnce:
+    """The one message of a dedup key; ``duplicate`` if it was sent before."""
+
+    msg_id: int
+    duplicate: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -731,5 +819,7 @@ class WorkQueue:
     queue_name: str
     transport: str
     concurrency: int
+    concurrency_auto: bool
     max_in_flight: int
+    expects: bool
     armed: bool

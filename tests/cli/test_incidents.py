@@ -42,7 +42,7 @@ def test_the_endpoint_is_down(conn, dsn, endpoint, worker):
     well(dsn)
     receiver.kill()
     send(conn, 20)
-    command = sick(dsn, "endpoint_failing")
+    command = sick(dsn, "circuit_open")
     receiver.start_again()
     mend(dsn, command)
     well(dsn)
@@ -53,7 +53,7 @@ def test_the_endpoint_answers_404(conn, dsn, endpoint, worker):
     create(conn, url=receiver.url, **RETRIES)
     running(conn, worker)
     send(conn, 15)
-    command = sick(dsn, "endpoint_failing")
+    command = sick(dsn, "circuit_open")
     assert "HTTP 404" in qctl("check", dsn=dsn).stdout
     receiver.become()
     mend(dsn, command)

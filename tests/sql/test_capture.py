@@ -402,7 +402,9 @@ def test_a_child_of_another_owner(queue, roles):
     queue.execute("create table child (extra int) inherits (parent)")
     queue.execute(f"alter table parent owner to {parent_owner}")
     queue.execute(f"alter table child owner to {child_owner}")
-    with pytest.raises(psycopg.Error, match=f"inherit from public.parent belong to other roles: public.child of {child_owner}") as refused:
+    with pytest.raises(
+        psycopg.Error, match=f"inherit from public.parent belong to other roles: public.child of {child_owner}"
+    ) as refused:
         queue.execute("select qctl.attach('public.parent', 'orders')")
     assert refused.value.sqlstate == "QC007"
     queue.execute("select qctl.attach('public.parent', 'orders', p_as_me => true)")
@@ -418,7 +420,10 @@ def test_verify_tells_of_a_child_that_changed_hands(queue, roles):
     queue.execute("select qctl.attach('public.parent', 'orders')")
     queue.execute(f"alter table child owner to {child_owner}")
     problem, mend = queue.execute("select problem, mend from qctl.verify()").fetchone()
-    assert f"belong to other roles, so of their rows nothing but the event is captured: public.child of {child_owner}" in problem
+    assert (
+        f"belong to other roles, so of their rows nothing but the event is captured: public.child of {child_owner}"
+        in problem
+    )
     assert "--as-me" in mend
 
 

@@ -12,6 +12,7 @@ late(
         "qctl.db",
         "qctl.declared",
         "qctl.demo",
+        "qctl.events",
     ),
     *(
         "qctl.health",
@@ -23,6 +24,7 @@ late(
         "qctl.purging",
         "qctl.queues",
         "qctl.scaling",
+        "qctl.secret",
         "qctl.serving",
     ),
     *("qctl.testing", "qctl.worker"),

@@ -38,6 +38,13 @@ def send(
     delay: Annotated[
         str, typer.Option("--delay", help="Deliver no sooner than in this time.", metavar="DURATION")
     ] = "0s",
+    dedup_key: Annotated[
+        str | None, typer.Option("--dedup-key", help="Send it only if none of this key was sent lately.", metavar="KEY")
+    ] = None,
+    dedup_window: Annotated[str, typer.Option("--dedup-window", help="What lately is.", metavar="DURATION")] = "24h",
+    order_key: Annotated[
+        str | None, typer.Option("--order-key", help="One at a time with the others of this key.", metavar="KEY")
+    ] = None,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
@@ -45,13 +52,17 @@ def send(
     """Enqueue messages by hand.
 
     Prints the ids. With - or @FILE each line is a message; lines that are no JSON are named, the others are sent (exit 9).
-    A file that qctl purge --export wrote is read back: the messages, not what else it says of them.
+    A file that qctl purge --export wrote is read back: the messages, not what else it says of them. With --dedup-key the id of
+    the message that was sent before comes back instead of a second one; of two at once one is sent.
 
     Example: qctl send -q orders '{"id": 7}'
     """
     headers = options.headers(header)
     delay_s = options.duration(delay)
+    window_s = options.duration(dedup_window)
     many = body == "-" or body.startswith("@")
+    if dedup_key is not None and many:
+        raise UsageError("--dedup-key is of one message, and - and @FILE are of many", hint="send each by itself")
     lines: Iterable[bytes] = (
         sys.stdin.buffer if body == "-" else purging.lines(Path(body[1:])) if many else [body.encode()]
     )
@@ -63,7 +74,13 @@ def send(
         last_line = 0
         try:
             while batch := list(islice(parsed, _BATCH)):
-                results = messages.send(connection, name, [text for _, text in batch], headers, delay_s)
+                if dedup_key is not None:
+                    once = messages.send_once(
+                        connection, name, batch[0][1], headers, delay_s, dedup_key, window_s, order_key
+                    )
+                    sent.append(models.SentMessage(name, once.msg_id, once.duplicate))
+                    break
+                results = messages.send(connection, name, [text for _, text in batch], headers, delay_s, order_key)
                 for (line_no, _), result in zip(batch, results, strict=True):
                     if isinstance(result, QctlError):
                         problems.append(f"line {line_no}: {result.message}")
@@ -75,6 +92,8 @@ def send(
                 raise
             problems.append(f"after line {last_line}: {error.message}")
     render(sent, _SENT_COLUMNS, output)
+    if any(message.duplicate for message in sent):
+        say(f"nothing was sent: this is the message of that key, sent within {dedup_window}")
     for problem in problems:
         say(problem)
     if problems and sent:

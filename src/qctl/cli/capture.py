@@ -65,6 +65,12 @@ def attach(
             "--max-size", help="A row that takes more, compressed, comes by its primary key only.", metavar="SIZE"
         ),
     ] = "512k",
+    order_by: Annotated[
+        str | None,
+        typer.Option(
+            "--order-by", help="One at a time, in their order, for each value of this column.", metavar="record.COLUMN"
+        ),
+    ] = None,
     as_me: Annotated[
         bool, typer.Option("--as-me", help="Run the capture as you where you cannot act for the table's owner.")
     ] = False,
@@ -80,7 +86,8 @@ def attach(
 
     Partitioned and inherited tables are captured with what belongs to them. Not seen: TRUNCATE unless --on names it,
     and without --replicated the writes of a session whose session_replication_role is replica. One transaction is left
-    out by: set local qctl.capture = off.
+    out by: set local qctl.capture = off. With --order-by record.user_id the queue is ordered: the changes of one user are
+    delivered one at a time, in their order, and a failing one holds up that user's alone; qctl set --on-dead says what then.
 
     Example: qctl attach public.users -q users --on insert,update --when "new.active" --columns email,name
     """
@@ -100,6 +107,7 @@ def attach(
             replicated=replicated,
             on_error=None if on_error == "fail" else on_error,
             max_bytes=None if max_size == "512k" else options.size(max_size),
+            order_by=order_by,
         )[1]
 
     if sql:

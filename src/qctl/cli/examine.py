@@ -17,8 +17,8 @@ _SEVERITIES = ("broken", "warning", "note")
 _STYLES = {"broken": "bold red", "warning": "yellow", "note": ""}
 _DURATIONS = ("lag", "age", "silence")
 CAUSES = (
-    "unarmed", "schema_outdated", "no_worker", "paused", "gone", "circuit_open", "capture_broken", "endpoint_failing",
-    "growing", "lag", "age", "depth", "dead", "failure_rate", "silence",
+    "unarmed", "schema_outdated", "no_worker", "paused", "gone", "secret_missing", "circuit_open", "capture_broken",
+    "endpoint_failing", "growing", "lag", "age", "depth", "dead", "failure_rate", "silence",
 )  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def check(
 ) -> None:
     """One line for a monitor: exit 0 if all is well, 8 if not.
 
-    Looks at what health knows (unarmed, schema_outdated, no_worker, paused, gone, circuit_open, capture_broken,
+    Looks at what health knows (unarmed, schema_outdated, no_worker, paused, gone, secret_missing, circuit_open, capture_broken,
     endpoint_failing, growing) and at the limits; the line says which those are. The word none lifts one.
 
     Example: qctl check --max-dead 0

@@ -1,4 +1,4 @@
-"""Commands that look at queues: status, depth, lag, queues, describe."""
+"""Commands that look at queues: status, depth, lag, queues."""
 
 import sys
 import time
@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from qctl import attachments, config, db, models, purging, queues
-from qctl.cli import completing, options
+from qctl import config, db, models, queues
+from qctl.cli import options
 from qctl.cli.guard import say
 from qctl.cli.session import session
-from qctl.output import Column, Format, chosen, machine, render, table
-from qctl.output.columns import ago, instant, milliseconds, number, one_line, percent, seconds, size, sparkline, words
+from qctl.output import Column, Format, chosen, render, table
+from qctl.output.columns import ago, instant, number, one_line, percent, seconds, sparkline, words
 
 _HEALTH = {"ok": "green", "paused": "yellow"}
 
@@ -263,89 +263,8 @@ def queues_(dsn: options.Dsn = None, profile: options.Profile = None, output: op
         say("no queue exists yet. Next: qctl create NAME --url URL")
 
 
-def describe(
-    name: Annotated[
-        str | None, typer.Argument(help="The queue.", metavar="QUEUE", autocompletion=completing.queue_names)
-    ] = None,
-    queue: options.Queue = None,
-    dsn: options.Dsn = None,
-    profile: options.Profile = None,
-    output: options.Output = None,
-) -> None:
-    """A queue's whole configuration, its health, and the tables attached to it with the state of their triggers.
-
-    Headers that look like secrets are told by name only.
-
-    Example: qctl describe orders
-    """
-    with session(dsn, profile, "describe") as connection:
-        chosen_name = queues.the_one(connection, queue if name is None else name)
-        row = queues.described(connection, chosen_name)
-        attached = attachments.listed(connection, chosen_name)
-        (now,) = queues.statuses(connection, chosen_name)
-        disk = purging.archive_size(connection, chosen_name)
-    if chosen(output) in (Format.JSON, Format.JSONL):
-        well = {"health": now.health, "since": now.since, "reason": now.reason, "mend": now.mend}
-        well |= {"archive_bytes": disk.bytes, "archive_bytes_per_day": disk.bytes_per_day}
-        machine.write_object({**machine.as_dict(row), **well, "attachments": [machine.as_dict(a) for a in attached]})
-        return
-    if chosen(output) in (Format.CSV, Format.TSV):
-        render([row], [], output)
-        return
-    schedule = " ".join(seconds(wait) for wait in row.retry_schedule_s) or "no second attempt"
-    table.write_pairs(
-        [
-            ("queue", row.queue_name),
-            ("health", now.health + (f" since {instant(now.since)}: {now.reason}" if now.since else "")),
-            ("unfinished", "unknown" if now.depth is None else number(now.depth)),
-            ("transport", row.transport),
-            ("url", row.url),
-            ("redirects", "a 2xx with a Location counts" if row.trust_location else "a failure"),
-            ("headers", ", ".join(f"{key}: {value}" for key, value in row.headers.items())),
-            ("timeout", milliseconds(row.timeout_ms)),
-            ("concurrency", f"{row.concurrency} requests at once per worker process")
-            if row.transport == "http"
-            else (
-                "batch",
-                f"{row.batch} messages at once to pg_net" + (", by a job of its own" if row.dedicated else ""),
-            ),
-            ("max in flight", f"{row.max_in_flight} claimed messages of all workers"),
-            ("retry after", f"{schedule} (±{row.retry_jitter:.0%})"),
-            ("Retry-After", f"honoured up to {seconds(row.retry_after_max_s)}"),
-            ("400 413 415 422", f"dead after {row.reject_after} attempts"),
-            ("lost", f"dead after {row.max_lost} leases without an answer"),
-            (
-                "retention",
-                "delivered messages are kept for ever"
-                if row.retention_s is None
-                else f"delivered messages are deleted after {seconds(row.retention_s)}",
-            ),
-            (
-                "archive",
-                ""
-                if disk.bytes is None
-                else size(disk.bytes) + (f", {size(disk.bytes_per_day)} more a day" if disk.bytes_per_day else ""),
-            ),
-            ("created", f"{instant(row.created_at)} by {row.created_by}"),
-        ]
-    )
-    columns = [
-        Column("relation", "table"),
-        Column("operations", "operations", words),
-        Column("triggers", "triggers", style=lambda value: "green" if value == "ok" else "bold red"),
-        Column("when_sql", "when", one_line, fold=True),
-        Column("columns", "columns", words),
-        Column("payload", "payload"),
-        Column("runs_as", "runs as", wide=True),
-    ]
-    if attached:
-        render(attached, columns, output)
-    else:
-        say(f"no table is attached. Next: qctl attach SCHEMA.TABLE -q {chosen_name}")
-
-
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("status", rich_help_panel="Look", cls=_WatchCommand)(status)
-    for function in (depth, lag, queues_, describe):
+    for function in (depth, lag, queues_):
         app.command(function.__name__.rstrip("_"), rich_help_panel="Look")(function)

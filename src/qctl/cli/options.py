@@ -11,9 +11,6 @@ from qctl.cli import completing
 from qctl.errors import UsageError
 from qctl.output import Format
 
-_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)/(s|sec|min|m|h)", re.ASCII)
-_PER_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
-
 Dsn = Annotated[
     str | None,
     typer.Option(
@@ -126,10 +123,10 @@ def per_second(text: str) -> float:
     Raises:
         UsageError: it is none of these, or none at all.
     """
-    match = _RATE.fullmatch(text.strip())
-    if not match or not float(match[1]):
+    found = durations_.rate(text)
+    if found is None:
         raise UsageError(f"'{text[:50]}' is not a rate", hint="for example 50/s, 5000/min or 100000/h")
-    return float(match[1]) / _PER_S[match[2]]
+    return found
 
 
 def share(text: str) -> float:
@@ -148,6 +145,25 @@ def share(text: str) -> float:
 def durations(text: str) -> list[int]:
     """Whole seconds of a list of durations: ``5s,5m,30m``; an empty text is an empty list."""
     return [round(duration(part)) for part in text.split(",") if part.strip()]
+
+
+_SECRET_NAMES = re.compile(r"auth|cookie|key|token|secret|signature|password", re.IGNORECASE)
+
+
+def open_headers(lines: list[str] | None) -> dict[str, str]:
+    """Headers of a queue: as :func:`headers`, but one that looks like a secret must name where its value is kept.
+
+    Raises:
+        UsageError: a line without a colon, or the literal value of a secret.
+    """
+    found = headers(lines)
+    for name, value in found.items():
+        if _SECRET_NAMES.search(name) and value and not re.match(r"(secret|vault):.", value):
+            raise UsageError(
+                f"the value of header {name} would stand in the shell's history, the process list and the settings",
+                hint=f"qctl secret set NAME; then --header '{name}: secret:NAME'",
+            )
+    return found
 
 
 def headers(lines: list[str] | None) -> dict[str, str]:

@@ -5,13 +5,14 @@ from typing import Annotated, Any
 import typer
 
 from qctl import attachments, config, db, migrate, models, queues, scaling
-from qctl.cli import capture, options
+from qctl.cli import capture, options, settings
 from qctl.cli.calls import print_calls
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.output import Column, render
 from qctl.output.columns import counted, seconds, yes_no
+from qctl.output.columns import rate as write_rate
 
 _STEP_COLUMNS = [Column("kind", "kind"), Column("name", "name"), Column("version", "version", right=True)]
 _CREATED_COLUMNS = [
@@ -20,37 +21,6 @@ _CREATED_COLUMNS = [
     Column("created", "created", yes_no),
     Column("waiting", "waiting", right=True),
 ]
-
-Timeout = Annotated[str | None, typer.Option("--timeout", help="Of one request, for example 15s.", metavar="DURATION")]
-Concurrency = Annotated[int | None, typer.Option("--concurrency", help="Simultaneous requests of one worker process.")]
-MaxInFlight = Annotated[int | None, typer.Option("--max-in-flight", help="Claimed messages of all workers together.")]
-RetrySchedule = Annotated[
-    str | None,
-    typer.Option(
-        "--retry", help="Waits after failed attempts, for example 5s,5m,30m; '' for none.", metavar="DURATIONS"
-    ),
-]
-
-
-def _settings(
-    timeout: str | None,
-    concurrency: int | None,
-    max_in_flight: int | None,
-    retry: str | None,
-    transport: str | None,
-    retention: str | None,
-    trust_location: bool | None,
-) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "timeout_ms": None if timeout is None else round(options.duration(timeout) * 1000),
-        "concurrency": concurrency,
-        "max_in_flight": max_in_flight,
-        "retry_schedule_s": None if retry is None else options.durations(retry),
-        "transport": transport,
-        "trust_location": trust_location,
-    }
-    given = {name: value for name, value in settings.items() if value is not None}
-    return given if retention is None else {**given, "retention_s": options.retention(retention)}
 
 
 def install(
@@ -124,11 +94,20 @@ def create(
         list[str] | None, typer.Option("--attach", help="Capture this table, too; may be repeated.", metavar="TABLE")
     ] = None,
     header: options.Headers = None,
-    timeout: Timeout = None,
-    concurrency: Concurrency = None,
-    max_in_flight: MaxInFlight = None,
-    retry: RetrySchedule = None,
+    timeout: settings.Timeout = None,
+    concurrency: settings.Concurrency = None,
+    max_in_flight: settings.MaxInFlight = None,
+    rate: settings.Rate = None,
+    retry: settings.RetrySchedule = None,
+    breaker: settings.Breaker = None,
+    breaker_share: settings.BreakerShare = None,
+    breaker_pause: settings.BreakerPause = None,
+    expect_body: settings.ExpectBody = None,
+    ordered: settings.Ordered = None,
+    order_retry: settings.OrderRetry = None,
+    on_dead: settings.OnDead = None,
     transport: options.Transport = None,
+    accept_net_secrets: settings.AcceptNetSecrets = None,
     retention: options.Retention = None,
     trust_location: options.TrustLocation = None,
     waiting: Annotated[
@@ -155,12 +134,29 @@ def create(
 
     Example: qctl create orders --url https://n8n.example.com/webhook/orders --attach public.orders
     """
-    settings = _settings(timeout, concurrency, max_in_flight, retry, transport, retention, trust_location)
-    headers = options.headers(header)
+    wanted = settings.given(
+        timeout=timeout,
+        concurrency=concurrency,
+        max_in_flight=max_in_flight,
+        retry=retry,
+        transport=transport,
+        retention=retention,
+        trust_location=trust_location,
+        rate=rate,
+        breaker=breaker,
+        breaker_share=breaker_share,
+        breaker_pause=breaker_pause,
+        expect_body=expect_body,
+        ordered=ordered,
+        order_retry=order_retry,
+        on_dead=on_dead,
+        accept_net_secrets=accept_net_secrets,
+    )
+    headers = options.open_headers(header)
     captures = [capture.whole_table(table, name) for table in attach or []]
     if sql:
         function, arguments = queues.creation(
-            name, url, headers, settings, waiting=waiting, take_over=take_over, ignore_readers=ignore_readers
+            name, url, headers, wanted, waiting=waiting, take_over=take_over, ignore_readers=ignore_readers
         )
         print_calls([(function, arguments), *captures])
         return
@@ -172,7 +168,7 @@ def create(
             name,
             url,
             headers,
-            settings,
+            wanted,
             waiting=waiting,
             take_over=take_over,
             ignore_readers=ignore_readers,
@@ -192,6 +188,7 @@ def create(
             else f"delivered, too: {counted(created.waiting, 'waiting message')}"
         )
     _tell_transport(created.transport, created.reason, name, scheduled=scheduled)
+    _warn_of_url(url)
     say(
         "delivered messages are kept for ever; qctl set --retention 7d changes that"
         if kept is None
@@ -214,6 +211,12 @@ def _tell_transport(transport: str, reason: str, name: str, *, scheduled: bool) 
         say("  there is no pg_cron here, so run this each minute by other means: call qctl.work();")
 
 
+def _warn_of_url(url: str) -> None:
+    """n8n has two URLs for a workflow, and only one of them is there when nobody looks."""
+    if "/webhook-test/" in url:
+        say("Warning: an n8n URL with /webhook-test/ answers only while its editor listens; use the one with /webhook/")
+
+
 def set_(
     queue: options.Queue = None,
     url: Annotated[str | None, typer.Option("--url", help="The endpoint.", metavar="URL")] = None,
@@ -221,11 +224,20 @@ def set_(
     no_header: Annotated[
         list[str] | None, typer.Option("--no-header", help="Send this header no longer.", metavar="NAME")
     ] = None,
-    timeout: Timeout = None,
-    concurrency: Concurrency = None,
-    max_in_flight: MaxInFlight = None,
-    retry: RetrySchedule = None,
+    timeout: settings.Timeout = None,
+    concurrency: settings.Concurrency = None,
+    max_in_flight: settings.MaxInFlight = None,
+    rate: settings.Rate = None,
+    retry: settings.RetrySchedule = None,
+    breaker: settings.Breaker = None,
+    breaker_share: settings.BreakerShare = None,
+    breaker_pause: settings.BreakerPause = None,
+    expect_body: settings.ExpectBody = None,
+    ordered: settings.Ordered = None,
+    order_retry: settings.OrderRetry = None,
+    on_dead: settings.OnDead = None,
     transport: options.Transport = None,
+    accept_net_secrets: settings.AcceptNetSecrets = None,
     retention: options.Retention = None,
     trust_location: options.TrustLocation = None,
     dsn: options.Dsn = None,
@@ -237,32 +249,54 @@ def set_(
 
     Example: qctl set -q orders --timeout 30s --concurrency 10
     """
-    settings = _settings(timeout, concurrency, max_in_flight, retry, transport, retention, trust_location)
-    headers: dict[str, str | None] = {**options.headers(header), **dict.fromkeys(no_header or [])}
-    if not (settings or headers or url):
+    wanted = settings.given(
+        timeout=timeout,
+        concurrency=concurrency,
+        max_in_flight=max_in_flight,
+        retry=retry,
+        transport=transport,
+        retention=retention,
+        trust_location=trust_location,
+        rate=rate,
+        breaker=breaker,
+        breaker_share=breaker_share,
+        breaker_pause=breaker_pause,
+        expect_body=expect_body,
+        ordered=ordered,
+        order_retry=order_retry,
+        on_dead=on_dead,
+        accept_net_secrets=accept_net_secrets,
+    )
+    headers: dict[str, str | None] = {**options.open_headers(header), **dict.fromkeys(no_header or [])}
+    if not (wanted or headers or url):
         raise UsageError("nothing to change", hint="name a setting: qctl set --help")
     if sql:
         if queue is None:
             raise UsageError("--sql makes no connection, so it needs -q QUEUE")
-        print_calls([queues.change(queue, url, headers, settings)])
+        print_calls([queues.change(queue, url, headers, wanted)])
         return
     with session(dsn, profile, "set", changes=True) as connection:
         name = queues.the_one(connection, queue)
         choice = None if transport is None else queues.transport(connection, transport)
-        row = queues.alter(connection, name, url, headers, settings)
+        row = queues.alter(connection, name, url, headers, wanted)
         scheduled = bool(scaling.jobs(connection))
     columns = [
         Column("queue_name", "queue"),
         Column("transport", "transport"),
         Column("url", "url"),
         Column("timeout_ms", "timeout", lambda ms: seconds(ms / 1000), right=True),
-        Column("concurrency", "concurrency", right=True),
+        Column(
+            "concurrency", "concurrency", right=True, of=lambda q: "auto" if q.concurrency_auto else str(q.concurrency)
+        ),
         Column("max_in_flight", "max in flight", right=True),
+        Column("rate_per_s", "rate", write_rate, right=True),
         Column("retention_s", "kept", seconds, right=True),
     ]
     render([row], columns, output)
     if choice is not None:
         _tell_transport(choice.transport, choice.reason, name, scheduled=scheduled)
+    if url is not None:
+        _warn_of_url(url)
     say("running workers take it over within 5 s")
     say(f"Next: qctl describe {name}")
 

@@ -114,6 +114,16 @@ def yes_no(value: bool) -> str:
     return "yes" if value else "no"
 
 
+def rate(per_s: float | None) -> str:
+    """Messages a second, a minute or an hour, whichever says it in a number of one or more."""
+    if per_s is None:
+        return ""
+    for unit, factor in (("s", 1), ("min", 60), ("h", 3600)):
+        if per_s * factor >= 1 or unit == "h":
+            return f"{per_s * factor:.6g}/{unit}"
+    raise AssertionError("unreachable")
+
+
 def words(value: list[str]) -> str:
     """A list as words."""
     return ", ".join(value)

@@ -3,7 +3,8 @@
 import time
 from dataclasses import dataclass, field
 
-from qctl.worker.request import Answer
+from qctl.worker.request import KEPT_BYTES, Answer
+from qctl.worker.tuner import Tuner
 
 AHEAD_S = 0.25
 AHEAD_BYTES = 16 << 20
@@ -34,6 +35,8 @@ class HeldQueue:
     counted: int = 0
     counted_since: float = 0.0
     body_bytes: float = 1024.0
+    kept_bytes: int = KEPT_BYTES
+    tuner: Tuner | None = None
 
     @property
     def capacity(self) -> int:

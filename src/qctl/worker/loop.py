@@ -16,8 +16,9 @@ from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
 from qctl.worker.held import LONGEST_POLL_S, SHORTEST_POLL_S, HeldQueue
 from qctl.worker.progress import Progress
-from qctl.worker.request import Answer, Request
+from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, Answer, Request
 from qctl.worker.sender import Sender, clock
+from qctl.worker.tuner import Tuner
 
 SETTLE_BATCH = 500
 SETTLE_AT = 250
@@ -208,8 +209,9 @@ class Worker:
         for name, row in found.items():
             queue = self._queues.setdefault(name, HeldQueue(name, row.queue_id, row.concurrency, row.max_in_flight))
             queue.leaving = False
-            queue.concurrency = self.concurrency or row.concurrency
             queue.max_in_flight = row.max_in_flight
+            queue.kept_bytes = JUDGED_BYTES if row.expects else KEPT_BYTES
+            self._set_concurrency(queue, row)
         if (wanted := sum(queue.concurrency for queue in self._queues.values())) > self._sender.most > self._told_most:
             self._told_most = self._sender.most
             self.talk(
@@ -217,6 +219,23 @@ class Worker:
             )
         if self.queues and not self._queues:
             raise NotFoundError(f"no queue is left to work on: {', '.join(self.queues)}", hint="qctl queues")
+
+    def _set_concurrency(self, queue: HeldQueue, row: WorkQueue) -> None:
+        """Takes over a queue's concurrency: a number, or one that its tuner finds."""
+        if self.concurrency is None and row.concurrency_auto:
+            queue.tuner = queue.tuner or Tuner(row.max_in_flight)
+            queue.tuner.most = row.max_in_flight
+            queue.concurrency = queue.tuner.at_once
+        else:
+            queue.tuner = None
+            queue.concurrency = self.concurrency or row.concurrency
+
+    def _tune(self, queue: HeldQueue, answer: Answer) -> None:
+        if queue.tuner is not None:
+            queue.tuner.note(answer.status, answer.duration_ms, answer.at_once)
+            if queue.tuner.at_once != queue.concurrency:
+                queue.concurrency = queue.tuner.at_once
+                self._sender.set_limit(queue.name, queue.concurrency)
 
     def _look_at_arming(self, *, armed: bool) -> None:
         """Says once that this database is a copy; what would wait for ever ends instead."""
@@ -297,6 +316,7 @@ class Worker:
             queue.outstanding -= 1
             if answer.sent:
                 queue.count_answer()
+                self._tune(queue, answer)
                 if self.on_answer is not None:
                     self.on_answer(answer)
                 queue.unsettled.append(answer)
@@ -431,7 +451,10 @@ class Worker:
             queue.outstanding += len(messages)
             queue.body_bytes = max(1.0, sum(len(m.body) for m in messages) / len(messages))
             self.progress.claimed += len(messages)
-            requests = [Request(queue.name, queue.queue_id, m, before, before + m.lease_ms / 1000) for m in messages]
+            kept = queue.kept_bytes
+            requests = [
+                Request(queue.name, queue.queue_id, m, before, before + m.lease_ms / 1000, kept) for m in messages
+            ]
             self._sender.submit(queue.name, requests, queue.concurrency)
             queue.saw_work()
             queue.poll_at = 0.0 if len(messages) == room else time.monotonic() + SHORTEST_POLL_S

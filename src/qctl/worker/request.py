@@ -13,6 +13,7 @@ from qctl import __version__
 from qctl.models import Claimed
 
 KEPT_BYTES = 4096
+JUDGED_BYTES = 65536
 MOST_BYTES = 1 << 20
 
 
@@ -24,10 +25,14 @@ class Request(NamedTuple):
     message: Claimed
     claimed_at: float
     lease_ends: float
+    kept_bytes: int = KEPT_BYTES
 
 
 class Answer(NamedTuple):
-    """What came of a request. ``sent`` is False when it was never started, so it costs no attempt."""
+    """What came of a request. ``sent`` is False when it was never started, so it costs no attempt.
+
+    ``at_once`` is how many of its queue were under way when it began, itself included.
+    """
 
     request: Request
     sent: bool
@@ -36,6 +41,7 @@ class Answer(NamedTuple):
     response: bytes | None = None
     duration_ms: int | None = None
     retry_after_s: int | None = None
+    at_once: int = 0
 
 
 class Handle:
@@ -46,6 +52,7 @@ class Handle:
         self.kept = b""
         self.seen = 0
         self.retry_after = b""
+        self.at_once = 0
         self.curl = pycurl.Curl()
         for option, value in (
             (pycurl.NOSIGNAL, 1),
@@ -84,8 +91,9 @@ class Handle:
             if code == pycurl.E_OPERATION_TIMEDOUT:
                 text = f"no complete answer within {self.request.message.timeout_ms} ms"
             text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
-            return Answer(self.request, True, None, text, self.kept, duration_ms)
-        return Answer(self.request, True, status, None, self.kept, duration_ms, retry_after_seconds(self.retry_after))
+            return Answer(self.request, True, None, text, self.kept, duration_ms, at_once=self.at_once)
+        wait_s = retry_after_seconds(self.retry_after)
+        return Answer(self.request, True, status, None, self.kept, duration_ms, wait_s, self.at_once)
 
     def _header(self, line: bytes) -> None:
         if line[:12].lower() == b"retry-after:":
@@ -93,8 +101,9 @@ class Handle:
 
     def _write(self, data: bytes) -> int | None:
         self.seen += len(data)
-        if len(self.kept) < KEPT_BYTES:
-            self.kept += data[: KEPT_BYTES - len(self.kept)]
+        most = self.request.kept_bytes
+        if len(self.kept) < most:
+            self.kept += data[: most - len(self.kept)]
         return -1 if self.seen > MOST_BYTES else None
 
 

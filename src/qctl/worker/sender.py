@@ -77,6 +77,11 @@ class Sender:
         self._inbox.append((queue, limit, requests))
         self._poke()
 
+    def set_limit(self, queue: str, limit: int) -> None:
+        """Lets so many requests of a queue be under way at once from now on; those that are more come to their end."""
+        self._inbox.append((queue, limit, []))
+        self._poke()
+
     def hand_back(self) -> None:
         """Starts nothing more: what waits comes back as unsent."""
         self._handing_back = True
@@ -131,6 +136,7 @@ class Sender:
             self._give(Answer(request, sent=True, error=f"the request cannot be made: {error}"))
             return
         line.active += 1
+        handle.at_once = line.active
         self._busy[handle.curl] = handle
         self._multi.add_handle(handle.curl)
 

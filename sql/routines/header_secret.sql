@@ -1,0 +1,139 @@
+-- Header secrets: values of HTTP headers that stand apart from the queue's settings and are put in at the claim.
+
+create or replace function qctl.set_header_secret(p_name text, p_value text) returns table (name text, changed boolean, used_by text[])
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_value text := rtrim(p_value, E'\r\n');
+  v_old text;
+begin
+  if p_name is null or p_name !~ '^[A-Za-z0-9_.-]{1,100}$' then
+    raise exception 'not a name of a secret: %', quote_literal(coalesce(left(p_name, 100), ''))
+      using errcode = 'QC002', hint = 'letters, digits, _, . and -; at most 100';
+  end if;
+  if v_value is null or v_value = '' or not qctl._is_header('x', to_jsonb(v_value)) then
+    raise exception 'the value of secret % cannot be sent as a header', p_name using errcode = 'QC002', hint = 'one line, 1 to 4096 characters';
+  end if;
+  select s.value into v_old from qctl.header_secret s where s.name = p_name;
+  if v_old is distinct from v_value then
+    insert into qctl.header_secret as s (name, value) values (p_name, v_value)
+    on conflict (name) do update set (value, changed_at, changed_by) = (excluded.value, clock_timestamp(), session_user);
+    perform qctl._audit('secret_set', null, jsonb_build_object('name', p_name, 'new', v_old is null));
+    perform qctl._notify(q.queue_id) from qctl.queue q;
+  end if;
+  return query select p_name, v_old is distinct from v_value, qctl._secret_users('secret:' || p_name);
+end
+$$;
+comment on function qctl.set_header_secret(text, text) is
+  'Keeps the value of a header. A queue sends it where its headers say secret:NAME, from the next claim on.';
+
+create or replace function qctl.drop_header_secret(p_name text) returns table (name text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_users text[] := qctl._secret_users('secret:' || p_name);
+begin
+  if cardinality(v_users) > 0 then
+    raise exception 'secret % is sent by %', p_name, array_to_string(v_users, ', ')
+      using errcode = 'QC007', hint = 'they would stand still without it; change their headers first: qctl set -q QUEUE --no-header NAME';
+  end if;
+  delete from qctl.header_secret s where s.name = p_name;
+  if not found then
+    raise exception 'no secret named %', quote_literal(coalesce(left(p_name, 100), '')) using errcode = 'QC006', hint = 'qctl secret list';
+  end if;
+  perform qctl._audit('secret_drop', null, jsonb_build_object('name', p_name));
+  name := p_name;
+  return query select p_name;
+end
+$$;
+
+create or replace function qctl.header_secrets()
+returns table (name text, kept_in text, changed_at timestamptz, changed_by text, used_by text[])
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select s.name, 'qctl', s.changed_at, s.changed_by, qctl._secret_users('secret:' || s.name) from qctl.header_secret s
+  union all
+  select distinct substring(h.value from 7), 'vault', null::timestamptz, null, qctl._secret_users(h.value)
+  from qctl.queue q cross join jsonb_each_text(q.headers) as h where h.value ~ '^vault:'
+  order by 1, 2
+$$;
+comment on function qctl.header_secrets() is 'Which header secrets there are and which queues send them, never the values.';
+
+create or replace function qctl._secret_users(p_reference text) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg(distinct q.queue_name order by q.queue_name), '{}')
+  from qctl.queue q cross join jsonb_each_text(q.headers) as h where h.value = p_reference
+$$;
+
+create or replace function qctl._is_reference(p_value text) returns boolean
+language sql immutable parallel safe
+return coalesce(p_value ~ '^(secret|vault):', false);
+comment on function qctl._is_reference(text) is 'Does a queue''s header name a secret, instead of holding a value?';
+
+create or replace function qctl._secret_value(p_reference text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text := substring(p_reference from '^[a-z]+:(.*)$');
+  v_value text;
+begin
+  if p_reference ~ '^secret:' then
+    select s.value into v_value from qctl.header_secret s where s.name = v_name;
+  elsif to_regclass('vault.decrypted_secrets') is not null then
+    execute 'select s.decrypted_secret from vault.decrypted_secrets s where s.name = $1 order by s.created_at desc limit 1' into v_value using v_name;
+  end if;
+  return rtrim(v_value, E'\r\n');
+exception when insufficient_privilege then
+  return null;
+end
+$$;
+comment on function qctl._secret_value(text) is 'The value behind secret:NAME or vault:NAME; null if there is none, or this role may not read it.';
+
+create or replace function qctl._missing_secrets(p_headers jsonb) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(distinct h.value, ', ') from jsonb_each_text(p_headers) as h
+  where qctl._is_reference(h.value)
+    and not coalesce(qctl._is_header('x', to_jsonb(qctl._secret_value(h.value))) and qctl._secret_value(h.value) <> '', false)
+$$;
+comment on function qctl._missing_secrets(jsonb) is 'References in these headers behind which there is nothing that can be sent; null if all are there.';
+
+create or replace function qctl._secret_hint(p_references text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when p_references ~ '^vault:'
+              then format('in Supabase: select vault.create_secret(VALUE, %L); the role that installed qctl must be able to read vault.decrypted_secrets',
+                          substring(split_part(p_references, ', ', 1) from 7))
+              else 'qctl secret set ' || coalesce(nullif(substring(split_part(p_references, ', ', 1) from 8), ''), 'NAME') end
+$$;
+
+create or replace function qctl._resolved_headers(p_queue qctl.queue) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_missing text;
+begin
+  if not p_queue.headers::text ~ '"(secret|vault):' then
+    return p_queue.headers;
+  end if;
+  v_missing := qctl._missing_secrets(p_queue.headers);
+  if v_missing is not null then
+    raise exception 'queue % sends nothing: there is no %', p_queue.queue_name, v_missing
+      using errcode = 'QC006', hint = qctl._secret_hint(v_missing);
+  end if;
+  return (select jsonb_object_agg(h.key, case when qctl._is_reference(h.value) then qctl._secret_value(h.value) else h.value end)
+          from jsonb_each_text(p_queue.headers) as h);
+end
+$$;
+comment on function qctl._resolved_headers(qctl.queue) is
+  'The queue''s headers with the values of secrets put in. One that is missing is an error: nothing goes out without it.';

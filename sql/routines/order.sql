@@ -1,0 +1,156 @@
+-- Order: of the messages with one order key only the one with the lowest msg_id may go out. The key stands in the message's headers as
+-- x-pgmq-group, where pgmq's own ordered reads look for it. Those behind it, its followers, are hidden (vt is infinity) when a claim
+-- meets them, and shown when the head is done; so a claim never reads past the same followers twice.
+
+create or replace function qctl._order_index(p_queue qctl.queue, p_wanted boolean) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_wanted then
+    execute format('create index if not exists %I on pgmq.%I ((left(headers ->> ''x-pgmq-group'', 200)), msg_id) where headers ? ''x-pgmq-group''',
+                   'qctl_order_' || p_queue.queue_id, 'q_' || p_queue.queue_name);
+  else
+    execute format('drop index if exists pgmq.%I', 'qctl_order_' || p_queue.queue_id);
+    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue.queue_name);
+    update qctl.dead_letter d set blocks_key = null where d.queue_id = p_queue.queue_id and d.blocks_key is not null;
+  end if;
+end
+$$;
+comment on function qctl._order_index(qctl.queue, boolean) is 'What an ordered queue needs: an index by order key. Taken away, its followers become ready.';
+
+create or replace function qctl._park_followers(p_queue qctl.queue, p_now timestamptz, p_heads integer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set enable_bitmapscan = off
+set enable_material = off
+as $$
+declare
+  c_page constant integer := 1000;
+  c_longest constant interval := '200 ms';
+  v_seen integer;
+  v_parked integer;
+begin
+  loop
+    execute format($q$
+      with ready as materialized (
+        select q.msg_id, left(q.headers ->> 'x-pgmq-group', 200) as key from pgmq.%1$I q
+        where q.vt <= $2 order by q.vt limit $3 for update skip locked
+      ), follower as materialized (
+        select r.msg_id from ready r
+        where r.key is not null
+          and (exists (select from pgmq.%1$I o
+                       where o.headers ? 'x-pgmq-group' and left(o.headers ->> 'x-pgmq-group', 200) = r.key and o.msg_id < r.msg_id)
+               or exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = r.key and f.lapsed_at is null and f.msg_id <> r.msg_id)
+               or exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = r.key))
+      ), parked as (
+        update pgmq.%1$I q set vt = 'infinity' from follower f where q.msg_id = f.msg_id returning 1
+      )
+      select (select count(*) from ready), (select count(*) from parked)
+    $q$, 'q_' || p_queue.queue_name) into v_seen, v_parked using p_queue.queue_id, p_now, c_page;
+    exit when v_seen < c_page or v_seen - v_parked >= least(p_heads, c_page / 2) or clock_timestamp() > p_now + c_longest;
+  end loop;
+end
+$$;
+comment on function qctl._park_followers(qctl.queue, timestamptz, integer) is
+  'Hides ready messages that must wait for another of their key, until p_heads others have come to the front. Under the gate.';
+
+create or replace function qctl._show_next(p_queue qctl.queue, p_keys text[]) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set enable_bitmapscan = off
+as $$
+declare
+  v_count integer;
+begin
+  -- Under the gate, so that no claim hides a follower of a head that is gone by now without being seen here.
+  perform from qctl.gate g where g.queue_id = p_queue.queue_id for update;
+  execute format($q$
+    with key as materialized (
+      select distinct k as key from unnest($2) as k
+      where k is not null and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = k)
+        and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = k and f.lapsed_at is null)
+    ), next as materialized (
+      select n.msg_id from key k cross join lateral (
+        select q.msg_id from pgmq.%1$I q where q.headers ? 'x-pgmq-group' and left(q.headers ->> 'x-pgmq-group', 200) = k.key
+        order by q.msg_id limit 1) n
+    ), free as materialized (
+      -- Nobody waits for a row while holding the gate. Whoever holds this one comes here himself, or the sweep does.
+      select q.msg_id from pgmq.%1$I q where q.msg_id = any (array(select n.msg_id from next n)) and q.vt = 'infinity' for update skip locked
+    )
+    update pgmq.%1$I q set vt = clock_timestamp() from free f where q.msg_id = f.msg_id
+  $q$, 'q_' || p_queue.queue_name) using p_queue.queue_id, p_keys;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;
+comment on function qctl._show_next(qctl.queue, text[]) is 'Shows the next message of each of these keys, if it waits hidden and nothing is before it.';
+
+create or replace function qctl._sweep_followers(p_queue qctl.queue) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set enable_bitmapscan = off
+as $$
+declare
+  c_most constant integer := 10000;
+  v_after text := coalesce((select g.swept_key from qctl.gate g where g.queue_id = p_queue.queue_id), '');
+  v_keys text[];
+begin
+  -- From one key to the next by the index; the messages between are not read.
+  execute format($q$
+    with recursive key as (
+      (select left(q.headers ->> 'x-pgmq-group', 200) as key from pgmq.%1$I q
+       where q.headers ? 'x-pgmq-group' and left(q.headers ->> 'x-pgmq-group', 200) > $1 order by 1 limit 1)
+      union all
+      select (select left(q.headers ->> 'x-pgmq-group', 200) from pgmq.%1$I q
+              where q.headers ? 'x-pgmq-group' and left(q.headers ->> 'x-pgmq-group', 200) > k.key order by 1 limit 1)
+      from key k where k.key is not null
+    )
+    select array_agg(k.key) from (select key from key where key is not null limit $2) k
+  $q$, 'q_' || p_queue.queue_name) into v_keys using v_after, c_most;
+  update qctl.gate g set swept_key = case when cardinality(v_keys) = c_most then v_keys[c_most] end
+  where g.queue_id = p_queue.queue_id and g.swept_key is distinct from case when cardinality(v_keys) = c_most then v_keys[c_most] end;
+  return case when v_keys is null then 0 else qctl._show_next(p_queue, v_keys) end;
+end
+$$;
+comment on function qctl._sweep_followers(qctl.queue) is
+  'Shows followers that nobody released, because the head was deleted by others say; 10000 keys at a time. Returns how many.';
+
+create or replace function qctl._sweep_order() returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
+as $$
+declare
+  v_queue qctl.queue;
+begin
+  for v_queue in select * from qctl.queue q where q.ordered order by q.queue_id loop
+    begin
+      if qctl._sweep_followers(v_queue) > 0 then
+        perform qctl._notify(v_queue.queue_id);
+      end if;
+    exception when others then
+      perform qctl._audit_rarely('sweep_failed', v_queue.queue_name, sqlstate, sqlerrm);
+    end;
+  end loop;
+end
+$$;
+
+create or replace function qctl._may_go(p_queue_name text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format($q$(left(q.headers ->> 'x-pgmq-group', 200) is null
+    or not exists (select from pgmq.%1$I o where o.headers ? 'x-pgmq-group'
+                     and left(o.headers ->> 'x-pgmq-group', 200) = left(q.headers ->> 'x-pgmq-group', 200) and o.msg_id < q.msg_id)
+       and not exists (select from qctl.in_flight f
+                       where f.queue_id = $1 and f.order_key = left(q.headers ->> 'x-pgmq-group', 200) and f.lapsed_at is null)
+       and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = left(q.headers ->> 'x-pgmq-group', 200)))$q$, 'q_' || p_queue_name)
+$$;
+comment on function qctl._may_go(text) is 'The condition on a message q of queue $1 that nothing of its order key is before it, under way, or in the way.';
