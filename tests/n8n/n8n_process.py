@@ -59,9 +59,8 @@ def missing() -> str | None:
 
 @dataclass(frozen=True)
 class Execution:
-    """One run of a workflow, as n8n recorded it."""
+    """One run of a workflow: what n8n recorded of the request."""
 
-    status: str
     headers: dict[str, str]
     body: Any
 
@@ -284,28 +283,27 @@ class Flow:
             return Counter(dict(rows.fetchall()))
 
     def executions(self) -> list[Execution]:
-        """All executions, with what the Webhook node gave to the others, from n8n's own tables."""
-        with psycopg.connect(self._n8n.dsn) as connection:
-            rows = connection.execute(
-                'select e.status, d.data from execution_entity e join execution_data d on d."executionId" = e.id'
-                ' where e."workflowId" = %s order by e.id',
-                (self.id,),
-            ).fetchall()
-        found: list[Execution] = []
-        for status, data in rows:
-            run = _decoded(data)["resultData"]["runData"]["Webhook"][0]["data"]["main"][0][0]["json"]
-            found.append(Execution(status, run["headers"], run["body"]))
-        return found
+        """Those that succeeded, with what the Webhook node gave to the others, from n8n's own tables."""
+        return [
+            Execution(run["headers"], run["body"])
+            for run in (
+                data["resultData"]["runData"]["Webhook"][0]["data"]["main"][0][0]["json"]
+                for data in self._of("success")
+            )
+        ]
 
     def errors(self) -> list[str]:
-        """What n8n recorded of executions that failed."""
+        """The messages of those that failed."""
+        return [data["resultData"]["error"]["message"] for data in self._of("error")]
+
+    def _of(self, status: str) -> list[Any]:
         with psycopg.connect(self._n8n.dsn) as connection:
             rows = connection.execute(
                 'select d.data from execution_entity e join execution_data d on d."executionId" = e.id'
-                " where e.\"workflowId\" = %s and e.status = 'error' order by e.id",
-                (self.id,),
+                ' where e."workflowId" = %s and e.status = %s order by e.id',
+                (self.id, status),
             ).fetchall()
-        return [_decoded(data)["resultData"]["error"]["message"] for (data,) in rows]
+        return [_decoded(data) for (data,) in rows]
 
 
 def node(name: str, kind: str, version: float, left: int, **parameters: Any) -> dict[str, Any]:

@@ -420,7 +420,7 @@ def test_what_n8n_works_on_when_it_is_killed_comes_again_where_it_responds_at_th
     replay_what_was_taken_while_starting(run)
     delivered = settled(run, 5)
     wait_until(lambda: flow.counts() == {"success": 5, "crashed": 5}, 30, "what was killed to be known as crashed")
-    done = [one.headers["webhook-id"] for one in flow.executions() if one.status == "success"]
+    done = [one.headers["webhook-id"] for one in flow.executions()]
     assert sorted(done) == sorted(message["webhook_id"] for message in delivered)
 
 
@@ -447,7 +447,7 @@ def test_a_workflow_that_takes_longer_than_the_timeout_is_executed_again_under_t
     worker("--all")
     users(1)
     wait_until(lambda: messages(run)[0]["attempts"] >= 2, 30, "two attempts")
-    assert "time" in messages(run)[0]["error"].lower()
+    assert messages(run)[0]["error"] == "no complete answer within 1000 ms"
     run("set", "-q", "users", "--timeout", "10s")
     (delivered,) = settled(run, 1)
     ids = executed(flow, delivered["attempts"])
