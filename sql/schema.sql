@@ -103,7 +103,7 @@ CREATE TABLE qctl.queue (
     concurrency_auto boolean DEFAULT false NOT NULL,
     breaker_after integer DEFAULT 10 NOT NULL,
     breaker_share double precision DEFAULT 0.7 NOT NULL,
-    breaker_pause_max_s integer DEFAULT 30 NOT NULL,
+    breaker_pause_max_s integer DEFAULT 10 NOT NULL,
     expect_text text,
     expect_json jsonb,
     ordered boolean DEFAULT false NOT NULL,
@@ -433,6 +433,7 @@ begin
         case when v_growth.drain_s is null then 'does not drain' else format('is empty only in %s', make_interval(secs => round(v_growth.drain_s))) end,
         round(v_capacity.ceiling_per_s::numeric, 1), v_capacity.limited_by);
       v_ailment.mend := case
+        when v_capacity.limited_by like 'its rate%' then format('qctl set -q %s --rate none', p_queue.queue_name)
         when v_capacity.limited_by like 'max_in_flight%' then format('qctl scale -q %s --max-in-flight %s', p_queue.queue_name, least(p_queue.max_in_flight * 4, 100000))
         when p_queue.transport = 'http' then format('qctl scale -q %s --concurrency %s', p_queue.queue_name, least(p_queue.concurrency * 4, 10000))
         when v_capacity.limited_by like 'pg_net.batch_size%' then format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name)
@@ -1282,6 +1283,7 @@ declare
   v_gate qctl.gate;
   v_probe_id bigint;
   v_probe_early boolean;
+  v_allowed integer;
   v_now timestamptz;
   v_live integer;
   v_expired boolean;
@@ -1317,12 +1319,13 @@ begin
   v_room := least(p_limit, least(v_queue.max_in_flight, v_gate.slow_limit) - v_live);
   if v_queue.rate_per_s is not null then
     v_gate.paced_at := greatest(v_gate.paced_at, v_now);
-    v_room := least(v_room, floor((greatest(c_burst_s, 1 / v_queue.rate_per_s) - extract(epoch from v_gate.paced_at - v_now)::double precision)
-                                  * v_queue.rate_per_s + 0.001)::integer);
+    v_allowed := floor((greatest(c_burst_s, 1 / v_queue.rate_per_s) - extract(epoch from v_gate.paced_at - v_now)::double precision)
+                       * v_queue.rate_per_s + 0.001);
     -- A few at a time cost less than each by itself, and at 20 a second nobody sees the difference.
-    if v_room < least(p_limit, ceil(v_queue.rate_per_s * 0.05)) then
+    if v_allowed < least(v_room, ceil(v_queue.rate_per_s * 0.05)) then
       return;
     end if;
+    v_room := least(v_room, v_allowed);
   end if;
   if v_room < 1 then
     return;
@@ -1379,7 +1382,7 @@ begin
              coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)), $16, coalesce(n.message::text, 'null'), $14, $15),
            coalesce(n.message::text, 'null')
     from numbered n order by n.msg_id
-  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._may_go(p_queue) else 'true' end)
+  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end)
   using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
         (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_headers, v_queue.queue_uuid, v_queue.ordered,
         v_inner, v_outer, extract(epoch from v_now)::bigint::text;
@@ -2014,6 +2017,20 @@ $$;
 
 COMMENT ON FUNCTION qctl._failure_rate(p_queue qctl.queue) IS 'The share of the attempts of the last ten minutes that failed; null for fewer than ten, and when it is over: the last ten were delivered and none failed within 20 s.';
 
+-- Name: _first_heads(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._first_heads(p_queue_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format('q.msg_id = any (array(select q.msg_id from (select q.* from pgmq.%I q where q.vt <= $2 order by q.vt limit 5000) q where %s order by q.vt limit $3))',
+                'q_' || p_queue_name, qctl._may_go(p_queue_name))
+$_$;
+
+-- Name: FUNCTION _first_heads(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._first_heads(p_queue_name text) IS 'The condition on a message q that it is among the first $3 that may go, of the first 5000 ready at $2: beyond them are followers not hidden yet.';
+
 -- Name: _foreign_children(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._foreign_children(p_relation regclass) RETURNS text
@@ -2215,7 +2232,7 @@ COMMENT ON FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval) IS 'A
 
 CREATE FUNCTION qctl._is_outage(p_status integer, p_error text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (p_status IS NULL) THEN COALESCE((p_error !~ '^(not sent: |the request cannot be made: )'::text), true) ELSE ((p_status = ANY (ARRAY[404, 408, 429])) OR (p_status >= 500)) END;
+    RETURN CASE WHEN (p_status IS NULL) THEN COALESCE((p_error !~ '^(not sent: |the request cannot be made: )'::text), true) ELSE ((p_status = ANY (ARRAY[404, 408, 429])) OR (p_status >= 500) OR COALESCE((p_error = 'not there yet: n8n is starting'::text), false)) END;
 
 -- Name: FUNCTION _is_outage(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -3392,16 +3409,19 @@ CREATE FUNCTION qctl._park_followers(p_queue qctl.queue, p_now timestamp with ti
     SET enable_material TO 'off'
     AS $_$
 declare
-  c_page constant integer := 1000;
+  c_most constant integer := 5000;
   c_longest constant interval := '200 ms';
+  v_page integer := least(greatest(4 * p_heads, 100), c_most);
+  v_from timestamptz := '-infinity';
   v_seen integer;
   v_parked integer;
 begin
   loop
+    -- Only what is hidden is locked; each page begins where the one before ended, not with the dead rows it left.
     execute format($q$
       with ready as materialized (
-        select q.msg_id, left(q.headers ->> 'x-pgmq-group', 200) as key from pgmq.%1$I q
-        where q.vt <= $2 order by q.vt limit $3 for update skip locked
+        select q.msg_id, q.vt, left(q.headers ->> 'x-pgmq-group', 200) as key from pgmq.%1$I q
+        where q.vt >= $4 and q.vt <= $2 order by q.vt limit $3
       ), follower as materialized (
         select r.msg_id from ready r
         where r.key is not null
@@ -3409,12 +3429,15 @@ begin
                        where o.headers ? 'x-pgmq-group' and left(o.headers ->> 'x-pgmq-group', 200) = r.key and o.msg_id < r.msg_id)
                or exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = r.key and f.lapsed_at is null and f.msg_id <> r.msg_id)
                or exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = r.key))
+      ), free as materialized (
+        select q.msg_id from pgmq.%1$I q where q.msg_id = any (array(select f.msg_id from follower f)) and q.vt <= $2 for update skip locked
       ), parked as (
-        update pgmq.%1$I q set vt = 'infinity' from follower f where q.msg_id = f.msg_id returning 1
+        update pgmq.%1$I q set vt = 'infinity' from free f where q.msg_id = f.msg_id returning 1
       )
-      select (select count(*) from ready), (select count(*) from parked)
-    $q$, 'q_' || p_queue.queue_name) into v_seen, v_parked using p_queue.queue_id, p_now, c_page;
-    exit when v_seen < c_page or v_seen - v_parked >= least(p_heads, c_page / 2) or clock_timestamp() > p_now + c_longest;
+      select (select count(*) from ready), (select count(*) from parked), (select max(r.vt) from ready r)
+    $q$, 'q_' || p_queue.queue_name) into v_seen, v_parked, v_from using p_queue.queue_id, p_now, v_page, v_from;
+    exit when v_seen < v_page or v_seen - v_parked >= least(p_heads, v_page / 2) or clock_timestamp() > p_now + c_longest;
+    v_page := least(v_page * 2, c_most);
   end loop;
 end
 $_$;
@@ -4224,10 +4247,12 @@ begin
   execute format($q$
     with answer as materialized (
       select distinct on (a.msg_id, a.lease) a.*
-      from (select a.lease, a.msg_id, a.status, a.response, a.duration_ms, a.retry_after_s, qctl._is_success(a.status) and m.met as ok,
-                   case when qctl._is_success(a.status) and not m.met then 'the answer is not what is expected' else a.error end as error
+      from (select a.lease, a.msg_id, a.status, a.response, a.duration_ms, a.retry_after_s, qctl._is_success(a.status) and m.met and not m.starting as ok,
+                   case when not qctl._is_success(a.status) then a.error when m.starting then 'not there yet: n8n is starting'
+                        when not m.met then 'the answer is not what is expected' else a.error end as error
             from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
-            cross join lateral (select case when $15 is null and $16 is null then true else qctl._is_expected(a.response, $15, $16) end as met) m) a
+            cross join lateral (select case when $15 is null and $16 is null then true else qctl._is_expected(a.response, $15, $16) end as met,
+                                      coalesce(a.response = '\x6e386e206973207374617274696e672075702e20506c656173652077616974', false) as starting) m) a
       order by a.msg_id, a.lease, a.ok desc
     ), tried as materialized (
       select f.msg_id, f.enqueued_at, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
@@ -5561,6 +5586,9 @@ begin
           format('the endpoint: %s at once, the slowest 5 %% settled after %s s', least(qctl._net_batch_size(), v_queue.max_in_flight),
                  round(latency_p95_s::numeric, 1)));
       end if;
+    elsif v_queue.concurrency_auto then
+      limits := jsonb_build_array(jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
+        format('max_in_flight %s; with concurrency auto the endpoint itself comes before it', v_queue.max_in_flight)));
     else
       limits := jsonb_build_array(
         jsonb_build_object('per_s', workers * v_queue.concurrency / greatest(coalesce(latency_s, 0.1), 0.001), 'limit',
@@ -5568,6 +5596,9 @@ begin
                  round((greatest(coalesce(latency_s, 0.1), 0.001) * 1000)::numeric), case when measured = 0 then ' (assumed)' else '' end)),
         jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
           format('max_in_flight %s', v_queue.max_in_flight)));
+    end if;
+    if v_queue.rate_per_s is not null then
+      limits := limits || jsonb_build_object('per_s', v_queue.rate_per_s, 'limit', format('its rate, %s a second', v_queue.rate_per_s));
     end if;
     if workers = 0 then
       limits := jsonb_build_array(jsonb_build_object('per_s', 0, 'limit', case v_queue.transport
@@ -8013,7 +8044,10 @@ begin
   max_in_flight := v_queue.max_in_flight;
   concurrency := v_queue.concurrency;
   reachable := true;
-  if v_queue.transport = 'pg_net' then
+  if v_queue.rate_per_s < p_per_s then
+    reachable := false;
+    reason := format('its own rate is %s a second: qctl set -q %s --rate none', v_queue.rate_per_s, p_queue);
+  elsif v_queue.transport = 'pg_net' then
     v_reach := floor(qctl._net_batch_size() * 0.9);
     if p_per_s > v_reach then
       reachable := false;

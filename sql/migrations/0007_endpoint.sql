@@ -12,7 +12,7 @@ alter table qctl.queue
     constraint queue_breaker_after_check check (breaker_after between 0 and 10000),
   add column breaker_share       double precision not null default 0.7
     constraint queue_breaker_share_check check (breaker_share between 0.05 and 1),
-  add column breaker_pause_max_s integer not null default 30
+  add column breaker_pause_max_s integer not null default 10
     constraint queue_breaker_pause_check check (breaker_pause_max_s between 1 and 3600),
   add column expect_text         text
     constraint queue_expect_text_check check (length(expect_text) between 1 and 1000),

@@ -4,7 +4,7 @@
 create or replace function qctl._is_outage(p_status integer, p_error text) returns boolean
 language sql immutable parallel safe
 return case when p_status is null then coalesce(p_error !~ '^(not sent: |the request cannot be made: )', true)
-            else p_status in (404, 408, 429) or p_status >= 500 end;
+            else p_status in (404, 408, 429) or p_status >= 500 or coalesce(p_error = 'not there yet: n8n is starting', false) end;
 comment on function qctl._is_outage(integer, text) is
   'Does this answer, or its lack, speak of the endpoint and not of the message? 404 is what n8n answers for a workflow that is off.';
 

@@ -21,6 +21,7 @@ declare
   v_gate qctl.gate;
   v_probe_id bigint;
   v_probe_early boolean;
+  v_allowed integer;
   v_now timestamptz;
   v_live integer;
   v_expired boolean;
@@ -56,12 +57,13 @@ begin
   v_room := least(p_limit, least(v_queue.max_in_flight, v_gate.slow_limit) - v_live);
   if v_queue.rate_per_s is not null then
     v_gate.paced_at := greatest(v_gate.paced_at, v_now);
-    v_room := least(v_room, floor((greatest(c_burst_s, 1 / v_queue.rate_per_s) - extract(epoch from v_gate.paced_at - v_now)::double precision)
-                                  * v_queue.rate_per_s + 0.001)::integer);
+    v_allowed := floor((greatest(c_burst_s, 1 / v_queue.rate_per_s) - extract(epoch from v_gate.paced_at - v_now)::double precision)
+                       * v_queue.rate_per_s + 0.001);
     -- A few at a time cost less than each by itself, and at 20 a second nobody sees the difference.
-    if v_room < least(p_limit, ceil(v_queue.rate_per_s * 0.05)) then
+    if v_allowed < least(v_room, ceil(v_queue.rate_per_s * 0.05)) then
       return;
     end if;
+    v_room := least(v_room, v_allowed);
   end if;
   if v_room < 1 then
     return;
@@ -118,7 +120,7 @@ begin
              coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)), $16, coalesce(n.message::text, 'null'), $14, $15),
            coalesce(n.message::text, 'null')
     from numbered n order by n.msg_id
-  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._may_go(p_queue) else 'true' end)
+  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end)
   using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
         (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_headers, v_queue.queue_uuid, v_queue.ordered,
         v_inner, v_outer, extract(epoch from v_now)::bigint::text;

@@ -28,16 +28,19 @@ set enable_bitmapscan = off
 set enable_material = off
 as $$
 declare
-  c_page constant integer := 1000;
+  c_most constant integer := 5000;
   c_longest constant interval := '200 ms';
+  v_page integer := least(greatest(4 * p_heads, 100), c_most);
+  v_from timestamptz := '-infinity';
   v_seen integer;
   v_parked integer;
 begin
   loop
+    -- Only what is hidden is locked; each page begins where the one before ended, not with the dead rows it left.
     execute format($q$
       with ready as materialized (
-        select q.msg_id, left(q.headers ->> 'x-pgmq-group', 200) as key from pgmq.%1$I q
-        where q.vt <= $2 order by q.vt limit $3 for update skip locked
+        select q.msg_id, q.vt, left(q.headers ->> 'x-pgmq-group', 200) as key from pgmq.%1$I q
+        where q.vt >= $4 and q.vt <= $2 order by q.vt limit $3
       ), follower as materialized (
         select r.msg_id from ready r
         where r.key is not null
@@ -45,12 +48,15 @@ begin
                        where o.headers ? 'x-pgmq-group' and left(o.headers ->> 'x-pgmq-group', 200) = r.key and o.msg_id < r.msg_id)
                or exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = r.key and f.lapsed_at is null and f.msg_id <> r.msg_id)
                or exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = r.key))
+      ), free as materialized (
+        select q.msg_id from pgmq.%1$I q where q.msg_id = any (array(select f.msg_id from follower f)) and q.vt <= $2 for update skip locked
       ), parked as (
-        update pgmq.%1$I q set vt = 'infinity' from follower f where q.msg_id = f.msg_id returning 1
+        update pgmq.%1$I q set vt = 'infinity' from free f where q.msg_id = f.msg_id returning 1
       )
-      select (select count(*) from ready), (select count(*) from parked)
-    $q$, 'q_' || p_queue.queue_name) into v_seen, v_parked using p_queue.queue_id, p_now, c_page;
-    exit when v_seen < c_page or v_seen - v_parked >= least(p_heads, c_page / 2) or clock_timestamp() > p_now + c_longest;
+      select (select count(*) from ready), (select count(*) from parked), (select max(r.vt) from ready r)
+    $q$, 'q_' || p_queue.queue_name) into v_seen, v_parked, v_from using p_queue.queue_id, p_now, v_page, v_from;
+    exit when v_seen < v_page or v_seen - v_parked >= least(p_heads, v_page / 2) or clock_timestamp() > p_now + c_longest;
+    v_page := least(v_page * 2, c_most);
   end loop;
 end
 $$;
@@ -154,3 +160,13 @@ as $$
        and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = left(q.headers ->> 'x-pgmq-group', 200)))$q$, 'q_' || p_queue_name)
 $$;
 comment on function qctl._may_go(text) is 'The condition on a message q of queue $1 that nothing of its order key is before it, under way, or in the way.';
+
+create or replace function qctl._first_heads(p_queue_name text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format('q.msg_id = any (array(select q.msg_id from (select q.* from pgmq.%I q where q.vt <= $2 order by q.vt limit 5000) q where %s order by q.vt limit $3))',
+                'q_' || p_queue_name, qctl._may_go(p_queue_name))
+$$;
+comment on function qctl._first_heads(text) is
+  'The condition on a message q that it is among the first $3 that may go, of the first 5000 ready at $2: beyond them are followers not hidden yet.';

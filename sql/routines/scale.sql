@@ -53,6 +53,9 @@ begin
           format('the endpoint: %s at once, the slowest 5 %% settled after %s s', least(qctl._net_batch_size(), v_queue.max_in_flight),
                  round(latency_p95_s::numeric, 1)));
       end if;
+    elsif v_queue.concurrency_auto then
+      limits := jsonb_build_array(jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
+        format('max_in_flight %s; with concurrency auto the endpoint itself comes before it', v_queue.max_in_flight)));
     else
       limits := jsonb_build_array(
         jsonb_build_object('per_s', workers * v_queue.concurrency / greatest(coalesce(latency_s, 0.1), 0.001), 'limit',
@@ -60,6 +63,9 @@ begin
                  round((greatest(coalesce(latency_s, 0.1), 0.001) * 1000)::numeric), case when measured = 0 then ' (assumed)' else '' end)),
         jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
           format('max_in_flight %s', v_queue.max_in_flight)));
+    end if;
+    if v_queue.rate_per_s is not null then
+      limits := limits || jsonb_build_object('per_s', v_queue.rate_per_s, 'limit', format('its rate, %s a second', v_queue.rate_per_s));
     end if;
     if workers = 0 then
       limits := jsonb_build_array(jsonb_build_object('per_s', 0, 'limit', case v_queue.transport
@@ -96,7 +102,10 @@ begin
   max_in_flight := v_queue.max_in_flight;
   concurrency := v_queue.concurrency;
   reachable := true;
-  if v_queue.transport = 'pg_net' then
+  if v_queue.rate_per_s < p_per_s then
+    reachable := false;
+    reason := format('its own rate is %s a second: qctl set -q %s --rate none', v_queue.rate_per_s, p_queue);
+  elsif v_queue.transport = 'pg_net' then
     v_reach := floor(qctl._net_batch_size() * 0.9);
     if p_per_s > v_reach then
       reachable := false;

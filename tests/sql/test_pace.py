@@ -48,6 +48,18 @@ def test_an_idle_queue_saves_up_no_more_than_a_second(conn):
     assert claim(conn, 500) == []
 
 
+def test_a_slow_start_and_a_probe_get_through_a_high_rate(conn):
+    create(conn, rate_per_s=1000)
+    send(conn, 200)
+    conn.execute("select qctl.pause('orders')")
+    conn.execute("select qctl.resume('orders')")
+    first = claim(conn)
+    assert len(first) == 10
+    settle(conn, first, 503)
+    conn.execute("update qctl.gate set probe_at = clock_timestamp()")
+    assert len(claim(conn)) == 1
+
+
 def test_without_a_rate_there_is_none(conn):
     create(conn, rate_per_s=1)
     conn.execute("select qctl.set_queue('orders', p_settings => '{\"rate_per_s\": null}')")

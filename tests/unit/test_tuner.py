@@ -29,7 +29,9 @@ class Model:
             tuner.note(200, latency, tuner.at_once)
 
 
-def tuned(places: int, service_ms: float = 20, jitter: float = 0.2, seed: int = 1, answers: int = 20_000) -> tuple[Model, Tuner]:
+def tuned(
+    places: int, service_ms: float = 20, jitter: float = 0.2, seed: int = 1, answers: int = 20_000
+) -> tuple[Model, Tuner]:
     model = Model(places, service_ms, jitter, seed)
     tuner = Tuner(1000, clock=lambda: model.now)
     model.run(tuner, answers)

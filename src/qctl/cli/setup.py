@@ -188,7 +188,7 @@ def create(
             else f"delivered, too: {counted(created.waiting, 'waiting message')}"
         )
     _tell_transport(created.transport, created.reason, name, scheduled=scheduled)
-    _warn_of_url(url)
+    _warn_of_url(url, concurrency)
     say(
         "delivered messages are kept for ever; qctl set --retention 7d changes that"
         if kept is None
@@ -211,8 +211,10 @@ def _tell_transport(transport: str, reason: str, name: str, *, scheduled: bool) 
         say("  there is no pg_cron here, so run this each minute by other means: call qctl.work();")
 
 
-def _warn_of_url(url: str) -> None:
-    """n8n has two URLs for a workflow, and only one of them is there when nobody looks."""
+def _warn_of_url(url: str, concurrency: str | None) -> None:
+    """n8n has two URLs for a workflow, and only one of them is there when nobody looks; and it works on one core."""
+    if "/webhook/" in url and concurrency is None:
+        say("n8n works on one core; qctl set --concurrency auto finds how many requests at once it takes")
     if "/webhook-test/" in url:
         say("Warning: an n8n URL with /webhook-test/ answers only while its editor listens; use the one with /webhook/")
 
@@ -296,7 +298,7 @@ def set_(
     if choice is not None:
         _tell_transport(choice.transport, choice.reason, name, scheduled=scheduled)
     if url is not None:
-        _warn_of_url(url)
+        _warn_of_url(url, "")
     say("running workers take it over within 5 s")
     say(f"Next: qctl describe {name}")
 
