@@ -1796,6 +1796,16 @@ begin
     return query select 'warning', 'queue', p_queue.queue_name, 'every role of this database can read its secret headers in schema net',
                         format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
   end if;
+  if exists (select from qctl.signing_secret s where s.queue_id = p_queue.queue_id)
+     and not exists (select from qctl.signing_secret s where s.queue_id = p_queue.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp())) then
+    return query select 'broken', 'queue', p_queue.queue_name, 'its last signing secret has expired, so its requests go out unsigned',
+                        'qctl secret rotate -q ' || p_queue.queue_name;
+  end if;
+  if p_queue.ordered and to_regclass(format('pgmq.%I', 'qctl_order_' || p_queue.queue_id)) is null
+     and to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
+    return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is gone, so each claim reads the whole queue',
+                        format('qctl set -q %s --ordered', p_queue.queue_name);
+  end if;
   select * into v_depth from qctl.depth(p_queue.queue_name);
   if v_depth.dead > 0 then
     return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
@@ -3662,12 +3672,13 @@ CREATE FUNCTION qctl._readable_columns(p_table regclass) RETURNS text
     AS $$
   select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
   where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped
-    and not (p_table = 'qctl.queue'::regclass and a.attname = 'headers' or p_table = 'qctl.dead_letter'::regclass and a.attname in ('message', 'headers'))
+    and not (p_table = 'qctl.queue'::regclass and a.attname = 'headers' or p_table = 'qctl.dead_letter'::regclass and a.attname in ('message', 'headers')
+             or a.attname in ('order_key', 'blocks_key', 'swept_key', 'dedup_key'))
 $$;
 
 -- Name: FUNCTION _readable_columns(p_table regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._readable_columns(p_table regclass) IS 'Those with neither a payload nor what may be a secret.';
+COMMENT ON FUNCTION qctl._readable_columns(p_table regclass) IS 'Those with neither a payload, a key taken from one, nor what may be a secret.';
 
 -- Name: _readable_tables(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5000,6 +5011,21 @@ $$;
 
 COMMENT ON FUNCTION qctl._wanted_jobs() IS 'One job serves all queues of the pg_net transport, further ones and those of single queues come by qctl scale; one does the maintenance.';
 
+-- Name: _warn_of_missing_secrets(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._warn_of_missing_secrets(p_headers jsonb) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_missing text := qctl._missing_secrets(p_headers);
+begin
+  if v_missing is not null then
+    raise warning 'nothing is sent until there is %', v_missing using hint = qctl._secret_hint(v_missing);
+  end if;
+end
+$$;
+
 -- Name: _webhook_headers(text, text, text, bytea[], bytea[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]) RETURNS jsonb
@@ -5905,6 +5931,7 @@ begin
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
   perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport));
+  perform qctl._warn_of_missing_secrets(p_headers);
   perform qctl._make_status_view(p_queue);
   perform qctl._plan_jobs();
   perform qctl._audit('create', p_queue, p_settings || jsonb_build_object(
@@ -6437,20 +6464,20 @@ COMMENT ON FUNCTION qctl.growth(p_queue text) IS 'By how many messages a second 
 
 -- Name: header_secrets(); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.header_secrets() RETURNS TABLE(name text, kept_in text, changed_at timestamp with time zone, changed_by text, used_by text[])
+CREATE FUNCTION qctl.header_secrets() RETURNS TABLE(reference text, changed_at timestamp with time zone, changed_by text, used_by text[], there boolean)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select s.name, 'qctl', s.changed_at, s.changed_by, qctl._secret_users('secret:' || s.name) from qctl.header_secret s
-  union all
-  select distinct substring(h.value from 7), 'vault', null::timestamptz, null, qctl._secret_users(h.value)
-  from qctl.queue q cross join jsonb_each_text(q.headers) as h where h.value ~ '^vault:'
-  order by 1, 2
+  select n.reference, s.changed_at, s.changed_by, qctl._secret_users(n.reference), qctl._missing_secrets(jsonb_build_object('x', n.reference)) is null
+  from (select 'secret:' || s.name from qctl.header_secret s
+        union select h.value from qctl.queue q cross join jsonb_each_text(q.headers) as h where qctl._is_reference(h.value)) as n (reference)
+  left join qctl.header_secret s on n.reference = 'secret:' || s.name
+  order by 1
 $$;
 
 -- Name: FUNCTION header_secrets(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.header_secrets() IS 'Which header secrets there are and which queues send them, never the values.';
+COMMENT ON FUNCTION qctl.header_secrets() IS 'Which header secrets there are, or are named by queues, and which queues send them; never the values.';
 
 -- Name: health(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7474,6 +7501,11 @@ begin
   )
   select p_queue, g.secret_id, g.mark, v_left from gone g order by g.secret_id;
   if found then
+    -- Once the newest is gone the one before it signs for good: no queue becomes unsigned by the clock.
+    update qctl.signing_secret s set expires_at = null
+    where s.secret_id = (select max(o.secret_id) from qctl.signing_secret o
+                         where o.queue_id = v_queue.queue_id and (o.expires_at is null or o.expires_at > v_now))
+      and s.expires_at is not null;
     perform qctl._audit('secret_revoke', p_queue, jsonb_build_object('secret_id', p_secret_id, 'left_signing', v_left));
   end if;
 end
@@ -7481,7 +7513,7 @@ $$;
 
 -- Name: FUNCTION revoke_secret(p_queue text, p_secret_id integer, p_unsigned boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.revoke_secret(p_queue text, p_secret_id integer, p_unsigned boolean) IS 'Ends a signing secret at once; without a number all but the newest. The last one goes only with p_unsigned.';
+COMMENT ON FUNCTION qctl.revoke_secret(p_queue text, p_secret_id integer, p_unsigned boolean) IS 'Ends a signing secret at once; without a number all but the newest. The newest that is left signs for good. The last one goes only with p_unsigned.';
 
 -- Name: rotate_secret(text, text, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7503,10 +7535,13 @@ begin
   v_key := case when p_secret is null then sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) else qctl._key_of(p_secret) end;
   v_mark := left(encode(sha256(v_key), 'hex'), 8);
   perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  delete from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.expires_at <= v_now;
+  -- One that is on its way out may come back, and is the newest then.
+  delete from qctl.signing_secret s
+  where s.queue_id = v_queue.queue_id and s.expires_at is not null and s.inner_pad = qctl._xor_pad(v_key, 54);
   if exists (select from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.inner_pad = qctl._xor_pad(v_key, 54)) then
     raise exception 'queue % signs with this secret already', p_queue using errcode = 'QC007', hint = 'qctl secret list -q ' || p_queue;
   end if;
-  delete from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.expires_at <= v_now;
   with old as (
     update qctl.signing_secret s set expires_at = v_now + p_overlap
     where s.queue_id = v_queue.queue_id and (s.expires_at is null or s.expires_at > v_now + p_overlap)
@@ -7820,6 +7855,7 @@ begin
     perform qctl._check_headers(jsonb_strip_nulls(p_headers));
     update qctl.queue q set headers = jsonb_strip_nulls(q.headers || qctl._lower_keys(p_headers))
     where q.queue_id = v_queue.queue_id;
+    perform qctl._warn_of_missing_secrets(p_headers);
   end if;
   perform qctl._apply_settings(p_queue, p_settings);
   if p_settings ?| array['transport', 'dedicated'] then

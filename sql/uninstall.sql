@@ -8,6 +8,7 @@ set local lock_timeout = '2s';
 select count(*) from qctl.stop_jobs();
 select sum(qctl._archive_dead(q)) from qctl.queue q;
 select count(*) from (select distinct relation from qctl.attachment) a, qctl.detach(a.relation::oid::text);
+select count(qctl._order_index(q, false)) from qctl.queue q where q.ordered and to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) is not null;
 create temporary table qctl_remains on commit drop as
 select q.queue_name, u.unfinished, u.archived from qctl.queue q, qctl.undelivered(q.queue_name) u;
 drop schema qctl cascade;

@@ -115,6 +115,16 @@ begin
     return query select 'warning', 'queue', p_queue.queue_name, 'every role of this database can read its secret headers in schema net',
                         format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
   end if;
+  if exists (select from qctl.signing_secret s where s.queue_id = p_queue.queue_id)
+     and not exists (select from qctl.signing_secret s where s.queue_id = p_queue.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp())) then
+    return query select 'broken', 'queue', p_queue.queue_name, 'its last signing secret has expired, so its requests go out unsigned',
+                        'qctl secret rotate -q ' || p_queue.queue_name;
+  end if;
+  if p_queue.ordered and to_regclass(format('pgmq.%I', 'qctl_order_' || p_queue.queue_id)) is null
+     and to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
+    return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is gone, so each claim reads the whole queue',
+                        format('qctl set -q %s --ordered', p_queue.queue_name);
+  end if;
   select * into v_depth from qctl.depth(p_queue.queue_name);
   if v_depth.dead > 0 then
     return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;

@@ -51,17 +51,30 @@ end
 $$;
 
 create or replace function qctl.header_secrets()
-returns table (name text, kept_in text, changed_at timestamptz, changed_by text, used_by text[])
+returns table (reference text, changed_at timestamptz, changed_by text, used_by text[], there boolean)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select s.name, 'qctl', s.changed_at, s.changed_by, qctl._secret_users('secret:' || s.name) from qctl.header_secret s
-  union all
-  select distinct substring(h.value from 7), 'vault', null::timestamptz, null, qctl._secret_users(h.value)
-  from qctl.queue q cross join jsonb_each_text(q.headers) as h where h.value ~ '^vault:'
-  order by 1, 2
+  select n.reference, s.changed_at, s.changed_by, qctl._secret_users(n.reference), qctl._missing_secrets(jsonb_build_object('x', n.reference)) is null
+  from (select 'secret:' || s.name from qctl.header_secret s
+        union select h.value from qctl.queue q cross join jsonb_each_text(q.headers) as h where qctl._is_reference(h.value)) as n (reference)
+  left join qctl.header_secret s on n.reference = 'secret:' || s.name
+  order by 1
 $$;
-comment on function qctl.header_secrets() is 'Which header secrets there are and which queues send them, never the values.';
+comment on function qctl.header_secrets() is 'Which header secrets there are, or are named by queues, and which queues send them; never the values.';
+
+create or replace function qctl._warn_of_missing_secrets(p_headers jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_missing text := qctl._missing_secrets(p_headers);
+begin
+  if v_missing is not null then
+    raise warning 'nothing is sent until there is %', v_missing using hint = qctl._secret_hint(v_missing);
+  end if;
+end
+$$;
 
 create or replace function qctl._secret_users(p_reference text) returns text[]
 language sql stable

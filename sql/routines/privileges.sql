@@ -24,9 +24,10 @@ set search_path = pg_catalog, pg_temp
 as $$
   select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
   where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped
-    and not (p_table = 'qctl.queue'::regclass and a.attname = 'headers' or p_table = 'qctl.dead_letter'::regclass and a.attname in ('message', 'headers'))
+    and not (p_table = 'qctl.queue'::regclass and a.attname = 'headers' or p_table = 'qctl.dead_letter'::regclass and a.attname in ('message', 'headers')
+             or a.attname in ('order_key', 'blocks_key', 'swept_key', 'dedup_key'))
 $$;
-comment on function qctl._readable_columns(regclass) is 'Those with neither a payload nor what may be a secret.';
+comment on function qctl._readable_columns(regclass) is 'Those with neither a payload, a key taken from one, nor what may be a secret.';
 
 create or replace function qctl._level_routines(p_level text, p_payloads boolean) returns setof regprocedure
 language sql stable

@@ -136,6 +136,7 @@ begin
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
   perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport));
+  perform qctl._warn_of_missing_secrets(p_headers);
   perform qctl._make_status_view(p_queue);
   perform qctl._plan_jobs();
   perform qctl._audit('create', p_queue, p_settings || jsonb_build_object(
@@ -246,6 +247,7 @@ begin
     perform qctl._check_headers(jsonb_strip_nulls(p_headers));
     update qctl.queue q set headers = jsonb_strip_nulls(q.headers || qctl._lower_keys(p_headers))
     where q.queue_id = v_queue.queue_id;
+    perform qctl._warn_of_missing_secrets(p_headers);
   end if;
   perform qctl._apply_settings(p_queue, p_settings);
   if p_settings ?| array['transport', 'dedicated'] then

@@ -75,10 +75,13 @@ begin
   v_key := case when p_secret is null then sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) else qctl._key_of(p_secret) end;
   v_mark := left(encode(sha256(v_key), 'hex'), 8);
   perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  delete from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.expires_at <= v_now;
+  -- One that is on its way out may come back, and is the newest then.
+  delete from qctl.signing_secret s
+  where s.queue_id = v_queue.queue_id and s.expires_at is not null and s.inner_pad = qctl._xor_pad(v_key, 54);
   if exists (select from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.inner_pad = qctl._xor_pad(v_key, 54)) then
     raise exception 'queue % signs with this secret already', p_queue using errcode = 'QC007', hint = 'qctl secret list -q ' || p_queue;
   end if;
-  delete from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.expires_at <= v_now;
   with old as (
     update qctl.signing_secret s set expires_at = v_now + p_overlap
     where s.queue_id = v_queue.queue_id and (s.expires_at is null or s.expires_at > v_now + p_overlap)
@@ -132,12 +135,17 @@ begin
   )
   select p_queue, g.secret_id, g.mark, v_left from gone g order by g.secret_id;
   if found then
+    -- Once the newest is gone the one before it signs for good: no queue becomes unsigned by the clock.
+    update qctl.signing_secret s set expires_at = null
+    where s.secret_id = (select max(o.secret_id) from qctl.signing_secret o
+                         where o.queue_id = v_queue.queue_id and (o.expires_at is null or o.expires_at > v_now))
+      and s.expires_at is not null;
     perform qctl._audit('secret_revoke', p_queue, jsonb_build_object('secret_id', p_secret_id, 'left_signing', v_left));
   end if;
 end
 $$;
 comment on function qctl.revoke_secret(text, integer, boolean) is
-  'Ends a signing secret at once; without a number all but the newest. The last one goes only with p_unsigned.';
+  'Ends a signing secret at once; without a number all but the newest. The newest that is left signs for good. The last one goes only with p_unsigned.';
 
 create or replace function qctl.signing_secrets(p_queue text default null)
 returns table (queue_name text, secret_id integer, mark text, created_at timestamptz, created_by text, expires_at timestamptz, signs boolean)

@@ -189,8 +189,15 @@ class HeaderSecretSet:
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderSecretGone:
+    """The name of a header's value that was forgotten."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret that is there, without the secret: ``kind`` is signing or header."""
+    """A secret, without the secret: ``kind`` is signing or header, ``there`` is false of one expired or only named."""
 
     kind: str
     name: str
@@ -199,6 +206,7 @@ class Secret:
     created_at: datetime | None
     created_by: str | None
     expires_at: datetime | None
+    there: bool
     used_by: list[str]
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from qctl import db, sqlfiles
-from qctl.models import HeaderSecretSet, RevokedSecret, RotatedSecret, Secret
+from qctl.models import HeaderSecretGone, HeaderSecretSet, RevokedSecret, RotatedSecret, Secret
 
 
 def _hand_over(connection: db.Connection, value: str | None) -> None:
@@ -54,10 +54,10 @@ def set_header(connection: db.Connection, name: str, value: str) -> HeaderSecret
         return db.fetch(connection, HeaderSecretSet, sqlfiles.query("secret_set"), {"name": name})[0]
 
 
-def unset_header(connection: db.Connection, name: str) -> str:
-    """Forgets the value of a header; returns its name.
+def unset_header(connection: db.Connection, name: str) -> HeaderSecretGone:
+    """Forgets the value of a header.
 
     Raises:
         QctlError: there is none of that name (6), or a queue sends it (7).
     """
-    return db.call_value(connection, "drop_header_secret", name=name)[0]
+    return db.call(connection, HeaderSecretGone, "drop_header_secret", name=name)[0]

@@ -1,11 +1,13 @@
 """secret, events, and the options of create, set, attach and send that concern the endpoint, as users type them."""
 
 import json
+import subprocess
 
+import pexpect
 import pytest
 
 from helpers import claim, create, one, settle
-from processes import qctl
+from processes import QCTL, environment, qctl
 
 URL = "http://127.0.0.1:9/hook"
 
@@ -37,6 +39,62 @@ def test_a_secret_is_shown_once_and_in_no_list(conn, dsn):
     assert (refused.returncode, "unsigned" in refused.stderr) == (7, True)
     ok("secret", "revoke", str(again["secret_id"]), "--now", "--unsigned", dsn=dsn)
     assert rows("secret", "list", dsn=dsn) == []
+
+
+def test_the_secret_stands_alone_and_whole(conn, dsn):
+    create(conn)
+    for output in ((), ("-o", "table"), ("-o", "plain")):
+        text = ok("secret", "rotate", "--overlap", "0s", *output, dsn=dsn, COLUMNS="20").stdout
+        assert text.startswith("whsec_")
+        assert text.count("\n") == 1
+
+
+def test_a_secret_that_nobody_saw_does_not_sign(conn, dsn):
+    create(conn)
+    done = subprocess.run(
+        ["bash", "-c", f"{QCTL} secret rotate -q orders > /dev/full"],
+        env=environment(QCTL_DSN=dsn), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert one(conn, "select count(*) from qctl.signing_secret") == 0
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"a\x00b", b"two\nlines"])
+def test_secrets_that_are_no_text(conn, dsn, tmp_path, data):
+    create(conn)
+    (tmp_path / "f").write_bytes(data)
+    for arguments in (("set", "token", "-"), ("set", "token", f"@{tmp_path / 'f'}"), ("rotate", "--given", "-")):
+        done = qctl("secret", *arguments, dsn=dsn, stdin=data)
+        assert done.returncode == 2
+        assert b"bug" not in done.stderr
+
+
+def test_a_byte_order_mark_is_no_part_of_a_secret(conn, dsn, tmp_path):
+    (tmp_path / "f").write_bytes(b"\xef\xbb\xbfhush\r\n")
+    ok("secret", "set", "token", f"@{tmp_path / 'f'}", dsn=dsn)
+    assert one(conn, "select value from qctl.header_secret") == "hush"
+
+
+def test_ctrl_c_at_the_hidden_prompt(conn, dsn):
+    child = pexpect.spawn(str(QCTL), ["secret", "set", "token"], env=environment(QCTL_DSN=dsn), timeout=20)
+    child.expect("The value of token")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+
+
+def test_a_typed_secret_is_not_echoed(conn, dsn):
+    child = pexpect.spawn(
+        str(QCTL), ["secret", "set", "token"], env=environment(QCTL_DSN=dsn), timeout=20, encoding="utf-8"
+    )
+    child.expect("The value of token: ")
+    child.sendline("planted")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert "planted" not in child.before
+    assert one(conn, "select value from qctl.header_secret") == "planted"
 
 
 def test_a_given_secret_comes_from_stdin_a_file_or_a_variable(conn, dsn, tmp_path):
@@ -194,7 +252,9 @@ def test_send_once_and_in_order(conn, dsn):
 def test_attach_order_by(conn, dsn):
     create(conn)
     conn.execute("create table public.carts (id int primary key, user_id int)")
-    ok("attach", "public.carts", "--order-by", "record.user_id", dsn=dsn)
+    ok("attach", "public.carts", "--order-by", "record.user_id", "--on-dead", "block", dsn=dsn)
+    assert one(conn, "select on_dead from qctl.queue") == "block"
+    assert qctl("attach", "public.carts", "--on-dead", "block", dsn=dsn).returncode == 2
     assert json.loads(ok("describe", "orders", "-o", "json", dsn=dsn).stdout)["attachments"][0]["order_by"] == "user_id"
     assert (
         "\"p_order_by\" => 'record.x'"
@@ -235,3 +295,12 @@ def test_create_warns_of_the_test_url_of_n8n(conn, dsn):
         "--concurrency auto"
         not in ok("create", "c", "--url", "http://127.0.0.1:9/webhook/x", "--concurrency", "5", dsn=dsn).stderr
     )
+
+
+def test_uninstall_leaves_no_message_hidden(conn, dsn):
+    create(conn, ordered=True)
+    ok("send", "-", "--order-key", "a", dsn=dsn, stdin="1\n2\n3\n")
+    assert len(claim(conn)) == 1
+    ok("uninstall", "--yes", dsn=dsn)
+    assert one(conn, "select count(*) from pgmq.q_orders where isfinite(vt)") == 3
+    assert one(conn, "select count(*) from pg_class where relname ~ '^qctl_order'") == 0

@@ -169,6 +169,22 @@ def test_attach_order_by_captures_the_key_for_every_operation(conn):
     assert one(conn, "select count(*) from pg_proc where proname ~ '^capture_[0-9]'") == 0
 
 
+def test_doctor_tells_of_a_missing_order_index(queue):
+    assert "index by order key" not in str(queue.execute("select problem from qctl.doctor()").fetchall())
+    queue.execute(f"drop index pgmq.qctl_order_{one(queue, 'select queue_id from qctl.queue')}")
+    assert "index by order key" in str(queue.execute("select problem from qctl.doctor()").fetchall())
+
+
+def test_who_may_read_sees_no_order_key(queue):
+    name = f"looker_{queue.info.backend_pid}"
+    queue.execute(f"create role {name}")
+    queue.execute("select qctl.grant_role(%s)", [name])
+    for column in ("in_flight.order_key", "dead_letter.blocks_key", "dedup.dedup_key", "gate.swept_key"):
+        table, field = column.split(".")
+        assert not one(queue, "select has_column_privilege(%s, %s, %s, 'select')", name, f"qctl.{table}", field)
+    queue.execute(f"drop owned by {name}; drop role {name}")
+
+
 def test_order_by_what_the_table_lacks_is_refused(conn):
     create(conn)
     conn.execute("create table public.carts (id int)")

@@ -134,6 +134,39 @@ def test_revoking(queue):
     assert one(queue, "select count(*) from qctl.signing_secret") == 0
 
 
+def test_taking_the_newest_back_leaves_the_one_before_for_good(queue):
+    old, _ = rotate(queue), rotate(queue)
+    newest = one(queue, "select max(secret_id) from qctl.signing_secret")
+    queue.execute("select qctl.revoke_secret('orders', %s)", [newest])
+    assert queue.execute("select expires_at from qctl.signing_secret").fetchall() == [(None,)]
+    send(queue)
+    assert verifies(old, claim(queue)[0])
+
+
+@pytest.mark.parametrize("overlap", ["24 h", "0 s"])
+def test_an_old_secret_can_be_made_the_new_one_again(queue, overlap):
+    old = rotate(queue)
+    rotate(queue, overlap=overlap)
+    assert rotate(queue, old) == old
+    assert one(queue, "select mark from qctl.signing_secrets('orders') where expires_at is null") == one(
+        queue, "select mark from qctl.signing_secrets('orders') order by secret_id desc limit 1"
+    )
+
+
+def test_doctor_tells_of_a_queue_whose_last_secret_has_expired(queue):
+    rotate(queue)
+    queue.execute("update qctl.signing_secret set expires_at = clock_timestamp()")
+    assert "go out unsigned" in str(queue.execute("select problem from qctl.doctor()").fetchall())
+
+
+def test_a_header_that_names_no_secret_is_warned_of(queue):
+    notices = []
+    queue.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+    with_header(queue, "secret:nothere")
+    assert notices == ["nothing is sent until there is secret:nothere"]
+    assert queue.execute("select reference, there from qctl.header_secrets()").fetchall() == [("secret:nothere", False)]
+
+
 def test_secrets_are_in_no_list_and_no_audit(queue):
     secret = rotate(queue)
     queue.execute("select qctl.set_header_secret('token', 'Bearer planted')")
@@ -193,7 +226,7 @@ def test_supabase_vault(queue):
     )
     queue.execute("insert into vault.decrypted_secrets values ('n8n', 'from the vault', now())")
     assert claim(queue)[0].headers["authorization"] == "from the vault"
-    assert one(queue, "select kept_in from qctl.header_secrets()") == "vault"
+    assert queue.execute("select reference, there from qctl.header_secrets()").fetchall() == [("vault:n8n", True)]
 
 
 @pytest.mark.parametrize("value", ["", "two\nlines", "x" * 5000])

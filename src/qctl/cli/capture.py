@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from qctl import attachments, models, queues
-from qctl.cli import completing, options
+from qctl.cli import completing, options, settings
 from qctl.cli.calls import print_calls
 from qctl.cli.consent import consent_if_protected
 from qctl.cli.guard import say
@@ -71,6 +71,7 @@ def attach(
             "--order-by", help="One at a time, in their order, for each value of this column.", metavar="record.COLUMN"
         ),
     ] = None,
+    on_dead: settings.OnDead = None,
     as_me: Annotated[
         bool, typer.Option("--as-me", help="Run the capture as you where you cannot act for the table's owner.")
     ] = False,
@@ -87,10 +88,12 @@ def attach(
     Partitioned and inherited tables are captured with what belongs to them. Not seen: TRUNCATE unless --on names it,
     and without --replicated the writes of a session whose session_replication_role is replica. One transaction is left
     out by: set local qctl.capture = off. With --order-by record.user_id the queue is ordered: the changes of one user are
-    delivered one at a time, in their order, and a failing one holds up that user's alone; qctl set --on-dead says what then.
+    delivered one at a time, in their order, and a failing one holds up that user's alone, until it is dead (--on-dead).
 
     Example: qctl attach public.users -q users --on insert,update --when "new.active" --columns email,name
     """
+    if on_dead is not None and order_by is None:
+        raise UsageError("--on-dead is of ordered messages", hint="name the column, too: --order-by record.COLUMN")
     operations = [operation.strip().upper() for operation in on.split(",") if operation.strip()]
     names = [name.strip() for name in (columns or "").split(",") if name.strip()]
 
@@ -113,7 +116,8 @@ def attach(
     if sql:
         if queue is None:
             raise UsageError("--sql makes no connection, so it needs -q QUEUE")
-        print_calls([("attach", arguments_for(queue))])
+        more = [] if on_dead is None else [queues.change(queue, None, {}, {"on_dead": on_dead})]
+        print_calls([("attach", arguments_for(queue)), *more])
         return
     with session(dsn, profile, "attach", changes=True) as connection:
         name = queues.the_one(connection, queue)
@@ -122,6 +126,8 @@ def attach(
             if again
             else attachments.attach(connection, arguments_for(name), say)
         )
+        if on_dead is not None:
+            queues.alter(connection, name, None, {}, {"on_dead": on_dead})
     render(triggers, _TRIGGER_COLUMNS, output)
     unseen = [] if "TRUNCATE" in operations else ["TRUNCATE"]
     if not replicated:

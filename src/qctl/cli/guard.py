@@ -23,6 +23,10 @@ class Guard(TyperGroup):
         except QctlError as error:
             report(error)
             raise typer.Exit(error.code) from None
+        except typer.Abort:
+            # Ctrl-C or the end of input at a question.
+            say("nothing was done")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
         except BrokenPipeError:
             # The reader has what it wanted; nothing is left to flush into the closed pipe at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,18 +1,20 @@
 """Commands about secrets: rotate, revoke, set, unset, list."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qctl import config, models, queues, secret
+from qctl import config, db, models, queues, secret
 from qctl.cli import options
-from qctl.cli.consent import consent
+from qctl.cli.consent import consent, consent_if_protected
 from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import UsageError
-from qctl.output import Column, render
-from qctl.output.columns import instant, words, yes_no
+from qctl.output import Column, Format, chosen, render
+from qctl.output.columns import counted, instant, words, yes_no
 
 _SOURCE_HELP = "Where it comes from: - (stdin), @FILE or env:NAME; without it you are asked."
 
@@ -28,6 +30,7 @@ def rotate(
             "--given", help="Use this whsec_… instead of a new one: - (stdin), @FILE or env:NAME.", metavar="SOURCE"
         ),
     ] = None,
+    yes: options.Yes = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
@@ -40,19 +43,30 @@ def rotate(
     Example: qctl secret rotate -q orders --overlap 24h
     """
     overlap_s = options.duration(overlap)
-    text = None if given is None else _read(given, "the signing secret")
+    text = None if given is None else _read(given, "the signing secret", hint="give - for stdin, @FILE or env:NAME")
     with session(dsn, profile, "secret rotate", changes=True) as connection:
-        row = secret.rotate(connection, queues.the_one(connection, queue), text, overlap_s)
-    columns = [
-        Column("queue_name", "queue"),
-        Column("secret_id", "secret", right=True),
-        Column("secret", "value: shown this once", fold=True),
-        Column("replaced_until", "older ones sign until", instant),
-    ]
-    render([row], columns, output)
-    say("signed from the next attempt on; keep the value now, it is not shown again")
-    if row.replaced:
-        say(f"Next: give it to the receiver within {overlap}; then qctl secret revoke -q {row.queue_name} --now")
+        name = queues.the_one(connection, queue)
+        if overlap_s == 0:
+            consent_if_protected(
+                connection, f"receivers of {name} would refuse every request until they know it", yes=yes
+            )
+        # Shown before the commit: a secret that nobody saw must not sign.
+        with db.transaction(connection):
+            row = secret.rotate(connection, name, text, overlap_s)
+            if chosen(output) in (Format.TABLE, Format.PLAIN):
+                # Alone and whole, to be copied or piped.
+                typer.echo(row.secret)
+            else:
+                render([row], [], output)
+            sys.stdout.flush()
+    say(
+        f"{name} is signed with secret {row.secret_id} (mark {row.mark}) from the next attempt on; it is not shown again"
+    )
+    if row.replaced_until is not None and overlap_s:
+        say(f"{counted(row.replaced, 'older one')} sign beside it until {instant(row.replaced_until)}")
+        say(f"Next: give it to the receiver; then qctl secret revoke -q {name} --now")
+    elif row.replaced:
+        say("older ones sign no more: give it to the receiver now")
 
 
 def revoke(
@@ -77,10 +91,12 @@ def revoke(
     with session(dsn, profile, "secret revoke", changes=True) as connection:
         name = queues.the_one(connection, queue)
         known = [row for row in secret.listed(connection, name) if row.kind == "signing"]
-        ending = [row for row in known[1:] if secret_id is None] + [row for row in known if row.secret_id == secret_id]
-        if ending or secret_id is not None:
-            which = ", ".join(f"{row.secret_id} ({row.mark})" for row in ending) or str(secret_id)
-            consent(connection, f"signing secret {which} of {name} would sign no more", yes=now)
+        ending = known[1:] if secret_id is None else [row for row in known if row.secret_id == secret_id]
+        left = [row for row in known if row.there and row not in ending]
+        # What the database refuses in any case needs no question.
+        if ending and (left or unsigned):
+            which = ", ".join(f"{row.secret_id} ({row.mark})" for row in ending)
+            consent(connection, f"signing secret {which} of {name} would sign no more", yes=now, agree="--now agrees")
         rows = secret.revoke(connection, name, secret_id, unsigned=unsigned)
     columns = [
         Column("queue_name", "queue"),
@@ -120,13 +136,19 @@ def unset(
     name: Annotated[str, typer.Argument(help="The name it was set by.", metavar="NAME")],
     dsn: options.Dsn = None,
     profile: options.Profile = None,
+    output: options.Output = None,
 ) -> None:
     """Forget the value of an HTTP header. Refused while a queue sends it.
 
     Example: qctl secret unset old_token
     """
     with session(dsn, profile, "secret unset", changes=True) as connection:
-        say(f"{secret.unset_header(connection, name)} is forgotten")
+        gone = secret.unset_header(connection, name)
+    render([gone], [Column("name", "name")], output)
+
+
+def _there(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def list_(
@@ -148,6 +170,7 @@ def list_(
         Column("mark", "mark"),
         Column("created_at", "since", instant),
         Column("expires_at", "until", instant),
+        Column("there", "there", _there, style=lambda value: "" if value else "bold red"),
         Column("used_by", "used by", words),
     ]
     render(rows, columns, output)
@@ -155,33 +178,42 @@ def list_(
         say("no secret yet: qctl secret rotate -q QUEUE signs, qctl secret set NAME keeps a header's value")
 
 
-def _read(source: str | None, what: str) -> str:
+_HINT = "give - for stdin, @FILE or env:NAME, or nothing to be asked"
+
+
+def _read(source: str | None, what: str, hint: str = _HINT) -> str:
     """A secret from where the person says; asked for at a terminal if they do not.
 
     Raises:
-        UsageError: a literal, which would stand in the shell's history, or a source that cannot be read.
+        UsageError: a literal, which would stand in the shell's history, a source that cannot be read, or no text.
     """
-    hint = "give - for stdin, @FILE or env:NAME, or nothing to be asked"
-    if source is None:
+    if source is None or (source == "-" and config.can_ask()):
         if not config.can_ask():
             raise UsageError(f"{what} is missing, and there is nobody to ask", hint=hint)
         return typer.prompt(f"{what[0].upper()}{what[1:]}", hide_input=True, err=True).strip()
     if source == "-":
-        return typer.get_text_stream("stdin").read().strip()
-    kind, _, rest = source.partition(":") if source.startswith("env:") else (source[:1], "", source[1:])
-    if kind == "env":
-        found = config.variable(rest)
+        data = sys.stdin.buffer.read()
+    elif source.startswith("env:"):
+        found = config.variable(source[4:])
         if found is None:
-            raise UsageError(f"there is no variable {rest[:100]}", hint=hint)
-        return found.strip()
-    if kind == "@":
+            raise UsageError(f"there is no variable {source[4:104]}", hint=hint)
+        data = os.fsencode(found)
+    elif source.startswith("@"):
         try:
-            return Path(rest).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"cannot read {rest[:200]}: {getattr(error, 'strerror', None) or 'no UTF-8'}", hint=hint
-            ) from None
-    raise UsageError(f"{what} would stand in the shell's history and the process list", hint=hint)
+            data = Path(source[1:]).read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot read {source[1:201]}: {error.strerror}", hint=hint) from None
+    else:
+        raise UsageError(f"{what} would stand in the shell's history and the process list", hint=hint)
+    try:
+        text = data.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"{what} is no UTF-8 text", hint="a key of other bytes goes in as whsec_ and its base64"
+        ) from None
+    if "\0" in text:
+        raise UsageError(f"{what} holds a NUL", hint="a header's value is one line of text")
+    return text
 
 
 def register(app: typer.Typer) -> None:
