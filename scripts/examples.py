@@ -24,7 +24,18 @@ QCTL = Path(sys.executable).with_name("qctl")
 LIMIT_S = 60
 # What goes on until it is told to stop is told after some seconds.
 _ENDLESS_S = {"worker": 4.0, "tail": 3.0, "metrics": 2.0}
-_CONFIG = '[profiles.prod]\ndsn = "postgresql://me@db.example.com/app"\n\n[defaults]\noutput = "plain"\n'
+_CONFIG = """[profiles.prod]
+dsn = "postgresql://me@db.example.com/app"
+
+[defaults]
+output = "plain"
+
+[defaults.create]
+allow-private = true
+
+[defaults.worker]
+allow-private = true
+"""
 _DECLARED = """[queues.orders]
 url = "https://n8n.example.com/webhook/orders"
 timeout = "30s"

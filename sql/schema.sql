@@ -110,6 +110,7 @@ CREATE TABLE qctl.queue (
     order_schedule_s integer[] DEFAULT '{1,5,15,60,300,900}'::integer[] NOT NULL,
     on_dead text DEFAULT 'skip'::text NOT NULL,
     net_secrets boolean DEFAULT false NOT NULL,
+    allow_networks cidr[] DEFAULT '{}'::cidr[] NOT NULL,
     CONSTRAINT queue_batch_check CHECK (((batch >= 1) AND (batch <= 10000))),
     CONSTRAINT queue_breaker_after_check CHECK (((breaker_after >= 0) AND (breaker_after <= 10000))),
     CONSTRAINT queue_breaker_pause_check CHECK (((breaker_pause_max_s >= 1) AND (breaker_pause_max_s <= 3600))),
@@ -219,6 +220,10 @@ COMMENT ON COLUMN qctl.queue.on_dead IS 'What a dead letter does to the messages
 -- Name: COLUMN queue.net_secrets; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.queue.net_secrets IS 'pg_net: accepted that every role can read the secret headers in schema net.';
+
+-- Name: COLUMN queue.allow_networks; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.allow_networks IS 'Networks that requests may go to although they are not public: loopback, private, link-local …';
 
 -- Name: CONSTRAINT queue_batch_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
@@ -625,9 +630,9 @@ begin
 end
 $$;
 
--- Name: _apply_settings(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _apply_settings(text, jsonb, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._apply_settings(p_queue text, p_settings jsonb) RETURNS void
+CREATE FUNCTION qctl._apply_settings(p_queue text, p_settings jsonb, p_url_is_new boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -640,7 +645,7 @@ begin
   where k not in ('timeout_ms', 'concurrency', 'concurrency_auto', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
                   'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'trust_location', 'retention_s',
                   'rate_per_s', 'breaker_after', 'breaker_share', 'breaker_pause_max_s', 'expect_text', 'expect_json', 'ordered',
-                  'order_schedule_s', 'on_dead', 'net_secrets');
+                  'order_schedule_s', 'on_dead', 'net_secrets', 'allow_networks');
   if v_unknown is not null then
     raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
   end if;
@@ -679,7 +684,10 @@ begin
                                then array(select e::integer from jsonb_array_elements_text(p_settings -> 'order_schedule_s') as e)
                                else q.order_schedule_s end,
       on_dead           = coalesce(p_settings ->> 'on_dead', q.on_dead),
-      net_secrets       = coalesce((p_settings ->> 'net_secrets')::boolean, q.net_secrets)
+      net_secrets       = coalesce((p_settings ->> 'net_secrets')::boolean, q.net_secrets),
+      allow_networks    = case when p_settings ? 'allow_networks'
+                               then array(select e::cidr from jsonb_array_elements_text(p_settings -> 'allow_networks') as e)
+                               else q.allow_networks end
     where q.queue_name = p_queue;
   exception
     when check_violation then
@@ -691,6 +699,7 @@ begin
     when data_exception then
       raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
   end;
+  perform qctl._check_address(q) from qctl.queue q where q.queue_name = p_queue and (p_settings ?| array['allow_networks', 'transport'] or p_url_is_new);
   perform qctl._check_net_url(q.url), qctl._check_net_headers(q)
   from qctl.queue q where q.queue_name = p_queue and q.transport = 'pg_net';
   if p_settings ? 'ordered' then
@@ -1122,6 +1131,26 @@ $$;
 -- Name: FUNCTION _changed(p_queue text, p_msg_ids bigint[], p_seen_states text[], p_seen_delivery_nos integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._changed(p_queue text, p_msg_ids bigint[], p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Those that are no longer as somebody saw them: finished meanwhile, replayed meanwhile, or gone.';
+
+-- Name: _check_address(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_address(p_queue qctl.queue) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_host text := qctl._forbidden_host(p_queue);
+begin
+  if v_host is null then
+    return;
+  elsif p_queue.transport = 'pg_net' then
+    raise exception '% is no public address, and on pg_net nothing else keeps requests out of your networks', v_host
+      using errcode = 'QC007', hint = '--allow-private, if that is where they shall go; or --allow-network 10.0.0.0/8';
+  end if;
+  raise warning '% is no public address: qctl worker sends nothing there', v_host
+    using hint = format('qctl set -q %s --allow-private, or --allow-network 10.0.0.0/8', p_queue.queue_name);
+end
+$$;
 
 -- Name: _check_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1801,6 +1830,14 @@ begin
     return query select 'broken', 'queue', p_queue.queue_name, 'its last signing secret has expired, so its requests go out unsigned',
                         'qctl secret rotate -q ' || p_queue.queue_name;
   end if;
+  if qctl._forbidden_host(p_queue) is not null then
+    return query select 'broken', 'queue', p_queue.queue_name, format('%s is no public address, and its requests may go to no other', qctl._forbidden_host(p_queue)),
+                        format('qctl set -q %s --allow-private', p_queue.queue_name);
+  elsif '0.0.0.0/0' = any (p_queue.allow_networks) and qctl._literal_address(qctl._host_of(p_queue.url)) is null
+        and qctl._host_of(p_queue.url) ~ '\.' and p_queue.transport = 'http' then
+    return query select 'note', 'queue', p_queue.queue_name, 'its requests may go to any address, also inside your networks',
+                        format('qctl set -q %s --no-allow-private; or --allow-network 10.0.0.0/8', p_queue.queue_name);
+  end if;
   if p_queue.ordered and to_regclass(format('pgmq.%I', 'qctl_order_' || p_queue.queue_id)) is null
      and to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
     return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is gone, so each claim reads the whole queue',
@@ -2041,6 +2078,21 @@ $_$;
 
 COMMENT ON FUNCTION qctl._first_heads(p_queue_name text) IS 'The condition on a message q that it is among the first $3 that may go, of the first 5000 ready at $2: beyond them are followers not hidden yet.';
 
+-- Name: _forbidden_host(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._forbidden_host(p_queue qctl.queue) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select h.host from (select qctl._host_of(p_queue.url) as host) h cross join lateral (select qctl._literal_address(h.host) as address) a
+  where case when a.address is not null then not qctl._is_public(a.address) and not a.address <<= any (p_queue.allow_networks)
+             else h.host ~ '^(localhost|.*\.(localhost|local|internal|home\.arpa|localdomain))$' and cardinality(p_queue.allow_networks) = 0 end
+$_$;
+
+-- Name: FUNCTION _forbidden_host(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._forbidden_host(p_queue qctl.queue) IS 'The host of the queue''s URL if it is, by its very name, inside a network and that is not allowed. What other names lead to is not known here.';
+
 -- Name: _foreign_children(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._foreign_children(p_relation regclass) RETURNS text
@@ -2163,6 +2215,12 @@ $$;
 
 COMMENT ON FUNCTION qctl._holds_json(p_relation regclass) IS 'Has the table json, not jsonb, in it, however deep? That may hold \u0000, which jsonb refuses.';
 
+-- Name: _host_of(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._host_of(p_url text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN lower(rtrim("substring"(p_url, '^[a-zA-Z]+://(\[[^]/?#]*\]|[^:/?#]*)'::text), '.'::text));
+
 -- Name: _is_expected(bytea, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_expected(p_response bytea, p_text text, p_json jsonb) RETURNS boolean
@@ -2247,6 +2305,16 @@ CREATE FUNCTION qctl._is_outage(p_status integer, p_error text) RETURNS boolean
 -- Name: FUNCTION _is_outage(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._is_outage(p_status integer, p_error text) IS 'Does this answer, or its lack, speak of the endpoint and not of the message? 404 is what n8n answers for a workflow that is off.';
+
+-- Name: _is_public(inet); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_public(p_address inet) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (NOT (p_address <<= ANY (('{0.0.0.0/8,10.0.0.0/8,100.64.0.0/10,127.0.0.0/8,169.254.0.0/16,172.16.0.0/12,192.0.0.0/24,192.0.2.0/24,192.88.99.0/24,192.168.0.0/16,198.18.0.0/15,198.51.100.0/24,203.0.113.0/24,224.0.0.0/4,240.0.0.0/4,::/96,::ffff:0.0.0.0/96,::ffff:0:0:0/96,64:ff9b::/96,64:ff9b:1::/48,100::/64,2001::/23,2001:db8::/32,2002::/16,3fff::/20,5f00::/16,fc00::/7,fe80::/10,fec0::/10,ff00::/8}'::cidr[])::inet[])));
+
+-- Name: FUNCTION _is_public(p_address inet); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_public(p_address inet) IS 'Outside of IANA''s special-purpose registries, and of IPv6 that stands for an IPv4 address.';
 
 -- Name: _is_reference(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2520,6 +2588,39 @@ $$;
 -- Name: FUNCTION _level_routines(p_level text, p_payloads boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._level_routines(p_level text, p_payloads boolean) IS 'What a role of that level may execute. Those that act run as the role that installed qctl; the audit names who called.';
+
+-- Name: _literal_address(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._literal_address(p_host text) RETURNS inet
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_parts bigint[];
+  v_count integer;
+  v_value bigint;
+begin
+  if p_host like '[%' then
+    return split_part(btrim(p_host, '[]'), '%', 1)::inet;
+  end if;
+  select array_agg(qctl._number_of(p) order by n), count(*) into v_parts, v_count from unnest(string_to_array(p_host, '.')) with ordinality as u (p, n);
+  if v_count > 4 or array_position(v_parts, null) is not null then
+    return null;
+  end if;
+  -- 127.1 is 127.0.0.1: the last part fills the bytes that are left.
+  v_value := v_parts[v_count];
+  for v_i in 1..v_count - 1 loop
+    v_value := v_value + (v_parts[v_i] << (8 * (4 - v_i)));
+  end loop;
+  return '0.0.0.0'::inet + (v_value & 4294967295);
+exception when data_exception then
+  return null;
+end
+$$;
+
+-- Name: FUNCTION _literal_address(p_host text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._literal_address(p_host text) IS 'The address that a host is written as, in any form that libcurl takes: 127.0.0.1, 127.1, 2130706433, 0x7f000001, 0177.0.0.1, [::1]. Null for a name.';
 
 -- Name: _lock_tables(text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3230,6 +3331,35 @@ begin
   end if;
 end
 $$;
+
+-- Name: _number_of(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._number_of(p_text text) RETURNS bigint
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_number numeric := 0;
+begin
+  if p_text ~* '^0x[0-9a-f]{0,16}$' then
+    return ('x' || lpad(substring(p_text from 3), 16, '0'))::bit(64)::bigint;
+  elsif p_text ~ '^0[0-7]{1,21}$' then
+    foreach p_text in array string_to_array(substring(p_text from 2), null) loop
+      v_number := v_number * 8 + p_text::integer;
+    end loop;
+    return v_number::bigint;
+  elsif p_text ~ '^[0-9]{1,18}$' then
+    return p_text::bigint;
+  end if;
+  return null;
+exception when data_exception then
+  return null;
+end
+$_$;
+
+-- Name: FUNCTION _number_of(p_text text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._number_of(p_text text) IS 'A number as inet_aton() reads the parts of an address: decimal, octal after 0, hexadecimal after 0x.';
 
 -- Name: _objects(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5930,7 +6060,7 @@ begin
           case when not v_exists and not v_archived then 7 * 86400 end)
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
-  perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport));
+  perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport), true);
   perform qctl._warn_of_missing_secrets(p_headers);
   perform qctl._make_status_view(p_queue);
   perform qctl._plan_jobs();
@@ -6011,7 +6141,7 @@ COMMENT ON FUNCTION qctl.depth(p_queue text) IS 'Unfinished messages by state, a
 
 -- Name: describe(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.describe(p_queue text) RETURNS TABLE(queue_id integer, queue_uuid uuid, queue_name text, transport text, url text, headers jsonb, timeout_ms integer, concurrency integer, max_in_flight integer, retry_schedule_s integer[], retry_jitter double precision, retry_after_max_s integer, reject_after integer, max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamp with time zone, created_by text, concurrency_auto boolean, rate_per_s double precision, breaker_after integer, breaker_share double precision, breaker_pause_max_s integer, expect_text text, expect_json jsonb, ordered boolean, order_schedule_s integer[], on_dead text, net_secrets boolean, signing_secrets integer)
+CREATE FUNCTION qctl.describe(p_queue text) RETURNS TABLE(queue_id integer, queue_uuid uuid, queue_name text, transport text, url text, headers jsonb, timeout_ms integer, concurrency integer, max_in_flight integer, retry_schedule_s integer[], retry_jitter double precision, retry_after_max_s integer, reject_after integer, max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamp with time zone, created_by text, concurrency_auto boolean, rate_per_s double precision, breaker_after integer, breaker_share double precision, breaker_pause_max_s integer, expect_text text, expect_json jsonb, ordered boolean, order_schedule_s integer[], on_dead text, net_secrets boolean, signing_secrets integer, allow_networks text[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -6024,7 +6154,8 @@ begin
          q.retry_schedule_s, q.retry_jitter, q.retry_after_max_s, q.reject_after, q.max_lost, q.batch, q.dedicated, q.trust_location, q.retention_s,
          q.created_at, q.created_by, q.concurrency_auto, q.rate_per_s, q.breaker_after, q.breaker_share, q.breaker_pause_max_s, q.expect_text,
          q.expect_json, q.ordered, q.order_schedule_s, q.on_dead, q.net_secrets,
-         (select count(*)::integer from qctl.signing_secret s where s.queue_id = q.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp()))
+         (select count(*)::integer from qctl.signing_secret s where s.queue_id = q.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp())),
+         q.allow_networks::text[]
   from qctl.queue q where q.queue_id = v_queue.queue_id;
 end
 $$;
@@ -7857,7 +7988,7 @@ begin
     where q.queue_id = v_queue.queue_id;
     perform qctl._warn_of_missing_secrets(p_headers);
   end if;
-  perform qctl._apply_settings(p_queue, p_settings);
+  perform qctl._apply_settings(p_queue, p_settings, p_url is not null);
   if p_settings ?| array['transport', 'dedicated'] then
     perform qctl._plan_jobs();
     perform qctl._notify(v_queue.queue_id);
@@ -7870,7 +8001,7 @@ $$;
 
 -- Name: FUNCTION set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, trust_location, retention_s (null: for ever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets.';
+COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, trust_location, retention_s (null: for ever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets, allow_networks (of addresses that are not public).';
 
 -- Name: settle(text, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -11,6 +11,7 @@ QUEUE = "orders"
 
 
 def create(conn: psycopg.Connection, name: str = QUEUE, url: str = "http://127.0.0.1:9/x", **settings) -> None:
+    settings = {"allow_networks": ["127.0.0.0/8", "::1/128"], **settings}
     conn.execute("select qctl.create_queue(%s, %s, p_settings => %s)", (name, url, Jsonb(settings)))
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from qctl.receiver import Entry, read_ledger
 
 QCTL = Path(sys.executable).with_name("qctl")
+CONFIG = Path(__file__).with_name("config.toml")
 
 
 def environment(**extra: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("QCTL_", "PG")) and k != "DATABASE_URL"}
-    return {**kept, "PYTHONUNBUFFERED": "1", "QCTL_CONFIG": "/nonexistent/config.toml", **extra}
+    return {**kept, "PYTHONUNBUFFERED": "1", "QCTL_CONFIG": str(CONFIG), **extra}
 
 
 def qctl(*arguments: str, dsn: str | None = None, stdin: str | bytes | None = None, timeout: float = 60, **extra: str):

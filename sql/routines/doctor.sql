@@ -120,6 +120,14 @@ begin
     return query select 'broken', 'queue', p_queue.queue_name, 'its last signing secret has expired, so its requests go out unsigned',
                         'qctl secret rotate -q ' || p_queue.queue_name;
   end if;
+  if qctl._forbidden_host(p_queue) is not null then
+    return query select 'broken', 'queue', p_queue.queue_name, format('%s is no public address, and its requests may go to no other', qctl._forbidden_host(p_queue)),
+                        format('qctl set -q %s --allow-private', p_queue.queue_name);
+  elsif '0.0.0.0/0' = any (p_queue.allow_networks) and qctl._literal_address(qctl._host_of(p_queue.url)) is null
+        and qctl._host_of(p_queue.url) ~ '\.' and p_queue.transport = 'http' then
+    return query select 'note', 'queue', p_queue.queue_name, 'its requests may go to any address, also inside your networks',
+                        format('qctl set -q %s --no-allow-private; or --allow-network 10.0.0.0/8', p_queue.queue_name);
+  end if;
   if p_queue.ordered and to_regclass(format('pgmq.%I', 'qctl_order_' || p_queue.queue_id)) is null
      and to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
     return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is gone, so each claim reads the whole queue',

@@ -25,7 +25,7 @@ returns table (queue_id integer, queue_uuid uuid, queue_name text, transport tex
                max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamptz, created_by text,
                concurrency_auto boolean, rate_per_s double precision, breaker_after integer, breaker_share double precision,
                breaker_pause_max_s integer, expect_text text, expect_json jsonb, ordered boolean, order_schedule_s integer[], on_dead text,
-               net_secrets boolean, signing_secrets integer)
+               net_secrets boolean, signing_secrets integer, allow_networks text[])
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -38,7 +38,8 @@ begin
          q.retry_schedule_s, q.retry_jitter, q.retry_after_max_s, q.reject_after, q.max_lost, q.batch, q.dedicated, q.trust_location, q.retention_s,
          q.created_at, q.created_by, q.concurrency_auto, q.rate_per_s, q.breaker_after, q.breaker_share, q.breaker_pause_max_s, q.expect_text,
          q.expect_json, q.ordered, q.order_schedule_s, q.on_dead, q.net_secrets,
-         (select count(*)::integer from qctl.signing_secret s where s.queue_id = q.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp()))
+         (select count(*)::integer from qctl.signing_secret s where s.queue_id = q.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp())),
+         q.allow_networks::text[]
   from qctl.queue q where q.queue_id = v_queue.queue_id;
 end
 $$;
@@ -135,7 +136,7 @@ begin
           case when not v_exists and not v_archived then 7 * 86400 end)
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
-  perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport));
+  perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport), true);
   perform qctl._warn_of_missing_secrets(p_headers);
   perform qctl._make_status_view(p_queue);
   perform qctl._plan_jobs();
@@ -150,7 +151,7 @@ comment on function qctl.create_queue(text, text, jsonb, jsonb, text, boolean, b
   'deliver, or skip: to the archive. p_take_over switches off cron jobs that take messages from it, p_ignore_readers lets them be. '
   'Settings: see qctl.set_queue.';
 
-create or replace function qctl._apply_settings(p_queue text, p_settings jsonb) returns void
+create or replace function qctl._apply_settings(p_queue text, p_settings jsonb, p_url_is_new boolean default false) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -163,7 +164,7 @@ begin
   where k not in ('timeout_ms', 'concurrency', 'concurrency_auto', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
                   'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'trust_location', 'retention_s',
                   'rate_per_s', 'breaker_after', 'breaker_share', 'breaker_pause_max_s', 'expect_text', 'expect_json', 'ordered',
-                  'order_schedule_s', 'on_dead', 'net_secrets');
+                  'order_schedule_s', 'on_dead', 'net_secrets', 'allow_networks');
   if v_unknown is not null then
     raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
   end if;
@@ -202,7 +203,10 @@ begin
                                then array(select e::integer from jsonb_array_elements_text(p_settings -> 'order_schedule_s') as e)
                                else q.order_schedule_s end,
       on_dead           = coalesce(p_settings ->> 'on_dead', q.on_dead),
-      net_secrets       = coalesce((p_settings ->> 'net_secrets')::boolean, q.net_secrets)
+      net_secrets       = coalesce((p_settings ->> 'net_secrets')::boolean, q.net_secrets),
+      allow_networks    = case when p_settings ? 'allow_networks'
+                               then array(select e::cidr from jsonb_array_elements_text(p_settings -> 'allow_networks') as e)
+                               else q.allow_networks end
     where q.queue_name = p_queue;
   exception
     when check_violation then
@@ -214,6 +218,7 @@ begin
     when data_exception then
       raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
   end;
+  perform qctl._check_address(q) from qctl.queue q where q.queue_name = p_queue and (p_settings ?| array['allow_networks', 'transport'] or p_url_is_new);
   perform qctl._check_net_url(q.url), qctl._check_net_headers(q)
   from qctl.queue q where q.queue_name = p_queue and q.transport = 'pg_net';
   if p_settings ? 'ordered' then
@@ -249,7 +254,7 @@ begin
     where q.queue_id = v_queue.queue_id;
     perform qctl._warn_of_missing_secrets(p_headers);
   end if;
-  perform qctl._apply_settings(p_queue, p_settings);
+  perform qctl._apply_settings(p_queue, p_settings, p_url is not null);
   if p_settings ?| array['transport', 'dedicated'] then
     perform qctl._plan_jobs();
     perform qctl._notify(v_queue.queue_id);
@@ -263,7 +268,8 @@ comment on function qctl.set_queue(text, text, jsonb, jsonb) is
   'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, '
   'retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, '
   'trust_location, retention_s (null: for ever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, '
-  'breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets.';
+  'breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets, '
+  'allow_networks (of addresses that are not public).';
 
 create or replace function qctl.pause(p_queue text, p_reason text default null)
 returns table (queue_name text, changed boolean, paused_at timestamptz)

@@ -16,6 +16,7 @@ _QUEUE_KEYS = {
     "url", "headers", "timeout", "retry", "retention", "transport", "concurrency", "max_in_flight", "batch", "dedicated",
     "trust_location", "retry_jitter", "retry_after_max", "reject_after", "max_lost", "attach", "rate", "breaker_after",
     "breaker_share", "breaker_pause", "expect_text", "expect_json", "ordered", "order_retry", "on_dead", "accept_net_secrets",
+    "allow_networks",
 }  # fmt: skip
 _PLAIN: dict[str, type] = {
     "transport": str, "max_in_flight": int, "batch": int, "dedicated": bool, "trust_location": bool,
@@ -106,6 +107,8 @@ def _queue(name: str, value: Any, where: str) -> DeclaredQueue:
     if "accept_net_secrets" in table:
         _is(table, "accept_net_secrets", bool, where)
         settings["net_secrets"] = table["accept_net_secrets"]
+    if "allow_networks" in table:
+        settings["allow_networks"] = _texts(table["allow_networks"], f"{where}.allow_networks")
     if "timeout" in table:
         settings["timeout_ms"] = round(_seconds(table["timeout"], f"{where}.timeout") * 1000)
     if "retry" in table:

@@ -155,6 +155,7 @@ class Queue:
     on_dead: str
     net_secrets: bool
     signing_secrets: int
+    allow_networks: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -830,4 +831,5 @@ class WorkQueue:
     concurrency_auto: bool
     max_in_flight: int
     expects: bool
+    allow_networks: list[str]
     armed: bool

@@ -123,6 +123,9 @@ def test_a_given_secret_comes_from_stdin_a_file_or_a_variable(conn, dsn, tmp_pat
         ("set", "--breaker", "-1"),
         ("set", "--breaker-share", "120%"),
         ("set", "--on-dead", "cry"),
+        ("set", "--allow-network", "everywhere"),
+        ("set", "--allow-network", "10.0.0.1/8"),
+        ("set", "--allow-network", "10.0.0.0/8", "--allow-private"),
         ("send", "-", "--dedup-key", "k"),
         ("send", "{}", "--dedup-key", ""),
         ("send", "{}", "--dedup-key", "k", "--dedup-window", "0s"),
@@ -220,6 +223,7 @@ def test_a_file_declares_them_too(conn, dsn, tmp_path):
         breaker_pause = "20s"
         expect_json = {{ ok = true }}
         order_retry = ["1s", "1m"]
+        allow_networks = ["10.0.0.0/8"]
         on_dead = "block"
         [queues.orders.attach."public.carts"]
         order_by = "record.user_id"
@@ -278,6 +282,7 @@ def test_events(conn, dsn):
     assert made["queue_name"] == "qctl_events"
     assert made["secret"].startswith("whsec_")
     assert rows("events", dsn=dsn)[0]["url"] == URL
+    assert one(conn, "select count(*) from qctl.queue") == 2
     [again] = rows("events", "--url", f"{URL}/2", "--throttle", "1h", dsn=dsn)
     assert (again["secret"], again["throttle_s"]) == (None, 3600)
     ok("pause", "-q", "orders", dsn=dsn)

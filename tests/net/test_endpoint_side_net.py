@@ -77,3 +77,25 @@ def test_expected_answers(net, net_worker, endpoint):
     net_worker()
     work_until(net, lambda: one(net, "select count(*) from qctl.attempt") == 1)
     assert states(net, [msg_id]) == {"retrying": 1}
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:10.0.0.1]", "localhost", "metadata.internal"]
+)
+def test_what_is_inside_by_its_writing_is_refused(net, host):
+    with pytest.raises(psycopg.Error, match="is no public address") as refused:
+        create(net, url=f"http://{host}/x", transport="pg_net", allow_networks=[])
+    assert refused.value.sqlstate == "QC007"
+    create(net, url="https://hooks.example.com/x", transport="pg_net", allow_networks=[])
+    with pytest.raises(psycopg.Error, match="is no public address"):
+        net.execute("select qctl.set_queue('orders', %s)", [f"http://{host}/x"])
+    net.execute(
+        """select qctl.set_queue('orders', %s, p_settings => '{"allow_networks": ["0.0.0.0/0", "::/0"]}')""",
+        [f"http://{host}/x"],
+    )
+
+
+def test_a_queue_that_moves_to_pg_net_is_looked_at(net):
+    create(net, url="http://10.0.0.1/x", transport="http", allow_networks=[])
+    with pytest.raises(psycopg.Error, match="is no public address"):
+        net.execute("""select qctl.set_queue('orders', p_settings => '{"transport": "pg_net"}')""")

@@ -128,7 +128,7 @@ def test_a_long_queue_says_whether_it_ends(live):
 def test_secret_headers_that_pg_net_shows_to_all(conn, dsn):
     standin.install(dsn)
     conn.execute(
-        "select qctl.create_queue('orders', 'http://127.0.0.1:9/x', '{\"Authorization\": \"Bearer x\"}',"
+        "select qctl.create_queue('orders', 'https://hooks.example.com/x', '{\"Authorization\": \"Bearer x\"}',"
         ' \'{"transport": "pg_net"}\')'
     )
     conn.execute("select qctl.register_worker('w', 'pg_net', '{orders}', '0')")

@@ -35,7 +35,8 @@ def old_qctl(request, tmp_path):
         files.extractall(tmp_path, filter="data")
 
     def start(*arguments: str, dsn: str) -> subprocess.Popen:
-        env = environment(QCTL_DSN=dsn, PYTHONPATH=str(tmp_path / "src"))
+        # It knows none of the options that the tests' own config sets.
+        env = environment(QCTL_DSN=dsn, PYTHONPATH=str(tmp_path / "src"), QCTL_CONFIG="/nonexistent/config.toml")
         return subprocess.Popen([sys.executable, "-m", "qctl", *arguments], env=env, stderr=subprocess.PIPE, text=True)
 
     return start

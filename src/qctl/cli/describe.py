@@ -62,6 +62,7 @@ def describe(
             ("max in flight", f"{row.max_in_flight} claimed messages of all workers"),
             ("rate", "no limit" if row.rate_per_s is None else f"{rate(row.rate_per_s)} of all workers"),
             ("breaker", _breaker(row)),
+            ("may go to", _networks(row)),
             ("signed", f"with {counted(row.signing_secrets, 'secret')}" if row.signing_secrets else "no"),
             ("expects", _expectation(row)),
             ("retry after", f"{schedule} (±{row.retry_jitter:.0%})"),
@@ -119,6 +120,12 @@ def _expectation(row: "models.Queue") -> str:
     if row.expect_json is not None:
         return f"a 2xx whose body contains {json.dumps(row.expect_json)}"
     return "any 2xx" if row.expect_text is None else f"a 2xx whose body holds {one_line(row.expect_text)!r}"
+
+
+def _networks(row: "models.Queue") -> str:
+    if {"0.0.0.0/0", "::/0"} <= set(row.allow_networks):
+        return "any address"
+    return "public addresses" + (f", and {words(row.allow_networks)}" if row.allow_networks else "")
 
 
 def _order(row: "models.Queue") -> str:

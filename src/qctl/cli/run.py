@@ -1,5 +1,7 @@
 """Commands that keep running: worker, demo."""
 
+import os
+import re
 import signal
 import time
 from collections.abc import Callable, Generator
@@ -55,6 +57,23 @@ def worker(
         str | None,
         typer.Option("--metrics", help="Answer GET /metrics, for Prometheus, on this port.", metavar="[HOST:]PORT"),
     ] = None,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Send to any address, whatever the queues say.")
+    ] = False,
+    proxy: Annotated[
+        str | None,
+        typer.Option("--proxy", help="Send through this proxy, which then decides where to.", metavar="URL"),
+    ] = None,
+    ca: Annotated[
+        str | None,
+        typer.Option("--ca", help="Trust these authorities, a PEM file, instead of the system's.", metavar="FILE"),
+    ] = None,
+    cert: Annotated[
+        str | None, typer.Option("--cert", help="Show this client certificate, a PEM file.", metavar="FILE")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Its key, if it is not in that file.", metavar="FILE")
+    ] = None,
     traces: Annotated[
         bool, typer.Option("--traces", help="Send a span per attempt by OTLP, as the OTEL_ variables say.")
     ] = False,
@@ -63,6 +82,7 @@ def worker(
 ) -> None:
     """Deliver: claim messages, POST them, settle the answers. Runs until it is told to stop.
 
+    Requests go to public addresses only, and to what a queue allows: qctl set --allow-network. Redirects are never followed.
     SIGTERM or Ctrl-C: nothing more is claimed, what is in flight is settled, exit 0. Any number of workers may run,
     on any number of machines.
 
@@ -84,6 +104,8 @@ def worker(
         concurrency=concurrency,
         grace_s=options.duration(grace),
         listen=listen,
+        allow_private=allow_private,
+        egress=_egress(proxy, ca, cert, key),
         talk=lambda line: say(f"{time.strftime('%H:%M:%S')} {line}"),
         on_progress=_Teller() if person else lambda _progress: None,
         on_answer=tracer,
@@ -125,6 +147,17 @@ def _served(
         wanted.setdefault(serving.address(metrics), {})["/metrics"] = scrapes(database)
     with serving.serving(wanted):
         yield
+
+
+def _egress(proxy: str | None, ca: str | None, cert: str | None, key: str | None) -> "delivering.Egress":
+    if proxy is not None and not re.match(r"(https?|socks5h?)://[^\s@]+$", proxy):
+        raise UsageError(
+            f"--proxy: '{proxy[:100]}' is no URL of a proxy", hint="for example http://proxy.internal:3128"
+        )
+    for option, path in (("--ca", ca), ("--cert", cert), ("--key", key)):
+        if path is not None and not os.access(path, os.R_OK):
+            raise UsageError(f"{option}: cannot read {path}")
+    return delivering.Egress(proxy, ca, cert, key)
 
 
 def _tracer() -> "tracing.Tracer":

@@ -76,6 +76,22 @@ AcceptNetSecrets = Annotated[
 ]
 
 
+AllowNetwork = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-network",
+        help="Requests may go into this network, though it is not public; may be repeated.",
+        metavar="CIDR",
+    ),
+]
+AllowPrivate = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-private/--no-allow-private", help="Requests may go to any address: loopback, private networks …"
+    ),
+]
+
+
 def given(
     *,
     timeout: str | None,
@@ -94,6 +110,8 @@ def given(
     order_retry: str | None,
     on_dead: str | None,
     accept_net_secrets: bool | None,
+    allow_network: list[str] | None,
+    allow_private: bool | None,
 ) -> dict[str, Any]:
     """The settings that were named, as ``qctl.set_queue`` takes them; None is a value there.
 
@@ -115,6 +133,10 @@ def given(
         "net_secrets": accept_net_secrets,
     }
     settings = {name: value for name, value in found.items() if value is not None}
+    if allow_network and allow_private is not None:
+        raise UsageError("--allow-private allows every network", hint="one of the two")
+    if allow_network or allow_private is not None:
+        settings["allow_networks"] = allow_network or (["0.0.0.0/0", "::/0"] if allow_private else [])
     if concurrency == "auto":
         settings["concurrency_auto"] = True
     elif concurrency is not None:

@@ -108,6 +108,8 @@ def create(
     on_dead: settings.OnDead = None,
     transport: options.Transport = None,
     accept_net_secrets: settings.AcceptNetSecrets = None,
+    allow_network: settings.AllowNetwork = None,
+    allow_private: settings.AllowPrivate = None,
     retention: options.Retention = None,
     trust_location: options.TrustLocation = None,
     waiting: Annotated[
@@ -151,6 +153,8 @@ def create(
         order_retry=order_retry,
         on_dead=on_dead,
         accept_net_secrets=accept_net_secrets,
+        allow_network=allow_network,
+        allow_private=allow_private,
     )
     headers = options.open_headers(header)
     captures = [capture.whole_table(table, name) for table in attach or []]
@@ -240,6 +244,8 @@ def set_(
     on_dead: settings.OnDead = None,
     transport: options.Transport = None,
     accept_net_secrets: settings.AcceptNetSecrets = None,
+    allow_network: settings.AllowNetwork = None,
+    allow_private: settings.AllowPrivate = None,
     retention: options.Retention = None,
     trust_location: options.TrustLocation = None,
     dsn: options.Dsn = None,
@@ -268,6 +274,8 @@ def set_(
         order_retry=order_retry,
         on_dead=on_dead,
         accept_net_secrets=accept_net_secrets,
+        allow_network=allow_network,
+        allow_private=allow_private,
     )
     headers: dict[str, str | None] = {**options.open_headers(header), **dict.fromkeys(no_header or [])}
     if not (wanted or headers or url):

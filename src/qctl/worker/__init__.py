@@ -2,5 +2,6 @@
 
 from qctl.worker.loop import Mode, Worker
 from qctl.worker.progress import Progress
+from qctl.worker.request import Egress
 
-__all__ = ["Mode", "Progress", "Worker"]
+__all__ = ["Egress", "Mode", "Progress", "Worker"]

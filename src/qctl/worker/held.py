@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from qctl.worker.guard import Network
 from qctl.worker.request import KEPT_BYTES, Answer
 from qctl.worker.tuner import Tuner
 
@@ -36,6 +37,7 @@ class HeldQueue:
     counted_since: float = 0.0
     body_bytes: float = 1024.0
     kept_bytes: int = KEPT_BYTES
+    allowed: tuple[Network, ...] | None = ()
     tuner: Tuner | None = None
 
     @property

@@ -14,9 +14,10 @@ import psycopg
 from qctl import __version__, db, sqlfiles
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
+from qctl.worker.guard import networks
 from qctl.worker.held import LONGEST_POLL_S, SHORTEST_POLL_S, HeldQueue
 from qctl.worker.progress import Progress
-from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, Answer, Request
+from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, Answer, Egress, Request
 from qctl.worker.sender import Sender, clock
 from qctl.worker.tuner import Tuner
 
@@ -64,6 +65,8 @@ class Worker:
         grace_s: how long a stop waits for requests under way; what is not answered by then lapses and is tried again.
         listen: use LISTEN and advisory locks to wake at once, which no transaction pooler lets through; None for not behind
             a pooler.
+        allow_private: send to any address, for every queue.
+        egress: a proxy, authorities and a certificate for the requests.
         talk: called with each line for people.
         on_progress: called after each change of the totals.
         on_answer: called with each attempt's answer, before it is settled.
@@ -75,6 +78,8 @@ class Worker:
     concurrency: int | None = None
     grace_s: float = 30.0
     listen: bool | None = None
+    allow_private: bool = False
+    egress: Egress = field(default_factory=Egress)
     talk: Callable[[str], None] = _silent
     on_progress: Callable[[Progress], None] = _unseen
     on_answer: Callable[[Answer], None] | None = None
@@ -101,7 +106,7 @@ class Worker:
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
-        self._sender = Sender(self._wake)
+        self._sender = Sender(self._wake, self.egress)
 
     def stop(self) -> None:
         """Asks the worker to end: nothing more is claimed, what is in flight is settled. Safe in a signal handler."""
@@ -211,6 +216,7 @@ class Worker:
             queue.leaving = False
             queue.max_in_flight = row.max_in_flight
             queue.kept_bytes = JUDGED_BYTES if row.expects else KEPT_BYTES
+            queue.allowed = None if self.allow_private else networks(row.allow_networks)
             self._set_concurrency(queue, row)
         if (wanted := sum(queue.concurrency for queue in self._queues.values())) > self._sender.most > self._told_most:
             self._told_most = self._sender.most
@@ -451,9 +457,10 @@ class Worker:
             queue.outstanding += len(messages)
             queue.body_bytes = max(1.0, sum(len(m.body) for m in messages) / len(messages))
             self.progress.claimed += len(messages)
-            kept = queue.kept_bytes
+            kept, allowed = queue.kept_bytes, queue.allowed
             requests = [
-                Request(queue.name, queue.queue_id, m, before, before + m.lease_ms / 1000, kept) for m in messages
+                Request(queue.name, queue.queue_id, m, before, before + m.lease_ms / 1000, kept, allowed)
+                for m in messages
             ]
             self._sender.submit(queue.name, requests, queue.concurrency)
             queue.saw_work()

@@ -1,16 +1,18 @@
 """One HTTP request: what is sent, how libcurl is told, what comes back."""
 
+import socket
 import ssl
 import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import certifi
 import pycurl
 
 from qctl import __version__
 from qctl.models import Claimed
+from qctl.worker import guard
 
 KEPT_BYTES = 4096
 JUDGED_BYTES = 65536
@@ -18,7 +20,10 @@ MOST_BYTES = 1 << 20
 
 
 class Request(NamedTuple):
-    """A claimed message of a queue; the times are on :func:`clock`."""
+    """A claimed message of a queue; the times are on :func:`clock`.
+
+    ``allowed`` are networks that it may go to besides public addresses; None: wherever its URL leads.
+    """
 
     queue: str
     queue_id: int
@@ -26,6 +31,7 @@ class Request(NamedTuple):
     claimed_at: float
     lease_ends: float
     kept_bytes: int = KEPT_BYTES
+    allowed: tuple[guard.Network, ...] | None = ()
 
 
 class Answer(NamedTuple):
@@ -44,21 +50,31 @@ class Answer(NamedTuple):
     at_once: int = 0
 
 
+class Egress(NamedTuple):
+    """How requests leave: through a proxy, which then decides where they may go; trusted by which authorities; as whom."""
+
+    proxy: str | None = None
+    authorities: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+
+
 class Handle:
     """One libcurl handle, used for one request after another."""
 
-    def __init__(self) -> None:
+    def __init__(self, egress: Egress) -> None:
         self.request: Request
         self.kept = b""
         self.seen = 0
         self.retry_after = b""
         self.at_once = 0
+        self.refused: str | None = None
         self.curl = pycurl.Curl()
         for option, value in (
             (pycurl.NOSIGNAL, 1),
             (pycurl.FOLLOWLOCATION, 0),
             (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
-            (pycurl.PROXY, ""),
+            (pycurl.PROXY, egress.proxy or ""),
             (pycurl.USERAGENT, f"qctl/{__version__}"),
             (pycurl.HTTP09_ALLOWED, 0),
             (pycurl.PATH_AS_IS, 1),
@@ -66,14 +82,18 @@ class Handle:
             (pycurl.TCP_KEEPALIVE, 1),
             (pycurl.WRITEFUNCTION, self._write),
             (pycurl.HEADERFUNCTION, self._header),
-            *_authorities(),
+            *_trusted(egress),
         ):
             self.curl.setopt(option, value)
+        if egress.proxy is None:
+            # The first for new connections, before a packet leaves; the second also for those that another queue opened.
+            self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+            self.curl.setopt(pycurl.PREREQFUNCTION, self._may_send)
 
     def prepare(self, request: Request) -> None:
         """Sets up the handle for a request."""
         message = request.message
-        self.request, self.kept, self.seen, self.retry_after = request, b"", 0, b""
+        self.request, self.kept, self.seen, self.retry_after, self.refused = request, b"", 0, b"", None
         curl = self.curl
         curl.setopt(pycurl.URL, message.url)
         curl.setopt(pycurl.POSTFIELDS, message.body.encode())
@@ -88,12 +108,32 @@ class Handle:
         duration_ms = round(curl.getinfo(pycurl.TOTAL_TIME) * 1000)
         cut_by_us = code == pycurl.E_WRITE_ERROR and self.seen > MOST_BYTES
         if code is not None and not cut_by_us:
-            if code == pycurl.E_OPERATION_TIMEDOUT:
+            if self.refused is not None:
+                text = self.refused
+            elif code == pycurl.E_OPERATION_TIMEDOUT:
                 text = f"no complete answer within {self.request.message.timeout_ms} ms"
             text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
             return Answer(self.request, True, None, text, self.kept, duration_ms, at_once=self.at_once)
         wait_s = retry_after_seconds(self.retry_after)
         return Answer(self.request, True, status, None, self.kept, duration_ms, wait_s, self.at_once)
+
+    def _open_socket(self, _purpose: int, address: tuple[int, int, int, tuple[Any, ...]]) -> Any:
+        family, kind, protocol, place = address
+        if family not in (socket.AF_INET, socket.AF_INET6) or self._refuses(str(place[0])):
+            return pycurl.SOCKET_BAD
+        return socket.socket(family, kind, protocol)
+
+    def _may_send(self, remote: str, _local: str, _remote_port: int, _local_port: int) -> int:
+        return pycurl.PREREQFUNC_ABORT if self._refuses(remote) else pycurl.PREREQFUNC_OK
+
+    def _refuses(self, address: str) -> bool:
+        allowed = self.request.allowed
+        why = None if allowed is None else guard.refusal(address, allowed)
+        if why is not None:
+            self.refused = (
+                f"refused: {why}; if requests shall go there: qctl set -q {self.request.queue} --allow-private"
+            )
+        return why is not None
 
     def _header(self, line: bytes) -> None:
         if line[:12].lower() == b"retry-after:":
@@ -134,6 +174,13 @@ def _header_lines(headers: dict[str, str]) -> list[bytes]:
             raise ValueError(f"header {name!r} is not one line")
         lines.append(line.encode())
     return lines
+
+
+def _trusted(egress: Egress) -> list[tuple[int, str]]:
+    """Options for certificates: whose to trust, and which to show."""
+    own = ((pycurl.SSLCERT, egress.certificate), (pycurl.SSLKEY, egress.key))
+    found = [(option, path) for option, path in own if path is not None]
+    return found + ([(pycurl.CAINFO, egress.authorities)] if egress.authorities else _authorities())
 
 
 def _authorities() -> list[tuple[int, str]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pycurl
 
-from qctl.worker.request import Answer, Handle, Request
+from qctl.worker.request import Answer, Egress, Handle, Request
 
 _SLACK_S = 0.5
 
@@ -39,7 +39,7 @@ class Sender:
     (:attr:`valid_since`); otherwise another worker may hold the message by now.
     """
 
-    def __init__(self, wake: Any) -> None:
+    def __init__(self, wake: Any, egress: Egress) -> None:
         """``wake`` is called from the sender's thread when answers are there to collect.
 
         ``most`` is how many requests may be under way in all: each takes an open file, and a look-up of a name two more.
@@ -49,6 +49,7 @@ class Sender:
         self.valid_since = 0.0
         self.failure: BaseException | None = None
         self._wake = wake
+        self._egress = egress
         self._inbox: deque[tuple[str, int, list[Request]]] = deque()
         self._lines: dict[str, _Line] = {}
         self._handing_back = False
@@ -130,7 +131,7 @@ class Sender:
             self._give(Answer(request, sent=False))
             return
         try:
-            handle = self._idle.pop() if self._idle else Handle()
+            handle = self._idle.pop() if self._idle else Handle(self._egress)
             handle.prepare(request)
         except (pycurl.error, UnicodeError, ValueError, TypeError) as error:
             self._give(Answer(request, sent=True, error=f"the request cannot be made: {error}"))
