@@ -20,6 +20,7 @@ from qctl.config import Database
 
 ROUNDS = 3
 QCTL_COUNT, PEER_COUNT = 40_000, 10_000
+LOOPBACK = Jsonb({"allow_networks": ["127.0.0.0/8"]})
 QCTL = Path(sys.executable).with_name("qctl")
 
 
@@ -68,7 +69,7 @@ def main() -> None:
     with postgres() as uri, nginx() as endpoint:
         with db.connect(Database(uri, "bench"), application="bench") as connection:
             migrate.apply(connection)
-            connection.execute("select qctl.create_queue('bench', %s)", (endpoint.url,))
+            connection.execute("select qctl.create_queue('bench', %s, p_settings => %s)", (endpoint.url, LOOPBACK))
         subprocess.run([str(python.with_name("pgq")), "install"], env=_pg(uri), check=True, capture_output=True)
         ours: dict[int, list[float]] = {100: [], 500: []}
         theirs: list[float] = []

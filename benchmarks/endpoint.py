@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg.types.json import Jsonb
-from rig import HERE, machine, postgres
+from rig import HERE, machine, nginx, postgres
 
 from qctl import db, migrate
 from qctl.config import Database
@@ -237,20 +237,67 @@ def signing(conn: psycopg.Connection) -> None:
     print(f"\nSigning: a claim of 500 {signed:.1f} ms, unsigned {unsigned:.1f} ms: {more:.1f} µs a message.")
 
 
+def pace(conn: psycopg.Connection, uri: str, folder: Path) -> None:
+    """What arrives at the endpoint beside the rate that was set."""
+    for per_s in (20, 200, 1000):
+        endpoint = Places(folder, 100, 2)
+        configure(conn, endpoint, concurrency=100, rate_per_s=per_s)
+        fill(conn, per_s * 16)
+        with worker(uri):
+            time.sleep(14)
+        at = [entry[0] for entry in endpoint.entries()]
+        # The first second may run ahead; from then on any ten.
+        begin = at[0] + 2
+        arrived = sum(begin <= moment < begin + 10 for moment in at) / 10
+        most = max(sum(moment <= other < moment + 10 for other in at) for moment in at[:: max(1, per_s // 20)])
+        print(
+            f"Pace: {per_s}/s was set, {arrived:,.1f}/s arrived ({arrived / per_s:.0%}); most in any 10 s {most:,}"
+            f" ({most / per_s / 10:.2f} × 10 × rate).",
+            flush=True,
+        )
+        endpoint.stop()
+    conn.execute("select qctl.set_queue('bench', p_settings => '{\"rate_per_s\": null}')")
+
+
+def guard(conn: psycopg.Connection, uri: str) -> None:
+    """Deliveries a second with the guard looking at each request, and without."""
+    rates: dict[str, list[float]] = {"with": [], "without": []}
+    with nginx() as endpoint:
+        settings = {"concurrency": 100, "max_in_flight": 400, "allow_networks": ["127.0.0.0/8"]}
+        conn.execute("select qctl.set_queue('bench', %s, p_settings => %s)", (endpoint.url, Jsonb(settings)))
+        for _ in range(5):
+            for name, options in (("with", []), ("without", ["--allow-private"])):
+                fill(conn, 20_000)
+                began = time.perf_counter()
+                command = [str(QCTL), "worker", "-q", "bench", "--drain", "--dsn", uri, *options]
+                subprocess.run(command, check=True, capture_output=True)
+                rates[name].append(20_000 / (time.perf_counter() - began))
+    with_it, without = (statistics.median(rates[name]) for name in ("with", "without"))
+    print(
+        f"\nGuard: {with_it:,.0f} deliveries/s with it, {without:,.0f} without: {with_it / without:.3f} (medians of 5).",
+        flush=True,
+    )
+
+
 def main() -> None:
-    """Runs all, or what is named: auto, outage, order, signing."""
-    wanted = sys.argv[1:] or ["signing", "auto", "outage", "order"]
+    """Runs all, or what is named: auto, outage, order, signing, pace, guard."""
+    wanted = sys.argv[1:] or ["signing", "auto", "outage", "order", "pace", "guard"]
     with postgres() as uri, tempfile.TemporaryDirectory() as folder:
         with db.connect(Database(uri, "bench"), application="bench") as connection:
             migrate.apply(connection)
-            connection.execute("select qctl.create_queue('bench', 'http://127.0.0.1:9/')")
+            settings = Jsonb({"allow_networks": ["127.0.0.0/8"]})
+            connection.execute(
+                "select qctl.create_queue('bench', 'http://127.0.0.1:9/', p_settings => %s)", (settings,)
+            )
         print(machine())
         with psycopg.connect(uri, autocommit=True) as conn:
             for name in wanted:
                 if name == "signing":
                     signing(conn)
+                elif name == "guard":
+                    guard(conn, uri)
                 else:
-                    {"auto": auto, "outage": outage, "order": order}[name](conn, uri, Path(folder))
+                    {"auto": auto, "outage": outage, "order": order, "pace": pace}[name](conn, uri, Path(folder))
 
 
 if __name__ == "__main__":

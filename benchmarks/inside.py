@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from psycopg.types.json import Jsonb
 from rig import machine
 
 from qctl import db, migrate
@@ -29,6 +30,7 @@ from processes import Endpoint
 from servers import DebianServer
 
 ROUNDS = 3
+LOOPBACK = Jsonb({"allow_networks": ["127.0.0.0/8"]})
 BODY = "jsonb_build_object('operation', 'INSERT', 'record', jsonb_build_object('id', n, 'name', repeat('x', 300)))"
 
 
@@ -83,7 +85,7 @@ def latency(folder: Path) -> None:
     with site() as (connection, _):
         endpoint = Endpoint(folder)
         connection.execute("create table public.users (id int, name text)")
-        connection.execute("select qctl.create_queue('users', %s)", (endpoint.url,))
+        connection.execute("select qctl.create_queue('users', %s, p_settings => %s)", (endpoint.url, LOOPBACK))
         connection.execute("select qctl.attach('public.users', 'users')")
         wait_for_job(connection)
         for n in range(300):
@@ -98,7 +100,10 @@ def latency(folder: Path) -> None:
         good, dead = Endpoint(folder), Endpoint(folder, "--fail-rate", "1", "--failures", "hang", "--hang-s", "8")
         names = [f"q{n}" for n in range(20)]
         for name in names:
-            connection.execute("select qctl.create_queue(%s, %s)", (name, dead.url if name == "q0" else good.url))
+            connection.execute(
+                "select qctl.create_queue(%s, %s, p_settings => %s)",
+                (name, dead.url if name == "q0" else good.url, LOOPBACK),
+            )
         wait_for_job(connection)
         until = time.monotonic() + 120
         while time.monotonic() < until:
@@ -118,7 +123,7 @@ def ceiling(folder: Path) -> None:
     plain, ours = [], []
     with site() as (connection, _):
         endpoint = Endpoint(folder)
-        connection.execute("select qctl.create_queue('bench', %s)", (endpoint.url,))
+        connection.execute("select qctl.create_queue('bench', %s, p_settings => %s)", (endpoint.url, LOOPBACK))
 
         def posts_a_second() -> float:
             """From the first to the last POST of this turn, as the endpoint saw them."""
@@ -193,7 +198,8 @@ def flat(_folder: Path) -> None:
             migrate.apply(installer)
         with psycopg.connect(server.uri(), autocommit=True) as connection:
             connection.execute(
-                "select qctl.create_queue('bench', 'http://127.0.0.1:9/x', p_settings => '{\"transport\": \"pg_net\"}')"
+                "select qctl.create_queue('bench', 'http://127.0.0.1:9/x', p_settings => %s)",
+                (Jsonb({"transport": "pg_net", "allow_networks": ["127.0.0.0/8"]}),),
             )
             steps(connection)
             before = [steps(connection) for _ in range(ROUNDS)]
@@ -224,7 +230,7 @@ def minutes(folder: Path) -> None:
     with site() as (connection, uri):
         endpoint = Endpoint(folder)
         connection.execute("create table public.users (id int, name text)")
-        connection.execute("select qctl.create_queue('users', %s)", (endpoint.url,))
+        connection.execute("select qctl.create_queue('users', %s, p_settings => %s)", (endpoint.url, LOOPBACK))
         connection.execute("select qctl.attach('public.users', 'users')")
         wait_for_job(connection)
         stop = threading.Event()

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 from rig import HERE, machine, postgres
 
 from qctl import db, migrate
@@ -124,7 +125,10 @@ def main() -> None:
     with postgres() as uri, started(uri) as n8n:
         with db.connect(Database(uri, "bench"), application="bench") as connection:
             migrate.apply(connection)
-            connection.execute("select qctl.create_queue('bench', 'http://127.0.0.1:9/x')")
+            loopback = Jsonb({"allow_networks": ["127.0.0.0/8"]})
+            connection.execute(
+                "select qctl.create_queue('bench', 'http://127.0.0.1:9/x', p_settings => %s)", (loopback,)
+            )
         for mode in options.modes.split(","):
             _, responds, code = MODES[mode]
             flow = n8n.add(workflow(responds, code=code))

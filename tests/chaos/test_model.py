@@ -102,7 +102,9 @@ class History(RuleBasedStateMachine):
         self.transport = transport
         chosen = {
             "retry_schedule_s": SCHEDULE, "retry_jitter": 0, "reject_after": REJECT_AFTER, "max_lost": MAX_LOST,
-            "max_in_flight": MAX_IN_FLIGHT, "transport": transport,
+            "max_in_flight": MAX_IN_FLIGHT, "transport": transport, "allow_networks": ["127.0.0.0/8"],
+            # The oracle knows no breaker; tests/sql/test_breaker.py is about it.
+            "breaker_after": 0,
         }  # fmt: skip
         self.conn.execute(
             "select qctl.create_queue(%s, 'http://127.0.0.1:9/x', p_settings => %s)", (self.name, Jsonb(chosen))

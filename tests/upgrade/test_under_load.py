@@ -50,6 +50,8 @@ def test_the_previous_versions_worker_goes_on_through_an_upgrade(old_qctl, empty
     installing.communicate()
     with psycopg.connect(empty_dsn, autocommit=True) as conn:
         conn.execute("select qctl.create_queue('orders', %s)", (receiver.url,))
+        if "allow_networks" in {column.name for column in conn.execute("select * from qctl.queue").description}:
+            conn.execute("update qctl.queue set allow_networks = '{127.0.0.0/8}'")
         conn.execute("create table public.users (id int primary key)")
         conn.execute("select qctl.attach('public.users', 'orders')")
         worker = old_qctl("worker", "-q", "orders", dsn=empty_dsn)
