@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-server test-matrix test-n8n check lint types imports fresh site generate released bench bench-inside bench-looking bench-purging bench-startup bench-endpoint bench-n8n chaos clean
+.PHONY: demo test test-server test-matrix test-n8n check lint types imports fresh site generate released bench bench-inside bench-looking bench-purging bench-startup bench-endpoint bench-n8n chaos fuzz clean
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …"; exit 1; }
@@ -86,10 +86,15 @@ bench-inside: .venv/.dev
 	@sh scripts/debian_parts.sh
 	@$(BIN)/python benchmarks/inside.py
 
-# Long random histories, which QCTL_SEED chooses, and every fault five times under load: writes docs/reliability.md.
+# Long random histories, which QCTL_TEST_SEED chooses, and every fault five times under load: writes docs/reliability.md.
+# 100,000 cases and more; about ten minutes: make fuzz FUZZ=4200
+FUZZ ?= 4200
+fuzz: .venv/.dev
+	@QCTL_TEST_FUZZ=$(FUZZ) $(BIN)/pytest -n 0 --timeout 3600 tests/fuzz
+
 chaos: .venv/.dev
 	@sh scripts/debian_parts.sh
-	@QCTL_CHAOS=1 $(BIN)/pytest -s -n 0 tests/chaos/test_model.py
+	@QCTL_TEST_CHAOS=1 $(BIN)/pytest -s -n 0 tests/chaos/test_model.py
 	@$(BIN)/python scripts/reliability.py
 
 clean:

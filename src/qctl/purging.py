@@ -124,7 +124,8 @@ class Export:
         self.path = path
         try:
             new = not path.exists()
-            self._file: BinaryIO = path.open("ab")
+            # Payloads are nobody's but who exported them.
+            self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "ab")
             # Two runs that write to one file would cut off what the other is writing.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._file.truncate(_whole_bytes(path))

@@ -1,7 +1,8 @@
 """The state × event table of docs/states.md as a model: random histories against real PostgreSQL, with an oracle beside it.
 
 The oracle knows nothing of the SQL. After every step each message must stand where it says, and nothing may be missing.
-``QCTL_CHAOS=1`` runs many more and longer histories; ``QCTL_SEED`` chooses others. A failing history is shrunk and printed.
+``QCTL_TEST_CHAOS=1`` runs many more and longer histories; ``QCTL_TEST_SEED`` chooses others. A failing history is shrunk
+and printed.
 """
 
 import itertools
@@ -30,8 +31,8 @@ import standin
 from helpers import one
 from qctl import sqlfiles
 
-LONG = bool(os.environ.get("QCTL_CHAOS"))
-SEED = int(os.environ.get("QCTL_SEED", "20261124"))
+LONG = bool(os.environ.get("QCTL_TEST_CHAOS"))
+SEED = int(os.environ.get("QCTL_TEST_SEED", "20261124"))
 SCHEDULE = [60, 60, 60]
 REJECT_AFTER = 2
 MAX_LOST = 2
@@ -425,7 +426,7 @@ def fast(conn, dsn):
 def test_histories(fast):
     examples, steps = (500, 80) if LONG else (60, 50)
     taken = run(fast, examples=examples, steps=steps)
-    print(f"{taken} steps in {examples} histories, QCTL_SEED={SEED}; answers: {dict(History.seen)}")
+    print(f"{taken} steps in {examples} histories, QCTL_TEST_SEED={SEED}; answers: {dict(History.seen)}")
     assert taken > examples * steps / 4
 
 

@@ -59,6 +59,20 @@ class Egress(NamedTuple):
     key: str | None = None
 
 
+class _Lent:
+    """A socket whose descriptor libcurl copies for itself; closed as soon as it has."""
+
+    def __init__(self, made: socket.socket) -> None:
+        self._made = made
+
+    def fileno(self) -> int:
+        """The descriptor to copy."""
+        return self._made.fileno()
+
+    def __del__(self) -> None:
+        self._made.close()
+
+
 class Handle:
     """One libcurl handle, used for one request after another."""
 
@@ -121,7 +135,7 @@ class Handle:
         family, kind, protocol, place = address
         if family not in (socket.AF_INET, socket.AF_INET6) or self._refuses(str(place[0])):
             return pycurl.SOCKET_BAD
-        return socket.socket(family, kind, protocol)
+        return _Lent(socket.socket(family, kind, protocol))
 
     def _may_send(self, remote: str, _local: str, _remote_port: int, _local_port: int) -> int:
         return pycurl.PREREQFUNC_ABORT if self._refuses(remote) else pycurl.PREREQFUNC_OK
