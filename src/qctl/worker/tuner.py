@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-TOLERANCE = 1.5
+TOLERANCE = 1.3
 HEADROOM = 0.5
 LEAST_GRADIENT = 0.5
 BACKOFF = 0.7
