@@ -6641,7 +6641,7 @@ $$;
 
 -- Name: FUNCTION health(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.health(p_queue text) IS 'The first that holds of: unarmed, schema_outdated (a worker is newer), no_worker, paused (by a person), gone (the endpoint answered 410, or pgmq''s table is gone), circuit_open, capture_broken, endpoint_failing (20 % of the attempts of 10 minutes, or all of the last ones), growing, ok; since when as far as is known, why, and the command that mends it.';
+COMMENT ON FUNCTION qctl.health(p_queue text) IS 'The first that holds of: unarmed, schema_outdated (a worker is newer), no_worker, paused (by a person), gone (the endpoint answered 410, or pgmq''s table is gone), secret_missing, circuit_open (the breaker), capture_broken, endpoint_failing (20 % of the attempts of 10 minutes, or all of the last ones), growing, ok; since when as far as is known, why, and the command that mends it.';
 
 -- Name: heartbeat(bigint, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 

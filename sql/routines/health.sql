@@ -340,5 +340,5 @@ end
 $$;
 comment on function qctl.health(text) is
   'The first that holds of: unarmed, schema_outdated (a worker is newer), no_worker, paused (by a person), gone (the endpoint answered '
-  '410, or pgmq''s table is gone), circuit_open, capture_broken, endpoint_failing (20 % of the attempts of 10 minutes, or all of the last '
+  '410, or pgmq''s table is gone), secret_missing, circuit_open (the breaker), capture_broken, endpoint_failing (20 % of the attempts of 10 minutes, or all of the last '
   'ones), growing, ok; since when as far as is known, why, and the command that mends it.';

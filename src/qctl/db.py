@@ -72,11 +72,12 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
 
 
 def on_warning(connection: Connection, tell: Callable[[str], None]) -> None:
-    """Calls ``tell`` with each WARNING that the server sends."""
+    """Calls ``tell`` with each WARNING that the server sends, and after it with what to do about it."""
 
     def handle(notice: psycopg.errors.Diagnostic) -> None:
         if notice.severity_nonlocalized == "WARNING":
-            tell(notice.message_primary or "")
+            hint = f"\n  Try:  {notice.message_hint}" if notice.message_hint else ""
+            tell(f"{notice.message_primary or ''}{hint}")
 
     connection.add_notice_handler(handle)
 

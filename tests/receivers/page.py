@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def program(name: str) -> str:
     return found
 
 
-class Receiver:
+class Receiver(ABC):
     """Files of the page in a folder of their own, run as a user runs them."""
 
     def __init__(self, folder: Path, command: list[str], secret: str, **extra: str) -> None:
@@ -62,13 +63,13 @@ class Receiver:
             with refused:
                 return refused.code
 
+    @abstractmethod
     def kept(self) -> dict[str, str]:
         """The inbox: each webhook-id with its body."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lose_the_inbox(self) -> None:
         """As after a mistake of its administrator."""
-        raise NotImplementedError
 
     def close(self) -> None:
         self._process.kill()

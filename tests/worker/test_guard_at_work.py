@@ -139,7 +139,7 @@ def test_create_says_so_beforehand_and_on_pg_net_refuses(conn, dsn):
     done = qctl("create", "orders", "--url", "http://0x7f.1/hook", dsn=dsn, **NO_FILE)
     assert done.returncode == 0
     assert "0x7f.1 is no public address: qctl worker sends nothing there" in done.stderr
-    assert "Try:" not in done.stdout
+    assert "Try:  qctl set -q orders --allow-private" in done.stderr
 
 
 def test_sql_knows_the_same_addresses(conn):

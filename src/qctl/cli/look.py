@@ -139,9 +139,10 @@ def status(
     """How each queue stands: health, depth by state, lag, age.
 
     Health is the first that holds of: unarmed, schema_outdated (a worker is newer than the schema), no_worker, paused, gone
-    (HTTP 410, or pgmq's table), circuit_open, capture_broken, endpoint_failing, growing, ok. "flying" is in flight, "delay" and
-    "retry" wait; beyond 100,000 messages are not counted on: ≥. Lag is how long the oldest ready message has waited for
-    a worker; age is how old the oldest unfinished, not delayed message is. p50 and p95 run from enqueued to delivered.
+    (HTTP 410, or pgmq's table), secret_missing, circuit_open, capture_broken, endpoint_failing, growing, ok. "flying"
+    is in flight, "delay" and "retry" wait; beyond 100,000 messages are not counted on: ≥. Lag is how long the oldest
+    ready message has waited for a worker; age is how old the oldest unfinished, not delayed message is. p50 and p95
+    run from enqueued to delivered.
 
     Example: qctl status --watch
     """
