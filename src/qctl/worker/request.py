@@ -17,6 +17,8 @@ from qctl.worker import guard
 KEPT_BYTES = 4096
 JUDGED_BYTES = 65536
 MOST_BYTES = 1 << 20
+MOST_HEADER_BYTES = 65536
+_E_TOO_LARGE = 100
 
 
 class Request(NamedTuple):
@@ -80,6 +82,7 @@ class Handle:
         self.request: Request
         self.kept = b""
         self.seen = 0
+        self.seen_headers = 0
         self.retry_after = b""
         self.at_once = 0
         self.refused: str | None = None
@@ -107,7 +110,8 @@ class Handle:
     def prepare(self, request: Request) -> None:
         """Sets up the handle for a request."""
         message = request.message
-        self.request, self.kept, self.seen, self.retry_after, self.refused = request, b"", 0, b"", None
+        self.request, self.kept, self.retry_after, self.refused = request, b"", b"", None
+        self.seen = self.seen_headers = 0
         curl = self.curl
         curl.setopt(pycurl.URL, message.url)
         curl.setopt(pycurl.POSTFIELDS, message.body.encode())
@@ -120,10 +124,19 @@ class Handle:
         curl = self.curl
         status = curl.getinfo(pycurl.RESPONSE_CODE) or None
         duration_ms = round(curl.getinfo(pycurl.TOTAL_TIME) * 1000)
-        cut_by_us = code == pycurl.E_WRITE_ERROR and self.seen > MOST_BYTES
+        # libcurl has a limit of its own: 5000 header lines.
+        flooded = self.seen_headers > MOST_HEADER_BYTES or code == _E_TOO_LARGE
+        # What came before the cut was an answer, unless it was only the announcement of one.
+        cut_by_us = (
+            (self.seen > MOST_BYTES or flooded)
+            and code in (pycurl.E_WRITE_ERROR, _E_TOO_LARGE)
+            and (status or 0) >= 200
+        )
         if code is not None and not cut_by_us:
             if self.refused is not None:
                 text = self.refused
+            elif flooded:
+                text = f"more than 5000 lines or {MOST_HEADER_BYTES >> 10} KiB of headers and no answer"
             elif code == pycurl.E_OPERATION_TIMEDOUT:
                 text = f"no complete answer within {self.request.message.timeout_ms} ms"
             text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
@@ -149,9 +162,13 @@ class Handle:
             )
         return why is not None
 
-    def _header(self, line: bytes) -> None:
+    def _header(self, line: bytes) -> int | None:
+        self.seen_headers += len(line)
+        if self.seen_headers > MOST_HEADER_BYTES:
+            return -1
         if line[:12].lower() == b"retry-after:":
             self.retry_after = line[12:]
+        return None
 
     def _write(self, data: bytes) -> int | None:
         self.seen += len(data)
