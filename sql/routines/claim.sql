@@ -32,6 +32,7 @@ declare
   v_headers jsonb;
   v_inner bytea[];
   v_outer bytea[];
+  v_signature text;
   v_count integer;
 begin
   if coalesce(p_limit, 0) < 1 then
@@ -90,6 +91,11 @@ begin
   select array_agg(s.inner_pad order by s.secret_id desc), array_agg(s.outer_pad order by s.secret_id desc) into v_inner, v_outer
   from qctl.signing_secret s where s.queue_id = v_queue.queue_id and (s.expires_at is null or s.expires_at > v_now);
 
+  -- Written out for each secret: such expressions PostgreSQL inlines, while a function of an array would be called for each message.
+  select string_agg(format($e$qctl._signature($14[%1$s], $15[%1$s], convert_to(s.webhook_id || '.' || $16 || '.' || s.body, 'UTF8'))$e$, i),
+                    $e$ || ' ' || $e$ order by i) into v_signature
+  from generate_series(1, cardinality(v_inner)) i;
+
   -- visible_at is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
   return query execute format($q$
     with picked as materialized (
@@ -115,12 +121,15 @@ begin
       select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5,
              case when $13 then left(n.headers ->> 'x-pgmq-group', 200) end from numbered n
     )
-    select n.msg_id, $4, $8, n.delivery_no, n.attempt_no, $9, $10,
-           case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || qctl._webhook_headers(
-             coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)), $16, coalesce(n.message::text, 'null'), $14, $15),
-           coalesce(n.message::text, 'null')
-    from numbered n order by n.msg_id
-  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end)
+    select s.msg_id, $4, $8, s.delivery_no, s.attempt_no, $9, $10,
+           case when s.headers is null then $11 else qctl._request_headers($11, s.headers) end
+           || jsonb_build_object('webhook-id', s.webhook_id, 'webhook-timestamp', $16%3$s),
+           s.body
+    from (select n.msg_id, n.delivery_no, n.attempt_no, n.headers, coalesce(n.message::text, 'null') as body,
+                 coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)) as webhook_id
+          from numbered n order by n.msg_id offset 0) s
+  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
+    ', ''webhook-signature'', ' || v_signature)
   using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
         (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_headers, v_queue.queue_uuid, v_queue.ordered,
         v_inner, v_outer, extract(epoch from v_now)::bigint::text;

@@ -11,6 +11,7 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_count integer := cardinality(p_msg_id);
   v_half integer := cardinality(p_msg_id) / 2;
+  v_simple record;
   v_state text;
   v_message text;
 begin
@@ -19,8 +20,14 @@ begin
     return;
   end if;
   begin
-    return query select s.*, 0 from qctl._settle(v_queue, p_lease, p_msg_id, p_status, p_error, p_response,
-                                                 p_duration_ms, p_retry_after_s) as s;
+    select * into v_simple from qctl._settle_simple(v_queue, p_lease, p_msg_id, p_status, p_response, p_duration_ms);
+    if v_simple.delivered = v_count then
+      perform qctl._note_answers(v_queue, v_count, 0, null, null, null, null);
+      return query select v_count, 0, 0, 0, 0, 0, 0;
+    else
+      return query select s.*, 0 from qctl._settle(v_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms,
+                                                   p_retry_after_s, false, v_simple.delivered, v_simple.settled_at) as s;
+    end if;
     return;
   exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error
                  or cardinality_violation then
@@ -57,9 +64,73 @@ comment on function qctl.settle(text, uuid[], bigint[], integer[], text[], bytea
   'Applies answers by (lease, msg_id): archive, schedule the next attempt or dead-letter, and log. Idempotent. '
   'A null status is a timeout or a connection error. Returns how many messages went which way.';
 
+create or replace function qctl._settle_simple(
+  p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[])
+returns table (delivered integer, settled_at timestamptz)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_gate qctl.gate;
+  v_now timestamptz;
+begin
+  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
+  if p_queue.ordered or p_queue.expect_text is not null or p_queue.expect_json is not null or v_gate.opened_at is not null then
+    return;
+  end if;
+  execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue.queue_name) using p_msg_id;
+  v_now := clock_timestamp();
+  execute format($q$
+    with answer as materialized (
+      select a.* from unnest($2, $3, $4, $5, $6) as a (lease, msg_id, status, response, duration_ms)
+      where qctl._is_success(a.status) and not qctl._is_starting(a.response)
+    ), tried as (
+      delete from qctl.in_flight f using answer a
+      where f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease and f.lapsed_at is null and f.delivery_no = 1 and f.attempt_no = 1
+        and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = a.msg_id)
+        and exists (select from pgmq.%1$I q where q.msg_id = a.msg_id and q.enqueued_at = f.enqueued_at)
+      returning f.msg_id, f.worker_id, f.transport, f.claimed_at, a.status, a.response, a.duration_ms
+    ), done as (
+      delete from pgmq.%1$I q using tried t where q.msg_id = t.msg_id
+      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, t.status
+    ), archived as (
+      insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
+      select d.msg_id, d.read_ct, d.enqueued_at, $7, d.vt, d.message,
+             case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
+             || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', $7, 'status', d.status,
+                                                              'attempts', 1, 'delivery_no', 1))
+      from done d
+      on conflict (msg_id) do update
+        set (read_ct, enqueued_at, archived_at, vt, message, headers)
+          = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
+    ), logged as (
+      insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
+                                settled_at, duration_ms, status_code, response)
+      select $1, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, $7, t.duration_ms, t.status,
+             qctl._response_text(t.response)
+      from tried t
+      on conflict (queue_id, msg_id, delivery_no, attempt_no) do nothing
+    )
+    select count(*)::integer from tried t
+  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name)
+  into delivered
+  using p_queue.queue_id, p_lease, p_msg_id, p_status, p_response, p_duration_ms, v_now;
+  settled_at := v_now;
+  return next;
+end
+$$;
+comment on function qctl._settle_simple(qctl.queue, uuid[], bigint[], integer[], bytea[], integer[]) is
+  'Settles what most answers are, the success of a first attempt, in a statement that costs two thirds of the whole one; returns how many '
+  'those were, and when. The rest is for qctl._settle.';
+
 create or replace function qctl._settle(
   p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],
-  p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean default false)
+  p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean default false, p_simple integer default 0,
+  p_simple_at timestamptz default null)
 returns table (delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -86,7 +157,7 @@ begin
   -- each other; claims pass over locked rows.
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_id;
   perform from qctl.dead_letter d where d.queue_id = p_queue.queue_id and d.msg_id = any (p_msg_id) order by d.msg_id for update;
-  v_now := clock_timestamp();
+  v_now := coalesce(p_simple_at, clock_timestamp());
 
   -- No CTE is joined to another: the planner takes each for one row and would loop. Columns ride along in RETURNING.
   execute format($q$
@@ -97,7 +168,7 @@ begin
                         when not m.met then 'the answer is not what is expected' else a.error end as error
             from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
             cross join lateral (select case when $15 is null and $16 is null then true else qctl._is_expected(a.response, $15, $16) end as met,
-                                      coalesce(a.response = '\x6e386e206973207374617274696e672075702e20506c656173652077616974', false) as starting) m) a
+                                      qctl._is_starting(a.response) as starting) m) a
       order by a.msg_id, a.lease, a.ok desc
     ), tried as materialized (
       select f.msg_id, f.enqueued_at, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
@@ -202,18 +273,18 @@ begin
       insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
                                 settled_at, duration_ms, status_code, error, response, next_at)
       select $1, j.msg_id, j.delivery_no, j.attempt_no, j.outcome, j.worker_id, j.transport, j.claimed_at,
-             $9, j.duration_ms, j.status, j.error, case when length(j.response) > 0 then qctl._text(j.response) end, null
+             $9, j.duration_ms, j.status, j.error, qctl._response_text(j.response), null
       from judged j where j.outcome not in ('retrying', 'paused')
       union all
       select $1, p.msg_id, p.delivery_no, p.attempt_no, p.outcome, p.worker_id, p.transport, p.claimed_at,
-             $9, p.duration_ms, p.status, p.error, case when length(p.response) > 0 then qctl._text(p.response) end, p.next_at
+             $9, p.duration_ms, p.status, p.error, qctl._response_text(p.response), p.next_at
       from plan p
       on conflict (queue_id, msg_id, delivery_no, attempt_no) do nothing
     )
     select count(*) filter (where j.outcome = 'delivered')::integer, count(*) filter (where j.outcome = 'retrying')::integer,
            count(*) filter (where j.outcome = 'dead')::integer, count(*) filter (where j.outcome = 'paused')::integer,
            count(*) filter (where j.outcome = 'late')::integer,
-           (select count(*) from answer)::integer - count(*)::integer,
+           (select count(*) from answer)::integer - count(*)::integer - coalesce($21, 0),
            array_agg(distinct j.order_key) filter (where j.order_key is not null),
            count(*) filter (where j.lapsed_at is null and not o.outage)::integer, count(*) filter (where j.lapsed_at is null and o.outage)::integer,
            min(j.claimed_at) filter (where j.lapsed_at is null and o.outage), bool_and(not o.outage) filter (where j.lease = $20),
@@ -224,12 +295,13 @@ begin
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
         p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize,
         p_queue.expect_text, p_queue.expect_json, case when v_gate.probe_early then v_gate.probe_lease end, p_queue.order_schedule_s, p_queue.on_dead,
-        v_gate.probe_lease;
+        v_gate.probe_lease, p_simple;
 
+  delivered := delivered + coalesce(p_simple, 0);
   if v_keys is not null and p_queue.ordered then
     perform qctl._show_next(p_queue, v_keys);
   end if;
-  perform qctl._note_answers(p_queue, v_alive, v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage);
+  perform qctl._note_answers(p_queue, v_alive + coalesce(p_simple, 0), v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage);
   if dead > 0 then
     perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', dead, 'url', p_queue.url), '1 h');
   end if;
@@ -241,8 +313,12 @@ begin
 end
 $$;
 
--- While n8n migrates its database it answers every POST, its webhooks too, with 200 and 'n8n is starting up. Please wait', the text
--- above, and executes nothing.
+create or replace function qctl._is_starting(p_response bytea) returns boolean
+language sql immutable parallel safe
+return coalesce(p_response = '\x6e386e206973207374617274696e672075702e20506c656173652077616974', false);
+comment on function qctl._is_starting(bytea) is
+  'While n8n migrates its database it answers every POST, its webhooks too, with 200 and "n8n is starting up. Please wait", and executes nothing.';
+
 create or replace function qctl._is_expected(p_response bytea, p_text text, p_json jsonb) returns boolean
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

@@ -27,12 +27,19 @@ $$;
 comment on function qctl._text(bytea, integer) is
   'First bytes of an answer as valid text; what is no UTF-8 comes back as PostgreSQL''s escape notation.';
 
+create or replace function qctl._response_text(p_response bytea) returns text
+language sql immutable parallel safe
+return case when length(p_response) <= 4096 and length(encode(p_response, 'escape')) = length(p_response) then nullif(encode(p_response, 'escape'), '')
+            else qctl._text(p_response) end;
+comment on function qctl._response_text(bytea) is
+  'An answer as the attempt log keeps it, null for none. Plain ASCII, as most are, is copied by an expression that needs no call.';
+
 create or replace function qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamptz) returns text
 language sql immutable parallel safe
 return 'msg_' || encode(
   sha256(uuid_send(p_queue_uuid) || int8send(p_msg_id)
          || int8send(case when p_enqueued_at > '4000-01-01 BC' and p_enqueued_at < '200000-01-01'
-                          then (extract(epoch from p_enqueued_at) * 1000000)::bigint else 0 end)), 'hex');
+                          then (extract(epoch from p_enqueued_at at time zone 'UTC') * 1000000)::bigint else 0 end)), 'hex');
 comment on function qctl.webhook_id(uuid, bigint, timestamptz) is
   'Standard Webhooks id of an event: the same over retries and replays, another after a re-create or failover.';
 

@@ -1,5 +1,6 @@
 """The only place that connects to PostgreSQL, and where its errors become ours."""
 
+import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -7,8 +8,11 @@ from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
+from psycopg.adapt import Dumper
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow, args_row, class_row
+from psycopg.types.json import set_json_loads
+from psycopg.types.string import TextLoader
 
 from qctl import hosts
 from qctl.config import Database
@@ -32,6 +36,7 @@ _CODES = {
     "57014": ExitCode.BUSY,
 }
 _PREPARE_AFTER = 5
+_DECODER = json.JSONDecoder()
 _NOT_INSTALLED = {"3F000", "42P01", "42883", "42703"}
 
 
@@ -104,7 +109,39 @@ def connect_worker(database: Database, *, pooled: bool | None = None) -> Connect
         # Shorter than the time after which others take this worker for gone: one locked table must not hold it up.
         with translating():
             connection.execute("set statement_timeout = '10s'; set lock_timeout = '1s'")
+    _adapt_for_thousands(connection)
     return connection
+
+
+class _ArrayDumper(Dumper):
+    """Flat arrays as one literal, whose type PostgreSQL takes from the function that is called.
+
+    psycopg's own looks up a dumper for each element: of a delivery's cost in the worker that was a tenth.
+    """
+
+    def dump(self, obj: list[Any]) -> bytes:
+        """The literal; of numbers, texts, bytes and nulls."""
+        return ("{" + ",".join([_element(value) for value in obj]) + "}").encode()
+
+
+def _element(value: int | str | bytes | None) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(value)
+    text = "\\x" + value.hex() if isinstance(value, bytes) else value
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _loads(data: str | bytes) -> Any:
+    return _DECODER.decode(data if isinstance(data, str) else data.decode())
+
+
+def _adapt_for_thousands(connection: Connection) -> None:
+    """Cheaper ways for what a worker reads and writes by the thousand: a uuid stays text."""
+    connection.adapters.register_dumper(list, _ArrayDumper)
+    connection.adapters.register_loader("uuid", TextLoader)
+    set_json_loads(_loads, connection)
 
 
 @contextmanager

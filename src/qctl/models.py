@@ -776,10 +776,10 @@ class WorkerState:
 
 
 class Claimed(NamedTuple):
-    """A message to send: everything its request needs. A tuple, for thousands come each second."""
+    """A message to send: everything its request needs. A tuple, and the lease as text, for thousands come each second."""
 
     msg_id: int
-    lease: UUID
+    lease: str
     lease_ms: int
     delivery_no: int
     attempt_no: int

@@ -35,13 +35,13 @@ def verifies(secret: str, message) -> bool:
 
 def test_the_public_vector(queue):
     rotate(queue, VECTOR)
-    header = one(
+    signature = one(
         queue,
-        """select qctl._webhook_headers('msg_p5jXN8AQM9LWM0D4loKWxJek', '1614265330', '{"test": 2432232314}',
-                                        array[inner_pad], array[outer_pad])
+        """select qctl._signature(inner_pad, outer_pad,
+                                  convert_to('msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}', 'UTF8'))
            from qctl.signing_secret""",
     )
-    assert header["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_a_thousand_random_messages_verify(queue):

@@ -1,5 +1,7 @@
 """One HTTP request: what is sent, how libcurl is told, what comes back."""
 
+import io
+import re
 import socket
 import ssl
 import time
@@ -17,8 +19,8 @@ from qctl.worker import guard
 KEPT_BYTES = 4096
 JUDGED_BYTES = 65536
 MOST_BYTES = 1 << 20
-MOST_HEADER_BYTES = 65536
 _E_TOO_LARGE = 100
+_BREAK = re.compile(rb"[\r\n\0]")
 
 
 class Request(NamedTuple):
@@ -82,10 +84,11 @@ class Handle:
         self.request: Request
         self.kept = b""
         self.seen = 0
-        self.seen_headers = 0
-        self.retry_after = b""
+        self.head = io.BytesIO()
         self.at_once = 0
         self.refused: str | None = None
+        self._set: tuple[str, int] | None = None
+        self._vetted: tuple[str, tuple[guard.Network, ...] | None] | None = None
         self.curl = pycurl.Curl()
         for option, value in (
             (pycurl.NOSIGNAL, 1),
@@ -98,7 +101,7 @@ class Handle:
             (pycurl.NOPROGRESS, 1),
             (pycurl.TCP_KEEPALIVE, 1),
             (pycurl.WRITEFUNCTION, self._write),
-            (pycurl.HEADERFUNCTION, self._header),
+            (pycurl.HEADERFUNCTION, self.head.write),
             *_trusted(egress),
         ):
             self.curl.setopt(option, value)
@@ -110,38 +113,40 @@ class Handle:
     def prepare(self, request: Request) -> None:
         """Sets up the handle for a request."""
         message = request.message
-        self.request, self.kept, self.retry_after, self.refused = request, b"", b"", None
-        self.seen = self.seen_headers = 0
+        self.request, self.kept, self.seen, self.refused = request, b"", 0, None
+        self.head.seek(0)
+        self.head.truncate()
         curl = self.curl
-        curl.setopt(pycurl.URL, message.url)
         curl.setopt(pycurl.POSTFIELDS, message.body.encode())
         curl.setopt(pycurl.HTTPHEADER, _header_lines(message.headers))
-        curl.setopt(pycurl.TIMEOUT_MS, message.timeout_ms)
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, min(message.timeout_ms, 10_000))
+        if self._set != (message.url, message.timeout_ms):
+            self._set = None
+            curl.setopt(pycurl.URL, message.url)
+            curl.setopt(pycurl.TIMEOUT_MS, message.timeout_ms)
+            curl.setopt(pycurl.CONNECTTIMEOUT_MS, min(message.timeout_ms, 10_000))
+            self._set = (message.url, message.timeout_ms)
 
     def answer(self, code: int | None, text: str) -> Answer:
         """The answer of the request that has ended; ``code`` is libcurl's error, None for none."""
         curl = self.curl
         status = curl.getinfo(pycurl.RESPONSE_CODE) or None
         duration_ms = round(curl.getinfo(pycurl.TOTAL_TIME) * 1000)
-        # libcurl has a limit of its own: 5000 header lines.
-        flooded = self.seen_headers > MOST_HEADER_BYTES or code == _E_TOO_LARGE
-        # What came before the cut was an answer, unless it was only the announcement of one.
-        cut_by_us = (
-            (self.seen > MOST_BYTES or flooded)
-            and code in (pycurl.E_WRITE_ERROR, _E_TOO_LARGE)
-            and (status or 0) >= 200
-        )
+        # libcurl reads 300 KiB or 5000 lines of headers. What came before a cut was an answer, or only the announcement of one.
+        flooded = code == _E_TOO_LARGE
+        too_long = code == pycurl.E_WRITE_ERROR and self.seen > MOST_BYTES
+        cut_by_us = (flooded or too_long) and (status or 0) >= 200
         if code is not None and not cut_by_us:
             if self.refused is not None:
                 text = self.refused
             elif flooded:
-                text = f"more than 5000 lines or {MOST_HEADER_BYTES >> 10} KiB of headers and no answer"
+                text = "headers without end, and no answer"
             elif code == pycurl.E_OPERATION_TIMEDOUT:
                 text = f"no complete answer within {self.request.message.timeout_ms} ms"
             text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
             return Answer(self.request, True, None, text, self.kept, duration_ms, at_once=self.at_once)
-        wait_s = retry_after_seconds(self.retry_after)
+        wait_s = (
+            None if status is not None and 200 <= status < 300 else retry_after_seconds(self._header(b"retry-after"))
+        )
         return Answer(self.request, True, status, None, self.kept, duration_ms, wait_s, self.at_once)
 
     def _open_socket(self, _purpose: int, address: tuple[int, int, int, tuple[Any, ...]]) -> Any:
@@ -151,7 +156,13 @@ class Handle:
         return _Lent(socket.socket(family, kind, protocol))
 
     def _may_send(self, remote: str, _local: str, _remote_port: int, _local_port: int) -> int:
-        return pycurl.PREREQFUNC_ABORT if self._refuses(remote) else pycurl.PREREQFUNC_OK
+        allowed = self.request.allowed
+        if self._vetted is not None and self._vetted[0] == remote and self._vetted[1] is allowed:
+            return pycurl.PREREQFUNC_OK
+        if self._refuses(remote):
+            return pycurl.PREREQFUNC_ABORT
+        self._vetted = (remote, allowed)
+        return pycurl.PREREQFUNC_OK
 
     def _refuses(self, address: str) -> bool:
         allowed = self.request.allowed
@@ -162,13 +173,11 @@ class Handle:
             )
         return why is not None
 
-    def _header(self, line: bytes) -> int | None:
-        self.seen_headers += len(line)
-        if self.seen_headers > MOST_HEADER_BYTES:
-            return -1
-        if line[:12].lower() == b"retry-after:":
-            self.retry_after = line[12:]
-        return None
+    def _header(self, name: bytes) -> bytes:
+        """The value of the last header of that name, in lower case; nothing for none."""
+        head = self.head.getvalue()
+        _, found, rest = head.lower().rpartition(b"\n" + name + b":")
+        return head[len(head) - len(rest) :].partition(b"\n")[0] if found else b""
 
     def _write(self, data: bytes) -> int | None:
         self.seen += len(data)
@@ -200,10 +209,10 @@ def _header_lines(headers: dict[str, str]) -> list[bytes]:
     if "content-type" not in headers:
         lines.append(b"content-type: application/json")
     for name, value in headers.items():
-        line = f"{name}: {value}" if value else f"{name};"
-        if "\r" in line or "\n" in line or "\0" in line:
+        line = (f"{name}: {value}" if value else f"{name};").encode()
+        if _BREAK.search(line):
             raise ValueError(f"header {name!r} is not one line")
-        lines.append(line.encode())
+        lines.append(line)
     return lines
 
 

@@ -2,7 +2,7 @@
 
 import os
 import resource
-import selectors
+import select
 import threading
 import time
 from collections import deque
@@ -15,6 +15,8 @@ import pycurl
 from qctl.worker.request import Answer, Egress, Handle, Request
 
 _SLACK_S = 0.5
+_TROUBLE = select.EPOLLERR | select.EPOLLHUP
+_IN, _OUT = pycurl.CSELECT_IN, pycurl.CSELECT_OUT
 
 
 def clock() -> float:
@@ -58,11 +60,12 @@ class Sender:
         self._busy: dict[pycurl.Curl, Handle] = {}
         self._deadline: float | None = None
         self._halted = False
-        self._selector = selectors.DefaultSelector()
+        self._poller = select.epoll()
+        self._wanted: dict[int, int] = {}
         self._wakeup_out, self._wakeup_in = os.pipe()
         os.set_blocking(self._wakeup_in, False)
         os.set_blocking(self._wakeup_out, False)
-        self._selector.register(self._wakeup_out, selectors.EVENT_READ)
+        self._poller.register(self._wakeup_out, select.EPOLLIN)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
@@ -158,14 +161,18 @@ class Sender:
 
     def _wait_and_act(self) -> None:
         timeout = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-        for key, events in self._selector.select(timeout):
-            if key.fd == self._wakeup_out:
-                os.read(self._wakeup_out, 65536)
-                continue
-            mask = (pycurl.CSELECT_IN if events & selectors.EVENT_READ else 0) | (
-                pycurl.CSELECT_OUT if events & selectors.EVENT_WRITE else 0
-            )
-            self._multi.socket_action(key.fd, mask)
+        socket_action, wanted = self._multi.socket_action, self._wanted
+        for fd, events in self._poller.poll(timeout, 1024):
+            if events & _TROUBLE:
+                events |= wanted.get(fd, 0)
+            if fd == self._wakeup_out:
+                os.read(fd, 65536)
+            elif wanted.get(fd):
+                socket_action(fd, (_IN if events & select.EPOLLIN else 0) | (_OUT if events & select.EPOLLOUT else 0))
+            else:
+                self._wanted.pop(fd, None)
+                with suppress(OSError):
+                    self._poller.unregister(fd)
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -188,17 +195,26 @@ class Sender:
         return handle
 
     def _on_socket(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
+        """Notes what libcurl waits for on a socket.
+
+        At the end of each request it wants nothing of a kept connection any more, and soon wants the same again, so a
+        socket stays in the set until an event comes that nobody wants. By then it may be another socket of that number:
+        the kernel forgets a closed one by itself.
+        """
         if what == pycurl.POLL_REMOVE:
-            if fd in self._selector.get_map():
-                self._selector.unregister(fd)
+            self._wanted[fd] = 0
             return
-        events = (selectors.EVENT_READ if what & pycurl.POLL_IN else 0) | (
-            selectors.EVENT_WRITE if what & pycurl.POLL_OUT else 0
-        )
-        if fd in self._selector.get_map():
-            self._selector.modify(fd, events)
-        else:
-            self._selector.register(fd, events)
+        events = (select.EPOLLIN if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
+        try:
+            if fd in self._wanted:
+                self._poller.modify(fd, events)
+            else:
+                self._poller.register(fd, events)
+        except FileNotFoundError:
+            self._poller.register(fd, events)
+        except FileExistsError:
+            self._poller.modify(fd, events)
+        self._wanted[fd] = events
 
     def _on_timer(self, timeout_ms: int) -> None:
         self._deadline = None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
