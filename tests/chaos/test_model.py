@@ -393,6 +393,11 @@ class History(RuleBasedStateMachine):
         live = one(self.conn, query, self.queue_id)
         assert live == sum(model.live is not None for model in self.messages.values())
         assert live <= MAX_IN_FLIGHT
+        left_behind = (
+            "select count(*) from qctl.retry r"
+            f" where r.queue_id = %s and not exists (select from pgmq.q_{self.name} q where q.msg_id = r.msg_id)"
+        )
+        assert one(self.conn, left_behind, self.queue_id) == 0
 
 
 def run(conn, *, examples: int, steps: int, shrink: bool = True) -> int:
@@ -447,6 +452,17 @@ MUTANTS = {
         "or not k.waiting then 'late'",
     ),
     "settled by number": ("settle", "and f.msg_id = a.msg_id and f.lease = a.lease\n", "and f.msg_id = a.msg_id\n"),
+    "a simple success settled by number": (
+        "settle",
+        "and f.msg_id = a.msg_id and f.lease = a.lease and f.lapsed_at is null",
+        "and f.msg_id = a.msg_id and f.lapsed_at is null",
+    ),
+    "a simple success of any delivery": (
+        "settle",
+        "and f.delivery_no = 1 and f.attempt_no = 1\n"
+        "        and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = a.msg_id)\n",
+        "\n",
+    ),
     "purge resets the attempts": (
         "purge",
         "    select (select count(*) from gone), (select",
