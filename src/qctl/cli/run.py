@@ -5,7 +5,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,6 +39,10 @@ def worker(
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", help="Requests at once per queue, instead of the queue's own.", min=1)
     ] = None,
+    processes: Annotated[
+        int,
+        typer.Option("--processes", help="Run so many worker processes, for more than one core.", min=1, max=64),
+    ] = 1,
     once: Annotated[bool, typer.Option("--once", help="Claim once, deliver that, end.")] = False,
     drain: Annotated[bool, typer.Option("--drain", help="End when nothing is ready.")] = False,
     grace: Annotated[
@@ -96,46 +100,75 @@ def worker(
         raise UsageError("--once and --drain exclude each other")
     database = config.database(dsn, profile)
     person = config.stderr_is_terminal()
-    tracer = _tracer() if traces else None
-    process = delivering.Worker(
-        connect=lambda: db.connect_worker(database, pooled=None if listen is None else not listen),
-        queues=queue or None,
-        mode=delivering.Mode.ONCE if once else delivering.Mode.DRAIN if drain else delivering.Mode.FOREVER,
-        concurrency=concurrency,
-        grace_s=options.duration(grace),
-        listen=listen,
-        allow_private=allow_private,
-        egress=_egress(proxy, ca, cert, key),
-        talk=lambda line: say(f"{time.strftime('%H:%M:%S')} {line}"),
-        on_progress=_Teller() if person else lambda _progress: None,
-        on_answer=tracer,
-    )
+    patience_s, egress = options.duration(grace), _egress(proxy, ca, cert, key)
 
-    def stop(_signal: int, _frame: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        process.stop()
+    def work(number: int, hold: Callable[[delivering.Worker], None]) -> delivering.Progress:
+        def talk(line: str) -> None:
+            _talk(line if processes == 1 else f"[{number}] {line}")
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    service = not (once or drain)
-    if person or service:
-        process.talk(
-            f"delivering {', '.join(queue) if queue else 'all queues'}; {'Ctrl-C' if person else 'SIGTERM'} stops"
+        with _tracing(traces) as tracer:
+            process = delivering.Worker(
+                connect=lambda: db.connect_worker(database, pooled=None if listen is None else not listen),
+                queues=queue or None,
+                mode=delivering.Mode.ONCE if once else delivering.Mode.DRAIN if drain else delivering.Mode.FOREVER,
+                concurrency=concurrency,
+                grace_s=patience_s,
+                listen=listen,
+                allow_private=allow_private,
+                egress=egress,
+                talk=talk,
+                on_progress=_Teller(talk) if person else lambda _progress: None,
+                on_answer=tracer,
+            )
+            hold(process)
+            return process.run()
+
+    told = person or not (once or drain)
+    if told:
+        by = f" by {processes} processes" if processes > 1 else ""
+        _talk(
+            f"delivering {', '.join(queue) if queue else 'all queues'}{by}; {'Ctrl-C' if person else 'SIGTERM'} stops"
         )
     started = time.monotonic()
-    try:
-        with _served(process, database, health, metrics_):
-            progress = process.run()
-    finally:
-        if tracer is not None:
-            tracer.close()
-    if person or service:
-        process.talk(f"{progress} in {time.monotonic() - started:.1f}s")
+    if processes == 1:
+        with ExitStack() as stack:
+
+            def hold(process: delivering.Worker) -> None:
+                _stop_on_signals(process.stop)
+                stack.enter_context(_served(process, database, health, metrics_))
+
+            progress = work(1, hold)
+    else:
+        fleet = delivering.Fleet(processes, work, _talk)
+        fleet.start()
+        _stop_on_signals(fleet.stop)
+        with _served(fleet, database, health, metrics_):
+            progress = fleet.run()
+    if told:
+        _talk(f"{progress} in {time.monotonic() - started:.1f}s")
+
+
+def _talk(line: str) -> None:
+    say(f"{time.strftime('%H:%M:%S')} {line}")
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    """Ends what runs on SIGTERM and the first Ctrl-C; the second is no longer caught."""
+
+    def handle(_signal: int, _frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
 
 
 @contextmanager
 def _served(
-    process: "delivering.Worker", database: "config.Database", health: str | None, metrics: str | None
+    process: "delivering.Worker | delivering.Fleet",
+    database: "config.Database",
+    health: str | None,
+    metrics: str | None,
 ) -> Generator[None]:
     """Answers probes and scrapes while the worker works."""
     wanted: dict[tuple[str, int], dict[str, Callable[[], serving.Page]]] = {}
@@ -160,14 +193,22 @@ def _egress(proxy: str | None, ca: str | None, cert: str | None, key: str | None
     return delivering.Egress(proxy, ca, cert, key)
 
 
-def _tracer() -> "tracing.Tracer":
+@contextmanager
+def _tracing(wanted: bool) -> "Generator[tracing.Tracer | None]":
+    if not wanted:
+        yield None
+        return
     try:
         from qctl.worker.tracing import Tracer
     except ImportError:
         raise QctlError(
             "OpenTelemetry is not installed", hint="pip install 'qctl[otel]'", code=ExitCode.SERVER_UNFIT
         ) from None
-    return Tracer()
+    tracer = Tracer()
+    try:
+        yield tracer
+    finally:
+        tracer.close()
 
 
 def _probe(good: bool) -> "serving.Page":
@@ -177,14 +218,15 @@ def _probe(good: bool) -> "serving.Page":
 class _Teller:
     """Tells a person how it goes, every few seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, talk: Callable[[str], None]) -> None:
+        self._talk = talk
         self._told_at = 0.0
 
     def __call__(self, progress: "delivering.Progress") -> None:
         now = time.monotonic()
         if now - self._told_at >= 5:
             self._told_at = now
-            say(f"{time.strftime('%H:%M:%S')} {progress}")
+            self._talk(str(progress))
 
 
 def demo(

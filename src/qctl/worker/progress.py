@@ -1,6 +1,6 @@
 """Totals of one worker, for people."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from qctl.models import Settled
 
@@ -26,6 +26,11 @@ class Progress:
         self.paused += settled.paused
         self.late += settled.late
         self.failed += settled.failed
+
+    def include(self, other: "Progress") -> None:
+        """Adds another worker's totals."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
     def __str__(self) -> str:
         parts = [f"{self.delivered:,} delivered"]

@@ -1,0 +1,117 @@
+"""qctl worker --processes: several real processes under one parent, ended by real signals."""
+
+import os
+import signal
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from helpers import create, one, send
+from processes import wait_until
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def workers(conn) -> int:
+    return one(conn, "select count(*) from qctl.worker where stopped_at is null")
+
+
+@pytest.fixture
+def fleet(conn, worker):
+    """Two processes that wait for messages."""
+    process = worker("--all", "--processes", "2")
+    wait_until(lambda: workers(conn) == 2, 15, "both are registered")
+    return process
+
+
+def test_they_share_a_queue_and_post_each_message_once(conn, endpoint, worker):
+    receiver = endpoint()
+    create(conn, url=receiver.url, concurrency=20, max_in_flight=400)
+    send(conn, 2000)
+    code, talk = worker("-q", "orders", "--drain", "--processes", "3").end()
+    assert (code, talk) == (0, "")
+    assert len(receiver.accepted()) == 2000
+    assert set(receiver.accepted().values()) == {1}
+    assert one(conn, "select count(*) from qctl.worker where stopped_at is not null") == 3
+    assert one(conn, "select count(*) from qctl.in_flight") == 0
+
+
+def test_sigterm_settles_what_is_in_flight_in_each_and_the_totals_are_theirs(conn, endpoint, fleet):
+    receiver = endpoint("--delay", "1")
+    create(conn, url=receiver.url, concurrency=5)
+    send(conn, 10)
+    wait_until(lambda: one(conn, "select count(distinct worker_id) from qctl.in_flight") == 2, 10, "both have claimed")
+    in_flight = one(conn, "select count(*) from qctl.in_flight")
+    fleet.send(signal.SIGTERM)
+    code, talk = fleet.end()
+    assert code == 0, talk
+    assert one(conn, "select count(*) from pgmq.a_orders") == in_flight
+    assert f"{in_flight} delivered" in talk.splitlines()[-1]
+    assert workers(conn) == 0
+
+
+def test_when_one_is_killed_the_others_end_in_order_and_the_parent_says_so(conn, fleet):
+    killed, other = children(fleet.pid)
+    os.kill(killed, signal.SIGKILL)
+    code, talk = fleet.end()
+    assert code == 9
+    assert "worker process 1 was killed by SIGKILL" in talk
+    assert "Traceback" not in talk
+    assert not is_alive(other)
+    assert workers(conn) == 1, "only the killed one did not sign off"
+
+
+def test_when_the_parent_is_killed_its_children_end(conn, fleet):
+    left = children(fleet.pid)
+    assert len(left) == 2
+    fleet.send(signal.SIGKILL)
+    wait_until(lambda: not any(is_alive(child) for child in left), 10, "children without a parent end")
+    wait_until(lambda: workers(conn) == 0, 5, "and sign off")
+
+
+def test_an_error_of_one_is_the_error_of_all(worker):
+    code, talk = worker("-q", "nosuch", "--processes", "2").end()
+    assert code == 6
+    assert "Error: no queue named 'nosuch'" in talk
+    assert "Traceback" not in talk
+
+
+def test_health_is_that_of_all(conn, worker):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = worker("--all", "--processes", "2", "--health", str(port))
+
+    def status(page: str) -> int:
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5).status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    wait_until(lambda: status("ready") == 200, 15, "ready")
+    assert status("live") == 200
+    stopped = children(process.pid)[1]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        # What a stopped process last said goes stale; the parent itself is well.
+        assert status("live") == 200
+        process.send(signal.SIGTERM)
+        wait_until(lambda: status("ready") != 200, 10, "a fleet that ends is not ready")
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert process.end()[0] == 0
