@@ -968,9 +968,9 @@ begin
     v_from := v_from || format(' cross join lateral (select %s as after, %s as before offset 0) as changed', v_new, v_old);
     v_cut := concat_ws(' or ', case when v_new_row is not null then 'changed.after is null' end,
                                case when v_old_row is not null then 'changed.before is null' end);
-    v_new := case when v_new_row is null then 'null::jsonb' else format('coalesce(changed.after, case when v_owned then qctl.%I(%s) else ''{}'' end)',
+    v_new := case when v_new_row is null then 'null::jsonb' else format('coalesce(changed.after, case when capture.v_owned then qctl.%I(%s) else ''{}'' end)',
       qctl._capture_function(p_attachment.attachment_id, 'key'), v_new_row) end;
-    v_old := case when v_old_row is null then 'null::jsonb' else format('coalesce(changed.before, case when v_owned then qctl.%I(%s) else ''{}'' end)',
+    v_old := case when v_old_row is null then 'null::jsonb' else format('coalesce(changed.before, case when capture.v_owned then qctl.%I(%s) else ''{}'' end)',
       qctl._capture_function(p_attachment.attachment_id, 'key'), v_old_row) end;
   end if;
   if p_operation = 'UPDATE' then
@@ -984,7 +984,7 @@ begin
     end if;
   end if;
   if p_attachment.when_sql is not null and p_operation <> 'TRUNCATE' then
-    v_where := v_where || format(E' and case when v_owned then (%s\n) else true end', p_attachment.when_sql);
+    v_where := v_where || format(E' and case when capture.v_owned then (%s\n) else true end', p_attachment.when_sql);
   end if;
 
   v_message := case p_attachment.payload
@@ -994,7 +994,7 @@ begin
                 v_new, v_old, p_operation, v_table, v_schema)
   end || case when v_cut is null then '' else format(' || case when %s then ''{"truncated": true}''::jsonb else ''{}''::jsonb end', v_cut) end;
   if p_attachment.order_by is not null and p_operation <> 'TRUNCATE' then
-    v_order_key := format('left(coalesce(changed.%1$I ->> %2$L, case when changed.%1$I is null and v_owned then qctl.%3$I(%4$s) end), 200)',
+    v_order_key := format('left(coalesce(changed.%1$I ->> %2$L, case when changed.%1$I is null and capture.v_owned then qctl.%3$I(%4$s) end), 200)',
       case p_operation when 'DELETE' then 'before' else 'after' end, p_attachment.order_by,
       qctl._capture_function(p_attachment.attachment_id, 'order'), coalesce(v_new_row, v_old_row));
   end if;
@@ -1019,7 +1019,9 @@ begin
   end if;
   return format($body$
 #variable_conflict use_column
+<<capture>>
 declare
+  -- Written with the block's name wherever rows are in scope, for a new owner may add a column called v_owned.
   -- After ALTER TABLE … OWNER the new owner's types must not run as the old one: keys and conditions are left out until
   -- the table is attached again. Asked of the table that fired, for in a restored database it has another oid.
   v_owned boolean := %s;
@@ -1269,20 +1271,23 @@ $_$;
 CREATE FUNCTION qctl._check_when(p_relation regclass, p_operations text[], p_when text, p_by_row boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET check_function_bodies TO 'on'
     AS $_$
 declare
-  v_cursor refcursor;
+  v_function text := format('qctl.%I()', 'check_when_' || pg_backend_pid());
   v_operation text;
 begin
   foreach v_operation in array p_operations loop
     continue when v_operation = 'TRUNCATE';
-    -- A cursor takes one query only, so the text cannot end the condition and begin another statement.
-    open v_cursor for execute format(E'select 1 from %s where (%s\n)', concat_ws(' cross join ',
-      case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
-      case when v_operation <> 'INSERT' then format('%s as old', p_relation) end,
-      -- A trigger per row knows columns only as new.x and old.x: two more of each make a bare name ambiguous.
-      case when p_by_row then format('%1$s as "qctl 1" cross join %1$s as "qctl 2"', p_relation) end), p_when);
-    close v_cursor;
+    -- A function that is never called, for its body is analysed and not planned: planning runs what the owner put into the
+    -- expressions of indexes and checks, and constants of the condition, with our rights. A literal cannot begin another statement.
+    execute format('create function %s returns integer language sql as %L', v_function,
+      format(E'select 1 where exists (select from %s where (%s\n))', concat_ws(' cross join ',
+        case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
+        case when v_operation <> 'INSERT' then format('%s as old', p_relation) end,
+        -- A trigger per row knows columns only as new.x and old.x: two more of each make a bare name ambiguous.
+        case when p_by_row then format('%1$s as "qctl 1" cross join %1$s as "qctl 2"', p_relation) end), p_when));
+    execute 'drop function ' || v_function;
   end loop;
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
   raise exception '--when is not a condition for %: %', v_operation, sqlerrm
@@ -4253,7 +4258,7 @@ CREATE FUNCTION qctl._row_expression(p_row text, p_json boolean, p_max_bytes int
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-  select format('case when v_owned and pg_column_size(%1$s) <= %2$s then %3$s end', p_row, p_max_bytes,
+  select format('case when capture.v_owned and pg_column_size(%1$s) <= %2$s then %3$s end', p_row, p_max_bytes,
     case when p_json then format('qctl.%I(%s)', format('capture_%s_row', p_attachment_id), p_row) else format('to_jsonb(%s)', p_row) end)
 $_$;
 
@@ -5625,7 +5630,7 @@ begin
   end if;
   if exists (select from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = v_relation) then
     raise exception '% is attached to % already', v_relation, p_queue
-      using errcode = 'QC007', hint = format('to change it: qctl detach %s -q %s, then attach again', v_relation, p_queue);
+      using errcode = 'QC007', hint = format('to change it: qctl detach %s -q %s, then attach again', qctl._word(v_relation::text), p_queue);
   end if;
 
   -- Written as the payload has it, record.user_id, or bare.
@@ -5988,6 +5993,7 @@ COMMENT ON FUNCTION qctl.compare_queue(p_queue text, p_url text, p_headers jsonb
 CREATE FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb DEFAULT '{}'::jsonb, p_settings jsonb DEFAULT '{}'::jsonb, p_waiting text DEFAULT NULL::text, p_take_over boolean DEFAULT false, p_ignore_readers boolean DEFAULT false) RETURNS TABLE(queue_name text, created boolean, waiting bigint, skipped bigint, transport text, reason text, switched_off text[])
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
     AS $$
 #variable_conflict use_column
 declare
@@ -6430,6 +6436,7 @@ $$;
 CREATE FUNCTION qctl.drop_queue(p_queue text, p_discard boolean DEFAULT false, p_with_archive boolean DEFAULT false) RETURNS TABLE(queue_name text, discarded bigint, dead bigint, archived bigint, archive text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
     SET lock_timeout TO '2s'
     AS $$
 #variable_conflict use_column
@@ -6442,6 +6449,7 @@ declare
 begin
   queue_name := p_queue;
   discarded := 0;
+  -- With row_security off a policy that hides messages is an error, and not a queue that looks empty.
   -- Triggers first: a writer then never meets a table that is gone.
   for v_relation in select a.relation from qctl.attachment a where a.queue_id = v_queue.queue_id order by 1 loop
     perform qctl.detach(v_relation::oid::text, p_queue);
@@ -6517,6 +6525,7 @@ COMMENT ON FUNCTION qctl.fall_asleep(p_queues text[]) IS 'Takes the sleeper''s l
 CREATE FUNCTION qctl.give_up(p_queue text, p_discard boolean DEFAULT false) RETURNS TABLE(discarded bigint, dead bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
     AS $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
@@ -7375,7 +7384,7 @@ declare
 begin
   select * into v_attachment from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = to_regclass(p_relation);
   if not found then
-    raise exception '% is not attached to %', p_relation, p_queue using errcode = 'QC006', hint = format('qctl attach %s -q %s', p_relation, p_queue);
+    raise exception '% is not attached to %', p_relation, p_queue using errcode = 'QC006', hint = format('qctl attach %s -q %s', qctl._word(p_relation), p_queue);
   end if;
   perform qctl.detach(p_relation, p_queue);
   return query select * from qctl.attach(
@@ -8306,10 +8315,10 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
   queue_name := p_queue;
-  if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
+  if not qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || p_queue))) then
     execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into unfinished;
   end if;
-  if to_regclass(format('pgmq.%I', 'a_' || p_queue)) is not null then
+  if not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue))) then
     execute format('select count(*) from pgmq.%I', 'a_' || p_queue) into archived;
   end if;
   select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
@@ -8320,7 +8329,7 @@ $$;
 
 -- Name: FUNCTION undelivered(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.undelivered(p_queue text) IS 'What would be given up with a queue. Counts all of it.';
+COMMENT ON FUNCTION qctl.undelivered(p_queue text) IS 'What would be given up with a queue. Counts all of it; null where row level security or a missing right hides it.';
 
 -- Name: upkeep(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8446,6 +8455,7 @@ COMMENT ON FUNCTION qctl.verify() IS 'What differs from what was installed: obje
 CREATE FUNCTION qctl.waiting(p_queue text) RETURNS bigint
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
     AS $$
 declare
   v_count bigint := 0;

@@ -1,8 +1,8 @@
 -- Takes qctl out of a database: jobs, triggers, schema qctl. Leaves pgmq, its queues and archives, and the extensions.
 -- Runs after the jobs are stopped: see qctl.stop_jobs(). Its last query says what remains.
 begin;
-select pg_advisory_xact_lock(1902343277, 1);
 set local search_path = pg_catalog, pg_temp;
+select pg_advisory_xact_lock(1902343277, 1);
 set local client_min_messages = warning;
 set local lock_timeout = '2s';
 select count(*) from qctl.stop_jobs();

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -57,9 +58,8 @@ def template(server: Server) -> str:
     return name
 
 
-@pytest.fixture
-def dsn(server: Server, template: str) -> Iterator[str]:
-    """A database of its own with qctl installed."""
+@contextmanager
+def _clone(server: Server, template: str) -> Iterator[str]:
     name = f"qctl_test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server.uri(), autocommit=True) as admin:
         admin.execute(f'create database "{name}" template "{template}"')
@@ -69,6 +69,20 @@ def dsn(server: Server, template: str) -> Iterator[str]:
     yield server.uri(name)
     with psycopg.connect(server.uri(), autocommit=True) as admin:
         admin.execute(f'drop database "{name}" with (force)')
+
+
+@pytest.fixture
+def dsn(server: Server, template: str) -> Iterator[str]:
+    """A database of its own with qctl installed."""
+    with _clone(server, template) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
+def shared_dsn(server: Server, template: str) -> Iterator[str]:
+    """One for all tests of a file, where none disturbs another."""
+    with _clone(server, template) as uri:
+        yield uri
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ create or replace function qctl._row_expression(p_row text, p_json boolean, p_ma
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format('case when v_owned and pg_column_size(%1$s) <= %2$s then %3$s end', p_row, p_max_bytes,
+  select format('case when capture.v_owned and pg_column_size(%1$s) <= %2$s then %3$s end', p_row, p_max_bytes,
     case when p_json then format('qctl.%I(%s)', format('capture_%s_row', p_attachment_id), p_row) else format('to_jsonb(%s)', p_row) end)
 $$;
 comment on function qctl._row_expression(text, boolean, integer, integer) is
@@ -77,9 +77,9 @@ begin
     v_from := v_from || format(' cross join lateral (select %s as after, %s as before offset 0) as changed', v_new, v_old);
     v_cut := concat_ws(' or ', case when v_new_row is not null then 'changed.after is null' end,
                                case when v_old_row is not null then 'changed.before is null' end);
-    v_new := case when v_new_row is null then 'null::jsonb' else format('coalesce(changed.after, case when v_owned then qctl.%I(%s) else ''{}'' end)',
+    v_new := case when v_new_row is null then 'null::jsonb' else format('coalesce(changed.after, case when capture.v_owned then qctl.%I(%s) else ''{}'' end)',
       qctl._capture_function(p_attachment.attachment_id, 'key'), v_new_row) end;
-    v_old := case when v_old_row is null then 'null::jsonb' else format('coalesce(changed.before, case when v_owned then qctl.%I(%s) else ''{}'' end)',
+    v_old := case when v_old_row is null then 'null::jsonb' else format('coalesce(changed.before, case when capture.v_owned then qctl.%I(%s) else ''{}'' end)',
       qctl._capture_function(p_attachment.attachment_id, 'key'), v_old_row) end;
   end if;
   if p_operation = 'UPDATE' then
@@ -93,7 +93,7 @@ begin
     end if;
   end if;
   if p_attachment.when_sql is not null and p_operation <> 'TRUNCATE' then
-    v_where := v_where || format(E' and case when v_owned then (%s\n) else true end', p_attachment.when_sql);
+    v_where := v_where || format(E' and case when capture.v_owned then (%s\n) else true end', p_attachment.when_sql);
   end if;
 
   v_message := case p_attachment.payload
@@ -103,7 +103,7 @@ begin
                 v_new, v_old, p_operation, v_table, v_schema)
   end || case when v_cut is null then '' else format(' || case when %s then ''{"truncated": true}''::jsonb else ''{}''::jsonb end', v_cut) end;
   if p_attachment.order_by is not null and p_operation <> 'TRUNCATE' then
-    v_order_key := format('left(coalesce(changed.%1$I ->> %2$L, case when changed.%1$I is null and v_owned then qctl.%3$I(%4$s) end), 200)',
+    v_order_key := format('left(coalesce(changed.%1$I ->> %2$L, case when changed.%1$I is null and capture.v_owned then qctl.%3$I(%4$s) end), 200)',
       case p_operation when 'DELETE' then 'before' else 'after' end, p_attachment.order_by,
       qctl._capture_function(p_attachment.attachment_id, 'order'), coalesce(v_new_row, v_old_row));
   end if;
@@ -128,7 +128,9 @@ begin
   end if;
   return format($body$
 #variable_conflict use_column
+<<capture>>
 declare
+  -- Written with the block's name wherever rows are in scope, for a new owner may add a column called v_owned.
   -- After ALTER TABLE … OWNER the new owner's types must not run as the old one: keys and conditions are left out until
   -- the table is attached again. Asked of the table that fired, for in a restored database it has another oid.
   v_owned boolean := %s;

@@ -53,6 +53,7 @@ comment on function qctl._archive_dead(qctl.queue) is
 create or replace function qctl.give_up(p_queue text, p_discard boolean default false) returns table (discarded bigint, dead bigint)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
@@ -79,10 +80,10 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
   queue_name := p_queue;
-  if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
+  if not qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || p_queue))) then
     execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into unfinished;
   end if;
-  if to_regclass(format('pgmq.%I', 'a_' || p_queue)) is not null then
+  if not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue))) then
     execute format('select count(*) from pgmq.%I', 'a_' || p_queue) into archived;
   end if;
   select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
@@ -90,12 +91,13 @@ begin
   return next;
 end
 $$;
-comment on function qctl.undelivered(text) is 'What would be given up with a queue. Counts all of it.';
+comment on function qctl.undelivered(text) is 'What would be given up with a queue. Counts all of it; null where row level security or a missing right hides it.';
 
 create or replace function qctl.drop_queue(p_queue text, p_discard boolean default false, p_with_archive boolean default false)
 returns table (queue_name text, discarded bigint, dead bigint, archived bigint, archive text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set row_security = off
 set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
@@ -108,6 +110,7 @@ declare
 begin
   queue_name := p_queue;
   discarded := 0;
+  -- With row_security off a policy that hides messages is an error, and not a queue that looks empty.
   -- Triggers first: a writer then never meets a table that is gone.
   for v_relation in select a.relation from qctl.attachment a where a.queue_id = v_queue.queue_id order by 1 loop
     perform qctl.detach(v_relation::oid::text, p_queue);

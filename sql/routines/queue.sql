@@ -64,6 +64,7 @@ create or replace function qctl.create_queue(
 returns table (queue_name text, created boolean, waiting bigint, skipped bigint, transport text, reason text, switched_off text[])
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 #variable_conflict use_column
 declare

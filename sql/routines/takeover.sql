@@ -109,6 +109,7 @@ $$;
 create or replace function qctl.waiting(p_queue text) returns bigint
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 declare
   v_count bigint := 0;

@@ -37,6 +37,11 @@ _CODES = {
 }
 _PREPARE_AFTER = 5
 _DECODER = json.JSONDecoder()
+# What others planted in the session's search_path must not stand for a function or an operator. Behind a pooler, whose greeting
+# has another process id, only for this statement: a setting would stay with somebody else's session.
+_OWN_PATH = b"""
+    select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp',
+                                 pg_catalog.pg_backend_pid() operator(pg_catalog.<>) %s::pg_catalog.int4)"""
 _NOT_INSTALLED = {"3F000", "42P01", "42883", "42703"}
 
 
@@ -63,7 +68,13 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
     conninfo = make_conninfo(database.conninfo, **{**defaults, **{k: str(v) for k, v in given.items()}, **keywords})
     try:
         # Statements stay unprepared, for behind a transaction pooler the next one may run in another session.
-        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+        connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+        try:
+            connection.execute(_OWN_PATH, [connection.info.backend_pid])
+        except BaseException:
+            connection.close()
+            raise
+        return connection
     except psycopg.Error as error:
         message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         for prefix in ("connection failed: ", "connection is bad: "):

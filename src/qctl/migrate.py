@@ -28,9 +28,10 @@ def script(
     parts = [
         f"-- qctl {__version__}: install or upgrade. One transaction; running it again does nothing.".encode(),
         b"begin;",
+        # First, for what others planted in schema public must not stand for a function or an operator of ours.
+        b"set local search_path = pg_catalog, pg_temp;",
         _LOCK,
         sqlfiles.read("preflight").replace(b"@PGMQ_SQL@", pgmq),
-        b"set local search_path = pg_catalog, pg_temp;",
         b"set local client_min_messages = warning;",
         # Routine files are applied by name, whichever needs which; the epilogue checks them all.
         b"set local check_function_bodies = off;",

@@ -134,14 +134,14 @@ def worker(
         with ExitStack() as stack:
 
             def hold(process: delivering.Worker) -> None:
-                _stop_on_signals(process.stop)
+                _stop_on_signals(process.stop, process.wake_fd)
                 stack.enter_context(_served(process, database, health, metrics_))
 
             progress = work(1, hold)
     else:
         fleet = delivering.Fleet(processes, work, _talk)
         fleet.start()
-        _stop_on_signals(fleet.stop)
+        _stop_on_signals(fleet.stop, fleet.wake_fd)
         with _served(fleet, database, health, metrics_):
             progress = fleet.run()
     if told:
@@ -152,7 +152,7 @@ def _talk(line: str) -> None:
     say(f"{time.strftime('%H:%M:%S')} {line}")
 
 
-def _stop_on_signals(stop: Callable[[], None]) -> None:
+def _stop_on_signals(stop: Callable[[], None], wake_fd: int) -> None:
     """Ends what runs on SIGTERM and the first Ctrl-C; the second is no longer caught."""
 
     def handle(_signal: int, _frame: Any) -> None:
@@ -161,6 +161,7 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
+    signal.set_wakeup_fd(wake_fd, warn_on_full_buffer=False)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from qctl.errors import ExitCode, QctlError
-from qctl.worker.loop import ROUND_WITHIN_S, Worker
+from qctl.worker.loop import ROUND_WITHIN_S, Worker, wake_pipe
 from qctl.worker.progress import Progress
 
 REPORT_EVERY_S = 0.5
@@ -43,6 +43,7 @@ class Fleet:
         self._work = work
         self._talk = talk
         self._children: list[_Child] = []
+        self._wake_out, self.wake_fd = wake_pipe()
         # Of each child: when it was last seen going round, on the monotonic clock, and whether it is ready.
         self._beats: Any = _FORK.Array("d", count, lock=False)
         self._ready: Any = _FORK.Array("b", count, lock=False)
@@ -82,7 +83,9 @@ class Fleet:
         total, failures = Progress(), list[QctlError]()
         waiting = dict(enumerate(self._children, 1))
         while waiting:
-            ended = wait([child.process.sentinel for child in waiting.values()])
+            ended = wait([self._wake_out, *(child.process.sentinel for child in waiting.values())])
+            if self._wake_out in ended:
+                os.read(self._wake_out, 65536)
             for number, child in list(waiting.items()):
                 if child.process.sentinel not in ended:
                     continue
@@ -125,6 +128,7 @@ class Fleet:
 
             signal.signal(signal.SIGTERM, stop)
             signal.signal(signal.SIGINT, stop)
+            signal.set_wakeup_fd(worker.wake_fd, warn_on_full_buffer=False)
             threading.Thread(target=report, name="qctl-report", daemon=True).start()
 
         try:

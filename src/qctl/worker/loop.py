@@ -46,6 +46,15 @@ class Mode(Enum):
     DRAIN = "drain"
 
 
+def wake_pipe() -> tuple[int, int]:
+    """A pipe that ends a wait, read end first. Given to ``signal.set_wakeup_fd`` also when a thread other than the main one
+    took the signal: its handler runs only when the main one goes on."""
+    out, into = os.pipe()
+    os.set_blocking(out, False)
+    os.set_blocking(into, False)
+    return out, into
+
+
 def _silent(_line: str) -> None:
     pass
 
@@ -104,9 +113,7 @@ class Worker:
         self._reported = ""
         self._settle_by: float | None = None
         self._pause_s = 0.1
-        self._wake_out, self._wake_in = os.pipe()
-        os.set_blocking(self._wake_in, False)
-        os.set_blocking(self._wake_out, False)
+        self._wake_out, self.wake_fd = wake_pipe()
         self._sender = Sender(self._wake, self.egress)
 
     def stop(self) -> None:
@@ -117,7 +124,7 @@ class Worker:
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):
-            os.write(self._wake_in, b"x")
+            os.write(self.wake_fd, b"x")
 
     def run(self) -> Progress:
         """Works until stopped, or as the mode says.
