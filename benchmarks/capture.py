@@ -96,7 +96,8 @@ def main() -> None:
         report.add(
             Row(
                 f"capture, {size.rows:,} rows in one statement, beside {NAMES[beside]}", target, f"{taken.median('qctl'):.3f} s",
-                taken.spread("qctl", ".3f"), size.rounds, f"{NAMES[beside]} {taken.median(beside):.3f} s", ratio, met and met(ratio),
+                taken.spread("qctl", ".3f"), size.rounds, f"{NAMES[beside]} {taken.median(beside):.3f} s",
+                ratio, met and met(ratio),
                 f"of the whole statement; added is {added(taken, 'qctl', size.rows):.1f} µs a row beside"
                 f" {added(taken, beside, size.rows):.1f}",
             )
@@ -106,14 +107,20 @@ def main() -> None:
         report.add(
             Row(
                 f"capture, single rows, {where}", "≤ 20 µs added", f"{costs['qctl']:.1f} µs added", "", size.rounds,
-                f"the seed's row trigger {costs['seed']:.1f} µs, send_batch {costs['send_batch']:.1f} µs", costs["qctl"] / costs["seed"],
-                costs["qctl"] <= 20, f"an insert takes {taken.median(f'none {how}'):.1f} µs without",
+                f"the seed's row trigger {costs['seed']:.1f} µs, send_batch {costs['send_batch']:.1f} µs",
+                costs["qctl"] / costs["seed"], costs["qctl"] <= 20,
+                f"an insert takes {taken.median(f'none {how}'):.1f} µs without",
             )
         )  # fmt: skip
     report.save()
 
 
-NAMES = {"none": "no capture", "seed": "the seed's row trigger", "send_batch": "send_batch", "bare": "a bare insert … select"}
+NAMES = {
+    "none": "no capture",
+    "seed": "the seed's row trigger",
+    "send_batch": "send_batch",
+    "bare": "a bare insert … select",
+}
 
 
 def added(taken: Rounds, name: str, rows: int) -> float:

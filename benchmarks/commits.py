@@ -29,7 +29,18 @@ def commits(uri: str, table: str, for_s: int, *, flushed: bool) -> float:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "insert.sql"
         script.write_text(INSERT.format(table))
-        command = [str(embedded.binaries() / "pgbench"), "-n", "-c", str(CLIENTS), "-j", "1", "-T", str(for_s), "-f", str(script)]
+        command = [
+            str(embedded.binaries() / "pgbench"),
+            "-n",
+            "-c",
+            str(CLIENTS),
+            "-j",
+            "1",
+            "-T",
+            str(for_s),
+            "-f",
+            str(script),
+        ]
         env = {"PGOPTIONS": f"-c synchronous_commit={'on' if flushed else 'off'}"}
         done = subprocess.run([*command, uri], env=env, check=True, capture_output=True, text=True)
     found = re.search(r"tps = ([\d.]+)", done.stdout)

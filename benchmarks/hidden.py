@@ -41,7 +41,8 @@ def main() -> None:
         for queue, hidden in (("plain", 0), ("hiding", size.hidden)):
             create(connection, queue, "http://127.0.0.1:9/")
             connection.execute(
-                f"insert into pgmq.q_{queue} (vt, message) select now() + interval '1 h', '{{}}' from generate_series(1, %s::bigint)",
+                f"insert into pgmq.q_{queue} (vt, message)"
+                " select now() + interval '1 h', '{}' from generate_series(1, %s::bigint)",
                 (hidden,),
             )
             fill(connection, queue, size.due)

@@ -17,8 +17,22 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from results import Plot, Report, Row
 from rig import (
-    HERE, LOGGED_S, Nginx, Rounds, cpu_s, create, libpq, nginx, one, options, percentile, pgqueuer, site, version, worker,
-)  # fmt: skip
+    HERE,
+    LOGGED_S,
+    Nginx,
+    Rounds,
+    cpu_s,
+    create,
+    libpq,
+    nginx,
+    one,
+    options,
+    percentile,
+    pgqueuer,
+    site,
+    version,
+    worker,
+)
 
 
 @contextmanager
@@ -52,7 +66,9 @@ def insert(connection: psycopg.Connection, pauses: list[float]) -> dict[str, flo
 def enqueue(uri: str, pauses: list[float]) -> dict[str, float]:
     """Enqueues jobs for PgQueuer."""
     command = [str(pgqueuer()), str(HERE / "peers/pgqueuer_enqueue.py")]
-    done = subprocess.run(command, env=libpq(uri), input=json.dumps(pauses), text=True, check=True, stdout=subprocess.PIPE)
+    done = subprocess.run(
+        command, env=libpq(uri), input=json.dumps(pauses), text=True, check=True, stdout=subprocess.PIPE
+    )
     time.sleep(2)
     return {str(number): at for number, at in enumerate(json.loads(done.stdout))}
 
@@ -104,14 +120,18 @@ def main() -> None:
                     core, queries = idle(uri, process, size.idle)
                     rounds.add(f"{name} core", core * 100)
                     rounds.add(f"{name} queries", queries)
-            print(f"round {number}: " + ", ".join(f"{name} {values[-1]:.2f}" for name, values in rounds.values.items()), flush=True)
+            print(
+                f"round {number}: " + ", ".join(f"{name} {values[-1]:.2f}" for name, values in rounds.values.items()),
+                flush=True,
+            )
 
     for share, name, target in ((0.5, "p50", 10), (0.99, "p99", 50)):
         ours, theirs = rounds.median(f"qctl {share}"), rounds.median(f"PgQueuer {share}")
         report.add(
             Row(
-                f"latency commit → POST, idle, http: {name}", f"≤ {target} ms", f"{ours:.1f} ms", rounds.spread(f"qctl {share}", ".1f"),
-                size.rounds, f"PgQueuer {theirs:.1f} ms", ours / theirs, ours <= target, f"{size.rows} rows a round",
+                f"latency commit → POST, idle, http: {name}", f"≤ {target} ms", f"{ours:.1f} ms",
+                rounds.spread(f"qctl {share}", ".1f"), size.rounds, f"PgQueuer {theirs:.1f} ms",
+                ours / theirs, ours <= target, f"{size.rows} rows a round",
             )
         )  # fmt: skip
     for what, unit, target, form in (("core", "% of a core", 1, ".2f"), ("queries", " transactions/s", 20, ".1f")):
@@ -124,8 +144,12 @@ def main() -> None:
             )
         )  # fmt: skip
     shares = [n / 200 for n in range(1, 199)]
-    lines = {name: [(round(percentile(values, share), 2), share * 100) for share in shares] for name, values in found.items()}
-    report.plots.append(Plot("latency", "From commit to POST, idle worker", "ms", "% of the rows within", lines, log_x=True))
+    lines = {
+        name: [(round(percentile(values, share), 2), share * 100) for share in shares] for name, values in found.items()
+    }
+    report.plots.append(
+        Plot("latency", "From commit to POST, idle worker", "ms", "% of the rows within", lines, log_x=True)
+    )
     report.save()
 
 

@@ -51,7 +51,8 @@ def main() -> None:
             Row(
                 f"worker memory: {name}",
                 "≤ 120 MB" if small else "bounded: ≤ 1.2 × of a tenth" if is_last else "",
-                f"{most:.0f} MB", found.spread(name), len(values), "" if name == beside else f"{beside} {found.median(beside):.0f} MB",
+                f"{most:.0f} MB", found.spread(name), len(values),
+                "" if name == beside else f"{beside} {found.median(beside):.0f} MB",
                 ratio, most <= 120 if small else ratio <= 1.2 if is_last else None,
             )
         )  # fmt: skip

@@ -5,6 +5,7 @@ nginx writes down the webhook-id of each request. The time counts from the start
 
 import time
 from collections import Counter
+from itertools import pairwise
 
 from results import Plot, Report, Row
 from rig import LOGGED_S, Rounds, create, drain, nginx, one, options, refill, site
@@ -35,8 +36,10 @@ def main() -> None:
                 assert one(connection, "select count(*) from pgmq.q_bench") == 0
                 lost += size.count - sum(row[0] in came for row in rows)
                 twice += sum(count - 1 for count in came.values())
-            print(", ".join(f"{name} processes {values[-1]:,.0f}/s" for name, values in rates.values.items()), flush=True)
-    falls = [rates.median(str(more)) < NOISE * rates.median(str(fewer)) for fewer, more in zip(PROCESSES, PROCESSES[1:], strict=False)]
+            print(
+                ", ".join(f"{name} processes {values[-1]:,.0f}/s" for name, values in rates.values.items()), flush=True
+            )
+    falls = [rates.median(str(more)) < NOISE * rates.median(str(fewer)) for fewer, more in pairwise(PROCESSES)]
     for processes in PROCESSES:
         is_last = processes == PROCESSES[-1]
         report.add(
@@ -50,7 +53,9 @@ def main() -> None:
             )
         )  # fmt: skip
     points = [(processes, round(rates.median(str(processes)))) for processes in PROCESSES]
-    report.plots.append(Plot("workers", "Throughput by worker processes", "processes", "deliveries/s", {"qctl worker": points}))
+    report.plots.append(
+        Plot("workers", "Throughput by worker processes", "processes", "deliveries/s", {"qctl worker": points})
+    )
     report.save()
 
 

@@ -124,20 +124,26 @@ def reports(folder: Path) -> list[dict]:
 def table(heads: list[str], rows: list[list[str]]) -> str:
     """A Markdown table, its columns under each other."""
     widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
     head = "| " + " | ".join(cell.ljust(width) for cell, width in zip(heads, widths, strict=True)) + " |"
     return "\n".join([head, "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines])
 
 
 def where(found: list[dict]) -> list[str]:
     """The machine and the versions, a line each."""
-    postgres = subprocess.run([str(embedded.binaries() / "postgres"), "--version"], capture_output=True, text=True, check=True)
+    postgres = subprocess.run(
+        [str(embedded.binaries() / "postgres"), "--version"], capture_output=True, text=True, check=True
+    )
     nginx = subprocess.run([nginx_program(), "-v"], capture_output=True, text=True, check=True).stderr
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
+    )
     versions = sorted({version for report in found for version in report["versions"]})
     days = sorted(report["at"][:10] for report in found)
     return [
-        f"Machine: {found[-1]['machine']}; kernel {platform.release()}; {os.cpu_count()} cores that PostgreSQL, nginx and the workers share",
+        f"Machine: {found[-1]['machine']}, which PostgreSQL, nginx and the workers share; kernel {platform.release()}",
         f"PostgreSQL: {postgres.stdout.split(') ')[-1].strip()}, embedded, its own defaults, fsync on",
         f"nginx: {nginx.split('/')[-1].strip()}",
         f"Python: {platform.python_version()}",
@@ -153,8 +159,8 @@ def markdown(found: list[dict], pictures: dict[str, str]) -> str:
     judged = [row.met for _, row in rows if row.met is not None]
     parts = [
         "# Results",
-        "Written by `make bench`; each row can be had again by `make bench-NAME`. Measured side by side in one run, in turn, after a"
-        " warm-up; the figures are medians. Only the ratios say much about another machine.",
+        "Written by `make bench`; each row can be had again by `make bench-NAME`, its script. Measured side by side in one run,"
+        " in turn, after a warm-up; the figures are medians. Only the ratios say much about another machine.",
         "\n".join(f"- {text}" for text in where(found)),
         f"{sum(judged)} of {len(judged)} targets are met.",
         table(HEADS, [row.cells() for _, row in rows]),

@@ -1,4 +1,4 @@
-"""What every benchmark needs: servers of its own, peers in environments of their own, ``qctl worker`` as users run it, and rounds.
+"""What every benchmark needs: servers of its own, peers in environments of their own, ``qctl worker`` as users run it, rounds.
 
 All of it listens on this machine only, and ends with the block that started it.
 """
@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,18 +35,25 @@ BODY = "jsonb_build_object('operation', 'INSERT', 'record', jsonb_build_object('
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def options(description: str, **sizes: tuple[float, float]) -> argparse.Namespace:
+def options(description: str, parts: Collection[str] = (), **sizes: tuple[float, float]) -> argparse.Namespace:
     """The command line of a benchmark: ``--quick``, and an option for each size.
 
     Args:
         description: the script's docstring.
+        parts: what may be named to run only that; without any named all are in ``parts``.
         sizes: the default of each size, and the one of ``--quick``, which only shows that the script works.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny counts: does it work?")
     for name, (full, quick) in sizes.items():
         parser.add_argument(f"--{name}", type=type(full), help=f"{full:,}, with --quick {quick:,}")
+    if parts:
+        parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     given = parser.parse_args()
+    if parts:
+        if unknown := set(given.parts) - set(parts):
+            parser.error(f"there is no {', '.join(unknown)}")
+        given.parts = given.parts or list(parts)
     for name, (full, quick) in sizes.items():
         if getattr(given, name) is None:
             setattr(given, name, quick if given.quick else full)

@@ -26,7 +26,8 @@ def write(uri: str, per_s: int, until: float) -> None:
         while (now := time.monotonic()) < until:
             if due := int((now - began) * per_s) - done:
                 connection.execute(
-                    "insert into public.users select %s::bigint + n, repeat('x', 300) from generate_series(1, %s) n", (done, due)
+                    "insert into public.users select %s::bigint + n, repeat('x', 300) from generate_series(1, %s) n",
+                    (done, due),
                 )
                 done += due
             time.sleep(0.02)
@@ -105,7 +106,9 @@ def main() -> None:
                 end / begin <= 1.5 or end <= 50, f"{len(waited['end']):,} messages; {left:,} left in the queue",
             )
         )  # fmt: skip
-    lines = {name: list(zip(at, (round(value, 1) for value in values), strict=True)) for name, values in samples.items()}
+    lines = {
+        name: list(zip(at, (round(value, 1) for value in values), strict=True)) for name, values in samples.items()
+    }
     lines["worker's memory"] = lines.pop("memory")
     report.plots.append(Plot("soak", f"{size.minutes:g} minutes at {size.rate:,} a second", "s", "MB", lines))
     report.save()

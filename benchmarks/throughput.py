@@ -10,7 +10,23 @@ import sys
 from dataclasses import dataclass, field
 
 from results import Report, Row
-from rig import HERE, Nginx, Rounds, change, create, drain, libpq, nginx, one, options, pgqueuer, procrastinate, refill, site, version
+from rig import (
+    HERE,
+    Nginx,
+    Rounds,
+    change,
+    create,
+    drain,
+    libpq,
+    nginx,
+    one,
+    options,
+    pgqueuer,
+    procrastinate,
+    refill,
+    site,
+    version,
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +40,9 @@ class Setting:
 
 def at_once(count: int, *arguments: str, name: str = "") -> Setting:
     """So many requests at once."""
-    return Setting(name or f"qctl, {count} at once", {"concurrency": count, "max_in_flight": 4 * count}, list(arguments))
+    return Setting(
+        name or f"qctl, {count} at once", {"concurrency": count, "max_in_flight": 4 * count}, list(arguments)
+    )
 
 
 SETTINGS = [at_once(100), at_once(500)]
@@ -33,7 +51,9 @@ SETTINGS = [at_once(100), at_once(500)]
 def main() -> None:
     """Runs the rounds."""
     size = options(__doc__, rounds=(3, 1), count=(100_000, 2_000), pgqueuer=(20_000, 500), procrastinate=(2_000, 100))
-    report = Report("throughput", size.quick, versions=[version(pgqueuer(), "pgqueuer"), version(procrastinate(), "procrastinate")])
+    report = Report(
+        "throughput", size.quick, versions=[version(pgqueuer(), "pgqueuer"), version(procrastinate(), "procrastinate")]
+    )
     rates = Rounds()
     with site() as (connection, uri), nginx() as endpoint:
         create(connection, "bench", endpoint.url)
@@ -60,7 +80,10 @@ def main() -> None:
                 rates.add(setting.name, once(setting, size.count))
             for name, (count, (python, script)) in posters.items():
                 rates.add(name, posted(endpoint, count, [python, str(HERE / "peers" / script)], env))
-            print(f"round {number}: " + ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.values.items()), flush=True)
+            print(
+                f"round {number}: " + ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.values.items()),
+                flush=True,
+            )
 
     best = max((setting.name for setting in SETTINGS), key=rates.median)
     for setting in SETTINGS:

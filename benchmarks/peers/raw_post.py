@@ -22,7 +22,9 @@ def main(url: str, count: int) -> None:
         if fd in selector.get_map():
             selector.unregister(fd)
         if what != pycurl.POLL_REMOVE:
-            events = (what & pycurl.POLL_IN and selectors.EVENT_READ) | (what & pycurl.POLL_OUT and selectors.EVENT_WRITE)
+            events = (what & pycurl.POLL_IN and selectors.EVENT_READ) | (
+                what & pycurl.POLL_OUT and selectors.EVENT_WRITE
+            )
             selector.register(fd, events)
 
     def on_timer(timeout_ms: int) -> None:
@@ -47,7 +49,9 @@ def main(url: str, count: int) -> None:
     while left:
         timeout = None if deadline[0] is None else max(0.0, deadline[0] - time.monotonic())
         for key, events in selector.select(timeout):
-            mask = (events & selectors.EVENT_READ and pycurl.CSELECT_IN) | (events & selectors.EVENT_WRITE and pycurl.CSELECT_OUT)
+            mask = (events & selectors.EVENT_READ and pycurl.CSELECT_IN) | (
+                events & selectors.EVENT_WRITE and pycurl.CSELECT_OUT
+            )
             multi.socket_action(key.fd, mask)
         if deadline[0] is not None and time.monotonic() >= deadline[0]:
             deadline[0] = None
