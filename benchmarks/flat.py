@@ -13,9 +13,11 @@ Then ``tail -f`` follows 1,000 attempts a second from overlapping transactions: 
 import json
 import os
 import random
+import re
 import subprocess
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -152,33 +154,55 @@ def measure(sites: dict[str, psycopg.Connection], rounds: int) -> Rounds:
     return taken
 
 
+# A statement that a function runs is told with the function's cost; a plan that touches no table is of no interest.
+TOUCHES = re.compile(r"(Scan using|Seq Scan on|Index Only Scan|Bitmap Heap Scan on|Insert on|Update on|Delete on) ")
+PLAN = re.compile(r"duration: ([\d.]+) ms  plan:\nQuery Text: (.*)", re.DOTALL)
+
+
 def explain(uri: str) -> str:
-    """The plans of every statement that touches a table, also within functions, as auto_explain writes them."""
-    parts: list[str] = []
+    """The plans of every statement that touches a table, also within functions, as auto_explain tells them."""
+    # No parameters, for among them are payloads and the keys that sign.
+    settings = {
+        "log_min_duration": 0, "log_analyze": "on", "log_buffers": "on", "log_nested_statements": "on",
+        "log_parameter_max_length": 0,
+    }  # fmt: skip
+    told: list[str] = []
     with psycopg.connect(uri, autocommit=True) as connection:
-        connection.execute("load 'auto_explain'")
-        for name, value in {
-            "log_min_duration": "0", "log_analyze": "on", "log_buffers": "on", "log_nested_statements": "on",
-        }.items():  # fmt: skip
-            connection.execute(f"set auto_explain.{name} = {value}")
-        connection.execute("set client_min_messages = log")
-        told: list[str] = []
-        connection.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
-
-        def collect(name: str, ask: Ask) -> None:
-            told.clear()
-            ask(connection)
-            plans = [text for text in told if " on " in text.partition("plan:")[2]]
-            parts.extend([f"{'=' * 20} {name}", *plans])
-
-        for name, ask in (JUDGED | OTHERS).items():
-            collect(name, ask)
-        collect("claim and settle", lambda connection: claim_and_settle(connection, lambda *_: None))
         connection.execute("create table public.orders (id bigint, name text)")
         connection.execute("select qctl.attach('public.orders', 'orders')")
-        collect("capture", lambda connection: connection.execute("insert into public.orders values (1, 'x')"))
-        collect("purge", asked("select * from qctl.purge('orders', interval '2 h', p_limit => 1000)"))
+        connection.execute("load 'auto_explain'")
+        for name, value in settings.items():
+            connection.execute(f"set auto_explain.{name} = {value}")
+        connection.execute("set client_min_messages = log")
+        connection.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+        asks = {
+            **JUDGED, **OTHERS,
+            "claim and settle": lambda connection: claim_and_settle(connection, lambda *_: None),
+            "capture": lambda connection: connection.execute("insert into public.orders values (1, 'x')"),
+            "purge": asked("select * from qctl.purge('orders', interval '2 h', p_limit => 1000)"),
+        }  # fmt: skip
+        parts: list[str] = []
+        for name, ask in asks.items():
+            # The first time fills the caches.
+            for _ in range(2):
+                told.clear()
+                ask(connection)
+            parts.extend([f"{'=' * 20} {name}", *plans(told)])
     return "\n\n".join(parts) + "\n"
+
+
+def plans(told: list[str]) -> list[str]:
+    """Each statement once, the costliest first: its time, how often it ran, the plan of its slowest run."""
+    runs: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for found in filter(None, map(PLAN.match, told)):
+        if TOUCHES.search(found[2]):
+            query = re.split(r"\n(?=\S.*\(cost=)", found[2])[0]
+            runs[query].append((float(found[1]), found[2]))
+    total = {query: sum(ms for ms, _ in seen) for query, seen in runs.items()}
+    return [
+        f"{total[query]:.3f} ms, {len(runs[query])} times\n{max(runs[query])[1]}"
+        for query in sorted(runs, key=lambda q: -total[q])
+    ]
 
 
 def tail(uri: str, for_s: float, per_s: int = 1000) -> None:
@@ -273,12 +297,12 @@ def main() -> None:
         title = "Cost by size of the archive (and a tenth as deep a queue)"
         report.plots.append(Plot("archive", title, "messages archived", "ms", lines, log_x=True, log_y=True))
         report.save()
-        plans = (SAVED / "quick" if size.quick else SAVED) / "explain.txt"
-        plans.write_text(
+        file = (SAVED / "quick" if size.quick else SAVED) / "explain.txt"
+        file.write_text(
             f"-- {rows:,} archived, {depth:,} deep, {one(sites['large'], 'select version()')}\n\n"
             + explain(uris["large"])
         )
-        print(f"plans: {os.path.relpath(plans)}")
+        print(f"plans: {os.path.relpath(file)}")
         for connection in sites.values():
             connection.close()
         tail(uris["small"], size.tail)

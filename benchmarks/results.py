@@ -89,8 +89,15 @@ class Report:
         """Writes it where :func:`main` reads it."""
         folder = SAVED / "quick" if self.quick else SAVED
         folder.mkdir(parents=True, exist_ok=True)
-        found = {**asdict(self), "at": datetime.now(UTC).isoformat(timespec="minutes"), "machine": machine()}
+        at = datetime.now(UTC).isoformat(timespec="minutes")
+        found = {**asdict(self), "at": at, "machine": machine(), "commit": commit()}
         (folder / f"{self.name}.json").write_text(json.dumps(found, indent=1))
+
+
+def commit() -> str:
+    """What of the project was measured."""
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def line(row: Row) -> str:
@@ -137,9 +144,7 @@ def where(found: list[dict]) -> list[str]:
         [str(embedded.binaries() / "postgres"), "--version"], capture_output=True, text=True, check=True
     )
     nginx = subprocess.run([nginx_program(), "-v"], capture_output=True, text=True, check=True).stderr
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
-    )
+    commits = dict.fromkeys(report["commit"] for report in found)
     versions = sorted({version for report in found for version in report["versions"]})
     days = sorted(report["at"][:10] for report in found)
     return [
@@ -147,7 +152,7 @@ def where(found: list[dict]) -> list[str]:
         f"PostgreSQL: {postgres.stdout.split(') ')[-1].strip()}, embedded, its own defaults, fsync on",
         f"nginx: {nginx.split('/')[-1].strip()}",
         f"Python: {platform.python_version()}",
-        f"qctl: {__version__}, commit {commit.stdout.strip() or 'unknown'}",
+        f"qctl: {__version__}, commit {', '.join(commits)}",
         f"Beside it: {', '.join(versions)}",
         f"Measured: {days[0] if days[0] == days[-1] else f'{days[0]} to {days[-1]}'}",
     ]

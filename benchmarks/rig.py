@@ -249,7 +249,10 @@ def worker(uri: str, *arguments: str) -> Iterator[subprocess.Popen]:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
 
 
 def start_worker(uri: str, *arguments: str) -> subprocess.Popen:
@@ -261,9 +264,13 @@ def drain(uri: str, queue: str, *arguments: str, processes: int = 1) -> float:
     """Seconds that ``qctl worker --drain`` takes, from its start to its end."""
     began = time.perf_counter()
     running = [start_worker(uri, "-q", queue, "--drain", *arguments) for _ in range(processes)]
-    for process in running:
-        if process.wait():
-            raise SystemExit(f"qctl worker ended with {process.returncode}")
+    try:
+        for process in running:
+            if process.wait():
+                raise SystemExit(f"qctl worker ended with {process.returncode}")
+    finally:
+        for process in running:
+            process.kill()
     return time.perf_counter() - began
 
 
