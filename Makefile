@@ -76,7 +76,7 @@ generate: .venv/.dev
 released: .venv/.dev
 	@$(BIN)/python scripts/freeze_schema.py
 
-# Every row of benchmarks/RESULTS.md and the pictures in docs/plots: some hours; with QUICK=1 a few minutes, to see that all works.
+# Every row of benchmarks/RESULTS.md and the pictures in docs/plots: well over an hour; with QUICK=1 five minutes, to see that all works.
 BENCHES = throughput latency inside slow_endpoint memory capture commits flat hidden purging processes startup soak
 bench: .venv/.dev
 	@sh scripts/debian_parts.sh

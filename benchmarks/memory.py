@@ -35,7 +35,7 @@ def main() -> None:
         for number in range(size.rounds):
             for payload, depth in cases:
                 # The deepest queue takes minutes, and once is enough: its memory is not a matter of luck.
-                if depth == 1_000_000 and number:
+                if depth > 100_000 and number:
                     continue
                 name = f"{payload}, {depth:,} deep"
                 body = f"jsonb_build_object('id', n, 'text', repeat('x', {BODIES[payload]}))"

@@ -144,7 +144,6 @@ def where(found: list[dict]) -> list[str]:
         [str(embedded.binaries() / "postgres"), "--version"], capture_output=True, text=True, check=True
     )
     nginx = subprocess.run([nginx_program(), "-v"], capture_output=True, text=True, check=True).stderr
-    commits = dict.fromkeys(report["commit"] for report in found)
     versions = sorted({version for report in found for version in report["versions"]})
     days = sorted(report["at"][:10] for report in found)
     return [
@@ -152,7 +151,7 @@ def where(found: list[dict]) -> list[str]:
         f"PostgreSQL: {postgres.stdout.split(') ')[-1].strip()}, embedded, its own defaults, fsync on",
         f"nginx: {nginx.split('/')[-1].strip()}",
         f"Python: {platform.python_version()}",
-        f"qctl: {__version__}, commit {', '.join(commits)}",
+        f"qctl: {__version__}",
         f"Beside it: {', '.join(versions)}",
         f"Measured: {days[0] if days[0] == days[-1] else f'{days[0]} to {days[-1]}'}",
     ]
@@ -171,8 +170,19 @@ def markdown(found: list[dict], pictures: dict[str, str]) -> str:
         table(HEADS, [row.cells() for _, row in rows]),
         "## Rounds, spread, notes",
         table(
-            ["script", "what", "rounds", "median", "lowest – highest", "note"],
-            [[report["name"], row.what, str(row.rounds), row.measured, row.spread, row.note] for report, row in rows],
+            ["script", "when, commit", "what", "rounds", "median", "lowest – highest", "note"],
+            [
+                [
+                    report["name"],
+                    f"{report['at'][:16]}, {report['commit']}",
+                    row.what,
+                    str(row.rounds),
+                    row.measured,
+                    row.spread,
+                    row.note,
+                ]
+                for report, row in rows
+            ],
         ),
     ]
     if pictures:
