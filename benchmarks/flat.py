@@ -294,7 +294,7 @@ def main() -> None:
                     f"{SMALL:,} and {SMALL:,}: {taken.median(f'small {name}'):.2f} ms", ratio, ratio <= WITHIN,
                 )
             )  # fmt: skip
-        title = "Cost by size of the archive (and a tenth as deep a queue)"
+        title = f"Cost as archive and queue grow, to {rows:,} and {depth:,}"
         report.plots.append(Plot("archive", title, "messages archived", "ms", lines, log_x=True, log_y=True))
         report.save()
         file = (SAVED / "quick" if size.quick else SAVED) / "explain.txt"

@@ -305,12 +305,13 @@ def memory_mb(pid: int, what: str = "VmHWM") -> float:
 
 
 def peer(name: str, *packages: str) -> Path:
-    """The Python of an environment with those packages at their newest; made once."""
-    python = PEERS / name / "bin/python"
-    if not python.exists():
+    """The Python of an environment with those packages at their newest; made once, and anew when ``.venv/peers`` is gone."""
+    python, made = PEERS / name / "bin/python", PEERS / name / "made"
+    if not made.exists():
         subprocess.run([sys.executable, "-m", "venv", str(PEERS / name)], check=True)
         pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         subprocess.run([*pip, *packages], check=True)
+        made.touch()
     return python
 
 
