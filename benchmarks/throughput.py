@@ -45,7 +45,11 @@ def at_once(count: int, *arguments: str, name: str = "") -> Setting:
     )
 
 
-SETTINGS = [at_once(100), at_once(500)]
+SETTINGS = [
+    at_once(100),
+    at_once(500),
+    at_once(100, "--processes", "2", name="qctl, 2 processes, 100 at once each"),
+]
 
 
 def main() -> None:
