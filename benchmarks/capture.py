@@ -70,7 +70,7 @@ def seconds(connection: psycopg.Connection, table: str, statements: list[tuple[s
 
 def main() -> None:
     """All in turn."""
-    size = options(__doc__, rounds=(5, 1), rows=(100_000, 2_000), single=(20_000, 500))
+    size = options(__doc__, rounds=(5, 1), rows=(100_000, 2_000), single=(20_000, 2_000))
     report, taken = Report("capture", size.quick), Rounds()
     with site() as (connection, _):
         prepare(connection)
