@@ -4,7 +4,7 @@ BIN    := .venv/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 LOCK   := requirements/development.txt
 
-.PHONY: demo test test-server test-matrix test-n8n check lint types imports fresh site generate lock audit released bench bench-inside bench-looking bench-purging bench-startup bench-endpoint bench-n8n chaos fuzz clean
+.PHONY: demo test test-server test-matrix test-n8n check lint types imports fresh site generate lock audit released bench bench-results bench-inside bench-n8n chaos fuzz clean
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …"; exit 1; }
@@ -76,29 +76,28 @@ generate: .venv/.dev
 released: .venv/.dev
 	@$(BIN)/python scripts/freeze_schema.py
 
+# Every row of benchmarks/RESULTS.md and the pictures in docs/plots: well over an hour; with QUICK=1 five minutes, to see that all works.
+BENCHES = throughput latency inside slow_endpoint memory capture commits flat hidden purging processes startup soak
 bench: .venv/.dev
-	@$(BIN)/python benchmarks/deliveries.py
+	@sh scripts/debian_parts.sh
+	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(if $(QUICK),--quick) || failed="$$failed $$name"; done; \
+	$(BIN)/python benchmarks/results.py $(if $(QUICK),--quick); [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
-bench-looking: .venv/.dev
-	@$(BIN)/python benchmarks/looking.py
+# One of them, or endpoint: make bench-soak ARGS='--minutes 60'; make bench-endpoint ARGS=auto; make bench-latency QUICK=1
+bench-%: .venv/.dev
+	@$(BIN)/python benchmarks/$*.py $(if $(QUICK),--quick) $(ARGS)
 
-bench-purging: .venv/.dev
-	@$(BIN)/python benchmarks/purging.py
+# The table of what was measured so far.
+bench-results: .venv/.dev
+	@$(BIN)/python benchmarks/results.py $(if $(QUICK),--quick)
 
-bench-startup: .venv/.dev
-	@$(BIN)/python benchmarks/startup.py
-
-# auto, outage, order, signing; or only those named: make bench-endpoint WHAT=auto
-bench-endpoint: .venv/.dev
-	@$(BIN)/python benchmarks/endpoint.py $(WHAT)
+bench-inside: .venv/.dev
+	@sh scripts/debian_parts.sh
+	@$(BIN)/python benchmarks/inside.py $(if $(QUICK),--quick) $(ARGS)
 
 bench-n8n: .venv/.dev
 	@$(BIN)/python scripts/n8n_parts.py
 	@$(BIN)/python benchmarks/n8n.py --auto
-
-bench-inside: .venv/.dev
-	@sh scripts/debian_parts.sh
-	@$(BIN)/python benchmarks/inside.py
 
 # Long random histories, which QCTL_TEST_SEED chooses, and every fault five times under load: writes docs/reliability.md.
 # 100,000 cases and more; about ten minutes: make fuzz FUZZ=4200

@@ -5,25 +5,17 @@ time after an outage to waiting ÷ rate, late claims to early ones, signed claim
 """
 
 import json
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 from psycopg.types.json import Jsonb
-from rig import HERE, machine, nginx, postgres
-
-from qctl import db, migrate
-from qctl.config import Database
-
-QCTL = Path(sys.executable).with_name("qctl")
+from rig import HERE, QCTL, machine, nginx, options, site, worker
 
 
 class Places:
@@ -60,17 +52,6 @@ class Places:
         return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
 
 
-@contextmanager
-def worker(uri: str, *options: str) -> Iterator[None]:
-    """``qctl worker`` for as long as the block runs."""
-    process = subprocess.Popen([str(QCTL), "worker", "-q", "bench", "--dsn", uri, *options], stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
 def fill(conn: psycopg.Connection, count: int, keys: int | None = None) -> None:
     """Fills the queue anew."""
     conn.execute("truncate pgmq.q_bench, pgmq.a_bench, qctl.attempt, qctl.in_flight, qctl.retry")
@@ -96,7 +77,7 @@ def measured(
     conn: psycopg.Connection, uri: str, endpoint: Places, settle_s: float, for_s: float
 ) -> tuple[float, float, float]:
     """Requests a second, p50 and p95 in ms, within a time after the worker has settled in."""
-    with worker(uri):
+    with worker(uri, "-q", "bench"):
         time.sleep(settle_s)
         begin = time.time()
         time.sleep(for_s)
@@ -144,7 +125,7 @@ def outage(
     configure(conn, endpoint, concurrency=50, rate_per_s=per_s, retry_schedule_s=[5, 30, 300, 1800])
     fill(conn, waiting)
     endpoint.stop()
-    with worker(uri):
+    with worker(uri, "-q", "bench"):
         time.sleep(down_s)
         burnt, most = conn.execute("select count(*), max(attempt_no) from qctl.attempt").fetchone()
         probes = conn.execute("select count(*) from qctl.attempt where next_at is not null").fetchone()[0]
@@ -171,7 +152,7 @@ def order(conn: psycopg.Connection, uri: str, folder: Path, keys: int = 1000, ea
     configure(conn, endpoint, concurrency=200, ordered=True, order_schedule_s=[1] * 20, breaker_after=0)
     fill(conn, keys * each, keys)
     begin = time.monotonic()
-    with worker(uri):
+    with worker(uri, "-q", "bench"):
         while conn.execute("select count(*) from pgmq.q_bench").fetchone()[0]:
             time.sleep(0.2)
     took = time.monotonic() - begin
@@ -243,7 +224,7 @@ def pace(conn: psycopg.Connection, uri: str, folder: Path) -> None:
         endpoint = Places(folder, 100, 2)
         configure(conn, endpoint, concurrency=100, rate_per_s=per_s)
         fill(conn, per_s * 16)
-        with worker(uri):
+        with worker(uri, "-q", "bench"):
             time.sleep(14)
         at = [entry[0] for entry in endpoint.entries()]
         # The first second may run ahead; from then on any ten.
@@ -269,7 +250,7 @@ def guard(conn: psycopg.Connection, uri: str) -> None:
             for name, options in (("with", []), ("without", ["--allow-private"])):
                 fill(conn, 20_000)
                 began = time.perf_counter()
-                command = [str(QCTL), "worker", "-q", "bench", "--drain", "--dsn", uri, *options]
+                command = [QCTL, "worker", "-q", "bench", "--drain", "--dsn", uri, *options]
                 subprocess.run(command, check=True, capture_output=True)
                 rates[name].append(20_000 / (time.perf_counter() - began))
     with_it, without = (statistics.median(rates[name]) for name in ("with", "without"))
@@ -279,25 +260,24 @@ def guard(conn: psycopg.Connection, uri: str) -> None:
     )
 
 
+PARTS = ("signing", "auto", "outage", "order", "pace", "guard")
+
+
 def main() -> None:
-    """Runs all, or what is named: auto, outage, order, signing, pace, guard."""
-    wanted = sys.argv[1:] or ["signing", "auto", "outage", "order", "pace", "guard"]
-    with postgres() as uri, tempfile.TemporaryDirectory() as folder:
-        with db.connect(Database(uri, "bench"), application="bench") as connection:
-            migrate.apply(connection)
-            settings = Jsonb({"allow_networks": ["127.0.0.0/8"]})
-            connection.execute(
-                "select qctl.create_queue('bench', 'http://127.0.0.1:9/', p_settings => %s)", (settings,)
-            )
+    """Runs all, or what is named; with ``--quick`` and none named only signing, for the others take their minutes."""
+    given = options(__doc__, PARTS)
+    wanted = ["signing"] if given.quick and given.parts == list(PARTS) else given.parts
+    with site() as (conn, uri), tempfile.TemporaryDirectory() as folder:
+        settings = Jsonb({"allow_networks": ["127.0.0.0/8"]})
+        conn.execute("select qctl.create_queue('bench', 'http://127.0.0.1:9/', p_settings => %s)", (settings,))
         print(machine())
-        with psycopg.connect(uri, autocommit=True) as conn:
-            for name in wanted:
-                if name == "signing":
-                    signing(conn)
-                elif name == "guard":
-                    guard(conn, uri)
-                else:
-                    {"auto": auto, "outage": outage, "order": order, "pace": pace}[name](conn, uri, Path(folder))
+        for name in wanted:
+            if name == "signing":
+                signing(conn)
+            elif name == "guard":
+                guard(conn, uri)
+            else:
+                {"auto": auto, "outage": outage, "order": order, "pace": pace}[name](conn, uri, Path(folder))
 
 
 if __name__ == "__main__":

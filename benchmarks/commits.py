@@ -1,0 +1,90 @@
+"""Commits a second of 48 clients that insert a row each, by pgbench: without capture, with it, and with a NOTIFY on each commit.
+
+With capture a worker delivers to nginx what the clients write, so it is busy and shares the machine with them. The NOTIFY is what
+other queues do to wake theirs. fsync is on; once with synchronous_commit on, where the disk limits, and once off, where the
+processor does. In turn.
+"""
+
+import re
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from results import Report, Row
+from rig import Rounds, create, nginx, options, refill, site, worker
+
+from qctl import embedded
+
+CLIENTS = 48
+INSERT = "insert into public.{} (name) values ('somebody');\n"
+NOTIFY = """
+create function public.tell() returns trigger language plpgsql as $$ begin notify told; return null; end $$;
+create trigger tell after insert on public.notify for each statement execute function public.tell();
+"""
+
+
+def commits(uri: str, table: str, for_s: int, *, flushed: bool) -> float:
+    """A second, as pgbench counts."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "insert.sql"
+        script.write_text(INSERT.format(table))
+        command = [
+            str(embedded.binaries() / "pgbench"),
+            "-n",
+            "-c",
+            str(CLIENTS),
+            "-j",
+            "1",
+            "-T",
+            str(for_s),
+            "-f",
+            str(script),
+        ]
+        env = {"PGOPTIONS": f"-c synchronous_commit={'on' if flushed else 'off'}"}
+        done = subprocess.run([*command, uri], env=env, check=True, capture_output=True, text=True)
+    found = re.search(r"tps = ([\d.]+)", done.stdout)
+    assert found and "processed: 0" not in done.stdout, done.stdout
+    return float(found[1])
+
+
+def main() -> None:
+    """All in turn."""
+    size = options(__doc__, rounds=(5, 1), seconds=(8, 1))
+    report, rates = Report("commits", size.quick), Rounds()
+    with site() as (connection, uri), nginx() as endpoint:
+        create(connection, "bench", endpoint.url, concurrency=100)
+        for table in ("plain", "captured", "notify"):
+            connection.execute(f"create table public.{table} (id bigint generated always as identity, name text)")
+        connection.execute("select qctl.attach('public.captured', 'bench')")
+        connection.execute(NOTIFY)
+        # Somebody must listen, or a NOTIFY costs less than it does in life.
+        connection.execute("listen told")
+        for number in range(-1, size.rounds):
+            for flushed in (True, False):
+                for table in ("plain", "captured", "notify"):
+                    connection.execute(f"truncate public.{table}")
+                    refill(connection, "bench", 0)
+                    with ExitStack() as beside:
+                        if table == "captured":
+                            beside.enter_context(worker(uri, "-q", "bench", "--grace", "1s"))
+                        rate = commits(uri, table, size.seconds, flushed=flushed)
+                    list(connection.notifies(timeout=0))
+                    if number >= 0:
+                        rates.add(f"{table} {flushed}", rate)
+    for flushed in (True, False):
+        ours, plain, notify = (rates.median(f"{table} {flushed}") for table in ("captured", "plain", "notify"))
+        kept = rates.ratio(f"captured {flushed}", f"plain {flushed}")
+        report.add(
+            Row(
+                f"commits/s of {CLIENTS} clients, captured, worker busy, synchronous_commit {'on' if flushed else 'off'}",
+                "≥ 75 % of without" if flushed else "", f"{ours:,.0f}/s", rates.spread(f"captured {flushed}"), size.rounds,
+                f"without {plain:,.0f}/s; NOTIFY on each commit {notify:,.0f}/s", kept, kept >= 0.75 if flushed else None,
+                f"NOTIFY keeps {notify / plain:.0%}",
+            )
+        )  # fmt: skip
+    report.save()
+
+
+if __name__ == "__main__":
+    main()
