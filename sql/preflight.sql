@@ -2,6 +2,7 @@
 do $preflight$
 declare
   v_version text;
+  v_foreign text;
 begin
   if current_setting('server_version_num')::integer < 140000 then
     raise exception 'PostgreSQL % is too old', current_setting('server_version')
@@ -14,6 +15,14 @@ begin
      and exists (select from pg_class where relnamespace = to_regnamespace('qctl')) then
     raise exception 'a schema named qctl exists, and it is not ours'
       using errcode = 'QC007', hint = 'rename it: alter schema qctl rename to …';
+  end if;
+  -- Who owns a schema can put other functions into it, and the installer's session would call them.
+  select string_agg(format('schema %I belongs to %I', n.nspname, r.rolname), ', ' order by n.nspname desc) into v_foreign
+  from pg_namespace n join pg_roles r on r.oid = n.nspowner
+  where n.nspname in ('qctl', 'pgmq') and r.rolname <> current_user and not r.rolsuper;
+  if v_foreign is not null then
+    raise exception '%, and this is %', v_foreign, current_user
+      using errcode = 'QC007', hint = 'install and upgrade as that role; or, if you trust what it made there: alter schema … owner to …';
   end if;
 
   -- Both do nothing unless their library is loaded for this very database.

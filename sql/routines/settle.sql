@@ -25,8 +25,8 @@ begin
       perform qctl._note_answers(v_queue, v_count, 0, null, null, null, null);
       return query select v_count, 0, 0, 0, 0, 0, 0;
     else
-      return query select s.*, 0 from qctl._settle(v_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms,
-                                                   p_retry_after_s, false, v_simple.delivered, v_simple.settled_at) as s;
+      return query select s.*, 0 from qctl._settle_rest(v_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms,
+                                                        p_retry_after_s, false, v_simple.delivered, v_simple.settled_at) as s;
     end if;
     return;
   exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error
@@ -125,12 +125,21 @@ end
 $$;
 comment on function qctl._settle_simple(qctl.queue, uuid[], bigint[], integer[], bytea[], integer[]) is
   'Settles what most answers are, the success of a first attempt, in a statement that costs two thirds of the whole one; returns how many '
-  'those were, and when. The rest is for qctl._settle.';
+  'those were, and when. The rest is for qctl._settle_rest.';
 
 create or replace function qctl._settle(
   p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],
-  p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean default false, p_simple integer default 0,
-  p_simple_at timestamptz default null)
+  p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean default false)
+returns table (delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer)
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from qctl._settle_rest(p_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, p_oversize, 0, null)
+$$;
+
+create or replace function qctl._settle_rest(
+  p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],
+  p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean, p_simple integer, p_simple_at timestamptz)
 returns table (delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp

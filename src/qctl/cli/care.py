@@ -13,7 +13,7 @@ from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
 from qctl.output import Column, Format, chosen, render
-from qctl.output.columns import counted, number
+from qctl.output.columns import counted, number, visible
 
 _BEFORE_COLUMNS = [
     Column("queue_name", "queue"),
@@ -46,7 +46,7 @@ def verify(dsn: options.Dsn = None, profile: options.Profile = None, output: opt
     if chosen(output) is Format.TABLE:
         # Not in columns: a command that is broken over lines cannot be copied.
         for finding in findings:
-            typer.echo(f"{finding.kind} {finding.object}: {finding.problem}\n    {finding.mend}")
+            typer.echo(visible(f"{finding.kind} {finding.object}: {finding.problem}\n    {finding.mend}"))
     elif findings or output:
         render(findings, [Column(field, field) for field in ("kind", "object", "problem", "mend")], output)
     if findings:

@@ -11,7 +11,7 @@ from qctl.cli.guard import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
 from qctl.output import Column, Format, chosen, machine, render, table
-from qctl.output.columns import counted, instant, number, one_line, percent, seconds
+from qctl.output.columns import counted, instant, number, one_line, percent, seconds, visible
 
 _SEVERITIES = ("broken", "warning", "note")
 _STYLES = {"broken": "bold red", "warning": "yellow", "note": ""}
@@ -89,7 +89,7 @@ def check(
             found = [machine.as_dict(problem) for problem in problems]
             machine.write_object({"ok": not problems, "queues": count, "limits": asdict(limits), "problems": found})
         case Format.TABLE | Format.PLAIN:
-            typer.echo(_line(problems, count, limits))
+            typer.echo(visible(_line(problems, count, limits)))
         case _:
             render(problems, _PROBLEM_COLUMNS, output)
     if problems:

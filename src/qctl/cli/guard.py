@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from qctl import config
 from qctl.errors import ExitCode, QctlError
+from qctl.output.columns import visible
 
 
 class Guard(TyperGroup):
@@ -52,7 +53,7 @@ class Guard(TyperGroup):
 
 def say(line: str) -> None:
     """A line for people, on stderr."""
-    typer.echo(line, err=True)
+    typer.echo(visible(line), err=True)
 
 
 def report(error: QctlError) -> None:

@@ -28,9 +28,17 @@ class Column:
     def text(self, row: Any) -> str:
         """The value of a row as people read it; nothing for None."""
         if self.of is not None:
-            return self.of(row)
+            return visible(self.of(row))
         value = getattr(row, self.field)
-        return "" if value is None else self.write(value)
+        return "" if value is None else visible(self.write(value))
+
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def visible(text: str) -> str:
+    """A text without characters that a terminal obeys: a name of somebody else's may hold them. Line breaks and tabs stay."""
+    return text.translate(_CONTROLS)
 
 
 def seconds(value: float) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from qctl.output.columns import Column
+from qctl.output.columns import Column, visible
 
 WIDE = 120
 _LEAST = 14
@@ -72,7 +72,7 @@ def write_pairs(pairs: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
         if value:
-            target.print(Text(f"{name:<{width}}  ", style="bold") + Text(value), soft_wrap=True)
+            target.print(Text(f"{name:<{width}}  ", style="bold") + Text(visible(value)), soft_wrap=True)
 
 
 def write_findings(rows: Sequence[tuple[str, str, str, str]]) -> None:
@@ -82,7 +82,7 @@ def write_findings(rows: Sequence[tuple[str, str, str, str]]) -> None:
     """
     target = console()
     for word, style, what, mend in rows:
-        target.print(Text(word, style=style) + Text(f" {what}\n    {mend}", style=""), soft_wrap=True)
+        target.print(Text(word, style=style) + Text(visible(f" {what}\n    {mend}"), style=""), soft_wrap=True)
 
 
 def write_line(row: Any, columns: Sequence[Column]) -> None:
