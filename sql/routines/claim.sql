@@ -3,6 +3,15 @@
 create or replace function qctl._claim(p_queue text, p_limit integer, p_worker_id bigint, p_transport text)
 returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,
                url text, timeout_ms integer, headers jsonb, body text)
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from qctl._claim_within(p_queue, p_limit, p_worker_id, p_transport, null)
+$$;
+
+create or replace function qctl._claim_within(p_queue text, p_limit integer, p_worker_id bigint, p_transport text, p_max_bytes bigint)
+returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,
+               url text, timeout_ms integer, headers jsonb, body text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -17,6 +26,9 @@ declare
   c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
   -- How far claims may run ahead of an even pace: a job looks about once a second, a process much more often.
   c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
+  -- The first whatever its size, and those after it that still fit.
+  c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
+                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $17)';
   v_queue qctl.queue := qctl._queue(p_queue);
   v_gate qctl.gate;
   v_probe_id bigint;
@@ -99,7 +111,7 @@ begin
   -- visible_at is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
   return query execute format($q$
     with picked as materialized (
-      select q.msg_id, q.enqueued_at, q.message, q.headers
+      select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
       from pgmq.%1$I q
       where q.vt <= $2 and %2$s
         and not exists (select from qctl.in_flight f
@@ -107,32 +119,39 @@ begin
       order by q.vt limit $3
       for update of q skip locked
     ), numbered as materialized (
-      select p.*, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
-      from picked p
+      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body, coalesce(r.delivery_no, 1) as delivery_no,
+             coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
+      from %4$s p
       left join qctl.retry r
         on r.queue_id = $1 and r.msg_id = p.msg_id and r.enqueued_at = p.enqueued_at
+    ), chosen as materialized (
+      select n.* from %5$s n
     ), hidden as (
       update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1,
              headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
-      from picked p where q.msg_id = p.msg_id
+      from chosen n where q.msg_id = n.msg_id
     ), leased as (
       insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
                                   expires_at, order_key)
       select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5,
-             case when $13 then left(n.headers ->> 'x-pgmq-group', 200) end from numbered n
+             case when $13 then left(n.headers ->> 'x-pgmq-group', 200) end from chosen n
     )
     select s.msg_id, $4, $8, s.delivery_no, s.attempt_no, $9, $10,
            case when s.headers is null then $11 else qctl._request_headers($11, s.headers) end
            || jsonb_build_object('webhook-id', s.webhook_id, 'webhook-timestamp', $16%3$s),
            s.body
-    from (select n.msg_id, n.delivery_no, n.attempt_no, n.headers, coalesce(n.message::text, 'null') as body,
+    from (select n.msg_id, n.delivery_no, n.attempt_no, n.headers, n.body,
                  coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)) as webhook_id
-          from numbered n order by n.msg_id offset 0) s
+          from chosen n order by n.msg_id offset 0) s
   $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
-    ', ''webhook-signature'', ' || v_signature)
+    ', ''webhook-signature'', ' || v_signature,
+    -- First roughly, by what is stored, so that not much more is read than may be needed: of large messages hardly three times the text.
+    case when p_max_bytes is null then 'picked'
+         else format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked') end,
+    case when p_max_bytes is null then 'numbered' else format(c_fitting, 'octet_length(m.body)', 'numbered') end)
   using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
         (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_headers, v_queue.queue_uuid, v_queue.ordered,
-        v_inner, v_outer, extract(epoch from v_now)::bigint::text;
+        v_inner, v_outer, extract(epoch from v_now)::bigint::text, p_max_bytes;
   get diagnostics v_count = row_count;
   if v_count > 0 and (v_queue.rate_per_s is not null or v_gate.opened_at is not null) then
     update qctl.gate g
@@ -156,6 +175,17 @@ comment on function qctl.claim(text, integer, bigint) is
   'Leases up to p_limit ready messages to one worker and returns all that is needed to send them. '
   'Nothing while the queue is paused, the database not armed, or for a queue of another transport. '
   'lease_ms counts from before the call; a request must be over by then.';
+
+create or replace function qctl.claim(p_queue text, p_limit integer, p_worker_id bigint, p_max_bytes bigint)
+returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,
+               url text, timeout_ms integer, headers jsonb, body text)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from qctl._claim_within(p_queue, p_limit, p_worker_id, 'http', p_max_bytes)
+$$;
+comment on function qctl.claim(text, integer, bigint, bigint) is
+  'The same for at most p_max_bytes of bodies, but always for one message: what a worker has room for.';
 
 create or replace function qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) returns integer
 language plpgsql volatile security definer

@@ -84,7 +84,7 @@ def test_any_answer_is_an_answer(wire, sender, data):
     sender.alive_until = now + 60
     message = Claimed(1, uuid4(), 15000, 1, 1, wire.url, 2000, {"x": "y"}, "{}")
     sender.answered.clear()
-    sender.submit("q", [Request("q", 1, message, now, now + 60, JUDGED_BYTES, None)], 1)
+    sender.submit("q", [Request("q", 1, message, now, now + 60, len(message.body), JUDGED_BYTES, None)], 1)
     assert sender.answered.wait(10)
     [answer] = sender.collect()
     assert sender.failure is None

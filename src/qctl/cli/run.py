@@ -43,6 +43,10 @@ def worker(
         int,
         typer.Option("--processes", help="Run so many worker processes, for more than one core.", min=1, max=64),
     ] = 1,
+    max_bytes: Annotated[
+        str,
+        typer.Option("--max-bytes", help="Hold so much payload at once, per process.", metavar="SIZE"),
+    ] = "32m",
     once: Annotated[bool, typer.Option("--once", help="Claim once, deliver that, end.")] = False,
     drain: Annotated[bool, typer.Option("--drain", help="End when nothing is ready.")] = False,
     grace: Annotated[
@@ -100,7 +104,7 @@ def worker(
         raise UsageError("--once and --drain exclude each other")
     database = config.database(dsn, profile)
     person = config.stderr_is_terminal()
-    patience_s, egress = options.duration(grace), _egress(proxy, ca, cert, key)
+    patience_s, held_bytes, egress = options.duration(grace), options.size(max_bytes), _egress(proxy, ca, cert, key)
 
     def work(number: int, hold: Callable[[delivering.Worker], None]) -> delivering.Progress:
         def talk(line: str) -> None:
@@ -114,6 +118,7 @@ def worker(
                 concurrency=concurrency,
                 grace_s=patience_s,
                 listen=listen,
+                max_bytes=held_bytes,
                 allow_private=allow_private,
                 egress=egress,
                 talk=talk,

@@ -8,7 +8,6 @@ from qctl.worker.request import KEPT_BYTES, Answer
 from qctl.worker.tuner import Tuner
 
 AHEAD_S = 0.25
-AHEAD_BYTES = 16 << 20
 SHORTEST_POLL_S = 0.01
 LONGEST_POLL_S = 1.0
 
@@ -35,7 +34,7 @@ class HeldQueue:
     rate: float = 0.0
     counted: int = 0
     counted_since: float = 0.0
-    body_bytes: float = 1024.0
+    held_bytes: int = 0
     kept_bytes: int = KEPT_BYTES
     allowed: tuple[Network, ...] | None = ()
     tuner: Tuner | None = None
@@ -43,8 +42,25 @@ class HeldQueue:
     @property
     def capacity(self) -> int:
         """Messages to hold: what can be under way at once, and what will start within a quarter of a second."""
-        ahead = min(int(self.rate * AHEAD_S), 4 * self.concurrency, int(AHEAD_BYTES / self.body_bytes))
+        ahead = min(int(self.rate * AHEAD_S), 4 * self.concurrency)
         return min(self.concurrency + ahead, self.max_in_flight)
+
+    def room_bytes(self, free_bytes: int) -> int:
+        """What it may take of the bytes that all queues leave free: it holds at most as much as stays free.
+
+        So one alone takes half, and a slow one cannot take everything from the others.
+        """
+        return max(0, free_bytes - self.held_bytes)
+
+    def has_room(self, free_bytes: int) -> bool:
+        """Whether a claim is worth its cost: many small ones cost more than few large ones; a quarter free is soon enough."""
+        if not self.outstanding:
+            return True
+        room_bytes = self.room_bytes(free_bytes)
+        return (
+            self.capacity - self.outstanding >= max(1, self.capacity // 4)
+            and 4 * room_bytes >= self.held_bytes + room_bytes
+        )
 
     @property
     def busy(self) -> bool:

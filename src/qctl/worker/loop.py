@@ -22,6 +22,7 @@ from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, Answer, Egress, Reques
 from qctl.worker.sender import Sender, clock
 from qctl.worker.tuner import Tuner
 
+MAX_BYTES = 32 << 20
 SETTLE_BATCH = 500
 SETTLE_AT = 500
 SETTLE_WITHIN_S = 0.01
@@ -55,6 +56,10 @@ def wake_pipe() -> tuple[int, int]:
     return out, into
 
 
+def _octets(body: str) -> int:
+    return len(body) if body.isascii() else len(body.encode())
+
+
 def _silent(_line: str) -> None:
     pass
 
@@ -75,6 +80,7 @@ class Worker:
         grace_s: how long a stop waits for requests under way; what is not answered by then lapses and is tried again.
         listen: use LISTEN and advisory locks to wake at once, which no transaction pooler lets through; None for not behind
             a pooler.
+        max_bytes: payloads to hold at once, of all queues; each queue may hold one message whatever its size.
         allow_private: send to any address, for every queue.
         egress: a proxy, authorities and a certificate for the requests.
         talk: called with each line for people.
@@ -88,6 +94,7 @@ class Worker:
     concurrency: int | None = None
     grace_s: float = 30.0
     listen: bool | None = None
+    max_bytes: int = MAX_BYTES
     allow_private: bool = False
     egress: Egress = field(default_factory=Egress)
     talk: Callable[[str], None] = _silent
@@ -106,6 +113,7 @@ class Worker:
         self._next_maintenance = 0.0
         self._queues: dict[str, HeldQueue] = {}
         self._notified: set[int] = set()
+        self._free_bytes = self.max_bytes
         self._worker_id: int | None = None
         self._next_heartbeat = 0.0
         self._next_look = 0.0
@@ -327,10 +335,12 @@ class Worker:
 
     def _take_answers(self) -> None:
         for answer in self._sender.collect():
+            self._free_bytes += answer.request.size
             queue = self._queues.get(answer.request.queue)
             if queue is None or queue.queue_id != answer.request.queue_id:
                 continue
             queue.outstanding -= 1
+            queue.held_bytes -= answer.request.size
             if answer.sent:
                 queue.count_answer()
                 self._tune(queue, answer)
@@ -456,23 +466,32 @@ class Worker:
             or (once and queue.claimed_once)
         ):
             return
-        # Many small claims cost more than a few large ones; a quarter of the room free is soon enough.
-        if queue.outstanding and room < queue.capacity // 4:
+        if not queue.has_room(self._free_bytes):
             return
         before = clock()
         messages = db.call_tuples(
-            self._connection, Claimed, "claim", queue=queue.name, limit=room, worker_id=self._worker_id
+            self._connection,
+            Claimed,
+            "claim",
+            queue=queue.name,
+            limit=room,
+            worker_id=self._worker_id,
+            max_bytes=queue.room_bytes(self._free_bytes),
         )
         queue.claimed_once = True
         if messages:
             queue.outstanding += len(messages)
-            queue.body_bytes = max(1.0, sum(len(m.body) for m in messages) / len(messages))
             self.progress.claimed += len(messages)
             kept, allowed = queue.kept_bytes, queue.allowed
             requests = [
-                Request(queue.name, queue.queue_id, m, before, before + m.lease_ms / 1000, kept, allowed)
+                Request(
+                    queue.name, queue.queue_id, m, before, before + m.lease_ms / 1000, _octets(m.body), kept, allowed
+                )
                 for m in messages
             ]
+            size = sum(request.size for request in requests)
+            queue.held_bytes += size
+            self._free_bytes -= size
             self._sender.submit(queue.name, requests, queue.concurrency)
             queue.saw_work()
             queue.poll_at = 0.0 if len(messages) == room else time.monotonic() + SHORTEST_POLL_S
@@ -521,9 +540,7 @@ class Worker:
                     moments.append(queue.held_until)
                 elif queue.asleep:
                     moments.append(self._next_look)
-                elif queue.capacity - queue.outstanding >= max(1, queue.capacity // 4) and not (
-                    self.mode is Mode.ONCE and queue.claimed_once
-                ):
+                elif queue.has_room(self._free_bytes) and not (self.mode is Mode.ONCE and queue.claimed_once):
                     moments.append(queue.poll_at if queue.poll_at > now else now + SHORTEST_POLL_S)
         with db.translating():
             fd = self._connection.fileno()

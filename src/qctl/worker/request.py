@@ -24,7 +24,7 @@ _BREAK = re.compile(rb"[\r\n\0]")
 
 
 class Request(NamedTuple):
-    """A claimed message of a queue; the times are on :func:`clock`.
+    """A claimed message of a queue; the times are on :func:`clock`, ``size`` is that of its body when it was claimed.
 
     ``allowed`` are networks that it may go to besides public addresses; None: wherever its URL leads.
     """
@@ -34,6 +34,7 @@ class Request(NamedTuple):
     message: Claimed
     claimed_at: float
     lease_ends: float
+    size: int
     kept_bytes: int = KEPT_BYTES
     allowed: tuple[guard.Network, ...] | None = ()
 

@@ -15,6 +15,7 @@ import pycurl
 from qctl.worker.request import Answer, Egress, Handle, Request
 
 _SLACK_S = 0.5
+_LARGE = 65536
 _TROUBLE = select.EPOLLERR | select.EPOLLHUP
 _IN, _OUT = pycurl.CSELECT_IN, pycurl.CSELECT_OUT
 
@@ -136,6 +137,9 @@ class Sender:
         try:
             handle = self._idle.pop() if self._idle else Handle(self._egress)
             handle.prepare(request)
+            if request.size > _LARGE:
+                # libcurl has its own copy now.
+                handle.request = request._replace(message=request.message._replace(body=""))
         except (pycurl.error, UnicodeError, ValueError, TypeError) as error:
             self._give(Answer(request, sent=True, error=f"the request cannot be made: {error}"))
             return

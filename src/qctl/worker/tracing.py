@@ -38,7 +38,7 @@ class Tracer:
                 "url.scheme": url.scheme,
                 "server.address": url.hostname or "",
                 "server.port": url.port or (443 if url.scheme == "https" else 80),
-                "http.request.body.size": len(message.body.encode()),
+                "http.request.body.size": answer.request.size,
                 "messaging.system": "qctl",
                 "messaging.operation.type": "process",
                 "messaging.destination.name": answer.request.queue,
