@@ -109,6 +109,25 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What a load, or so many ``times`` of it, needs: processes or jobs, settings, cores, messages and bytes of 30 days."""
+
+    per_s: float
+    transport: str
+    workers: int
+    concurrency: int
+    batch: int
+    max_in_flight: int
+    in_flight: float
+    database_cores: float
+    worker_cores: float
+    messages_per_month: float
+    bytes_per_month: float
+    reason: str
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Sizing:
     """The settings that a rate needs, or why it cannot be reached."""
 

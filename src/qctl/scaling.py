@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from qctl import db
-from qctl.models import Capacity, Job, JobChange, RunningJob, Sizing
+from qctl.models import Capacity, Job, JobChange, Plan, RunningJob, Sizing
 
 LOOK_S = 0.1
 
@@ -17,6 +17,12 @@ def capacities(connection: db.Connection, queue: str | None) -> list[Capacity]:
 def sizing(connection: db.Connection, queue: str, per_s: float) -> Sizing:
     """The settings with which a queue carries ``per_s`` messages a second."""
     return db.call(connection, Sizing, "sizing", queue=queue, per_s=per_s)[0]
+
+
+def plan(connection: db.Connection, per_s: float, **assumed: object) -> Plan:
+    """What so many messages a second need; ``assumed`` are the parameters of ``qctl.plan`` that are known."""
+    known = {name: value for name, value in assumed.items() if value is not None}
+    return db.call(connection, Plan, "plan", per_s=per_s, **known)[0]
 
 
 def scale(connection: db.Connection, **wanted: object) -> list[JobChange]:

@@ -15,6 +15,7 @@ from qctl.cli import (
     act,
     apply,
     arm,
+    capacity,
     capture,
     care,
     completing,
@@ -101,6 +102,7 @@ for module in (
     purge,
     act,
     scale,
+    capacity,
     run,
     completion,
 ):

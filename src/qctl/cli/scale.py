@@ -17,7 +17,7 @@ SUPABASE_JOBS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Scaled:
+class Scaled:
     """A queue before and after; ``before`` is None for what did not change."""
 
     queue_name: str
@@ -61,7 +61,7 @@ def _change(was: int | None, now: int) -> str:
     return f"{now:,}" if was is None else f"{was:,} → {now:,}"
 
 
-_COLUMNS = [
+COLUMNS = [
     Column("queue_name", "queue"),
     Column("transport", "transport"),
     Column("shown_workers", "workers", right=True),
@@ -127,7 +127,7 @@ def scale(
             after = scaling.capacities(connection, name)
         if workers is not None and not dry_run:
             _follow(connection, workers)
-    render([_compared(old, new) for old, new in zip(before, after, strict=True)], _COLUMNS, output)
+    render([compared(old, new) for old, new in zip(before, after, strict=True)], COLUMNS, output)
     if workers is not None and not dry_run:
         _advise(after, workers)
 
@@ -167,11 +167,11 @@ def _sized(
     return {**wanted, **{key: value for key, value in changed.items() if wanted[key] is None}}
 
 
-def _compared(before: "models.Capacity", after: "models.Capacity") -> _Scaled:
+def compared(before: "models.Capacity", after: "models.Capacity") -> Scaled:
     def old(was: int, now: int) -> int | None:
         return None if was == now else was
 
-    return _Scaled(
+    return Scaled(
         after.queue_name, after.transport, after.workers, old(before.workers, after.workers), after.dedicated,
         after.batch, old(before.batch, after.batch), after.max_in_flight, old(before.max_in_flight, after.max_in_flight),
         after.concurrency, old(before.concurrency, after.concurrency), after.ceiling_per_s, after.limited_by,
@@ -196,22 +196,6 @@ def _advise(rows: "list[models.Capacity]", workers: int) -> None:
         say(f"Warning: Supabase advises against more than {SUPABASE_JOBS} jobs at once")
 
 
-def capacity(
-    queue: options.Queue = None,
-    dsn: options.Dsn = None,
-    profile: options.Profile = None,
-    output: options.Output = None,
-) -> None:
-    """What each queue can carry with its settings, and what limits it.
-
-    Example: qctl capacity -q orders
-    """
-    with session(dsn, profile, "capacity") as connection:
-        rows = scaling.capacities(connection, queue)
-    render([_compared(row, row) for row in rows], _COLUMNS, output)
-
-
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("scale", rich_help_panel="Act")(scale)
-    app.command("capacity", rich_help_panel="Look")(capacity)

@@ -1,0 +1,92 @@
+-- Planning: what a load needs before it is there, from what a message was measured to cost.
+
+create or replace function qctl._plan_costs()
+returns table (claim_call_s double precision, claim_message_s double precision, settle_call_s double precision, settle_message_s double precision,
+               capture_s double precision, process_message_s double precision, process_per_s double precision, message_bytes double precision)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  -- On 2 cores of a cloud server, flushed to disk; make bench-capacity measures them anew and holds the plan against a real run.
+  select 0.0016, 0.000024, 0.0015, 0.000032, 0.00002, 0.000075, 5000, 500
+$$;
+comment on function qctl._plan_costs() is
+  'Seconds of the database for a claim, a settle, a capture; seconds of a worker process for a message, and how many a second it does with room '
+  'to spare; bytes of a delivered message and its attempt beside the payload.';
+
+create or replace function qctl.plan(
+  p_per_s double precision, p_payload_bytes integer default 1024, p_latency_ms integer default 200, p_hours double precision default 24,
+  p_transport text default null)
+returns table (per_s double precision, transport text, workers integer, concurrency integer, batch integer, max_in_flight integer,
+               in_flight double precision, database_cores double precision, worker_cores double precision,
+               messages_per_month double precision, bytes_per_month double precision, reason text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  -- A worker looks again 10 ms after a claim that was not full, and settles what has come within 10 ms.
+  c_look_s constant double precision := 0.01;
+  -- A job of pg_cron takes four steps a second, and pg_net sends what it has a second after another.
+  c_steps_per_s constant double precision := 4;
+  c_net_delay_s constant double precision := 1;
+  c_net_max_bytes constant integer := 48 * 1024;
+  c_room constant double precision := 1.5;
+  v_cost record;
+  v_has_net boolean := to_regclass('net.http_request_queue') is not null and to_regclass('cron.job') is not null;
+  v_net_per_s double precision := 200;
+  v_claims_per_s double precision;
+  v_settles_per_s double precision;
+begin
+  if p_per_s is null or not p_per_s > 0 or p_per_s > 10000000 then
+    raise exception 'not a rate that makes sense: % a second', p_per_s using errcode = 'QC002';
+  elsif coalesce(p_payload_bytes, -1) < 0 or coalesce(p_latency_ms, 0) < 1 or not coalesce(p_hours, 0) between 0.01 and 24 then
+    raise exception 'a payload of % bytes, an answer after % ms or % hours a day makes no sense', p_payload_bytes, p_latency_ms, p_hours
+      using errcode = 'QC002';
+  elsif p_transport not in ('pg_net', 'http') then
+    raise exception 'there is no transport %', p_transport using errcode = 'QC002', hint = 'pg_net or http';
+  end if;
+  select * into v_cost from qctl._plan_costs();
+  if v_has_net then
+    v_net_per_s := qctl._net_batch_size();
+  end if;
+  per_s := p_per_s;
+  transport := coalesce(p_transport, case when v_has_net and p_per_s <= v_net_per_s / 2 and p_latency_ms <= 1000 and p_payload_bytes <= c_net_max_bytes
+                                          then 'pg_net' else 'http' end);
+  if transport = 'pg_net' then
+    workers := 1;
+    in_flight := p_per_s * (p_latency_ms / 1000.0 + 2 * c_net_delay_s);
+    batch := ceil(greatest(25, p_per_s / c_steps_per_s * 2));
+    v_claims_per_s := least(c_steps_per_s, p_per_s);
+    v_settles_per_s := v_claims_per_s;
+    worker_cores := 0;
+    reason := case
+      when p_per_s > v_net_per_s * 0.9 then format('pg_net does about %s requests a second for all queues together: this needs http', v_net_per_s)
+      when p_payload_bytes > c_net_max_bytes then 'some versions of pg_net do not send bodies over 48 KiB: this needs http'
+      when p_latency_ms > 1000 then 'one slow answer holds up its whole batch in pg_net: http is better for this endpoint'
+      else format('%s %% of what pg_net does in a second; nothing else to host', round((p_per_s / v_net_per_s * 100)::numeric)) end;
+  else
+    workers := ceil(p_per_s / v_cost.process_per_s);
+    in_flight := p_per_s * p_latency_ms / 1000.0;
+    v_claims_per_s := workers / (c_look_s + v_cost.claim_call_s) * (1 - exp(-5 * p_per_s / workers * (c_look_s + v_cost.claim_call_s)));
+    v_settles_per_s := p_per_s / (1 + p_per_s / workers * c_look_s);
+    batch := ceil(greatest(1, p_per_s / v_claims_per_s));
+    worker_cores := p_per_s * v_cost.process_message_s;
+    reason := format('%s requests under way at once, half as many again for waves%s', round(in_flight::numeric, 1),
+      case when p_transport is not null then ''
+           when not v_has_net then '; pg_net and pg_cron are not here'
+           when p_per_s > v_net_per_s / 2 then format('; past half of what pg_net does (%s a second)', v_net_per_s)
+           when p_payload_bytes > c_net_max_bytes then '; bodies over 48 KiB'
+           else '; an answer that slow holds up others in pg_net' end);
+  end if;
+  concurrency := greatest(1, ceil(in_flight * c_room / workers));
+  max_in_flight := greatest(200, ceil(in_flight * c_room * 4));
+  database_cores := v_claims_per_s * v_cost.claim_call_s + v_settles_per_s * v_cost.settle_call_s
+                    + p_per_s * (v_cost.claim_message_s + v_cost.settle_message_s + v_cost.capture_s);
+  messages_per_month := p_per_s * 3600 * p_hours * 30;
+  bytes_per_month := messages_per_month * (v_cost.message_bytes + p_payload_bytes);
+  return next;
+end
+$$;
+comment on function qctl.plan(double precision, integer, integer, double precision, text) is
+  'What so many messages a second need: transport, worker processes or jobs, settings, the share of a core that the database and the workers '
+  'spend, and disk in 30 days of so many hours each. Without a transport it chooses. A formula over measured costs, not a promise.';
