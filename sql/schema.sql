@@ -1299,6 +1299,15 @@ $_$;
 -- Name: _claim(text, integer, bigint, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._claim(p_queue text, p_limit integer, p_worker_id bigint, p_transport text) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select * from qctl._claim_within(p_queue, p_limit, p_worker_id, p_transport, null)
+$$;
+
+-- Name: _claim_within(text, integer, bigint, text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._claim_within(p_queue text, p_limit integer, p_worker_id bigint, p_transport text, p_max_bytes bigint) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -1313,6 +1322,9 @@ declare
   c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
   -- How far claims may run ahead of an even pace: a job looks about once a second, a process much more often.
   c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
+  -- The first whatever its size, and those after it that still fit.
+  c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
+                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $17)';
   v_queue qctl.queue := qctl._queue(p_queue);
   v_gate qctl.gate;
   v_probe_id bigint;
@@ -1328,6 +1340,7 @@ declare
   v_headers jsonb;
   v_inner bytea[];
   v_outer bytea[];
+  v_signature text;
   v_count integer;
 begin
   if coalesce(p_limit, 0) < 1 then
@@ -1386,10 +1399,15 @@ begin
   select array_agg(s.inner_pad order by s.secret_id desc), array_agg(s.outer_pad order by s.secret_id desc) into v_inner, v_outer
   from qctl.signing_secret s where s.queue_id = v_queue.queue_id and (s.expires_at is null or s.expires_at > v_now);
 
+  -- Written out for each secret: such expressions PostgreSQL inlines, while a function of an array would be called for each message.
+  select string_agg(format($e$qctl._signature($14[%1$s], $15[%1$s], convert_to(s.webhook_id || '.' || $16 || '.' || s.body, 'UTF8'))$e$, i),
+                    $e$ || ' ' || $e$ order by i) into v_signature
+  from generate_series(1, cardinality(v_inner)) i;
+
   -- visible_at is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
   return query execute format($q$
     with picked as materialized (
-      select q.msg_id, q.enqueued_at, q.message, q.headers
+      select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
       from pgmq.%1$I q
       where q.vt <= $2 and %2$s
         and not exists (select from qctl.in_flight f
@@ -1397,29 +1415,39 @@ begin
       order by q.vt limit $3
       for update of q skip locked
     ), numbered as materialized (
-      select p.*, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
-      from picked p
+      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body, coalesce(r.delivery_no, 1) as delivery_no,
+             coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
+      from %4$s p
       left join qctl.retry r
         on r.queue_id = $1 and r.msg_id = p.msg_id and r.enqueued_at = p.enqueued_at
+    ), chosen as materialized (
+      select n.* from %5$s n
     ), hidden as (
       update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1,
              headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
-      from picked p where q.msg_id = p.msg_id
+      from chosen n where q.msg_id = n.msg_id
     ), leased as (
       insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
                                   expires_at, order_key)
       select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5,
-             case when $13 then left(n.headers ->> 'x-pgmq-group', 200) end from numbered n
+             case when $13 then left(n.headers ->> 'x-pgmq-group', 200) end from chosen n
     )
-    select n.msg_id, $4, $8, n.delivery_no, n.attempt_no, $9, $10,
-           case when n.headers is null then $11 else qctl._request_headers($11, n.headers) end || qctl._webhook_headers(
-             coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)), $16, coalesce(n.message::text, 'null'), $14, $15),
-           coalesce(n.message::text, 'null')
-    from numbered n order by n.msg_id
-  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end)
+    select s.msg_id, $4, $8, s.delivery_no, s.attempt_no, $9, $10,
+           case when s.headers is null then $11 else qctl._request_headers($11, s.headers) end
+           || jsonb_build_object('webhook-id', s.webhook_id, 'webhook-timestamp', $16%3$s),
+           s.body
+    from (select n.msg_id, n.delivery_no, n.attempt_no, n.headers, n.body,
+                 coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)) as webhook_id
+          from chosen n order by n.msg_id offset 0) s
+  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
+    ', ''webhook-signature'', ' || v_signature,
+    -- First roughly, by what is stored, so that not much more is read than may be needed: of large messages hardly three times the text.
+    case when p_max_bytes is null then 'picked'
+         else format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked') end,
+    case when p_max_bytes is null then 'numbered' else format(c_fitting, 'octet_length(m.body)', 'numbered') end)
   using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
         (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_headers, v_queue.queue_uuid, v_queue.ordered,
-        v_inner, v_outer, extract(epoch from v_now)::bigint::text;
+        v_inner, v_outer, extract(epoch from v_now)::bigint::text, p_max_bytes;
   get diagnostics v_count = row_count;
   if v_count > 0 and (v_queue.rate_per_s is not null or v_gate.opened_at is not null) then
     update qctl.gate g
@@ -2341,6 +2369,16 @@ CREATE FUNCTION qctl._is_rejection(p_status integer) RETURNS boolean
 
 COMMENT ON FUNCTION qctl._is_rejection(p_status integer) IS 'Answers that concern the payload, not the endpoint''s health.';
 
+-- Name: _is_starting(bytea); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_starting(p_response bytea) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((p_response = '\x6e386e206973207374617274696e672075702e20506c656173652077616974'::bytea), false);
+
+-- Name: FUNCTION _is_starting(p_response bytea); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_starting(p_response bytea) IS 'While n8n migrates its database it answers every POST, its webhooks too, with 200 and "n8n is starting up. Please wait", and executes nothing.';
+
 -- Name: _is_success(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_success(p_status integer) RETURNS boolean
@@ -2578,7 +2616,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
   select p.oid::regprocedure from pg_proc p
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
-         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,'
+         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
                                'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
@@ -3591,6 +3629,20 @@ $_$;
 
 COMMENT ON FUNCTION qctl._park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer) IS 'Hides ready messages that must wait for another of their key, until p_heads others have come to the front. Under the gate.';
 
+-- Name: _plan_costs(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._plan_costs() RETURNS TABLE(claim_call_s double precision, claim_message_s double precision, settle_call_s double precision, settle_message_s double precision, capture_s double precision, process_message_s double precision, process_per_s double precision, message_bytes double precision)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- On 2 cores of a cloud server, flushed to disk; make bench-capacity measures them anew and holds the plan against a real run.
+  select 0.0016, 0.000024, 0.0015, 0.000032, 0.00002, 0.000075, 5000, 500
+$$;
+
+-- Name: FUNCTION _plan_costs(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._plan_costs() IS 'Seconds of the database for a claim, a settle, a capture; seconds of a worker process for a message, and how many a second it does with room to spare; bytes of a delivered message and its attempt beside the payload.';
+
 -- Name: _plan_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._plan_jobs() RETURNS TABLE(job_name text, done text)
@@ -4130,6 +4182,47 @@ $$;
 
 COMMENT ON FUNCTION qctl._resolved_headers(p_queue qctl.queue) IS 'The queue''s headers with the values of secrets put in. One that is missing is an error: nothing goes out without it.';
 
+-- Name: _text(bytea, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._text(p_bytes bytea, p_max_bytes integer DEFAULT 4096) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_cut bytea := substring(p_bytes from 1 for p_max_bytes);
+begin
+  begin
+    return convert_from(v_cut, 'UTF8');
+  exception when data_exception then
+    null;
+  end;
+  -- A cut may have split the last character: up to three bytes of it remain.
+  for v_trim in 1..3 loop
+    begin
+      exit when length(p_bytes) <= p_max_bytes;
+      return convert_from(substring(v_cut from 1 for length(v_cut) - v_trim), 'UTF8');
+    exception when data_exception then
+      null;
+    end;
+  end loop;
+  return substring(encode(v_cut, 'escape') from 1 for p_max_bytes);
+end
+$$;
+
+-- Name: FUNCTION _text(p_bytes bytea, p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._text(p_bytes bytea, p_max_bytes integer) IS 'First bytes of an answer as valid text; what is no UTF-8 comes back as PostgreSQL''s escape notation.';
+
+-- Name: _response_text(bytea); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._response_text(p_response bytea) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((length(p_response) <= 4096) AND (length(encode(p_response, 'escape'::text)) = length(p_response))) THEN NULLIF(encode(p_response, 'escape'::text), ''::text) ELSE qctl._text(p_response) END;
+
+-- Name: FUNCTION _response_text(p_response bytea); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._response_text(p_response bytea) IS 'An answer as the attempt log keeps it, null for none. Plain ASCII, as most are, is copied by an expression that needs no call.';
+
 -- Name: _retain(text, qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) RETURNS qctl.purge_place
@@ -4362,6 +4455,59 @@ COMMENT ON FUNCTION qctl._setting(p_name text) IS 'A setting, or null where it i
 -- Name: _settle(qctl.queue, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean DEFAULT false) RETURNS TABLE(delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer)
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select * from qctl._settle_rest(p_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, p_oversize, 0, null)
+$$;
+
+-- Name: _settle_answers(integer, uuid[], bigint[], integer[], text[], bytea[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '1s'
+    AS $$
+declare
+  v_queue qctl.queue;
+  v_timeouts integer;
+  v_answered integer;
+begin
+  select * into v_queue from qctl.queue q where q.queue_id = p_queue_id;
+  if not found or to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null
+     or not pg_try_advisory_xact_lock(1902343280, p_queue_id) then
+    return 0;
+  end if;
+  perform qctl.settle(v_queue.queue_name, p_lease, p_msg_id, p_status, p_error, p_response,
+                      array_fill(null::integer, array[cardinality(p_msg_id)]), p_retry_after_s);
+
+  -- One request that hangs holds up the whole batch, everybody's. An endpoint that only times out gets single tries.
+  select count(*) filter (where a.status is null and a.error ~* '^timeout'), count(a.status) into v_timeouts, v_answered
+  from unnest(p_status, p_error) as a (status, error);
+  if v_answered > 0 then
+    update qctl.gate g set net_timeouts = 0, net_hold_until = null where g.queue_id = p_queue_id and g.net_timeouts > 0;
+  elsif v_timeouts > 0 then
+    update qctl.gate g
+    set net_timeouts = least(g.net_timeouts + 1, 20),
+        net_hold_until = clock_timestamp()
+          + least(interval '10 min', make_interval(secs => v_queue.timeout_ms / 1000.0 * 5 * 2 ^ least(g.net_timeouts, 8)))
+    where g.queue_id = p_queue_id;
+    perform qctl._take_back(v_queue, '0 s');
+  end if;
+  return cardinality(p_msg_id);
+exception when others then
+  perform qctl._audit_rarely('collect_failed', v_queue.queue_name, sqlstate, sqlerrm);
+  return 0;
+end
+$$;
+
+-- Name: FUNCTION _settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]) IS 'Settles answers of one queue; its trouble is recorded and stops nobody else. Returns how many there were.';
+
+-- Name: _settle_rest(qctl.queue, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[], boolean, integer, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._settle_rest(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean, p_simple integer, p_simple_at timestamp with time zone) RETURNS TABLE(delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -4387,7 +4533,7 @@ begin
   -- each other; claims pass over locked rows.
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_id;
   perform from qctl.dead_letter d where d.queue_id = p_queue.queue_id and d.msg_id = any (p_msg_id) order by d.msg_id for update;
-  v_now := clock_timestamp();
+  v_now := coalesce(p_simple_at, clock_timestamp());
 
   -- No CTE is joined to another: the planner takes each for one row and would loop. Columns ride along in RETURNING.
   execute format($q$
@@ -4398,7 +4544,7 @@ begin
                         when not m.met then 'the answer is not what is expected' else a.error end as error
             from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
             cross join lateral (select case when $15 is null and $16 is null then true else qctl._is_expected(a.response, $15, $16) end as met,
-                                      coalesce(a.response = '\x6e386e206973207374617274696e672075702e20506c656173652077616974', false) as starting) m) a
+                                      qctl._is_starting(a.response) as starting) m) a
       order by a.msg_id, a.lease, a.ok desc
     ), tried as materialized (
       select f.msg_id, f.enqueued_at, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
@@ -4503,18 +4649,18 @@ begin
       insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
                                 settled_at, duration_ms, status_code, error, response, next_at)
       select $1, j.msg_id, j.delivery_no, j.attempt_no, j.outcome, j.worker_id, j.transport, j.claimed_at,
-             $9, j.duration_ms, j.status, j.error, case when length(j.response) > 0 then qctl._text(j.response) end, null
+             $9, j.duration_ms, j.status, j.error, qctl._response_text(j.response), null
       from judged j where j.outcome not in ('retrying', 'paused')
       union all
       select $1, p.msg_id, p.delivery_no, p.attempt_no, p.outcome, p.worker_id, p.transport, p.claimed_at,
-             $9, p.duration_ms, p.status, p.error, case when length(p.response) > 0 then qctl._text(p.response) end, p.next_at
+             $9, p.duration_ms, p.status, p.error, qctl._response_text(p.response), p.next_at
       from plan p
       on conflict (queue_id, msg_id, delivery_no, attempt_no) do nothing
     )
     select count(*) filter (where j.outcome = 'delivered')::integer, count(*) filter (where j.outcome = 'retrying')::integer,
            count(*) filter (where j.outcome = 'dead')::integer, count(*) filter (where j.outcome = 'paused')::integer,
            count(*) filter (where j.outcome = 'late')::integer,
-           (select count(*) from answer)::integer - count(*)::integer,
+           (select count(*) from answer)::integer - count(*)::integer - coalesce($21, 0),
            array_agg(distinct j.order_key) filter (where j.order_key is not null),
            count(*) filter (where j.lapsed_at is null and not o.outage)::integer, count(*) filter (where j.lapsed_at is null and o.outage)::integer,
            min(j.claimed_at) filter (where j.lapsed_at is null and o.outage), bool_and(not o.outage) filter (where j.lease = $20),
@@ -4525,12 +4671,13 @@ begin
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
         p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize,
         p_queue.expect_text, p_queue.expect_json, case when v_gate.probe_early then v_gate.probe_lease end, p_queue.order_schedule_s, p_queue.on_dead,
-        v_gate.probe_lease;
+        v_gate.probe_lease, p_simple;
 
+  delivered := delivered + coalesce(p_simple, 0);
   if v_keys is not null and p_queue.ordered then
     perform qctl._show_next(p_queue, v_keys);
   end if;
-  perform qctl._note_answers(p_queue, v_alive, v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage);
+  perform qctl._note_answers(p_queue, v_alive + coalesce(p_simple, 0), v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage);
   if dead > 0 then
     perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', dead, 'url', p_queue.url), '1 h');
   end if;
@@ -4542,49 +4689,69 @@ begin
 end
 $_$;
 
--- Name: _settle_answers(integer, uuid[], bigint[], integer[], text[], bytea[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _settle_simple(qctl.queue, uuid[], bigint[], integer[], bytea[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]) RETURNS integer
+CREATE FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]) RETURNS TABLE(delivered integer, settled_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '1s'
-    AS $$
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+#variable_conflict use_column
 declare
-  v_queue qctl.queue;
-  v_timeouts integer;
-  v_answered integer;
+  v_gate qctl.gate;
+  v_now timestamptz;
 begin
-  select * into v_queue from qctl.queue q where q.queue_id = p_queue_id;
-  if not found or to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null
-     or not pg_try_advisory_xact_lock(1902343280, p_queue_id) then
-    return 0;
+  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
+  if p_queue.ordered or p_queue.expect_text is not null or p_queue.expect_json is not null or v_gate.opened_at is not null then
+    return;
   end if;
-  perform qctl.settle(v_queue.queue_name, p_lease, p_msg_id, p_status, p_error, p_response,
-                      array_fill(null::integer, array[cardinality(p_msg_id)]), p_retry_after_s);
-
-  -- One request that hangs holds up the whole batch, everybody's. An endpoint that only times out gets single tries.
-  select count(*) filter (where a.status is null and a.error ~* '^timeout'), count(a.status) into v_timeouts, v_answered
-  from unnest(p_status, p_error) as a (status, error);
-  if v_answered > 0 then
-    update qctl.gate g set net_timeouts = 0, net_hold_until = null where g.queue_id = p_queue_id and g.net_timeouts > 0;
-  elsif v_timeouts > 0 then
-    update qctl.gate g
-    set net_timeouts = least(g.net_timeouts + 1, 20),
-        net_hold_until = clock_timestamp()
-          + least(interval '10 min', make_interval(secs => v_queue.timeout_ms / 1000.0 * 5 * 2 ^ least(g.net_timeouts, 8)))
-    where g.queue_id = p_queue_id;
-    perform qctl._take_back(v_queue, '0 s');
-  end if;
-  return cardinality(p_msg_id);
-exception when others then
-  perform qctl._audit_rarely('collect_failed', v_queue.queue_name, sqlstate, sqlerrm);
-  return 0;
+  execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue.queue_name) using p_msg_id;
+  v_now := clock_timestamp();
+  execute format($q$
+    with answer as materialized (
+      select a.* from unnest($2, $3, $4, $5, $6) as a (lease, msg_id, status, response, duration_ms)
+      where qctl._is_success(a.status) and not qctl._is_starting(a.response)
+    ), tried as (
+      delete from qctl.in_flight f using answer a
+      where f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease and f.lapsed_at is null and f.delivery_no = 1 and f.attempt_no = 1
+        and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = a.msg_id)
+        and exists (select from pgmq.%1$I q where q.msg_id = a.msg_id and q.enqueued_at = f.enqueued_at)
+      returning f.msg_id, f.worker_id, f.transport, f.claimed_at, a.status, a.response, a.duration_ms
+    ), done as (
+      delete from pgmq.%1$I q using tried t where q.msg_id = t.msg_id
+      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, t.status
+    ), archived as (
+      insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
+      select d.msg_id, d.read_ct, d.enqueued_at, $7, d.vt, d.message,
+             case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
+             || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', $7, 'status', d.status,
+                                                              'attempts', 1, 'delivery_no', 1))
+      from done d
+      on conflict (msg_id) do update
+        set (read_ct, enqueued_at, archived_at, vt, message, headers)
+          = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
+    ), logged as (
+      insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
+                                settled_at, duration_ms, status_code, response)
+      select $1, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, $7, t.duration_ms, t.status,
+             qctl._response_text(t.response)
+      from tried t
+      on conflict (queue_id, msg_id, delivery_no, attempt_no) do nothing
+    )
+    select count(*)::integer from tried t
+  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name)
+  into delivered
+  using p_queue.queue_id, p_lease, p_msg_id, p_status, p_response, p_duration_ms, v_now;
+  settled_at := v_now;
+  return next;
 end
-$$;
+$_$;
 
--- Name: FUNCTION _settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]) IS 'Settles answers of one queue; its trouble is recorded and stops nobody else. Returns how many there were.';
+COMMENT ON FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]) IS 'Settles what most answers are, the success of a first attempt, in a statement that costs two thirds of the whole one; returns how many those were, and when. The rest is for qctl._settle_rest.';
 
 -- Name: _show_next(qctl.queue, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4957,37 +5124,6 @@ $$;
 
 COMMENT ON FUNCTION qctl._take_samples() IS 'Writes down how deep each queue is, at most once a minute.';
 
--- Name: _text(bytea, integer); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._text(p_bytes bytea, p_max_bytes integer DEFAULT 4096) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  v_cut bytea := substring(p_bytes from 1 for p_max_bytes);
-begin
-  begin
-    return convert_from(v_cut, 'UTF8');
-  exception when data_exception then
-    null;
-  end;
-  -- A cut may have split the last character: up to three bytes of it remain.
-  for v_trim in 1..3 loop
-    begin
-      exit when length(p_bytes) <= p_max_bytes;
-      return convert_from(substring(v_cut from 1 for length(v_cut) - v_trim), 'UTF8');
-    exception when data_exception then
-      null;
-    end;
-  end loop;
-  return substring(encode(v_cut, 'escape') from 1 for p_max_bytes);
-end
-$$;
-
--- Name: FUNCTION _text(p_bytes bytea, p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._text(p_bytes bytea, p_max_bytes integer) IS 'First bytes of an answer as valid text; what is no UTF-8 comes back as PostgreSQL''s escape notation.';
-
 -- Name: _timeline(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._timeline() RETURNS integer
@@ -5166,10 +5302,6 @@ $$;
 CREATE FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE WHEN (p_inner IS NULL) THEN jsonb_build_object('webhook-id', p_id, 'webhook-timestamp', p_stamp) ELSE jsonb_build_object('webhook-id', p_id, 'webhook-timestamp', p_stamp, 'webhook-signature', qctl._signatures(p_inner, p_outer, convert_to(((((p_id || '.'::text) || p_stamp) || '.'::text) || p_body), 'UTF8'::name))) END;
-
--- Name: FUNCTION _webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]) IS 'The headers of Standard Webhooks for one attempt: signed with each of these keys, unsigned without any.';
 
 -- Name: _word(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5896,6 +6028,19 @@ $$;
 -- Name: FUNCTION claim(p_queue text, p_limit integer, p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint) IS 'Leases up to p_limit ready messages to one worker and returns all that is needed to send them. Nothing while the queue is paused, the database not armed, or for a queue of another transport. lease_ms counts from before the call; a request must be over by then.';
+
+-- Name: claim(text, integer, bigint, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint, p_max_bytes bigint) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select * from qctl._claim_within(p_queue, p_limit, p_worker_id, 'http', p_max_bytes)
+$$;
+
+-- Name: FUNCTION claim(p_queue text, p_limit integer, p_worker_id bigint, p_max_bytes bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint, p_max_bytes bigint) IS 'The same for at most p_max_bytes of bodies, but always for one message: what a worker has room for.';
 
 -- Name: collect(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7076,6 +7221,82 @@ $_$;
 
 COMMENT ON FUNCTION qctl.payloads(p_queue text, p_msg_ids bigint[]) IS 'Headers and payloads of messages, wherever they are. For roles that may see payloads.';
 
+-- Name: plan(double precision, integer, integer, double precision, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.plan(p_per_s double precision, p_payload_bytes integer DEFAULT 1024, p_latency_ms integer DEFAULT 200, p_hours double precision DEFAULT 24, p_transport text DEFAULT NULL::text) RETURNS TABLE(per_s double precision, transport text, workers integer, concurrency integer, batch integer, max_in_flight integer, in_flight double precision, database_cores double precision, worker_cores double precision, messages_per_month double precision, bytes_per_month double precision, reason text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  -- A worker looks again 10 ms after a claim that was not full, and settles what has come within 10 ms.
+  c_look_s constant double precision := 0.01;
+  -- A job of pg_cron takes four steps a second, and pg_net sends what it has a second after another.
+  c_steps_per_s constant double precision := 4;
+  c_net_delay_s constant double precision := 1;
+  c_net_max_bytes constant integer := 48 * 1024;
+  c_room constant double precision := 1.5;
+  v_cost record;
+  v_has_net boolean := to_regclass('net.http_request_queue') is not null and to_regclass('cron.job') is not null;
+  v_net_per_s double precision := 200;
+  v_claims_per_s double precision;
+  v_settles_per_s double precision;
+begin
+  if p_per_s is null or not p_per_s > 0 or p_per_s > 10000000 then
+    raise exception 'not a rate that makes sense: % a second', p_per_s using errcode = 'QC002';
+  elsif coalesce(p_payload_bytes, -1) < 0 or coalesce(p_latency_ms, 0) < 1 or not coalesce(p_hours, 0) between 0.01 and 24 then
+    raise exception 'a payload of % bytes, an answer after % ms or % hours a day makes no sense', p_payload_bytes, p_latency_ms, p_hours
+      using errcode = 'QC002';
+  elsif p_transport not in ('pg_net', 'http') then
+    raise exception 'there is no transport %', p_transport using errcode = 'QC002', hint = 'pg_net or http';
+  end if;
+  select * into v_cost from qctl._plan_costs();
+  if v_has_net then
+    v_net_per_s := qctl._net_batch_size();
+  end if;
+  per_s := p_per_s;
+  transport := coalesce(p_transport, case when v_has_net and p_per_s <= v_net_per_s / 2 and p_latency_ms <= 1000 and p_payload_bytes <= c_net_max_bytes
+                                          then 'pg_net' else 'http' end);
+  if transport = 'pg_net' then
+    workers := 1;
+    in_flight := p_per_s * (p_latency_ms / 1000.0 + 2 * c_net_delay_s);
+    batch := ceil(greatest(25, p_per_s / c_steps_per_s * 2));
+    v_claims_per_s := least(c_steps_per_s, p_per_s);
+    v_settles_per_s := v_claims_per_s;
+    worker_cores := 0;
+    reason := case
+      when p_per_s > v_net_per_s * 0.9 then format('pg_net does about %s requests a second for all queues together: this needs http', v_net_per_s)
+      when p_payload_bytes > c_net_max_bytes then 'some versions of pg_net do not send bodies over 48 KiB: this needs http'
+      when p_latency_ms > 1000 then 'one slow answer holds up its whole batch in pg_net: http is better for this endpoint'
+      else format('%s %% of what pg_net does in a second; nothing else to host', round((p_per_s / v_net_per_s * 100)::numeric)) end;
+  else
+    workers := ceil(p_per_s / v_cost.process_per_s);
+    in_flight := p_per_s * p_latency_ms / 1000.0;
+    v_claims_per_s := workers / (c_look_s + v_cost.claim_call_s) * (1 - exp(-5 * p_per_s / workers * (c_look_s + v_cost.claim_call_s)));
+    v_settles_per_s := p_per_s / (1 + p_per_s / workers * c_look_s);
+    batch := ceil(greatest(1, p_per_s / v_claims_per_s));
+    worker_cores := p_per_s * v_cost.process_message_s;
+    reason := format('%s requests under way at once, half as many again for waves%s', round(in_flight::numeric, 1),
+      case when p_transport is not null then ''
+           when not v_has_net then '; pg_net and pg_cron are not here'
+           when p_per_s > v_net_per_s / 2 then format('; past half of what pg_net does (%s a second)', v_net_per_s)
+           when p_payload_bytes > c_net_max_bytes then '; bodies over 48 KiB'
+           else '; an answer that slow holds up others in pg_net' end);
+  end if;
+  concurrency := greatest(1, ceil(in_flight * c_room / workers));
+  max_in_flight := greatest(200, ceil(in_flight * c_room * 4));
+  database_cores := v_claims_per_s * v_cost.claim_call_s + v_settles_per_s * v_cost.settle_call_s
+                    + p_per_s * (v_cost.claim_message_s + v_cost.settle_message_s + v_cost.capture_s);
+  messages_per_month := p_per_s * 3600 * p_hours * 30;
+  bytes_per_month := messages_per_month * (v_cost.message_bytes + p_payload_bytes);
+  return next;
+end
+$$;
+
+-- Name: FUNCTION plan(p_per_s double precision, p_payload_bytes integer, p_latency_ms integer, p_hours double precision, p_transport text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.plan(p_per_s double precision, p_payload_bytes integer, p_latency_ms integer, p_hours double precision, p_transport text) IS 'What so many messages a second need: transport, worker processes or jobs, settings, the share of a core that the database and the workers spend, and disk in 30 days of so many hours each. Without a transport it chooses. A formula over measured costs, not a promise.';
+
 -- Name: purge(text, interval, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestamp with time zone DEFAULT '-infinity'::timestamp with time zone, p_after_id bigint DEFAULT 0, p_limit integer DEFAULT 5000) RETURNS TABLE(messages integer, attempts integer, next_after timestamp with time zone, next_after_id bigint)
@@ -8022,6 +8243,7 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_count integer := cardinality(p_msg_id);
   v_half integer := cardinality(p_msg_id) / 2;
+  v_simple record;
   v_state text;
   v_message text;
 begin
@@ -8030,8 +8252,14 @@ begin
     return;
   end if;
   begin
-    return query select s.*, 0 from qctl._settle(v_queue, p_lease, p_msg_id, p_status, p_error, p_response,
-                                                 p_duration_ms, p_retry_after_s) as s;
+    select * into v_simple from qctl._settle_simple(v_queue, p_lease, p_msg_id, p_status, p_response, p_duration_ms);
+    if v_simple.delivered = v_count then
+      perform qctl._note_answers(v_queue, v_count, 0, null, null, null, null);
+      return query select v_count, 0, 0, 0, 0, 0, 0;
+    else
+      return query select s.*, 0 from qctl._settle_rest(v_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms,
+                                                        p_retry_after_s, false, v_simple.delivered, v_simple.settled_at) as s;
+    end if;
     return;
   exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error
                  or cardinality_violation then
@@ -8485,7 +8713,7 @@ $$;
 
 CREATE FUNCTION qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ('msg_'::text || encode(sha256(((uuid_send(p_queue_uuid) || int8send(p_msg_id)) || int8send(CASE WHEN ((p_enqueued_at > '4000-01-01 00:00:00+00 BC'::timestamp with time zone) AND (p_enqueued_at < '200000-01-01 00:00:00+00'::timestamp with time zone)) THEN ((EXTRACT(epoch FROM p_enqueued_at) * (1000000)::numeric))::bigint ELSE (0)::bigint END))), 'hex'::text));
+    RETURN ('msg_'::text || encode(sha256(((uuid_send(p_queue_uuid) || int8send(p_msg_id)) || int8send(CASE WHEN ((p_enqueued_at > '4000-01-01 00:00:00+00 BC'::timestamp with time zone) AND (p_enqueued_at < '200000-01-01 00:00:00+00'::timestamp with time zone)) THEN ((EXTRACT(epoch FROM (p_enqueued_at AT TIME ZONE 'UTC'::text)) * (1000000)::numeric))::bigint ELSE (0)::bigint END))), 'hex'::text));
 
 -- Name: FUNCTION webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
