@@ -137,7 +137,11 @@ begin
     if exists (select from pgmq.meta m where m.queue_name = p_queue) then
       perform pgmq.drop_queue(queue_name => p_queue);
     end if;
-    execute format('drop table if exists pgmq.%I', v_a);
+    execute format('drop table if exists pgmq.%I, pgmq.%I', v_a, v_a || '_old');
+    if qctl._partman() is not null then
+      execute format('delete from %I.part_config where parent_table = $1', qctl._partman()) using 'pgmq.' || v_a;
+      execute format('drop table if exists %I.%I', qctl._partman(), 'template_pgmq_' || v_a);
+    end if;
     archive := null;
   else
     perform qctl._drop_keeping_archive(p_queue);

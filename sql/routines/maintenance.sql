@@ -44,7 +44,7 @@ begin
   if exists (select from qctl.upkept u where u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min') then
     return query
     select q.queue_name from qctl.queue q
-    where q.retention_s is not null and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null
+    where (q.retention_s is not null and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null) or qctl._is_partitioned(q.queue_name)
     order by random();
   end if;
 end
@@ -56,7 +56,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_place qctl.purge_place;
+  v_queue qctl.queue;
 begin
+  if qctl._is_partitioned(p_queue) then
+    select * into v_queue from qctl.queue q where q.queue_name = p_queue;
+    perform qctl._retain_partitions(v_queue);
+    set local lock_timeout = '50ms';
+    execute format('select %I.run_maintenance($1, p_analyze => false)', qctl._partman()) using 'pgmq.a_' || p_queue;
+    return null;
+  end if;
   select p.next_after, p.next_after_id into v_place.after, v_place.after_id
   from qctl.queue q,
        qctl._purge(p_queue, make_interval(secs => q.retention_s), coalesce(p_place.after, '-infinity'), coalesce(p_place.after_id, 0), 5000) p

@@ -40,7 +40,7 @@ as $$
                                'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
-         and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,scale}')
+         and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
          and p.proname = any ('{claim,release,settle,register_worker,heartbeat,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'

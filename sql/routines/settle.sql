@@ -84,6 +84,7 @@ begin
   end if;
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue.queue_name) using p_msg_id;
   v_now := clock_timestamp();
+  perform qctl._hold_archive(p_queue.queue_name);
   execute format($q$
     with answer as materialized (
       select a.* from unnest($2, $3, $4, $5, $6) as a (lease, msg_id, status, response, duration_ms)
@@ -103,10 +104,7 @@ begin
              case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
              || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', $7, 'status', d.status,
                                                               'attempts', 1, 'delivery_no', 1))
-      from done d
-      on conflict (msg_id) do update
-        set (read_ct, enqueued_at, archived_at, vt, message, headers)
-          = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
+      from done d %3$s
     ), logged as (
       insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
                                 settled_at, duration_ms, status_code, response)
@@ -116,7 +114,7 @@ begin
       on conflict (queue_id, msg_id, delivery_no, attempt_no) do nothing
     )
     select count(*)::integer from tried t
-  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name)
+  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
   into delivered
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_response, p_duration_ms, v_now;
   settled_at := v_now;
@@ -167,6 +165,7 @@ begin
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_id;
   perform from qctl.dead_letter d where d.queue_id = p_queue.queue_id and d.msg_id = any (p_msg_id) order by d.msg_id for update;
   v_now := coalesce(p_simple_at, clock_timestamp());
+  perform qctl._hold_archive(p_queue.queue_name);
 
   -- No CTE is joined to another: the planner takes each for one row and would loop. Columns ride along in RETURNING.
   execute format($q$
@@ -237,10 +236,7 @@ begin
              || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
                   'outcome', 'delivered', 'delivered_at', $9, 'status', f.status, 'attempts', f.attempts,
                   'delivery_no', f.delivery_no, 'webhook_id', f.webhook_id)))
-      from (select * from done union all select * from undead) as f
-      on conflict (msg_id) do update
-        set (read_ct, enqueued_at, archived_at, vt, message, headers)
-          = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
+      from (select * from done union all select * from undead) as f %3$s
     ), dying as (
       delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'dead'
       returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost,
@@ -299,7 +295,7 @@ begin
            min(j.claimed_at) filter (where j.lapsed_at is null and o.outage), bool_and(not o.outage) filter (where j.lease = $20),
            max(j.retry_after_s) filter (where j.lease = $20), max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.outage)
     from judged j cross join lateral (select qctl._is_outage(j.status, j.error) as outage) o
-  $q$, v_q, v_a)
+  $q$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name))
   into delivered, retrying, dead, paused, late, unknown, v_keys, v_alive, v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
         p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize,

@@ -135,13 +135,10 @@ begin
       delete from pgmq.%1$I q returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
     ), archived as (
       insert into pgmq.%2$I (msg_id, read_ct, enqueued_at, vt, message, headers)
-      select s.msg_id, s.read_ct, s.enqueued_at, s.vt, s.message, s.headers from skipped s
-      on conflict (msg_id) do update
-        set (read_ct, enqueued_at, archived_at, vt, message, headers)
-          = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
+      select s.msg_id, s.read_ct, s.enqueued_at, s.vt, s.message, s.headers from skipped s %3$s
     )
     select count(*) from skipped
-  $q$, 'q_' || p_queue, 'a_' || p_queue) into v_count;
+  $q$, 'q_' || p_queue, 'a_' || p_queue, qctl._archive_conflict(p_queue)) into v_count;
   return v_count;
 end
 $$;

@@ -724,6 +724,25 @@ class Purged:
 
 
 @dataclass(frozen=True, slots=True)
+class Partitioned:
+    """An archive in partitions; ``to_move`` is what was archived before and is not yet in them."""
+
+    queue_name: str
+    partitions: int
+    to_move: int
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedPartitions:
+    """Partitions that a purge dropped, with about how many messages; ``until`` is when the oldest that is left was archived."""
+
+    partitions: int
+    messages: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """A message before it is purged; its instants as PostgreSQL writes them, for they may be infinite."""
 

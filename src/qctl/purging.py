@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 
 from psycopg import sql
 
-from qctl import db
+from qctl import db, partitions
 from qctl.errors import ExitCode, QctlError
 from qctl.models import ArchiveSize, Exported, Leftovers, Purgeable, Purged, PurgedBatch, PurgedSome
 
@@ -32,8 +32,16 @@ def _kind(dead: bool) -> str:
 
 
 def delivered(connection: db.Connection, name: str, older_than_s: float, tell: Callable[[int], None]) -> Purged:
-    """Deletes delivered messages older than that, batch by batch; ``tell`` is called with the count so far."""
+    """Deletes delivered messages older than that: whole partitions, where the archive has such, and then batch by batch.
+
+    ``tell`` is called with the count so far; that of partitions is the planner's estimate.
+    """
     messages = attempts = 0
+    if dropped := partitions.drop_old(connection, name, older_than_s):
+        messages += dropped.messages
+        tell(messages)
+        if dropped.partitions:
+            attempts += partitions.forget_attempts(connection, name, dropped)
     place: dict[str, Any] = {}
     while True:
         batch = db.call(

@@ -60,7 +60,7 @@ def test_the_whole_way_from_an_empty_database(empty_dsn, conn, tmp_path):
 
 
 def test_install_dry_run_changes_nothing(empty_dsn):
-    assert "55 files would be applied" in ok("install", "--dry-run", dsn=empty_dsn).stderr
+    assert "56 files would be applied" in ok("install", "--dry-run", dsn=empty_dsn).stderr
     assert "not installed" in failing(5, "status", dsn=empty_dsn)
     ok("install", dsn=empty_dsn)
     again = ok("install", dsn=empty_dsn)

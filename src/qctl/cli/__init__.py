@@ -20,6 +20,7 @@ late(
         "qctl.messages",
         "qctl.migrate",
         "qctl.models",
+        "qctl.partitions",
         "qctl.probe",
         "qctl.purging",
         "qctl.queues",

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qctl import attachments, config, db, migrate, models, queues, scaling
+from qctl import attachments, config, db, migrate, models, partitions, queues, scaling
 from qctl.cli import capture, options, settings
 from qctl.cli.calls import print_calls
 from qctl.cli.guard import say
@@ -112,6 +112,10 @@ def create(
     allow_private: settings.AllowPrivate = None,
     retention: options.Retention = None,
     trust_location: options.TrustLocation = None,
+    partition: Annotated[
+        str | None,
+        typer.Option("--partition", help="Put the archive into partitions by date: daily …", metavar="INTERVAL"),
+    ] = None,
     waiting: Annotated[
         str | None,
         typer.Option(
@@ -162,7 +166,8 @@ def create(
         function, arguments = queues.creation(
             name, url, headers, wanted, waiting=waiting, take_over=take_over, ignore_readers=ignore_readers
         )
-        print_calls([(function, arguments), *captures])
+        parts = [partitions.partitioning(name, partition)] if partition else []
+        print_calls([(function, arguments), *parts, *captures])
         return
     with session(dsn, profile, "create", changes=True) as connection, db.transaction(connection):
         if waiting is None and (count := queues.waiting(connection, name)) and config.can_ask():
@@ -177,6 +182,8 @@ def create(
             take_over=take_over,
             ignore_readers=ignore_readers,
         )
+        if partition:
+            partitions.partition(connection, name, partition)
         triggers = [row for _, arguments in captures for row in attachments.attach(connection, arguments, say)]
         scheduled = bool(scaling.jobs(connection))
         kept = queues.described(connection, name).retention_s

@@ -1,0 +1,246 @@
+-- Date partitions of an archive, which pg_partman keeps: pgmq itself turns an archive into one. Retention then drops whole partitions.
+
+create or replace function qctl._is_partitioned(p_queue text) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce((select c.relkind = 'p' from pg_class c where c.oid = to_regclass(format('pgmq.%I', 'a_' || p_queue))), false)
+$$;
+comment on function qctl._is_partitioned(text) is 'Is the archive of this queue in partitions?';
+
+create or replace function qctl._hold_archive(p_queue text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format('lock table only pgmq.%I in row exclusive mode', 'a_' || p_queue);
+end
+$$;
+comment on function qctl._hold_archive(text) is 'Keeps the archive as it is until the transaction ends: it may be put into partitions at any time.';
+
+create or replace function qctl._archive_conflict(p_queue text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when qctl._is_partitioned(p_queue) then ''
+              else 'on conflict (msg_id) do update
+                    set (read_ct, enqueued_at, archived_at, vt, message, headers)
+                      = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)' end
+$$;
+comment on function qctl._archive_conflict(text) is
+  'What an insert into the archive does about a number that is in it already. In partitions by date no number can be unique: there the newer row stands beside.';
+
+create or replace function qctl._partman() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select n.nspname::text from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'pg_partman'
+$$;
+comment on function qctl._partman() is 'The schema of pg_partman, null where it is not installed.';
+
+create or replace function qctl._need_partman() returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if qctl._partman() is not null then
+    return qctl._partman();
+  end if;
+  if not exists (select from pg_available_extensions e where e.name = 'pg_partman') then
+    raise exception 'this server has no pg_partman, which keeps the partitions'
+      using errcode = 'QC004', hint = 'install it (apt-get install postgresql-N-partman; on a hosted server choose it among its extensions)';
+  end if;
+  create schema if not exists partman;
+  create extension pg_partman schema partman;
+  return 'partman';
+exception when insufficient_privilege then
+  raise exception 'pg_partman is not installed in this database, and this role may not do it'
+    using errcode = 'QC004', hint = 'as a superuser: create schema partman; create extension pg_partman schema partman';
+end
+$$;
+
+create or replace function qctl._retain_partitions(p_queue qctl.queue) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format('update %I.part_config set retention = $1, retention_keep_table = false, retention_keep_index = false,
+                  infinite_time_partitions = true where parent_table = $2', qctl._partman())
+    using make_interval(secs => p_queue.retention_s)::text, 'pgmq.a_' || p_queue.queue_name;
+end
+$$;
+comment on function qctl._retain_partitions(qctl.queue) is 'Tells pg_partman the retention of the queue; without one it keeps everything.';
+
+create or replace function qctl.partition_archive(p_queue text, p_interval text default 'daily')
+returns table (queue_name text, partitions integer, to_move bigint, changed boolean)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_a text := 'a_' || p_queue;
+  v_interval text := case p_interval when 'hourly' then '1 hour' when 'daily' then '1 day' when 'weekly' then '1 week' when 'monthly' then '1 month' end;
+  v_old oid;
+  v_grant record;
+begin
+  if v_interval is null then
+    raise exception 'no partitions are %', p_interval using errcode = 'QC002', hint = 'hourly, daily, weekly or monthly';
+  end if;
+  changed := not qctl._is_partitioned(p_queue);
+  if changed then
+    perform qctl._need_partman();
+    -- Whoever reads or settles just now is waited for only this long.
+    set local lock_timeout = '2s';
+    v_old := to_regclass(format('pgmq.%I', v_a));
+    if v_old is null then
+      raise exception 'queue % has no archive', p_queue using errcode = 'QC006', hint = 'qctl verify';
+    end if;
+    perform pgmq.convert_archive_partitioned(p_queue, v_interval, '100 years');
+    if (select pg_get_partkeydef(c.oid) from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_a))) is distinct from 'RANGE (archived_at)' then
+      raise exception 'this version of pgmq partitions archives by number, not by time' using errcode = 'QC004', hint = 'alter extension pgmq update';
+    end if;
+    execute format('create index on pgmq.%I (msg_id)', v_a);
+    execute format('alter table pgmq.%I owner to %I', v_a, (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = v_old));
+    for v_grant in
+      select case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end as grantee, g.privilege_type
+      from pg_class c cross join aclexplode(c.relacl) g where c.oid = v_old and g.grantee <> c.relowner
+    loop
+      execute format('grant %s on pgmq.%I to %s', v_grant.privilege_type, v_a, v_grant.grantee);
+    end loop;
+    if (select c.relrowsecurity from pg_class c where c.oid = v_old) then
+      execute format('alter table pgmq.%I enable row level security', v_a);
+    end if;
+    perform qctl._retain_partitions(v_queue);
+    perform qctl._audit('partition', p_queue, jsonb_build_object('interval', p_interval));
+  end if;
+  queue_name := p_queue;
+  select count(*) into partitions from pg_inherits i where i.inhparent = to_regclass(format('pgmq.%I', v_a));
+  to_move := 0;
+  if to_regclass(format('pgmq.%I', v_a || '_old')) is not null then
+    execute format('select count(*) from pgmq.%I', v_a || '_old') into to_move;
+    if to_move = 0 then
+      execute format('drop table pgmq.%I', v_a || '_old');
+    end if;
+  end if;
+  return next;
+end
+$$;
+comment on function qctl.partition_archive(text, text) is
+  'Puts the archive into partitions by date: hourly, daily, weekly or monthly. What was archived before is left beside and is moved in by '
+  'qctl.move_archived(), call by call; until then no command sees it.';
+
+create or replace function qctl.move_archived(p_queue text, p_rows integer default 50000) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_old text := 'a_' || (qctl._queue(p_queue)).queue_name || '_old';
+  v_least timestamptz;
+  v_last timestamptz;
+  v_rows double precision;
+  v_moved bigint;
+begin
+  if to_regclass(format('pgmq.%I', v_old)) is null then
+    return 0;
+  end if;
+  execute format('select min(archived_at), max(archived_at) from pgmq.%I', v_old) into v_least, v_last;
+  if v_least is null then
+    execute format('drop table pgmq.%I', v_old);
+    return 0;
+  end if;
+  select greatest(c.reltuples, 1) into v_rows from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_old));
+  execute format('select %I.partition_data_time($1, p_batch_count => 1, p_batch_interval => $2, p_order => ''DESC'', p_analyze => false, p_source_table => $3)',
+                 qctl._partman())
+    into v_moved
+    using format('pgmq.a_%s', p_queue), least(interval '1 hour', greatest(interval '1 s', (v_last - v_least) * (p_rows / v_rows))), 'pgmq.' || v_old;
+  return v_moved;
+end
+$$;
+comment on function qctl.move_archived(text, integer) is
+  'Moves a stretch of what was archived before the partitions into them, the newest first; returns how many. 0 when nothing is left, and the old table is gone then.';
+
+create or replace function qctl.purge_partitions(p_queue text, p_older_than interval) returns table (partitions integer, messages bigint, until timestamptz)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  c_tries constant integer := 100;
+  v_parent text := 'pgmq.a_' || (qctl._queue(p_queue)).queue_name;
+  v_part record;
+  v_counts jsonb := '{}';
+  v_rows bigint;
+begin
+  if p_older_than is null or p_older_than < interval '0' then
+    raise exception 'an age of % makes no sense', p_older_than using errcode = 'QC002';
+  end if;
+  partitions := 0;
+  messages := 0;
+  if not qctl._is_partitioned(p_queue) then
+    return;
+  end if;
+  for v_part in select c.oid::regclass as name, c.reltuples from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                where i.inhparent = v_parent::regclass loop
+    if v_part.reltuples < 0 then
+      execute format('select count(*) from %s', v_part.name) into v_rows;
+    else
+      v_rows := v_part.reltuples;
+    end if;
+    v_counts := v_counts || jsonb_build_object(v_part.name::text, v_rows);
+  end loop;
+  -- Whoever holds the archive just now must not make everybody else wait behind us: short tries.
+  set local lock_timeout = '50ms';
+  for v_try in 1..c_tries loop
+    begin
+      execute format('select %I.drop_partition_time($1, p_retention => $2, p_keep_table => false, p_keep_index => false)', qctl._partman())
+        into partitions using v_parent, p_older_than;
+      exit;
+    exception when lock_not_available or raise_exception then
+      -- pg_partman reports an error of its own with the text of what it met.
+      if sqlerrm !~ 'lock timeout' then
+        raise;
+      elsif v_try = c_tries then
+        raise exception 'the archive of % is never free for long enough to drop a partition', p_queue
+          using errcode = '55P03', hint = 'try again when it is quieter; qctl doctor names sessions that are idle in a transaction';
+      end if;
+      perform pg_sleep(0.02 + random() * 0.08);
+    end;
+  end loop;
+  select coalesce(sum(c.value::bigint), 0) into messages from jsonb_each_text(v_counts) c where to_regclass(c.key) is null;
+  execute format('select coalesce(min(archived_at), now() - $1) from %s', v_parent) into until using p_older_than;
+  if partitions > 0 then
+    perform qctl._audit('purge', p_queue, jsonb_build_object('older_than', p_older_than, 'partitions', partitions, 'messages', messages));
+  end if;
+  return next;
+end
+$$;
+comment on function qctl.purge_partitions(text, interval) is
+  'Drops the partitions of the archive that are wholly older than that, whoever archived what is in them; the messages are the planner''s estimate.';
+
+create or replace function qctl.purge_attempts(p_queue text, p_before timestamptz, p_limit integer default 20000) returns integer
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_count integer;
+begin
+  execute format($q$
+    with old as materialized (
+      select t.ctid, t.msg_id from qctl.attempt t where t.queue_id = $1 and t.settled_at < $2 order by t.settled_at limit $3
+    )
+    delete from qctl.attempt t using old o
+    where t.ctid = o.ctid
+      and not exists (select from pgmq.%1$I q where q.msg_id = o.msg_id)
+      and not exists (select from pgmq.%2$I a where a.msg_id = o.msg_id)
+      and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = o.msg_id)
+  $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_before, p_limit;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;
+comment on function qctl.purge_attempts(text, timestamptz, integer) is
+  'Deletes a batch of attempts settled before that whose message is gone, as after a partition was dropped. Call again until it returns 0.';
