@@ -113,3 +113,17 @@ def test_health_is_that_of_all(conn, endpoint, worker):
     wait_until(lambda: status("ready") == 503, 5, "a fleet that ends is not ready, and answers")
     assert process.end()[0] == 0
     assert one(conn, "select count(*) from pgmq.a_orders") == 1
+
+
+@pytest.mark.parametrize("where", ["taken", "nonsense"])
+def test_without_its_health_port_it_ends_at_once_and_leaves_no_child(conn, worker, where):
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        process = worker(
+            "--all", "--processes", "2", "--health", str(taken.getsockname()[1]) if where == "taken" else where
+        )
+        code, talk = process.end(15)
+    assert code == 2, talk
+    assert "Traceback" not in talk
+    assert workers(conn) == 0
