@@ -213,6 +213,14 @@ def test_odd_answers(conn, worker, answer, outcome, status, error):
         assert round(next_at_s) == (77 if b"77" in answer else 40_000)
 
 
+def test_retry_after_counts_beside_a_200_that_is_not_what_is_expected(conn, worker):
+    with _raw_endpoint(b"HTTP/1.1 200 OK\r\nretry-after: 77\r\ncontent-length: 4\r\n\r\nbusy") as (url, _requests):
+        create(conn, url=url, expect_text="accepted")
+        send(conn)
+        assert worker("-q", "orders", "--once").end()[0] == 0
+    assert one(conn, "select round(extract(epoch from next_at - settled_at)) from qctl.attempt") == 77
+
+
 def test_an_endpoint_that_is_not_there(conn, worker):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
