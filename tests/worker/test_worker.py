@@ -3,6 +3,7 @@
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -219,6 +220,21 @@ def test_retry_after_counts_beside_a_200_that_is_not_what_is_expected(conn, work
         send(conn)
         assert worker("-q", "orders", "--once").end()[0] == 0
     assert one(conn, "select round(extract(epoch from next_at - settled_at)) from qctl.attempt") == 77
+
+
+def test_it_delivers_where_there_is_no_epoll(conn, dsn, endpoint):
+    receiver = endpoint()
+    create(conn, url=receiver.url)
+    send(conn, 300)
+    hidden = (
+        "import select\nfor name in [n for n in vars(select) if n.lower().startswith('epoll')]: delattr(select, name)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", f"{hidden}\nfrom qctl.cli import main\nmain()", "worker", "-q", "orders", "--drain"],
+        env=environment(QCTL_DSN=dsn), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert len(receiver.accepted()) == 300
 
 
 def test_an_endpoint_that_is_not_there(conn, worker):
