@@ -11,9 +11,12 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from helpers import create, one, send, states
 from processes import QCTL, environment, wait_until
+from qctl import db
+from qctl.config import Database
 
 
 def in_queue(conn, name: str = "orders") -> int:
@@ -235,6 +238,14 @@ def test_it_delivers_where_there_is_no_epoll(conn, dsn, endpoint):
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert len(receiver.accepted()) == 300
+
+
+def test_texts_of_a_batch_are_in_the_encoding_of_the_session_and_an_odd_one_spoils_none(dsn):
+    given = ["Könnte", "→ \ud800", None]
+    with db.connect_worker(Database(make_conninfo(dsn, client_encoding="latin1"), "test")) as connection:
+        assert connection.execute("select %s::text[]", [given]).fetchone() == (["Könnte", "? ?", None],)
+    with db.connect_worker(Database(dsn, "test")) as connection:
+        assert connection.execute("select %s::text[]", [given]).fetchone() == (["Könnte", "→ ?", None],)
 
 
 def test_an_endpoint_that_is_not_there(conn, worker):
