@@ -23,7 +23,7 @@ begin
     return;
   end if;
   execute format('insert into pgmq.%I (vt, message) values ($1, $2)', 'q_' || v_route.queue_name)
-    using v_now, jsonb_build_object('type', p_type, 'timestamp', to_char(v_now at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    using v_now, jsonb_build_object('type', p_type, 'timestamp', to_char(v_now at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                                     'data', jsonb_strip_nulls(jsonb_build_object('database', current_database(), 'queue', p_queue) || p_data));
   perform qctl._notify(v_route.queue_id);
 exception when others then

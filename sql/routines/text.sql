@@ -39,7 +39,7 @@ language sql immutable parallel safe
 return 'msg_' || encode(
   sha256(uuid_send(p_queue_uuid) || int8send(p_msg_id)
          || int8send(case when p_enqueued_at > '4000-01-01 BC' and p_enqueued_at < '200000-01-01'
-                          then (extract(epoch from p_enqueued_at at time zone 'UTC') * 1000000)::bigint else 0 end)), 'hex');
+                          then (extract(epoch from p_enqueued_at at time zone interval '0') * 1000000)::bigint else 0 end)), 'hex');
 comment on function qctl.webhook_id(uuid, bigint, timestamptz) is
   'Standard Webhooks id of an event: the same over retries and replays, another after a re-create or failover.';
 
@@ -116,7 +116,7 @@ begin
     return least(v_text::numeric, 2147483647)::integer;
   elsif v_text ~ '^[A-Za-z]{3}, [0-9]{2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$' then
     return greatest(0, least(extract(epoch from to_timestamp(substring(v_text from 6 for 20), 'DD Mon YYYY HH24:MI:SS')::timestamp
-                                                at time zone 'UTC' - p_now), 2147483647))::integer;
+                                                at time zone interval '0' - p_now), 2147483647))::integer;
   end if;
   return null;
 exception when data_exception then

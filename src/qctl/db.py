@@ -132,7 +132,11 @@ class _ArrayDumper(Dumper):
 
     def dump(self, obj: list[Any]) -> bytes:
         """The literal; of numbers, texts, bytes and nulls."""
-        return ("{" + ",".join([_element(value) for value in obj]) + "}").encode()
+        encoding = self.connection.info.encoding if self.connection else "ascii"
+        if encoding == "ascii":  # SQL_ASCII: any bytes
+            encoding = "utf-8"
+        # One odd character must not keep a whole batch of answers from being settled.
+        return ("{" + ",".join([_element(value) for value in obj]) + "}").encode(encoding, "replace")
 
 
 def _element(value: int | str | bytes | None) -> str:

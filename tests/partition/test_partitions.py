@@ -87,7 +87,10 @@ def test_an_archive_that_is_there_is_moved_in_newest_first_and_nothing_is_lost(q
     assert one(queue, "select to_regclass('pgmq.a_orders_old')") is None
     assert one(queue, "select has_table_privilege('pg_monitor', 'pgmq.a_orders', 'select')")
     assert [state(queue, n) for n in before] == ["delivered"] * 3
-    assert ok("partition", "-q", "orders", "-o", "tsv", dsn=dsn).stdout.splitlines()[1].split("\t")[2:] == ["0", "false"]
+    assert ok("partition", "-q", "orders", "-o", "tsv", dsn=dsn).stdout.splitlines()[1].split("\t")[2:] == [
+        "0",
+        "false",
+    ]
 
 
 def test_moving_goes_on_where_it_was_interrupted(queue):

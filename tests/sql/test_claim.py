@@ -123,6 +123,18 @@ def test_a_lapsed_lease_cannot_be_released(conn):
     assert state(conn, second.msg_id) == "in_flight"
 
 
+@pytest.mark.parametrize("zone", ["UTC-3", "<UTC>+5", "Europe/Berlin"])
+def test_webhook_id_is_the_same_in_every_time_zone(conn, zone):
+    # From PostgreSQL 18 on the session's own abbreviations come first, and in the zone 'UTC-3' UTC is three hours off.
+    create(conn)
+    send(conn)
+    question = "select qctl.webhook_id(queue_uuid, msg_id, enqueued_at) from pgmq.q_orders, qctl.queue"
+    wanted = one(conn, question)
+    conn.execute(f"set timezone = '{zone}'")
+    assert one(conn, question) == wanted
+    assert claim(conn)[0].headers["webhook-id"] == wanted
+
+
 def test_webhook_id_is_the_same_over_retries_and_differs_after_a_re_create(conn):
     create(conn)
     send(conn)

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -113,3 +115,58 @@ def test_health_is_that_of_all(conn, endpoint, worker):
     wait_until(lambda: status("ready") == 503, 5, "a fleet that ends is not ready, and answers")
     assert process.end()[0] == 0
     assert one(conn, "select count(*) from pgmq.a_orders") == 1
+
+
+@pytest.mark.parametrize("where", ["taken", "nonsense"])
+def test_without_its_health_port_it_ends_at_once_and_leaves_no_child(conn, worker, where):
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        process = worker(
+            "--all", "--processes", "2", "--health", str(taken.getsockname()[1]) if where == "taken" else where
+        )
+        code, talk = process.end(15)
+    assert code == 2, talk
+    assert "Traceback" not in talk
+    assert workers(conn) == 0
+
+
+_KILLED_AT_FORK = """
+import multiprocessing.util, os, time
+from qctl.worker import Fleet
+from qctl.worker.loop import wake_pipe
+
+class Idle:
+    wake_fd = wake_pipe()[1]
+    stopped = False
+    def alive(self): return True
+    ready = alive
+    def stop(self): self.stopped = True
+
+def work(number, hold):
+    idle = Idle()
+    hold(idle)
+    while not idle.stopped:
+        time.sleep(0.05)
+
+# The child begins a second after it was made.
+late = lambda: None
+multiprocessing.util.register_after_fork(late, lambda _: time.sleep(1))
+fleet = Fleet(1, work, print)
+fleet.start()
+print(fleet._children[0].process.pid, flush=True)
+fleet.run()
+"""
+
+
+def test_a_child_that_was_just_made_ends_too_when_its_parent_is_killed():
+    parent = subprocess.Popen([sys.executable, "-c", _KILLED_AT_FORK], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    try:
+        parent.kill()
+        parent.wait()
+        wait_until(lambda: not is_alive(child), 5, "the child ends")
+    finally:
+        if is_alive(child):
+            os.kill(child, signal.SIGKILL)
+        parent.stdout.close()

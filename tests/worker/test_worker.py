@@ -3,6 +3,7 @@
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,9 +11,12 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from helpers import create, one, send, states
 from processes import QCTL, environment, wait_until
+from qctl import db
+from qctl.config import Database
 
 
 def in_queue(conn, name: str = "orders") -> int:
@@ -211,6 +215,37 @@ def test_odd_answers(conn, worker, answer, outcome, status, error):
     assert (error or "") in (found_error or "")
     if b"retry-after" in answer.lower():
         assert round(next_at_s) == (77 if b"77" in answer else 40_000)
+
+
+def test_retry_after_counts_beside_a_200_that_is_not_what_is_expected(conn, worker):
+    with _raw_endpoint(b"HTTP/1.1 200 OK\r\nretry-after: 77\r\ncontent-length: 4\r\n\r\nbusy") as (url, _requests):
+        create(conn, url=url, expect_text="accepted")
+        send(conn)
+        assert worker("-q", "orders", "--once").end()[0] == 0
+    assert one(conn, "select round(extract(epoch from next_at - settled_at)) from qctl.attempt") == 77
+
+
+def test_it_delivers_where_there_is_no_epoll(conn, dsn, endpoint):
+    receiver = endpoint()
+    create(conn, url=receiver.url)
+    send(conn, 300)
+    hidden = (
+        "import select\nfor name in [n for n in vars(select) if n.lower().startswith('epoll')]: delattr(select, name)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", f"{hidden}\nfrom qctl.cli import main\nmain()", "worker", "-q", "orders", "--drain"],
+        env=environment(QCTL_DSN=dsn), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert len(receiver.accepted()) == 300
+
+
+def test_texts_of_a_batch_are_in_the_encoding_of_the_session_and_an_odd_one_spoils_none(dsn):
+    given = ["Könnte", "→ \ud800", None]
+    with db.connect_worker(Database(make_conninfo(dsn, client_encoding="latin1"), "test")) as connection:
+        assert connection.execute("select %s::text[]", [given]).fetchone() == (["Könnte", "? ?", None],)
+    with db.connect_worker(Database(dsn, "test")) as connection:
+        assert connection.execute("select %s::text[]", [given]).fetchone() == (["Könnte", "→ ?", None],)
 
 
 def test_an_endpoint_that_is_not_there(conn, worker):

@@ -145,10 +145,14 @@ def worker(
             progress = work(1, hold)
     else:
         fleet = delivering.Fleet(processes, work, _talk)
-        fleet.start()
-        _stop_on_signals(fleet.stop, fleet.wake_fd)
-        with _served(fleet, database, health, metrics_):
-            progress = fleet.run()
+        try:
+            fleet.start()
+            _stop_on_signals(fleet.stop, fleet.wake_fd)
+            with _served(fleet, database, health, metrics_):
+                progress = fleet.run()
+        finally:
+            # Whatever ended this: Python waits for children at its exit, and nobody else would stop them.
+            fleet.stop()
     if told:
         _talk(f"{progress} in {time.monotonic() - started:.1f}s")
 

@@ -52,7 +52,9 @@ class Fleet:
         """Starts the children; before anything in this process runs in a thread."""
         for number in range(1, self._count + 1):
             mine, theirs = _FORK.Pipe(duplex=False)
-            process = _FORK.Process(target=self._run_child, args=(number, theirs), name=f"qctl-worker-{number}")
+            process = _FORK.Process(
+                target=self._run_child, args=(number, theirs, os.getpid()), name=f"qctl-worker-{number}"
+            )
             process.start()
             theirs.close()
             self._children.append(_Child(process, mine))
@@ -109,9 +111,7 @@ class Fleet:
             raise failures[0]
         return total
 
-    def _run_child(self, number: int, pipe: Any) -> None:
-        parent = os.getppid()
-
+    def _run_child(self, number: int, pipe: Any, parent: int) -> None:
         def hold(worker: Worker) -> None:
             def stop(_signal: int, _frame: Any) -> None:
                 signal.signal(signal.SIGINT, signal.default_int_handler)

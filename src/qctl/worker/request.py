@@ -145,9 +145,9 @@ class Handle:
                 text = f"no complete answer within {self.request.message.timeout_ms} ms"
             text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
             return Answer(self.request, True, None, text, self.kept, duration_ms, at_once=self.at_once)
-        wait_s = (
-            None if status is not None and 200 <= status < 300 else retry_after_seconds(self._header(b"retry-after"))
-        )
+        # Of a 200 too, for it may not be the answer that the queue expects.
+        asked = self._header(b"retry-after")
+        wait_s = retry_after_seconds(asked) if asked else None
         return Answer(self.request, True, status, None, self.kept, duration_ms, wait_s, self.at_once)
 
     def _open_socket(self, _purpose: int, address: tuple[int, int, int, tuple[Any, ...]]) -> Any:

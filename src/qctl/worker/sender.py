@@ -1,5 +1,6 @@
 """Posts requests concurrently in a thread of its own, with libcurl's multi interface."""
 
+import math
 import os
 import resource
 import select
@@ -16,8 +17,24 @@ from qctl.worker.request import Answer, Egress, Handle, Request
 
 _SLACK_S = 0.5
 _LARGE = 65536
-_TROUBLE = select.EPOLLERR | select.EPOLLHUP
+# Of the same values as epoll's.
+_TROUBLE = select.POLLERR | select.POLLHUP
 _IN, _OUT = pycurl.CSELECT_IN, pycurl.CSELECT_OUT
+
+
+class _Poll:
+    """Stands for epoll where there is none, as on macOS. A closed socket stays in the set until it is found to be none."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self.register, self.modify = self._poll.register, self._poll.modify
+
+    def unregister(self, fd: int) -> None:
+        with suppress(KeyError):
+            self._poll.unregister(fd)
+
+    def poll(self, timeout_s: float | None, _most: int) -> list[tuple[int, int]]:
+        return self._poll.poll(None if timeout_s is None else math.ceil(timeout_s * 1000))
 
 
 def clock() -> float:
@@ -61,12 +78,12 @@ class Sender:
         self._busy: dict[pycurl.Curl, Handle] = {}
         self._deadline: float | None = None
         self._halted = False
-        self._poller = select.epoll()
+        self._poller: Any = getattr(select, "epoll", _Poll)()
         self._wanted: dict[int, int] = {}
         self._wakeup_out, self._wakeup_in = os.pipe()
         os.set_blocking(self._wakeup_in, False)
         os.set_blocking(self._wakeup_out, False)
-        self._poller.register(self._wakeup_out, select.EPOLLIN)
+        self._poller.register(self._wakeup_out, select.POLLIN)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
@@ -172,7 +189,7 @@ class Sender:
             if fd == self._wakeup_out:
                 os.read(fd, 65536)
             elif wanted.get(fd):
-                socket_action(fd, (_IN if events & select.EPOLLIN else 0) | (_OUT if events & select.EPOLLOUT else 0))
+                socket_action(fd, (_IN if events & select.POLLIN else 0) | (_OUT if events & select.POLLOUT else 0))
             else:
                 self._wanted.pop(fd, None)
                 with suppress(OSError):
@@ -208,7 +225,7 @@ class Sender:
         if what == pycurl.POLL_REMOVE:
             self._wanted[fd] = 0
             return
-        events = (select.EPOLLIN if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
+        events = (select.POLLIN if what & pycurl.POLL_IN else 0) | (select.POLLOUT if what & pycurl.POLL_OUT else 0)
         try:
             if fd in self._wanted:
                 self._poller.modify(fd, events)
