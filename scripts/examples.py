@@ -76,6 +76,7 @@ ORDER = (
     *(
         "resume",
         "purge",
+        "partition",
         "metrics",
         "grant",
         "revoke",

@@ -716,6 +716,22 @@ begin
 end
 $$;
 
+-- Name: _archive_conflict(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._archive_conflict(p_queue text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when qctl._is_partitioned(p_queue) then ''
+              else 'on conflict (msg_id) do update
+                    set (read_ct, enqueued_at, archived_at, vt, message, headers)
+                      = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)' end
+$$;
+
+-- Name: FUNCTION _archive_conflict(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._archive_conflict(p_queue text) IS 'What an insert into the archive does about a number that is in it already. In partitions by date no number can be unique: there the newer row stands beside.';
+
 -- Name: _archive_dead(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._archive_dead(p_queue qctl.queue) RETURNS bigint
@@ -1679,7 +1695,7 @@ begin
   if exists (select from qctl.upkept u where u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min') then
     return query
     select q.queue_name from qctl.queue q
-    where q.retention_s is not null and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null
+    where (q.retention_s is not null and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null) or qctl._is_partitioned(q.queue_name)
     order by random();
   end if;
 end
@@ -1733,7 +1749,7 @@ begin
     return;
   end if;
   execute format('insert into pgmq.%I (vt, message) values ($1, $2)', 'q_' || v_route.queue_name)
-    using v_now, jsonb_build_object('type', p_type, 'timestamp', to_char(v_now at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    using v_now, jsonb_build_object('type', p_type, 'timestamp', to_char(v_now at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                                     'data', jsonb_strip_nulls(jsonb_build_object('database', current_database(), 'queue', p_queue) || p_data));
   perform qctl._notify(v_route.queue_id);
 exception when others then
@@ -2223,6 +2239,21 @@ $$;
 
 COMMENT ON FUNCTION qctl._header(p_headers jsonb, p_name text) IS 'A stored header by its lower-case name; servers choose the case.';
 
+-- Name: _hold_archive(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._hold_archive(p_queue text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  execute format('lock table only pgmq.%I in row exclusive mode', 'a_' || p_queue);
+end
+$$;
+
+-- Name: FUNCTION _hold_archive(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._hold_archive(p_queue text) IS 'Keeps the archive as it is until the transaction ends: it may be put into partitions at any time.';
+
 -- Name: _holds_json(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._holds_json(p_relation regclass) RETURNS boolean
@@ -2338,6 +2369,19 @@ CREATE FUNCTION qctl._is_outage(p_status integer, p_error text) RETURNS boolean
 -- Name: FUNCTION _is_outage(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._is_outage(p_status integer, p_error text) IS 'Does this answer, or its lack, speak of the endpoint and not of the message? 404 is what n8n answers for a workflow that is off.';
+
+-- Name: _is_partitioned(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_partitioned(p_queue text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce((select c.relkind = 'p' from pg_class c where c.oid = to_regclass(format('pgmq.%I', 'a_' || p_queue))), false)
+$$;
+
+-- Name: FUNCTION _is_partitioned(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_partitioned(p_queue text) IS 'Is the archive of this queue in partitions?';
 
 -- Name: _is_public(inet); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2620,7 +2664,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
                                'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
-         and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,scale}')
+         and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
          and p.proname = any ('{claim,release,settle,register_worker,heartbeat,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
@@ -2983,6 +3027,29 @@ $$;
 -- Name: FUNCTION _missing_secrets(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._missing_secrets(p_headers jsonb) IS 'References in these headers behind which there is nothing that can be sent; null if all are there.';
+
+-- Name: _need_partman(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._need_partman() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if qctl._partman() is not null then
+    return qctl._partman();
+  end if;
+  if not exists (select from pg_available_extensions e where e.name = 'pg_partman') then
+    raise exception 'this server has no pg_partman, which keeps the partitions'
+      using errcode = 'QC004', hint = 'install it (apt-get install postgresql-N-partman; on a hosted server choose it among its extensions)';
+  end if;
+  create schema if not exists partman;
+  create extension pg_partman schema partman;
+  return 'partman';
+exception when insufficient_privilege then
+  raise exception 'pg_partman is not installed in this database, and this role may not do it'
+    using errcode = 'QC004', hint = 'as a superuser: create schema partman; create extension pg_partman schema partman';
+end
+$$;
 
 -- Name: _net_allowed(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3629,6 +3696,19 @@ $_$;
 
 COMMENT ON FUNCTION qctl._park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer) IS 'Hides ready messages that must wait for another of their key, until p_heads others have come to the front. Under the gate.';
 
+-- Name: _partman(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._partman() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select n.nspname::text from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'pg_partman'
+$$;
+
+-- Name: FUNCTION _partman(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._partman() IS 'The schema of pg_partman, null where it is not installed.';
+
 -- Name: _plan_costs(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._plan_costs() RETURNS TABLE(claim_call_s double precision, claim_message_s double precision, settle_call_s double precision, settle_message_s double precision, capture_s double precision, process_message_s double precision, process_per_s double precision, message_bytes double precision)
@@ -4228,10 +4308,18 @@ COMMENT ON FUNCTION qctl._response_text(p_response bytea) IS 'An answer as the a
 CREATE FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) RETURNS qctl.purge_place
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
   v_place qctl.purge_place;
+  v_queue qctl.queue;
 begin
+  if qctl._is_partitioned(p_queue) then
+    select * into v_queue from qctl.queue q where q.queue_name = p_queue;
+    perform qctl._retain_partitions(v_queue);
+    set local lock_timeout = '50ms';
+    execute format('select %I.run_maintenance($1, p_analyze => false)', qctl._partman()) using 'pgmq.a_' || p_queue;
+    return null;
+  end if;
   select p.next_after, p.next_after_id into v_place.after, v_place.after_id
   from qctl.queue q,
        qctl._purge(p_queue, make_interval(secs => q.retention_s), coalesce(p_place.after, '-infinity'), coalesce(p_place.after_id, 0), 5000) p
@@ -4241,11 +4329,28 @@ exception when others then
   perform qctl._audit_rarely('retention_failed', p_queue, sqlstate, sqlerrm);
   return null;
 end
-$$;
+$_$;
 
 -- Name: FUNCTION _retain(p_queue text, p_place qctl.purge_place); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) IS 'Deletes one batch of what is past the queue''s retention; returns where to go on, or null.';
+
+-- Name: _retain_partitions(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._retain_partitions(p_queue qctl.queue) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+  execute format('update %I.part_config set retention = $1, retention_keep_table = false, retention_keep_index = false,
+                  infinite_time_partitions = true where parent_table = $2', qctl._partman())
+    using make_interval(secs => p_queue.retention_s)::text, 'pgmq.a_' || p_queue.queue_name;
+end
+$_$;
+
+-- Name: FUNCTION _retain_partitions(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._retain_partitions(p_queue qctl.queue) IS 'Tells pg_partman the retention of the queue; without one it keeps everything.';
 
 -- Name: _retention_done(qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4276,7 +4381,7 @@ begin
     return least(v_text::numeric, 2147483647)::integer;
   elsif v_text ~ '^[A-Za-z]{3}, [0-9]{2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$' then
     return greatest(0, least(extract(epoch from to_timestamp(substring(v_text from 6 for 20), 'DD Mon YYYY HH24:MI:SS')::timestamp
-                                                at time zone 'UTC' - p_now), 2147483647))::integer;
+                                                at time zone interval '0' - p_now), 2147483647))::integer;
   end if;
   return null;
 exception when data_exception then
@@ -4534,6 +4639,7 @@ begin
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_id;
   perform from qctl.dead_letter d where d.queue_id = p_queue.queue_id and d.msg_id = any (p_msg_id) order by d.msg_id for update;
   v_now := coalesce(p_simple_at, clock_timestamp());
+  perform qctl._hold_archive(p_queue.queue_name);
 
   -- No CTE is joined to another: the planner takes each for one row and would loop. Columns ride along in RETURNING.
   execute format($q$
@@ -4604,10 +4710,7 @@ begin
              || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
                   'outcome', 'delivered', 'delivered_at', $9, 'status', f.status, 'attempts', f.attempts,
                   'delivery_no', f.delivery_no, 'webhook_id', f.webhook_id)))
-      from (select * from done union all select * from undead) as f
-      on conflict (msg_id) do update
-        set (read_ct, enqueued_at, archived_at, vt, message, headers)
-          = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
+      from (select * from done union all select * from undead) as f %3$s
     ), dying as (
       delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'dead'
       returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost,
@@ -4666,7 +4769,7 @@ begin
            min(j.claimed_at) filter (where j.lapsed_at is null and o.outage), bool_and(not o.outage) filter (where j.lease = $20),
            max(j.retry_after_s) filter (where j.lease = $20), max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.outage)
     from judged j cross join lateral (select qctl._is_outage(j.status, j.error) as outage) o
-  $q$, v_q, v_a)
+  $q$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name))
   into delivered, retrying, dead, paused, late, unknown, v_keys, v_alive, v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
         p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize,
@@ -4709,6 +4812,7 @@ begin
   end if;
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue.queue_name) using p_msg_id;
   v_now := clock_timestamp();
+  perform qctl._hold_archive(p_queue.queue_name);
   execute format($q$
     with answer as materialized (
       select a.* from unnest($2, $3, $4, $5, $6) as a (lease, msg_id, status, response, duration_ms)
@@ -4728,10 +4832,7 @@ begin
              case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
              || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', $7, 'status', d.status,
                                                               'attempts', 1, 'delivery_no', 1))
-      from done d
-      on conflict (msg_id) do update
-        set (read_ct, enqueued_at, archived_at, vt, message, headers)
-          = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
+      from done d %3$s
     ), logged as (
       insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
                                 settled_at, duration_ms, status_code, response)
@@ -4741,7 +4842,7 @@ begin
       on conflict (queue_id, msg_id, delivery_no, attempt_no) do nothing
     )
     select count(*)::integer from tried t
-  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name)
+  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
   into delivered
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_response, p_duration_ms, v_now;
   settled_at := v_now;
@@ -4831,13 +4932,10 @@ begin
       delete from pgmq.%1$I q returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
     ), archived as (
       insert into pgmq.%2$I (msg_id, read_ct, enqueued_at, vt, message, headers)
-      select s.msg_id, s.read_ct, s.enqueued_at, s.vt, s.message, s.headers from skipped s
-      on conflict (msg_id) do update
-        set (read_ct, enqueued_at, archived_at, vt, message, headers)
-          = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)
+      select s.msg_id, s.read_ct, s.enqueued_at, s.vt, s.message, s.headers from skipped s %3$s
     )
     select count(*) from skipped
-  $q$, 'q_' || p_queue, 'a_' || p_queue) into v_count;
+  $q$, 'q_' || p_queue, 'a_' || p_queue, qctl._archive_conflict(p_queue)) into v_count;
   return v_count;
 end
 $_$;
@@ -6583,7 +6681,7 @@ CREATE FUNCTION qctl.drop_queue(p_queue text, p_discard boolean DEFAULT false, p
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'off'
     SET lock_timeout TO '2s'
-    AS $$
+    AS $_$
 #variable_conflict use_column
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
@@ -6621,7 +6719,11 @@ begin
     if exists (select from pgmq.meta m where m.queue_name = p_queue) then
       perform pgmq.drop_queue(queue_name => p_queue);
     end if;
-    execute format('drop table if exists pgmq.%I', v_a);
+    execute format('drop table if exists pgmq.%I, pgmq.%I', v_a, v_a || '_old');
+    if qctl._partman() is not null then
+      execute format('delete from %I.part_config where parent_table = $1', qctl._partman()) using 'pgmq.' || v_a;
+      execute format('drop table if exists %I.%I', qctl._partman(), 'template_pgmq_' || v_a);
+    end if;
     archive := null;
   else
     perform qctl._drop_keeping_archive(p_queue);
@@ -6636,7 +6738,7 @@ begin
   perform qctl._audit('drop', p_queue, jsonb_build_object('discarded', discarded, 'dead', dead, 'archive', archive));
   return next;
 end
-$$;
+$_$;
 
 -- Name: FUNCTION drop_queue(p_queue text, p_discard boolean, p_with_archive boolean); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -7173,6 +7275,101 @@ $$;
 
 COMMENT ON FUNCTION qctl.messages_where(p_queue text, p_where jsonb, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone) IS 'As qctl.messages(), those whose payload contains p_where (jsonb @>). For roles that may see payloads.';
 
+-- Name: move_archived(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.move_archived(p_queue text, p_rows integer DEFAULT 50000) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_old text := 'a_' || (qctl._queue(p_queue)).queue_name || '_old';
+  v_least timestamptz;
+  v_last timestamptz;
+  v_rows double precision;
+  v_moved bigint;
+begin
+  if to_regclass(format('pgmq.%I', v_old)) is null then
+    return 0;
+  end if;
+  execute format('select min(archived_at), max(archived_at) from pgmq.%I', v_old) into v_least, v_last;
+  if v_least is null then
+    execute format('drop table pgmq.%I', v_old);
+    return 0;
+  end if;
+  select greatest(c.reltuples, 1) into v_rows from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_old));
+  execute format('select %I.partition_data_time($1, p_batch_count => 1, p_batch_interval => $2, p_order => ''DESC'', p_analyze => false, p_source_table => $3)',
+                 qctl._partman())
+    into v_moved
+    using format('pgmq.a_%s', p_queue), least(interval '1 hour', greatest(interval '1 s', (v_last - v_least) * (p_rows / v_rows))), 'pgmq.' || v_old;
+  return v_moved;
+end
+$_$;
+
+-- Name: FUNCTION move_archived(p_queue text, p_rows integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.move_archived(p_queue text, p_rows integer) IS 'Moves a stretch of what was archived before the partitions into them, the newest first; returns how many. 0 when nothing is left, and the old table is gone then.';
+
+-- Name: partition_archive(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.partition_archive(p_queue text, p_interval text DEFAULT 'daily'::text) RETURNS TABLE(queue_name text, partitions integer, to_move bigint, changed boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_a text := 'a_' || p_queue;
+  v_interval text := case p_interval when 'hourly' then '1 hour' when 'daily' then '1 day' when 'weekly' then '1 week' when 'monthly' then '1 month' end;
+  v_old oid;
+  v_grant record;
+begin
+  if v_interval is null then
+    raise exception 'no partitions are %', p_interval using errcode = 'QC002', hint = 'hourly, daily, weekly or monthly';
+  end if;
+  changed := not qctl._is_partitioned(p_queue);
+  if changed then
+    perform qctl._need_partman();
+    -- Whoever reads or settles just now is waited for only this long.
+    set local lock_timeout = '2s';
+    v_old := to_regclass(format('pgmq.%I', v_a));
+    if v_old is null then
+      raise exception 'queue % has no archive', p_queue using errcode = 'QC006', hint = 'qctl verify';
+    end if;
+    perform pgmq.convert_archive_partitioned(p_queue, v_interval, '100 years');
+    if (select pg_get_partkeydef(c.oid) from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_a))) is distinct from 'RANGE (archived_at)' then
+      raise exception 'this version of pgmq partitions archives by number, not by time' using errcode = 'QC004', hint = 'alter extension pgmq update';
+    end if;
+    execute format('create index on pgmq.%I (msg_id)', v_a);
+    execute format('alter table pgmq.%I owner to %I', v_a, (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = v_old));
+    for v_grant in
+      select case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end as grantee, g.privilege_type
+      from pg_class c cross join aclexplode(c.relacl) g where c.oid = v_old and g.grantee <> c.relowner
+    loop
+      execute format('grant %s on pgmq.%I to %s', v_grant.privilege_type, v_a, v_grant.grantee);
+    end loop;
+    if (select c.relrowsecurity from pg_class c where c.oid = v_old) then
+      execute format('alter table pgmq.%I enable row level security', v_a);
+    end if;
+    perform qctl._retain_partitions(v_queue);
+    perform qctl._audit('partition', p_queue, jsonb_build_object('interval', p_interval));
+  end if;
+  queue_name := p_queue;
+  select count(*) into partitions from pg_inherits i where i.inhparent = to_regclass(format('pgmq.%I', v_a));
+  to_move := 0;
+  if to_regclass(format('pgmq.%I', v_a || '_old')) is not null then
+    execute format('select count(*) from pgmq.%I', v_a || '_old') into to_move;
+    if to_move = 0 then
+      execute format('drop table pgmq.%I', v_a || '_old');
+    end if;
+  end if;
+  return next;
+end
+$$;
+
+-- Name: FUNCTION partition_archive(p_queue text, p_interval text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.partition_archive(p_queue text, p_interval text) IS 'Puts the archive into partitions by date: hourly, daily, weekly or monthly. What was archived before is left beside and is moved in by qctl.move_archived(), call by call; until then no command sees it.';
+
 -- Name: pause(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.pause(p_queue text, p_reason text DEFAULT NULL::text) RETURNS TABLE(queue_name text, changed boolean, paused_at timestamp with time zone)
@@ -7317,6 +7514,37 @@ $$;
 
 COMMENT ON FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestamp with time zone, p_after_id bigint, p_limit integer) IS 'Deletes one batch of delivered messages archived longer ago than that, with their attempts. Call again with next_after and next_after_id until they are null. Never touches unfinished or dead messages, nor what others archived.';
 
+-- Name: purge_attempts(text, timestamp with time zone, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.purge_attempts(p_queue text, p_before timestamp with time zone, p_limit integer DEFAULT 20000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_count integer;
+begin
+  execute format($q$
+    with old as materialized (
+      select t.ctid, t.msg_id from qctl.attempt t where t.queue_id = $1 and t.settled_at < $2 order by t.settled_at limit $3
+    )
+    delete from qctl.attempt t using old o
+    where t.ctid = o.ctid
+      and not exists (select from pgmq.%1$I q where q.msg_id = o.msg_id)
+      and not exists (select from pgmq.%2$I a where a.msg_id = o.msg_id)
+      and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = o.msg_id)
+  $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_before, p_limit;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$_$;
+
+-- Name: FUNCTION purge_attempts(p_queue text, p_before timestamp with time zone, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.purge_attempts(p_queue text, p_before timestamp with time zone, p_limit integer) IS 'Deletes a batch of attempts settled before that whose message is gone, as after a partition was dropped. Call again until it returns 0.';
+
 -- Name: purge_dead(text, interval, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.purge_dead(p_queue text, p_older_than interval, p_limit integer DEFAULT 5000) RETURNS TABLE(messages integer, attempts integer)
@@ -7377,6 +7605,68 @@ $_$;
 -- Name: FUNCTION purge_leftovers(p_older_than interval); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.purge_leftovers(p_older_than interval) IS 'Deletes statistics, runs of our jobs in pg_cron''s history, and attempts whose message is gone, all older than that.';
+
+-- Name: purge_partitions(text, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.purge_partitions(p_queue text, p_older_than interval) RETURNS TABLE(partitions integer, messages bigint, until timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+  c_tries constant integer := 100;
+  v_parent text := 'pgmq.a_' || (qctl._queue(p_queue)).queue_name;
+  v_part record;
+  v_counts jsonb := '{}';
+  v_rows bigint;
+begin
+  if p_older_than is null or p_older_than < interval '0' then
+    raise exception 'an age of % makes no sense', p_older_than using errcode = 'QC002';
+  end if;
+  partitions := 0;
+  messages := 0;
+  if not qctl._is_partitioned(p_queue) then
+    return;
+  end if;
+  for v_part in select c.oid::regclass as name, c.reltuples from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                where i.inhparent = v_parent::regclass loop
+    if v_part.reltuples < 0 then
+      execute format('select count(*) from %s', v_part.name) into v_rows;
+    else
+      v_rows := v_part.reltuples;
+    end if;
+    v_counts := v_counts || jsonb_build_object(v_part.name::text, v_rows);
+  end loop;
+  -- Whoever holds the archive just now must not make everybody else wait behind us: short tries.
+  set local lock_timeout = '50ms';
+  for v_try in 1..c_tries loop
+    begin
+      execute format('select %I.drop_partition_time($1, p_retention => $2, p_keep_table => false, p_keep_index => false)', qctl._partman())
+        into partitions using v_parent, p_older_than;
+      exit;
+    exception when lock_not_available or raise_exception then
+      -- pg_partman reports an error of its own with the text of what it met.
+      if sqlerrm !~ 'lock timeout' then
+        raise;
+      elsif v_try = c_tries then
+        raise exception 'the archive of % is never free for long enough to drop a partition', p_queue
+          using errcode = '55P03', hint = 'try again when it is quieter; qctl doctor names sessions that are idle in a transaction';
+      end if;
+      perform pg_sleep(0.02 + random() * 0.08);
+    end;
+  end loop;
+  select coalesce(sum(c.value::bigint), 0) into messages from jsonb_each_text(v_counts) c where to_regclass(c.key) is null;
+  execute format('select coalesce(min(archived_at), now() - $1) from %s', v_parent) into until using p_older_than;
+  if partitions > 0 then
+    perform qctl._audit('purge', p_queue, jsonb_build_object('older_than', p_older_than, 'partitions', partitions, 'messages', messages));
+  end if;
+  return next;
+end
+$_$;
+
+-- Name: FUNCTION purge_partitions(p_queue text, p_older_than interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.purge_partitions(p_queue text, p_older_than interval) IS 'Drops the partitions of the archive that are wholly older than that, whoever archived what is in them; the messages are the planner''s estimate.';
 
 -- Name: purge_preview(text, interval, boolean, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8713,7 +9003,7 @@ $$;
 
 CREATE FUNCTION qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ('msg_'::text || encode(sha256(((uuid_send(p_queue_uuid) || int8send(p_msg_id)) || int8send(CASE WHEN ((p_enqueued_at > '4000-01-01 00:00:00+00 BC'::timestamp with time zone) AND (p_enqueued_at < '200000-01-01 00:00:00+00'::timestamp with time zone)) THEN ((EXTRACT(epoch FROM (p_enqueued_at AT TIME ZONE 'UTC'::text)) * (1000000)::numeric))::bigint ELSE (0)::bigint END))), 'hex'::text));
+    RETURN ('msg_'::text || encode(sha256(((uuid_send(p_queue_uuid) || int8send(p_msg_id)) || int8send(CASE WHEN ((p_enqueued_at > '4000-01-01 00:00:00+00 BC'::timestamp with time zone) AND (p_enqueued_at < '200000-01-01 00:00:00+00'::timestamp with time zone)) THEN ((EXTRACT(epoch FROM (p_enqueued_at AT TIME ZONE '00:00:00'::interval)) * (1000000)::numeric))::bigint ELSE (0)::bigint END))), 'hex'::text));
 
 -- Name: FUNCTION webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 

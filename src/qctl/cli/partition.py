@@ -38,7 +38,7 @@ def partition(
     pg_partman keeps them; delivery goes on meanwhile. What was archived before is moved in step by step, the newest first:
     interrupt it as you like, and run it again to go on. Until it is moved, no command sees it.
 
-    Example: qctl partition -q orders --interval daily
+    Example: qctl partition -q orders --interval daily --sql
     """
     if sql:
         print_calls([partitions.partitioning(queue or "QUEUE", interval)])
