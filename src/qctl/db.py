@@ -144,7 +144,7 @@ def _element(value: int | str | bytes | None) -> str:
         return "NULL"
     if isinstance(value, int):
         return str(value)
-    text = "\\x" + value.hex() if isinstance(value, bytes) else value
+    text = "\\x" + value.hex() if isinstance(value, bytes) else value.replace("\0", "")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -43,6 +44,7 @@ class Fleet:
         self._work = work
         self._talk = talk
         self._children: list[_Child] = []
+        self._some_ended = False
         self._wake_out, self.wake_fd = wake_pipe()
         # Of each child: when it was last seen going round, on the monotonic clock, and whether it is ready.
         self._beats: Any = _FORK.Array("d", count, lock=False)
@@ -63,14 +65,13 @@ class Fleet:
         """Asks every child to end as a worker does. Safe in a signal handler."""
         for child in self._children:
             if child.process.pid is not None and child.process.exitcode is None:
-                os.kill(child.process.pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):
+                    os.kill(child.process.pid, signal.SIGTERM)
 
     def alive(self) -> bool:
-        """Whether each child went round lately."""
+        """Whether each child went round lately. For other threads: only the one in :meth:`run` may ask the system for ends."""
         now = time.monotonic()
-        return all(child.process.exitcode is None for child in self._children) and all(
-            now - beat < ROUND_WITHIN_S for beat in self._beats
-        )
+        return not self._some_ended and all(now - beat < ROUND_WITHIN_S for beat in self._beats)
 
     def ready(self) -> bool:
         """Whether each child is connected and registered, and not about to end."""
@@ -92,6 +93,7 @@ class Fleet:
                 if child.process.sentinel not in ended:
                     continue
                 del waiting[number]
+                self._some_ended = True
                 child.process.join()
                 try:
                     outcome = child.pipe.recv()
