@@ -116,8 +116,8 @@ def line(row: Row) -> str:
 
 # In the order of the table; what is not in it comes last.
 ORDER = [
-    "throughput", "latency", "inside", "slow_endpoint", "memory", "capture", "commits", "flat", "hidden", "purging", "processes",
-    "startup", "soak",
+    "throughput", "latency", "inside", "slow_endpoint", "memory", "capture", "commits", "flat", "hidden", "purging", "partitions",
+    "processes", "startup", "capacity", "soak",
 ]  # fmt: skip
 
 

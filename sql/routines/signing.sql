@@ -32,6 +32,9 @@ language sql stable parallel safe
 return case when p_inner is null then jsonb_build_object('webhook-id', p_id, 'webhook-timestamp', p_stamp)
             else jsonb_build_object('webhook-id', p_id, 'webhook-timestamp', p_stamp, 'webhook-signature',
                                     qctl._signatures(p_inner, p_outer, convert_to(p_id || '.' || p_stamp || '.' || p_body, 'UTF8'))) end;
+comment on function qctl._webhook_headers(text, text, text, bytea[], bytea[]) is
+  'The headers of Standard Webhooks for one attempt: signed with each of these keys, unsigned without any.';
+
 create or replace function qctl._key_of(p_secret text) returns bytea
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

@@ -452,17 +452,6 @@ MUTANTS = {
         "or not k.waiting then 'late'",
     ),
     "settled by number": ("settle", "and f.msg_id = a.msg_id and f.lease = a.lease\n", "and f.msg_id = a.msg_id\n"),
-    "a simple success settled by number": (
-        "settle",
-        "and f.msg_id = a.msg_id and f.lease = a.lease and f.lapsed_at is null",
-        "and f.msg_id = a.msg_id and f.lapsed_at is null",
-    ),
-    "a simple success of any delivery": (
-        "settle",
-        "and f.delivery_no = 1 and f.attempt_no = 1\n"
-        "        and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = a.msg_id)\n",
-        "\n",
-    ),
     "purge resets the attempts": (
         "purge",
         "    select (select count(*) from gone), (select",

@@ -317,3 +317,29 @@ def test_purging_the_log_does_not_reset_the_count_of_attempts(conn):
     settle(conn, [second], 500)
     make_due(conn)
     assert settle(conn, claim(conn), 500) == {"dead": 1}
+
+
+def test_a_success_after_a_failure_counts_both_and_leaves_no_note(conn):
+    """The short way of a first success must leave this one to the long way."""
+    create(conn)
+    send(conn)
+    settle(conn, claim(conn), 500)
+    make_due(conn)
+    assert settle(conn, claim(conn), 200) == {"delivered": 1}
+    assert one(conn, "select headers #>> '{qctl,attempts}' from pgmq.a_orders") == "2"
+    assert one(conn, "select count(*) from qctl.retry") == 0
+    assert outcomes(conn, 1) == ["retrying", "delivered"]
+
+
+def test_first_successes_and_everything_else_in_one_call(conn):
+    create(conn)
+    send(conn, 6)
+    first = claim(conn, 6)
+    settle(conn, first[:1], 500)
+    make_due(conn)
+    answers = [*claim(conn), *first[1:]]
+    assert settle(conn, answers, [200, 200, 500, 200, 422, 200]) == {"delivered": 4, "retrying": 2}
+    assert one(conn, "select count(*) from pgmq.a_orders") == 4
+    assert one(conn, "select count(*) from qctl.in_flight") == 0
+    ids = [message.msg_id for message in first[1:]]
+    assert one(conn, "select count(distinct settled_at) from qctl.attempt where msg_id = any (%s)", ids) == 1

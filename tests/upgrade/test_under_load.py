@@ -117,7 +117,7 @@ def test_a_worker_too_old_for_the_schema_settles_what_it_holds_and_ends_with_5(c
         env=environment(QCTL_DSN=dsn), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_until(lambda: len(receiver.entries()) == 10)
-    conn.execute("alter function qctl.claim(text, integer, bigint) rename to claim_of_another_time")
+    conn.execute("alter function qctl.claim(text, integer, bigint, bigint) rename to claim_of_another_time")
     send(conn, 1)
     _, talk = worker.communicate(timeout=30)
     assert worker.returncode == 5, talk
