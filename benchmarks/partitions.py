@@ -29,7 +29,7 @@ cross join lateral (select now() - interval '9 d' - interval '10 d' * g / %(rows
 def fill(connection: psycopg.Connection, queue: str, rows: int) -> None:
     """History that is old enough, spread over ten days."""
     connection.execute("set synchronous_commit = off")
-    for low in range(1, rows + 1, 500_000):
+    for low in range(0, rows + 1, 500_000):
         high = min(rows, low + 499_999)
         connection.execute(FILL.format(queue), {"low": low, "high": high, "rows": rows})
     connection.execute("reset synchronous_commit")

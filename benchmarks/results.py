@@ -167,7 +167,10 @@ def markdown(found: list[dict], pictures: dict[str, str]) -> str:
         " in turn, after a warm-up; the figures are medians. Only the ratios say much about another machine.",
         "\n".join(f"- {text}" for text in where(found)),
         f"{sum(judged)} of {len(judged)} targets are met.",
+        # Marks by which docs/performance.md takes the table in.
+        "<!-- --8<-- [start:table] -->",
         table(HEADS, [row.cells() for _, row in rows]),
+        "<!-- --8<-- [end:table] -->",
         "## Rounds, spread, notes",
         table(
             ["script", "when, commit", "what", "rounds", "median", "lowest – highest", "note"],

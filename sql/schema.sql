@@ -5401,6 +5401,10 @@ CREATE FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_in
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE WHEN (p_inner IS NULL) THEN jsonb_build_object('webhook-id', p_id, 'webhook-timestamp', p_stamp) ELSE jsonb_build_object('webhook-id', p_id, 'webhook-timestamp', p_stamp, 'webhook-signature', qctl._signatures(p_inner, p_outer, convert_to(((((p_id || '.'::text) || p_stamp) || '.'::text) || p_body), 'UTF8'::name))) END;
 
+-- Name: FUNCTION _webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]) IS 'The headers of Standard Webhooks for one attempt: signed with each of these keys, unsigned without any.';
+
 -- Name: _word(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._word(p_text text) RETURNS text

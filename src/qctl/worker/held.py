@@ -9,6 +9,8 @@ from qctl.worker.tuner import Tuner
 
 AHEAD_S = 0.25
 SHORTEST_POLL_S = 0.01
+AWAKE_POLL_S = 0.02
+AWAKE_S = 0.1
 LONGEST_POLL_S = 1.0
 
 
@@ -80,8 +82,8 @@ class HeldQueue:
         self.poll_at, self.poll_s, self.quiet_since, self.drained = 0.0, SHORTEST_POLL_S, None, False
 
     def saw_nothing(self) -> None:
-        """Looks again later, and later each time."""
+        """Looks again later, and later each time; but not much later as long as it is awake, for nothing wakes it then."""
         now = time.monotonic()
         self.quiet_since = self.quiet_since or now
         self.poll_at = now + self.poll_s
-        self.poll_s = min(self.poll_s * 1.5, LONGEST_POLL_S)
+        self.poll_s = min(self.poll_s * 1.5, AWAKE_POLL_S if now - self.quiet_since < AWAKE_S else LONGEST_POLL_S)

@@ -16,7 +16,7 @@ from qctl import __version__, db, sqlfiles
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
 from qctl.worker.guard import networks
-from qctl.worker.held import LONGEST_POLL_S, SHORTEST_POLL_S, HeldQueue
+from qctl.worker.held import AWAKE_S, LONGEST_POLL_S, SHORTEST_POLL_S, HeldQueue
 from qctl.worker.progress import Progress
 from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, Answer, Egress, Request
 from qctl.worker.sender import Sender, clock
@@ -28,7 +28,6 @@ SETTLE_AT = 500
 SETTLE_WITHIN_S = 0.01
 HEARTBEAT_S = 5.0
 ALIVE_S = 12.0
-AWAKE_S = 0.1
 BUSY_S = 1.0
 BROKEN_S = 30.0
 REPORT_S = 60.0
