@@ -4566,6 +4566,10 @@ CREATE FUNCTION qctl._settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint
   select * from qctl._settle_rest(p_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, p_oversize, 0, null)
 $$;
 
+-- Name: FUNCTION _settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean) IS 'Settles without the short way: what pg_net is never handed; and, for one release, calls of 0.6.0 that an upgrade overtakes.';
+
 -- Name: _settle_answers(integer, uuid[], bigint[], integer[], text[], bytea[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]) RETURNS integer
@@ -7477,7 +7481,7 @@ begin
     v_settles_per_s := p_per_s / (1 + p_per_s / workers * c_look_s);
     batch := ceil(greatest(1, p_per_s / v_claims_per_s));
     worker_cores := p_per_s * v_cost.process_message_s;
-    reason := format('%s requests under way at once, half as many again for waves%s', round(in_flight::numeric, 1),
+    reason := format('%s requests under way at a time, and room for half as many again%s', ceil(in_flight),
       case when p_transport is not null then ''
            when not v_has_net then '; pg_net and pg_cron are not here'
            when p_per_s > v_net_per_s / 2 then format('; past half of what pg_net does (%s a second)', v_net_per_s)

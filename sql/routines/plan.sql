@@ -71,7 +71,7 @@ begin
     v_settles_per_s := p_per_s / (1 + p_per_s / workers * c_look_s);
     batch := ceil(greatest(1, p_per_s / v_claims_per_s));
     worker_cores := p_per_s * v_cost.process_message_s;
-    reason := format('%s requests under way at once, half as many again for waves%s', round(in_flight::numeric, 1),
+    reason := format('%s requests under way at a time, and room for half as many again%s', ceil(in_flight),
       case when p_transport is not null then ''
            when not v_has_net then '; pg_net and pg_cron are not here'
            when p_per_s > v_net_per_s / 2 then format('; past half of what pg_net does (%s a second)', v_net_per_s)

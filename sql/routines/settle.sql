@@ -135,6 +135,9 @@ as $$
   select * from qctl._settle_rest(p_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, p_oversize, 0, null)
 $$;
 
+comment on function qctl._settle(qctl.queue, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[], boolean) is
+  'Settles without the short way: what pg_net is never handed; and, for one release, calls of 0.6.0 that an upgrade overtakes.';
+
 create or replace function qctl._settle_rest(
   p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],
   p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean, p_simple integer, p_simple_at timestamptz)

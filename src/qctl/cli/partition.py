@@ -1,16 +1,15 @@
 """The command that puts an archive into partitions."""
 
-import time
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from qctl import config, db, partitions, queues
+from qctl import db, partitions, queues
 from qctl.cli import options
 from qctl.cli.calls import print_calls
 from qctl.cli.guard import say
 from qctl.cli.session import session
+from qctl.cli.telling import once_a_second
 from qctl.output import Column, render
 from qctl.output.columns import counted, number, yes_no
 
@@ -47,25 +46,13 @@ def partition(
         name = queues.the_one(connection, queue)
         with db.transaction(connection, dry_run=dry_run):
             row = partitions.partition(connection, name, interval)
-        moved = 0 if dry_run else partitions.move(connection, name, _teller(name, row.to_move))
+        tell = once_a_second(lambda count: f"{name}: {count:,} of {row.to_move:,} moved")
+        moved = 0 if dry_run else partitions.move(connection, name, tell)
     render([row], _COLUMNS, output)
     if moved:
         say(f"{counted(moved, 'message')} moved into them")
     if not dry_run:
         say(f"Next: qctl set -q {name} --retention 30d, if nothing is set yet; qctl describe {name}")
-
-
-def _teller(name: str, total: int) -> Callable[[int], None]:
-    """Says once a second how far it is, to a person."""
-    told_at = time.monotonic()
-
-    def tell(count: int) -> None:
-        nonlocal told_at
-        if config.stderr_is_terminal() and time.monotonic() - told_at > 1:
-            say(f"{name}: {count:,} of {total:,} moved")
-            told_at = time.monotonic()
-
-    return tell
 
 
 def register(app: typer.Typer) -> None:

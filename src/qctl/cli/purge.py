@@ -1,7 +1,5 @@
 """The command that deletes what is old: purge."""
 
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +11,7 @@ from qctl.cli import options
 from qctl.cli.consent import consent
 from qctl.cli.guard import say
 from qctl.cli.session import session
+from qctl.cli.telling import once_a_second
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.output import Column, render
 from qctl.output.columns import counted, number, size
@@ -103,24 +102,11 @@ def _purge(
 ) -> "models.Purged":
     if dry_run:
         return purging.preview(connection, name, older_than_s, dead=dead)
-    tell = _teller(name)
+    tell = once_a_second(lambda count: f"{name}: {counted(count, 'message')} deleted so far")
     if target:
         return target.purge(connection, name, older_than_s, tell, dead=dead)
     deleting = purging.dead_letters if dead else purging.delivered
     return deleting(connection, name, older_than_s, tell)
-
-
-def _teller(name: str) -> Callable[[int], None]:
-    """Says once a second how far it is, to a person."""
-    told_at = time.monotonic()
-
-    def tell(count: int) -> None:
-        nonlocal told_at
-        if config.stderr_is_terminal() and time.monotonic() - told_at > 1:
-            say(f"{name}: {counted(count, 'message')} deleted so far")
-            told_at = time.monotonic()
-
-    return tell
 
 
 def register(app: typer.Typer) -> None:
