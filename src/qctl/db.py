@@ -1,6 +1,5 @@
 """The only place that connects to PostgreSQL, and where its errors become ours."""
 
-import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -8,13 +7,10 @@ from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
-from psycopg.adapt import Dumper
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow, args_row, class_row
-from psycopg.types.json import set_json_loads
-from psycopg.types.string import TextLoader
 
-from qctl import hosts
+from qctl import bulk, hosts
 from qctl.config import Database
 from qctl.errors import CannotConnectError, ExitCode, QctlError, UsageError
 
@@ -36,7 +32,6 @@ _CODES = {
     "57014": ExitCode.BUSY,
 }
 _PREPARE_AFTER = 5
-_DECODER = json.JSONDecoder()
 # What others planted in the session's search_path must not stand for a function or an operator. Behind a pooler, whose greeting
 # has another process id, only for this statement: a setting would stay with somebody else's session.
 _OWN_PATH = b"""
@@ -120,43 +115,8 @@ def connect_worker(database: Database, *, pooled: bool | None = None) -> Connect
         # Shorter than the time after which others take this worker for gone: one locked table must not hold it up.
         with translating():
             connection.execute("set statement_timeout = '10s'; set lock_timeout = '1s'")
-    _adapt_for_thousands(connection)
+    bulk.adapt(connection)
     return connection
-
-
-class _ArrayDumper(Dumper):
-    """Flat arrays as one literal, whose type PostgreSQL takes from the function that is called.
-
-    psycopg's own looks up a dumper for each element: of a delivery's cost in the worker that was a tenth.
-    """
-
-    def dump(self, obj: list[Any]) -> bytes:
-        """The literal; of numbers, texts, bytes and nulls."""
-        encoding = self.connection.info.encoding if self.connection else "ascii"
-        if encoding == "ascii":  # SQL_ASCII: any bytes
-            encoding = "utf-8"
-        # One odd character must not keep a whole batch of answers from being settled.
-        return ("{" + ",".join([_element(value) for value in obj]) + "}").encode(encoding, "replace")
-
-
-def _element(value: int | str | bytes | None) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, int):
-        return str(value)
-    text = "\\x" + value.hex() if isinstance(value, bytes) else value.replace("\0", "")
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _loads(data: str | bytes) -> Any:
-    return _DECODER.decode(data if isinstance(data, str) else data.decode())
-
-
-def _adapt_for_thousands(connection: Connection) -> None:
-    """Cheaper ways for what a worker reads and writes by the thousand: a uuid stays text."""
-    connection.adapters.register_dumper(list, _ArrayDumper)
-    connection.adapters.register_loader("uuid", TextLoader)
-    set_json_loads(_loads, connection)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ late(
         "qctl.arming",
         "qctl.attachments",
         "qctl.attempts",
+        "qctl.bulk",
         "qctl.config",
         "qctl.db",
         "qctl.declared",
