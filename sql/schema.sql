@@ -1615,6 +1615,51 @@ $$;
 
 COMMENT ON FUNCTION qctl._cron_slots() IS 'Jobs that pg_cron runs at the same time, everybody''s.';
 
+-- Name: _depth(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._depth(p_queue text, p_count_to bigint) RETURNS TABLE(queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, exact boolean, estimate bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue;
+  v_table regclass;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    v_table := to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name));
+    continue when qctl._unseen(v_table);
+    queue_name := v_queue.queue_name;
+    execute format($q$
+      select count(*), count(*) filter (where f.msg_id is null and q.vt <= $2),
+             count(*) filter (where f.msg_id is null and q.vt > $2 and r.msg_id is null),
+             count(f.msg_id), count(*) filter (where f.msg_id is null and q.vt > $2 and r.msg_id is not null)
+      from (select q.msg_id, q.enqueued_at, q.vt from pgmq.%I q limit $3 + 1) q
+      left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
+      left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
+    $q$, 'q_' || v_queue.queue_name)
+    into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp(), p_count_to;
+    exact := depth <= p_count_to;
+    estimate := depth;
+    if not exact then
+      depth := p_count_to;
+      select greatest(p_count_to, pg_stat_get_live_tuples(v_table), c.reltuples::bigint) into estimate from pg_class c where c.oid = v_table;
+      select count(*) into in_flight from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
+      ready := least(ready, p_count_to);
+    end if;
+    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit p_count_to) d;
+    return next;
+  end loop;
+end
+$_$;
+
+-- Name: FUNCTION _depth(p_queue text, p_count_to bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._depth(p_queue text, p_count_to bigint) IS 'qctl.depth(), counted only so far: what is looked at often must not cost more when the queue is long.';
+
 -- Name: _discard(qctl.queue, bigint[], text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text) RETURNS bigint[]
@@ -1684,6 +1729,90 @@ begin
   delete from pgmq.meta m where m.queue_name = p_queue;
 end
 $$;
+
+-- Name: _drop_log(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._drop_log(p_tries integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_part record;
+  v_end timestamptz;
+  v_count bigint;
+  v_rows bigint := 0;
+  v_kept bigint;
+begin
+  for v_part in execute format($q$
+      select c.oid::regclass as name, c.reltuples, i.child_end_time
+      from %1$I.show_partitions('qctl.attempt') p
+      cross join lateral %1$I.show_partition_info(p.partition_schemaname || '.' || p.partition_tablename) i
+      join pg_class c on c.oid = format('%%I.%%I', p.partition_schemaname, p.partition_tablename)::regclass
+      where i.child_end_time <= $1
+    $q$, qctl._partman()) using qctl._log_needed_from() loop
+    v_end := greatest(v_end, v_part.child_end_time);
+    v_count := v_part.reltuples;
+    if v_count < 0 then
+      execute format('select count(*) from %s', v_part.name) into v_count;
+    end if;
+    v_rows := v_rows + v_count;
+  end loop;
+  if v_end is null then
+    return 0;
+  end if;
+  -- Who is not done, or is a dead letter, keeps its log: in the default partition, once its own is gone.
+  create temporary table qctl_kept_attempt on commit drop as
+  select t.* from (select r.queue_id, r.msg_id from qctl.retry r union select d.queue_id, d.msg_id from qctl.dead_letter d
+                   union select f.queue_id, f.msg_id from qctl.in_flight f) as m
+  join qctl.attempt t on t.queue_id = m.queue_id and t.msg_id = m.msg_id and t.settled_at < v_end;
+  -- pg_partman drops what ended before the retention, not what ends just there.
+  perform qctl._drop_partitions('qctl.attempt', now() - v_end - interval '1 s', p_tries);
+  delete from qctl.attempt t where t.settled_at < v_end;
+  insert into qctl.attempt select k.* from pg_temp.qctl_kept_attempt k on conflict do nothing;
+  get diagnostics v_kept = row_count;
+  drop table pg_temp.qctl_kept_attempt;
+  return greatest(v_rows - v_kept, 0);
+end
+$_$;
+
+-- Name: FUNCTION _drop_log(p_tries integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._drop_log(p_tries integer) IS 'Drops the partitions of the attempt log from whose time no archive has a message any more; returns how many attempts went, by the planner''s estimate.';
+
+-- Name: _drop_partitions(text, interval, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._drop_partitions(p_parent text, p_older_than interval, p_tries integer DEFAULT 100) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_partitions integer;
+begin
+  -- Whoever holds the table just now must not make everybody else wait behind us: short tries.
+  set local lock_timeout = '50ms';
+  for v_try in 1..p_tries loop
+    begin
+      execute format('select %I.drop_partition_time($1, p_retention => $2, p_keep_table => false, p_keep_index => false)', qctl._partman())
+        into v_partitions using p_parent, p_older_than;
+      return v_partitions;
+    exception when lock_not_available or raise_exception then
+      -- pg_partman reports an error of its own with the text of what it met.
+      if sqlerrm !~ 'lock timeout' then
+        raise;
+      end if;
+      if v_try < p_tries then
+        perform pg_sleep(0.02 + random() * 0.08);
+      end if;
+    end;
+  end loop;
+  raise exception '% is never free for long enough to drop a partition', p_parent
+    using errcode = '55P03', hint = 'try again when it is quieter; qctl doctor names sessions that are idle in a transaction';
+end
+$_$;
+
+-- Name: FUNCTION _drop_partitions(p_parent text, p_older_than interval, p_tries integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._drop_partitions(p_parent text, p_older_than interval, p_tries integer) IS 'Drops the partitions of a table that are wholly older than that; returns how many.';
 
 -- Name: _due_retention(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1892,7 +2021,7 @@ begin
     return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is gone, so each claim reads the whole queue',
                         format('qctl set -q %s --ordered', p_queue.queue_name);
   end if;
-  select * into v_depth from qctl.depth(p_queue.queue_name);
+  select * into v_depth from qctl._depth(p_queue.queue_name, 10000);
   if v_depth.dead > 0 then
     return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
   end if;
@@ -2179,6 +2308,36 @@ $$;
 
 COMMENT ON FUNCTION qctl._forget_dedup_keys() IS 'Deletes keys whose window is over, 10000 at most; returns how many.';
 
+-- Name: _grant_alike(oid, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._grant_alike(p_old oid, p_new text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_grant record;
+begin
+  execute format('alter table %s owner to %I', p_new, (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_old));
+  for v_grant in
+    select g.privilege_type || a.columns as privilege, case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end as grantee
+    from pg_class c
+    cross join lateral (select c.relacl as acl, '' as columns
+                        union all select t.attacl, format(' (%I)', t.attname) from pg_attribute t where t.attrelid = c.oid and not t.attisdropped) a
+    cross join aclexplode(a.acl) g
+    where c.oid = p_old and g.grantee <> c.relowner
+  loop
+    execute format('grant %s on %s to %s', v_grant.privilege, p_new, v_grant.grantee);
+  end loop;
+  if (select c.relrowsecurity from pg_class c where c.oid = p_old) then
+    execute format('alter table %s enable row level security', p_new);
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _grant_alike(p_old oid, p_new text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._grant_alike(p_old oid, p_new text) IS 'Gives a new table the owner and the rights of the one whose place it takes.';
+
 -- Name: _growth(qctl.queue, bigint, boolean, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._growth(p_queue qctl.queue, p_depth bigint, p_exact boolean, p_estimate bigint) RETURNS TABLE(per_s double precision, drain_s double precision)
@@ -2285,6 +2444,19 @@ CREATE FUNCTION qctl._host_of(p_url text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN lower(rtrim("substring"(p_url, '^[a-zA-Z]+://(\[[^]/?#]*\]|[^:/?#]*)'::text), '.'::text));
 
+-- Name: _is_declared(pg_class); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_declared(p_class pg_class) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select not p_class.relispartition and p_class.relname <> 'attempt_old'
+$$;
+
+-- Name: FUNCTION _is_declared(p_class pg_class); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_declared(p_class pg_class) IS 'Is this table of ours one that stays? Partitions come and go.';
+
 -- Name: _is_expected(bytea, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_expected(p_response bytea, p_text text, p_json jsonb) RETURNS boolean
@@ -2359,6 +2531,19 @@ $$;
 -- Name: FUNCTION _is_live(p_worker qctl.worker, p_within interval); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval) IS 'A process reports each 5 s, a job at least once a minute.';
+
+-- Name: _is_log_partitioned(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_log_partitioned() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select c.relkind = 'p' from pg_class c where c.oid = 'qctl.attempt'::regclass
+$$;
+
+-- Name: FUNCTION _is_log_partitioned(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_log_partitioned() IS 'Is the attempt log in partitions?';
 
 -- Name: _is_outage(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2668,7 +2853,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
          and p.proname = any ('{claim,release,settle,register_worker,heartbeat,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
-                              'maintenance,_forget_dedup_keys,_sweep_order,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
+                              'maintenance,_forget_dedup_keys,_sweep_order,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retain_log,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
                               '_maintenance_deadline,_before}'))
 $$;
 
@@ -2733,6 +2918,51 @@ $$;
 -- Name: FUNCTION _lock_tables(p_relations text[], p_exclusively text[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._lock_tables(p_relations text[], p_exclusively text[]) IS 'Takes the locks of several attaches at once, in one order, and rather gives up than holds one for long while it waits for the next.';
+
+-- Name: _log_needed_from(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._log_needed_from() RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  -- What got no answer is logged up to a day afterwards, as of when its lease ran out.
+  v_from timestamptz := now() - interval '25 h';
+  v_oldest timestamptz;
+  v_archive regclass;
+  v_queue text;
+begin
+  for v_queue in select q.queue_name from qctl.queue q loop
+    v_archive := to_regclass(format('pgmq.%I', 'a_' || v_queue));
+    continue when v_archive is null;
+    if qctl._unseen(v_archive) or to_regclass(format('pgmq.%I', 'a_' || v_queue || '_old')) is not null then
+      return null;
+    end if;
+    execute format('select min(a.archived_at) from %s a', v_archive) into v_oldest;
+    v_from := least(v_from, v_oldest);
+  end loop;
+  return v_from;
+end
+$$;
+
+-- Name: FUNCTION _log_needed_from(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._log_needed_from() IS 'Since when some archive has messages, so that the log of that time is of use; null where that cannot be seen.';
+
+-- Name: _log_parts(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._log_parts() RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select i.inhrelid::regclass from pg_inherits i where i.inhparent = 'qctl.attempt'::regclass
+  union all
+  select 'qctl.attempt'::regclass where not qctl._is_log_partitioned()
+$$;
+
+-- Name: FUNCTION _log_parts(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._log_parts() IS 'The tables that the attempt log consists of.';
 
 -- Name: _lower_keys(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3027,6 +3257,39 @@ $$;
 -- Name: FUNCTION _missing_secrets(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._missing_secrets(p_headers jsonb) IS 'References in these headers behind which there is nothing that can be sent; null if all are there.';
+
+-- Name: _move_into_partitions(text, text, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._move_into_partitions(p_parent text, p_old text, p_column text, p_rows integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_least timestamptz;
+  v_last timestamptz;
+  v_rows double precision;
+  v_moved bigint;
+begin
+  if to_regclass(p_old) is null then
+    return 0;
+  end if;
+  execute format('select min(%1$I), max(%1$I) from %2$s', p_column, p_old) into v_least, v_last;
+  if v_least is null then
+    execute format('drop table %s', p_old);
+    return 0;
+  end if;
+  select greatest(c.reltuples, 1) into v_rows from pg_class c where c.oid = to_regclass(p_old);
+  execute format('select %I.partition_data_time($1, p_batch_count => 1, p_batch_interval => $2, p_order => ''DESC'', p_analyze => false, p_source_table => $3)',
+                 qctl._partman())
+    into v_moved
+    using p_parent, least(interval '1 hour', greatest(interval '1 s', (v_last - v_least) * (p_rows / v_rows))), p_old;
+  return v_moved;
+end
+$_$;
+
+-- Name: FUNCTION _move_into_partitions(p_parent text, p_old text, p_column text, p_rows integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._move_into_partitions(p_parent text, p_old text, p_column text, p_rows integer) IS 'Moves a stretch of the old table of a partitioned one, the newest first; returns how many rows: 0 when nothing is left, and the old table is gone then.';
 
 -- Name: _need_partman(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3494,14 +3757,15 @@ CREATE FUNCTION qctl._objects() RETURNS TABLE(kind text, identity text, definiti
   from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
   left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
-  where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'r'
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p') and qctl._is_declared(c)
   group by c.oid, c.relpersistence
   union all
   select 'index', i.indexrelid::regclass::text, md5(pg_get_indexdef(i.indexrelid)) from pg_index i
-  join pg_class c on c.oid = i.indrelid where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'r' and i.indisvalid
+  join pg_class c on c.oid = i.indrelid
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p') and qctl._is_declared(c) and i.indisvalid
   union all
   select 'constraint', format('%s on %s', n.conname, n.conrelid::regclass), md5(pg_get_constraintdef(n.oid)) from pg_constraint n
-  join pg_class c on c.oid = n.conrelid where c.relnamespace = 'qctl'::regnamespace and n.contype in ('c', 'f', 'p', 'u')
+  join pg_class c on c.oid = n.conrelid where c.relnamespace = 'qctl'::regnamespace and n.contype in ('c', 'f', 'p', 'u') and qctl._is_declared(c)
 $_$;
 
 -- Name: FUNCTION _objects(); Type: COMMENT; Schema: qctl; Owner: -
@@ -3695,6 +3959,22 @@ $_$;
 -- Name: FUNCTION _park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer) IS 'Hides ready messages that must wait for another of their key, until p_heads others have come to the front. Under the gate.';
+
+-- Name: _partition_interval(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._partition_interval(p_interval text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_interval text := case p_interval when 'hourly' then '1 hour' when 'daily' then '1 day' when 'weekly' then '1 week' when 'monthly' then '1 month' end;
+begin
+  if v_interval is null then
+    raise exception 'no partitions are %', p_interval using errcode = 'QC002', hint = 'hourly, daily, weekly or monthly';
+  end if;
+  return v_interval;
+end
+$$;
 
 -- Name: _partman(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4335,6 +4615,41 @@ $_$;
 
 COMMENT ON FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) IS 'Deletes one batch of what is past the queue''s retention; returns where to go on, or null.';
 
+-- Name: _retain_log(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._retain_log() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue text;
+  v_oldest timestamptz;
+  v_count bigint := 0;
+begin
+  if not exists (select from qctl.upkept u where u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min') then
+    return 0;
+  end if;
+  if qctl._is_log_partitioned() then
+    set local lock_timeout = '50ms';
+    execute format('select %I.run_maintenance(''qctl.attempt'', p_analyze => false)', qctl._partman());
+    perform qctl._drop_log(1);
+    return 0;
+  end if;
+  for v_queue in select q.queue_name from qctl.queue q where qctl._is_partitioned(q.queue_name) and q.retention_s is not null loop
+    execute format('select min(a.archived_at) from pgmq.%I a', 'a_' || v_queue) into v_oldest;
+    v_count := v_count + qctl.purge_attempts(v_queue, least(v_oldest, now() - interval '25 h'));
+  end loop;
+  return v_count;
+exception when others then
+  perform qctl._audit_rarely('retention_failed', null, sqlstate, sqlerrm);
+  return 0;
+end
+$$;
+
+-- Name: FUNCTION _retain_log(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._retain_log() IS 'Drops, or deletes a batch of, the attempts whose messages went with their partitions; returns how many it deleted: 0 when none is left.';
+
 -- Name: _retain_partitions(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._retain_partitions(p_queue qctl.queue) RETURNS void
@@ -4762,7 +5077,7 @@ begin
       select $1, p.msg_id, p.delivery_no, p.attempt_no, p.outcome, p.worker_id, p.transport, p.claimed_at,
              $9, p.duration_ms, p.status, p.error, qctl._response_text(p.response), p.next_at
       from plan p
-      on conflict (queue_id, msg_id, delivery_no, attempt_no) do nothing
+      on conflict do nothing
     )
     select count(*) filter (where j.outcome = 'delivered')::integer, count(*) filter (where j.outcome = 'retrying')::integer,
            count(*) filter (where j.outcome = 'dead')::integer, count(*) filter (where j.outcome = 'paused')::integer,
@@ -4843,7 +5158,7 @@ begin
       select $1, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, $7, t.duration_ms, t.status,
              qctl._response_text(t.response)
       from tried t
-      on conflict (queue_id, msg_id, delivery_no, attempt_no) do nothing
+      on conflict do nothing
     )
     select count(*)::integer from tried t
   $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
@@ -4971,7 +5286,7 @@ CREATE FUNCTION qctl._status(p_queue text DEFAULT NULL::text) RETURNS TABLE(queu
   from qctl.queue q
   join qctl.gate g using (queue_id)
   left join lateral qctl.health(q.queue_name) h on true
-  left join lateral qctl.depth(q.queue_name) d on true
+  left join lateral qctl._depth(q.queue_name, 10000) d on true
   left join lateral qctl.lag(q.queue_name) l on true
   left join lateral qctl.rates(q.queue_name) r on true
   left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
@@ -5016,24 +5331,34 @@ CREATE FUNCTION qctl._sweep_dropped() RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
-    AS $$
+    AS $_$
 declare
   c_most constant integer := 100000;
   v_id integer;
+  v_part regclass;
+  v_left integer;
+  v_count integer;
 begin
   -- From one queue's attempts to the next by the index: the log may be long, queues are few.
   select min(t.queue_id) into v_id from qctl.attempt t;
   while v_id is not null loop
     if not exists (select from qctl.queue q where q.queue_id = v_id) then
-      delete from qctl.attempt t
-      where t.ctid = any (array(select o.ctid from qctl.attempt o where o.queue_id = v_id limit c_most));
+      v_left := c_most;
+      -- A ctid names a row within its own partition only.
+      for v_part in select l.part from qctl._log_parts() as l (part) loop
+        execute format('delete from %1$s t where t.ctid = any (array(select o.ctid from %1$s o where o.queue_id = $1 limit $2))', v_part)
+          using v_id, v_left;
+        get diagnostics v_count = row_count;
+        v_left := v_left - v_count;
+        exit when v_left <= 0;
+      end loop;
       delete from qctl.throughput t where t.queue_id = v_id;
       delete from qctl.sample t where t.queue_id = v_id;
     end if;
     select min(t.queue_id) into v_id from qctl.attempt t where t.queue_id > v_id;
   end loop;
 end
-$$;
+$_$;
 
 -- Name: FUNCTION _sweep_dropped(); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -5259,6 +5584,24 @@ $$;
 -- Name: FUNCTION _unseen(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._unseen(p_relation regclass) IS 'Is this table gone, closed to us, or with rows that row level security hides? Then nothing can be said of what is in it.';
+
+-- Name: _upon_log(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._upon_log() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select string_agg(o.name, ', ')
+  from (select distinct r.ev_class::regclass::text as name
+        from pg_depend d join pg_rewrite r on r.oid = d.objid
+        where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = 'qctl.attempt'::regclass
+        union all
+        select 'trigger ' || quote_ident(t.tgname) from pg_trigger t where t.tgrelid = 'qctl.attempt'::regclass and not t.tgisinternal) o
+$$;
+
+-- Name: FUNCTION _upon_log(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._upon_log() IS 'Views and triggers of others that are bound to the attempt log; null for none.';
 
 -- Name: _verify_attachments(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6042,7 +6385,7 @@ begin
                           null::double precision, v_ailment.mend
       where not v_ailment.health = any (p_ignore);
     end loop;
-    select * into v_depth from qctl.depth(v_queue.queue_name);
+    select * into v_depth from qctl._depth(v_queue.queue_name, greatest(10000, least(greatest(p_max_depth, p_max_dead), 10000000) + 1));
     select * into v_lag from qctl.lag(v_queue.queue_name);
     return query
     select v_queue.queue_name, m.cause, null::timestamptz, m.problem, m.value, m."limit", m.mend
@@ -6050,7 +6393,7 @@ begin
       ('lag', 'the oldest ready message has waited for a worker', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
       ('age', 'the oldest unfinished message has not been delivered', v_lag.age_s, p_max_age_s,
        format('qctl messages -q %s --retrying', v_queue.queue_name)),
-      ('depth', 'unfinished messages', v_depth.depth, p_max_depth, 'qctl scale -q ' || v_queue.queue_name),
+      ('depth', 'unfinished messages', v_depth.estimate, p_max_depth, 'qctl scale -q ' || v_queue.queue_name),
       ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || v_queue.queue_name),
       ('failure_rate', 'of the attempts of 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
        format('qctl tail -q %s --failed', v_queue.queue_name))
@@ -6353,44 +6696,11 @@ COMMENT ON FUNCTION qctl.dead(p_queue text) IS 'Dead letters by reason and statu
 -- Name: depth(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.depth(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, exact boolean, estimate bigint)
-    LANGUAGE plpgsql SECURITY DEFINER
+    LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-#variable_conflict use_column
-declare
-  c_most constant integer := 100000;
-  v_queue qctl.queue;
-  v_table regclass;
-begin
-  if p_queue is not null then
-    perform qctl._queue(p_queue);
-  end if;
-  for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
-    v_table := to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name));
-    continue when qctl._unseen(v_table);
-    queue_name := v_queue.queue_name;
-    execute format($q$
-      select count(*), count(*) filter (where f.msg_id is null and q.vt <= $2),
-             count(*) filter (where f.msg_id is null and q.vt > $2 and r.msg_id is null),
-             count(f.msg_id), count(*) filter (where f.msg_id is null and q.vt > $2 and r.msg_id is not null)
-      from (select q.msg_id, q.enqueued_at, q.vt from pgmq.%I q limit $3 + 1) q
-      left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
-      left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
-    $q$, 'q_' || v_queue.queue_name)
-    into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp(), c_most;
-    exact := depth <= c_most;
-    estimate := depth;
-    if not exact then
-      depth := c_most;
-      select greatest(c_most, pg_stat_get_live_tuples(v_table), c.reltuples::bigint) into estimate from pg_class c where c.oid = v_table;
-      select count(*) into in_flight from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
-      ready := least(ready, c_most);
-    end if;
-    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit c_most) d;
-    return next;
-  end loop;
-end
-$_$;
+    AS $$
+  select * from qctl._depth(p_queue, 100000)
+$$;
 
 -- Name: FUNCTION depth(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -6849,7 +7159,7 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
   return query
-  select g.* from qctl.depth(p_queue) d, qctl._growth(v_queue, d.depth, d.exact, d.estimate) g;
+  select g.* from qctl._depth(p_queue, 10000) d, qctl._growth(v_queue, d.depth, d.exact, d.estimate) g;
 end
 $$;
 
@@ -7152,6 +7462,10 @@ begin
     end loop;
     exit when v_place.after is not null;
   end loop;
+  while qctl._retain_log() > 0 and clock_timestamp() < v_deadline loop
+    commit;
+  end loop;
+  commit;
   perform qctl._retention_done(v_place);
   perform qctl._sweep();
   commit;
@@ -7288,38 +7602,39 @@ COMMENT ON FUNCTION qctl.messages_where(p_queue text, p_where jsonb, p_states te
 CREATE FUNCTION qctl.move_archived(p_queue text, p_rows integer DEFAULT 50000) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
-  v_old text := 'a_' || (qctl._queue(p_queue)).queue_name || '_old';
-  v_least timestamptz;
-  v_last timestamptz;
-  v_rows double precision;
-  v_moved bigint;
+  v_archive text := 'pgmq.a_' || (qctl._queue(p_queue)).queue_name;
 begin
-  if to_regclass(format('pgmq.%I', v_old)) is null then
-    return 0;
-  end if;
-  execute format('select min(archived_at), max(archived_at) from pgmq.%I', v_old) into v_least, v_last;
-  if v_least is null then
-    execute format('drop table pgmq.%I', v_old);
-    return 0;
-  end if;
-  select greatest(c.reltuples, 1) into v_rows from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_old));
-  execute format('select %I.partition_data_time($1, p_batch_count => 1, p_batch_interval => $2, p_order => ''DESC'', p_analyze => false, p_source_table => $3)',
-                 qctl._partman())
-    into v_moved
-    using format('pgmq.a_%s', p_queue), least(interval '1 hour', greatest(interval '1 s', (v_last - v_least) * (p_rows / v_rows))), 'pgmq.' || v_old;
-  return v_moved;
+  return qctl._move_into_partitions(v_archive, v_archive || '_old', 'archived_at', p_rows);
 end
-$_$;
+$$;
 
 -- Name: FUNCTION move_archived(p_queue text, p_rows integer); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.move_archived(p_queue text, p_rows integer) IS 'Moves a stretch of what was archived before the partitions into them, the newest first; returns how many. 0 when nothing is left, and the old table is gone then.';
 
+-- Name: move_attempts(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.move_attempts(p_rows integer DEFAULT 50000) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if to_regclass('qctl.attempt_old') is not null and to_regclass('qctl.attempt_old_at_idx') is null then
+    create index attempt_old_at_idx on qctl.attempt_old (settled_at);
+  end if;
+  return qctl._move_into_partitions('qctl.attempt', 'qctl.attempt_old', 'settled_at', p_rows);
+end
+$$;
+
+-- Name: FUNCTION move_attempts(p_rows integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.move_attempts(p_rows integer) IS 'Moves a stretch of what was logged before the partitions into them, the newest first; returns how many: 0 when nothing is left, and the old table is gone then.';
+
 -- Name: partition_archive(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.partition_archive(p_queue text, p_interval text DEFAULT 'daily'::text) RETURNS TABLE(queue_name text, partitions integer, to_move bigint, changed boolean)
+CREATE FUNCTION qctl.partition_archive(p_queue text, p_interval text DEFAULT 'daily'::text) RETURNS TABLE(table_name text, partitions integer, to_move bigint, changed boolean)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -7327,13 +7642,9 @@ CREATE FUNCTION qctl.partition_archive(p_queue text, p_interval text DEFAULT 'da
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_a text := 'a_' || p_queue;
-  v_interval text := case p_interval when 'hourly' then '1 hour' when 'daily' then '1 day' when 'weekly' then '1 week' when 'monthly' then '1 month' end;
+  v_interval text := qctl._partition_interval(p_interval);
   v_old oid;
-  v_grant record;
 begin
-  if v_interval is null then
-    raise exception 'no partitions are %', p_interval using errcode = 'QC002', hint = 'hourly, daily, weekly or monthly';
-  end if;
   changed := not qctl._is_partitioned(p_queue);
   if changed then
     perform qctl._need_partman();
@@ -7348,20 +7659,11 @@ begin
       raise exception 'this version of pgmq partitions archives by number, not by time' using errcode = 'QC004', hint = 'alter extension pgmq update';
     end if;
     execute format('create index on pgmq.%I (msg_id)', v_a);
-    execute format('alter table pgmq.%I owner to %I', v_a, (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = v_old));
-    for v_grant in
-      select case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end as grantee, g.privilege_type
-      from pg_class c cross join aclexplode(c.relacl) g where c.oid = v_old and g.grantee <> c.relowner
-    loop
-      execute format('grant %s on pgmq.%I to %s', v_grant.privilege_type, v_a, v_grant.grantee);
-    end loop;
-    if (select c.relrowsecurity from pg_class c where c.oid = v_old) then
-      execute format('alter table pgmq.%I enable row level security', v_a);
-    end if;
+    perform qctl._grant_alike(v_old, format('pgmq.%I', v_a));
     perform qctl._retain_partitions(v_queue);
     perform qctl._audit('partition', p_queue, jsonb_build_object('interval', p_interval));
   end if;
-  queue_name := p_queue;
+  table_name := 'pgmq.' || v_a;
   select count(*) into partitions from pg_inherits i where i.inhparent = to_regclass(format('pgmq.%I', v_a));
   to_move := 0;
   if to_regclass(format('pgmq.%I', v_a || '_old')) is not null then
@@ -7377,6 +7679,65 @@ $$;
 -- Name: FUNCTION partition_archive(p_queue text, p_interval text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.partition_archive(p_queue text, p_interval text) IS 'Puts the archive into partitions by date: hourly, daily, weekly or monthly. What was archived before is left beside and is moved in by qctl.move_archived(), call by call; until then no command sees it.';
+
+-- Name: partition_attempts(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.partition_attempts(p_interval text DEFAULT 'daily'::text, p_only_empty boolean DEFAULT false) RETURNS TABLE(table_name text, partitions integer, to_move bigint, changed boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_interval text := qctl._partition_interval(p_interval);
+  v_old oid := 'qctl.attempt'::regclass;
+begin
+  changed := not qctl._is_log_partitioned() and not (p_only_empty and exists (select from qctl.attempt));
+  if changed then
+    perform qctl._need_partman();
+    -- Whoever reads or settles just now is waited for only this long.
+    set local lock_timeout = '2s';
+    lock table qctl.attempt;
+    if qctl._upon_log() is not null then
+      raise exception 'not of qctl, but bound to the attempt log: %', qctl._upon_log()
+        using errcode = 'QC007', hint = 'drop it, and make it anew afterwards: a table that is put into partitions is another table';
+    end if;
+    alter table qctl.attempt rename to attempt_old;
+    alter index qctl.attempt_pkey rename to attempt_old_pkey;
+    alter index qctl.attempt_settled_idx rename to attempt_old_settled_idx;
+    alter index qctl.attempt_failed_idx rename to attempt_old_failed_idx;
+    create table qctl.attempt (like qctl.attempt_old including defaults including constraints including comments including storage)
+      partition by range (settled_at);
+    alter table qctl.attempt add constraint attempt_pkey primary key (queue_id, msg_id, delivery_no, attempt_no, settled_at);
+    create index attempt_settled_idx on qctl.attempt (queue_id, settled_at);
+    create index attempt_failed_idx on qctl.attempt (queue_id, settled_at) where outcome <> 'delivered';
+    execute format('comment on table qctl.attempt is %L', obj_description(v_old, 'pg_class'));
+    perform qctl._grant_alike(v_old, 'qctl.attempt');
+    execute format('select %I.create_parent(p_parent_table => ''qctl.attempt'', p_control => ''settled_at'', p_interval => $1, p_type => $2)', qctl._partman())
+      using v_interval, (select case when split_part(e.extversion, '.', 1)::integer >= 5 then 'range' else 'native' end
+                         from pg_extension e where e.extname = 'pg_partman');
+    execute format('update %I.part_config set infinite_time_partitions = true where parent_table = ''qctl.attempt''', qctl._partman());
+    update qctl.object k set (definition, server_version) = (o.definition, current_setting('server_version_num')::integer / 10000)
+    from qctl._objects() o
+    where (k.kind, k.identity) = (o.kind, o.identity)
+      and (k.kind = 'index' and k.identity like 'qctl.attempt\_%' or k.kind = 'constraint' and k.identity like '% on qctl.attempt');
+    perform qctl._audit('partition', null, jsonb_build_object('interval', p_interval));
+  end if;
+  table_name := 'qctl.attempt';
+  select count(*) into partitions from pg_inherits i where i.inhparent = 'qctl.attempt'::regclass;
+  to_move := 0;
+  if to_regclass('qctl.attempt_old') is not null then
+    select count(*) into to_move from qctl.attempt_old;
+    if to_move = 0 then
+      drop table qctl.attempt_old;
+    end if;
+  end if;
+  return next;
+end
+$_$;
+
+-- Name: FUNCTION partition_attempts(p_interval text, p_only_empty boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.partition_attempts(p_interval text, p_only_empty boolean) IS 'Puts the attempt log, which all queues share, into partitions by date: hourly, daily, weekly or monthly. What was logged before is left beside and is moved in by qctl.move_attempts(), call by call; until then no command sees it. With p_only_empty a log in which something is stays as it is.';
 
 -- Name: pause(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7534,15 +7895,19 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_count integer;
 begin
+  if qctl._is_log_partitioned() then
+    return qctl._drop_log(100);
+  end if;
   execute format($q$
     with old as materialized (
-      select t.ctid, t.msg_id from qctl.attempt t where t.queue_id = $1 and t.settled_at < $2 order by t.settled_at limit $3
+      select t.ctid from qctl.attempt t
+      where t.queue_id = $1 and t.settled_at < $2
+        and not exists (select from pgmq.%1$I q where q.msg_id = t.msg_id)
+        and not exists (select from pgmq.%2$I a where a.msg_id = t.msg_id)
+        and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
+      order by t.settled_at limit $3
     )
-    delete from qctl.attempt t using old o
-    where t.ctid = o.ctid
-      and not exists (select from pgmq.%1$I q where q.msg_id = o.msg_id)
-      and not exists (select from pgmq.%2$I a where a.msg_id = o.msg_id)
-      and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = o.msg_id)
+    delete from qctl.attempt t using old o where t.ctid = o.ctid
   $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_before, p_limit;
   get diagnostics v_count = row_count;
   return v_count;
@@ -7551,7 +7916,7 @@ $_$;
 
 -- Name: FUNCTION purge_attempts(p_queue text, p_before timestamp with time zone, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purge_attempts(p_queue text, p_before timestamp with time zone, p_limit integer) IS 'Deletes a batch of attempts settled before that whose message is gone, as after a partition was dropped. Call again until it returns 0.';
+COMMENT ON FUNCTION qctl.purge_attempts(p_queue text, p_before timestamp with time zone, p_limit integer) IS 'Deletes a batch of attempts settled before that whose message is gone, as after a partition was dropped; where the log itself is in partitions, drops those of no more use to any queue. Call again until it returns 0.';
 
 -- Name: purge_dead(text, interval, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7622,7 +7987,6 @@ CREATE FUNCTION qctl.purge_partitions(p_queue text, p_older_than interval) RETUR
     AS $_$
 #variable_conflict use_column
 declare
-  c_tries constant integer := 100;
   v_parent text := 'pgmq.a_' || (qctl._queue(p_queue)).queue_name;
   v_part record;
   v_counts jsonb := '{}';
@@ -7645,24 +8009,7 @@ begin
     end if;
     v_counts := v_counts || jsonb_build_object(v_part.name::text, v_rows);
   end loop;
-  -- Whoever holds the archive just now must not make everybody else wait behind us: short tries.
-  set local lock_timeout = '50ms';
-  for v_try in 1..c_tries loop
-    begin
-      execute format('select %I.drop_partition_time($1, p_retention => $2, p_keep_table => false, p_keep_index => false)', qctl._partman())
-        into partitions using v_parent, p_older_than;
-      exit;
-    exception when lock_not_available or raise_exception then
-      -- pg_partman reports an error of its own with the text of what it met.
-      if sqlerrm !~ 'lock timeout' then
-        raise;
-      elsif v_try = c_tries then
-        raise exception 'the archive of % is never free for long enough to drop a partition', p_queue
-          using errcode = '55P03', hint = 'try again when it is quieter; qctl doctor names sessions that are idle in a transaction';
-      end if;
-      perform pg_sleep(0.02 + random() * 0.08);
-    end;
-  end loop;
+  partitions := qctl._drop_partitions(v_parent, p_older_than);
   select coalesce(sum(c.value::bigint), 0) into messages from jsonb_each_text(v_counts) c where to_regclass(c.key) is null;
   execute format('select coalesce(min(archived_at), now() - $1) from %s', v_parent) into until using p_older_than;
   if partitions > 0 then
@@ -9572,7 +9919,7 @@ CREATE VIEW qctl.status AS
 
 -- Name: VIEW status; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON VIEW qctl.status IS 'One row per queue: health with since, reason and the command that mends; depth by state, lag and age; what became of the attempts of the last minute and hour; p50 and p95 from enqueued to delivered; growth. Depth as in qctl.depth(), null where this role may not see it.';
+COMMENT ON VIEW qctl.status IS 'One row per queue: health with since, reason and the command that mends; depth by state, lag and age; what became of the attempts of the last minute and hour; p50 and p95 from enqueued to delivered; growth. Depth as in qctl.depth(), but counted to 10000; null where this role may not see it.';
 
 -- Name: throughput; Type: TABLE; Schema: qctl; Owner: -
 

@@ -11,6 +11,16 @@ select count(*) from (select distinct relation from qctl.attachment) a, qctl.det
 select count(qctl._order_index(q, false)) from qctl.queue q where q.ordered and to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) is not null;
 create temporary table qctl_remains on commit drop as
 select q.queue_name, u.unfinished, u.archived from qctl.queue q, qctl.undelivered(q.queue_name) u;
+do $$
+declare
+  v_partman text := qctl._partman();
+begin
+  if v_partman is not null then
+    execute format('delete from %I.part_config where parent_table = ''qctl.attempt''', v_partman);
+    execute format('drop table if exists %I.template_qctl_attempt', v_partman);
+  end if;
+end
+$$;
 drop schema qctl cascade;
 select queue_name, unfinished, archived from qctl_remains order by queue_name;
 commit;

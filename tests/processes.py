@@ -1,5 +1,6 @@
 """Real processes for tests: the installed executable, the misbehaving endpoint."""
 
+import io
 import os
 import signal
 import subprocess
@@ -7,8 +8,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
+from forkserver import LONGEST, ForkServer
 from qctl.receiver import Entry, read_ledger
 
 QCTL = Path(sys.executable).with_name("qctl")
@@ -20,14 +23,29 @@ def environment(**extra: str) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", "QCTL_CONFIG": str(CONFIG), **extra}
 
 
+@cache
+def _forks() -> ForkServer:
+    return ForkServer(QCTL, environment())
+
+
 def qctl(*arguments: str, dsn: str | None = None, stdin: str | bytes | None = None, timeout: float = 60, **extra: str):
-    """Runs the executable to its end; a CompletedProcess with text."""
+    """Runs qctl to its end in a process of its own; a CompletedProcess with text, or with bytes where ``stdin`` is such."""
     env = environment(**({"QCTL_DSN": dsn} if dsn else {}), **extra)
-    text = not isinstance(stdin, bytes)
-    return subprocess.run(
-        [str(QCTL), *arguments], env=env, input=stdin if stdin is not None else ("" if text else b""),
-        capture_output=True, text=text, timeout=timeout, check=False,
-    )  # fmt: skip
+    given = stdin if isinstance(stdin, bytes) else (stdin or "").encode()
+    if all(name.startswith(("QCTL_", "PG")) for name in extra) and sum(map(len, arguments)) < LONGEST // 4:
+        done = _forks().run(list(arguments), env, given, timeout)
+    else:
+        # What start-up reads, and arguments that are long.
+        done = subprocess.run(
+            [str(QCTL), *arguments], env=env, input=given, capture_output=True, timeout=timeout, check=False
+        )
+    if isinstance(stdin, bytes):
+        return done
+    return subprocess.CompletedProcess(done.args, done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def _text(raw: bytes) -> str:
+    return io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8").read()
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 30, what: str = "the condition") -> None:

@@ -16,15 +16,14 @@ $$;
 comment on function qctl._unseen(regclass) is
   'Is this table gone, closed to us, or with rows that row level security hides? Then nothing can be said of what is in it.';
 
-create or replace function qctl.depth(p_queue text default null)
+create or replace function qctl._depth(p_queue text, p_count_to bigint)
 returns table (queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint,
                exact boolean, estimate bigint)
-language plpgsql volatile security definer
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  c_most constant integer := 100000;
   v_queue qctl.queue;
   v_table regclass;
 begin
@@ -43,19 +42,30 @@ begin
       left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
       left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     $q$, 'q_' || v_queue.queue_name)
-    into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp(), c_most;
-    exact := depth <= c_most;
+    into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp(), p_count_to;
+    exact := depth <= p_count_to;
     estimate := depth;
     if not exact then
-      depth := c_most;
-      select greatest(c_most, pg_stat_get_live_tuples(v_table), c.reltuples::bigint) into estimate from pg_class c where c.oid = v_table;
+      depth := p_count_to;
+      select greatest(p_count_to, pg_stat_get_live_tuples(v_table), c.reltuples::bigint) into estimate from pg_class c where c.oid = v_table;
       select count(*) into in_flight from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
-      ready := least(ready, c_most);
+      ready := least(ready, p_count_to);
     end if;
-    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit c_most) d;
+    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit p_count_to) d;
     return next;
   end loop;
 end
+$$;
+comment on function qctl._depth(text, bigint) is
+  'qctl.depth(), counted only so far: what is looked at often must not cost more when the queue is long.';
+
+create or replace function qctl.depth(p_queue text default null)
+returns table (queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint,
+               exact boolean, estimate bigint)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from qctl._depth(p_queue, 100000)
 $$;
 comment on function qctl.depth(text) is
   'Unfinished messages by state, and dead letters. Exact to 100000; above it (exact is false) the numbers are "at least", '
@@ -177,7 +187,7 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
   return query
-  select g.* from qctl.depth(p_queue) d, qctl._growth(v_queue, d.depth, d.exact, d.estimate) g;
+  select g.* from qctl._depth(p_queue, 10000) d, qctl._growth(v_queue, d.depth, d.exact, d.estimate) g;
 end
 $$;
 comment on function qctl.growth(text) is

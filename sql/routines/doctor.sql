@@ -133,7 +133,7 @@ begin
     return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is gone, so each claim reads the whole queue',
                         format('qctl set -q %s --ordered', p_queue.queue_name);
   end if;
-  select * into v_depth from qctl.depth(p_queue.queue_name);
+  select * into v_depth from qctl._depth(p_queue.queue_name, 10000);
   if v_depth.dead > 0 then
     return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
   end if;

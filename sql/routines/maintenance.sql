@@ -86,13 +86,23 @@ as $$
 declare
   c_most constant integer := 100000;
   v_id integer;
+  v_part regclass;
+  v_left integer;
+  v_count integer;
 begin
   -- From one queue's attempts to the next by the index: the log may be long, queues are few.
   select min(t.queue_id) into v_id from qctl.attempt t;
   while v_id is not null loop
     if not exists (select from qctl.queue q where q.queue_id = v_id) then
-      delete from qctl.attempt t
-      where t.ctid = any (array(select o.ctid from qctl.attempt o where o.queue_id = v_id limit c_most));
+      v_left := c_most;
+      -- A ctid names a row within its own partition only.
+      for v_part in select l.part from qctl._log_parts() as l (part) loop
+        execute format('delete from %1$s t where t.ctid = any (array(select o.ctid from %1$s o where o.queue_id = $1 limit $2))', v_part)
+          using v_id, v_left;
+        get diagnostics v_count = row_count;
+        v_left := v_left - v_count;
+        exit when v_left <= 0;
+      end loop;
       delete from qctl.throughput t where t.queue_id = v_id;
       delete from qctl.sample t where t.queue_id = v_id;
     end if;
@@ -193,6 +203,10 @@ begin
     end loop;
     exit when v_place.after is not null;
   end loop;
+  while qctl._retain_log() > 0 and clock_timestamp() < v_deadline loop
+    commit;
+  end loop;
+  commit;
   perform qctl._retention_done(v_place);
   perform qctl._sweep();
   commit;

@@ -71,8 +71,106 @@ end
 $$;
 comment on function qctl._retain_partitions(qctl.queue) is 'Tells pg_partman the retention of the queue; without one it keeps everything.';
 
+create or replace function qctl._partition_interval(p_interval text) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_interval text := case p_interval when 'hourly' then '1 hour' when 'daily' then '1 day' when 'weekly' then '1 week' when 'monthly' then '1 month' end;
+begin
+  if v_interval is null then
+    raise exception 'no partitions are %', p_interval using errcode = 'QC002', hint = 'hourly, daily, weekly or monthly';
+  end if;
+  return v_interval;
+end
+$$;
+
+create or replace function qctl._grant_alike(p_old oid, p_new text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grant record;
+begin
+  execute format('alter table %s owner to %I', p_new, (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_old));
+  for v_grant in
+    select g.privilege_type || a.columns as privilege, case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end as grantee
+    from pg_class c
+    cross join lateral (select c.relacl as acl, '' as columns
+                        union all select t.attacl, format(' (%I)', t.attname) from pg_attribute t where t.attrelid = c.oid and not t.attisdropped) a
+    cross join aclexplode(a.acl) g
+    where c.oid = p_old and g.grantee <> c.relowner
+  loop
+    execute format('grant %s on %s to %s', v_grant.privilege, p_new, v_grant.grantee);
+  end loop;
+  if (select c.relrowsecurity from pg_class c where c.oid = p_old) then
+    execute format('alter table %s enable row level security', p_new);
+  end if;
+end
+$$;
+comment on function qctl._grant_alike(oid, text) is 'Gives a new table the owner and the rights of the one whose place it takes.';
+
+create or replace function qctl._move_into_partitions(p_parent text, p_old text, p_column text, p_rows integer) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_least timestamptz;
+  v_last timestamptz;
+  v_rows double precision;
+  v_moved bigint;
+begin
+  if to_regclass(p_old) is null then
+    return 0;
+  end if;
+  execute format('select min(%1$I), max(%1$I) from %2$s', p_column, p_old) into v_least, v_last;
+  if v_least is null then
+    execute format('drop table %s', p_old);
+    return 0;
+  end if;
+  select greatest(c.reltuples, 1) into v_rows from pg_class c where c.oid = to_regclass(p_old);
+  execute format('select %I.partition_data_time($1, p_batch_count => 1, p_batch_interval => $2, p_order => ''DESC'', p_analyze => false, p_source_table => $3)',
+                 qctl._partman())
+    into v_moved
+    using p_parent, least(interval '1 hour', greatest(interval '1 s', (v_last - v_least) * (p_rows / v_rows))), p_old;
+  return v_moved;
+end
+$$;
+comment on function qctl._move_into_partitions(text, text, text, integer) is
+  'Moves a stretch of the old table of a partitioned one, the newest first; returns how many rows: 0 when nothing is left, and the old table is gone then.';
+
+create or replace function qctl._drop_partitions(p_parent text, p_older_than interval, p_tries integer default 100) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_partitions integer;
+begin
+  -- Whoever holds the table just now must not make everybody else wait behind us: short tries.
+  set local lock_timeout = '50ms';
+  for v_try in 1..p_tries loop
+    begin
+      execute format('select %I.drop_partition_time($1, p_retention => $2, p_keep_table => false, p_keep_index => false)', qctl._partman())
+        into v_partitions using p_parent, p_older_than;
+      return v_partitions;
+    exception when lock_not_available or raise_exception then
+      -- pg_partman reports an error of its own with the text of what it met.
+      if sqlerrm !~ 'lock timeout' then
+        raise;
+      end if;
+      if v_try < p_tries then
+        perform pg_sleep(0.02 + random() * 0.08);
+      end if;
+    end;
+  end loop;
+  raise exception '% is never free for long enough to drop a partition', p_parent
+    using errcode = '55P03', hint = 'try again when it is quieter; qctl doctor names sessions that are idle in a transaction';
+end
+$$;
+comment on function qctl._drop_partitions(text, interval, integer) is 'Drops the partitions of a table that are wholly older than that; returns how many.';
+
 create or replace function qctl.partition_archive(p_queue text, p_interval text default 'daily')
-returns table (queue_name text, partitions integer, to_move bigint, changed boolean)
+returns table (table_name text, partitions integer, to_move bigint, changed boolean)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -80,13 +178,9 @@ as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_a text := 'a_' || p_queue;
-  v_interval text := case p_interval when 'hourly' then '1 hour' when 'daily' then '1 day' when 'weekly' then '1 week' when 'monthly' then '1 month' end;
+  v_interval text := qctl._partition_interval(p_interval);
   v_old oid;
-  v_grant record;
 begin
-  if v_interval is null then
-    raise exception 'no partitions are %', p_interval using errcode = 'QC002', hint = 'hourly, daily, weekly or monthly';
-  end if;
   changed := not qctl._is_partitioned(p_queue);
   if changed then
     perform qctl._need_partman();
@@ -101,20 +195,11 @@ begin
       raise exception 'this version of pgmq partitions archives by number, not by time' using errcode = 'QC004', hint = 'alter extension pgmq update';
     end if;
     execute format('create index on pgmq.%I (msg_id)', v_a);
-    execute format('alter table pgmq.%I owner to %I', v_a, (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = v_old));
-    for v_grant in
-      select case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end as grantee, g.privilege_type
-      from pg_class c cross join aclexplode(c.relacl) g where c.oid = v_old and g.grantee <> c.relowner
-    loop
-      execute format('grant %s on pgmq.%I to %s', v_grant.privilege_type, v_a, v_grant.grantee);
-    end loop;
-    if (select c.relrowsecurity from pg_class c where c.oid = v_old) then
-      execute format('alter table pgmq.%I enable row level security', v_a);
-    end if;
+    perform qctl._grant_alike(v_old, format('pgmq.%I', v_a));
     perform qctl._retain_partitions(v_queue);
     perform qctl._audit('partition', p_queue, jsonb_build_object('interval', p_interval));
   end if;
-  queue_name := p_queue;
+  table_name := 'pgmq.' || v_a;
   select count(*) into partitions from pg_inherits i where i.inhparent = to_regclass(format('pgmq.%I', v_a));
   to_move := 0;
   if to_regclass(format('pgmq.%I', v_a || '_old')) is not null then
@@ -135,26 +220,9 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_old text := 'a_' || (qctl._queue(p_queue)).queue_name || '_old';
-  v_least timestamptz;
-  v_last timestamptz;
-  v_rows double precision;
-  v_moved bigint;
+  v_archive text := 'pgmq.a_' || (qctl._queue(p_queue)).queue_name;
 begin
-  if to_regclass(format('pgmq.%I', v_old)) is null then
-    return 0;
-  end if;
-  execute format('select min(archived_at), max(archived_at) from pgmq.%I', v_old) into v_least, v_last;
-  if v_least is null then
-    execute format('drop table pgmq.%I', v_old);
-    return 0;
-  end if;
-  select greatest(c.reltuples, 1) into v_rows from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_old));
-  execute format('select %I.partition_data_time($1, p_batch_count => 1, p_batch_interval => $2, p_order => ''DESC'', p_analyze => false, p_source_table => $3)',
-                 qctl._partman())
-    into v_moved
-    using format('pgmq.a_%s', p_queue), least(interval '1 hour', greatest(interval '1 s', (v_last - v_least) * (p_rows / v_rows))), 'pgmq.' || v_old;
-  return v_moved;
+  return qctl._move_into_partitions(v_archive, v_archive || '_old', 'archived_at', p_rows);
 end
 $$;
 comment on function qctl.move_archived(text, integer) is
@@ -166,7 +234,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  c_tries constant integer := 100;
   v_parent text := 'pgmq.a_' || (qctl._queue(p_queue)).queue_name;
   v_part record;
   v_counts jsonb := '{}';
@@ -189,24 +256,7 @@ begin
     end if;
     v_counts := v_counts || jsonb_build_object(v_part.name::text, v_rows);
   end loop;
-  -- Whoever holds the archive just now must not make everybody else wait behind us: short tries.
-  set local lock_timeout = '50ms';
-  for v_try in 1..c_tries loop
-    begin
-      execute format('select %I.drop_partition_time($1, p_retention => $2, p_keep_table => false, p_keep_index => false)', qctl._partman())
-        into partitions using v_parent, p_older_than;
-      exit;
-    exception when lock_not_available or raise_exception then
-      -- pg_partman reports an error of its own with the text of what it met.
-      if sqlerrm !~ 'lock timeout' then
-        raise;
-      elsif v_try = c_tries then
-        raise exception 'the archive of % is never free for long enough to drop a partition', p_queue
-          using errcode = '55P03', hint = 'try again when it is quieter; qctl doctor names sessions that are idle in a transaction';
-      end if;
-      perform pg_sleep(0.02 + random() * 0.08);
-    end;
-  end loop;
+  partitions := qctl._drop_partitions(v_parent, p_older_than);
   select coalesce(sum(c.value::bigint), 0) into messages from jsonb_each_text(v_counts) c where to_regclass(c.key) is null;
   execute format('select coalesce(min(archived_at), now() - $1) from %s', v_parent) into until using p_older_than;
   if partitions > 0 then
@@ -217,30 +267,3 @@ end
 $$;
 comment on function qctl.purge_partitions(text, interval) is
   'Drops the partitions of the archive that are wholly older than that, whoever archived what is in them; the messages are the planner''s estimate.';
-
-create or replace function qctl.purge_attempts(p_queue text, p_before timestamptz, p_limit integer default 20000) returns integer
-language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-as $$
-declare
-  v_queue qctl.queue := qctl._queue(p_queue);
-  v_count integer;
-begin
-  execute format($q$
-    with old as materialized (
-      select t.ctid, t.msg_id from qctl.attempt t where t.queue_id = $1 and t.settled_at < $2 order by t.settled_at limit $3
-    )
-    delete from qctl.attempt t using old o
-    where t.ctid = o.ctid
-      and not exists (select from pgmq.%1$I q where q.msg_id = o.msg_id)
-      and not exists (select from pgmq.%2$I a where a.msg_id = o.msg_id)
-      and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = o.msg_id)
-  $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_before, p_limit;
-  get diagnostics v_count = row_count;
-  return v_count;
-end
-$$;
-comment on function qctl.purge_attempts(text, timestamptz, integer) is
-  'Deletes a batch of attempts settled before that whose message is gone, as after a partition was dropped. Call again until it returns 0.';

@@ -111,7 +111,7 @@ begin
       select $1, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, $7, t.duration_ms, t.status,
              qctl._response_text(t.response)
       from tried t
-      on conflict (queue_id, msg_id, delivery_no, attempt_no) do nothing
+      on conflict do nothing
     )
     select count(*)::integer from tried t
   $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
@@ -287,7 +287,7 @@ begin
       select $1, p.msg_id, p.delivery_no, p.attempt_no, p.outcome, p.worker_id, p.transport, p.claimed_at,
              $9, p.duration_ms, p.status, p.error, qctl._response_text(p.response), p.next_at
       from plan p
-      on conflict (queue_id, msg_id, delivery_no, attempt_no) do nothing
+      on conflict do nothing
     )
     select count(*) filter (where j.outcome = 'delivered')::integer, count(*) filter (where j.outcome = 'retrying')::integer,
            count(*) filter (where j.outcome = 'dead')::integer, count(*) filter (where j.outcome = 'paused')::integer,

@@ -1,5 +1,13 @@
 -- Verify: is what was installed still there, and as it was installed?
 
+create or replace function qctl._is_declared(p_class pg_class) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select not p_class.relispartition and p_class.relname <> 'attempt_old'
+$$;
+comment on function qctl._is_declared(pg_class) is 'Is this table of ours one that stays? Partitions come and go.';
+
 create or replace function qctl._objects() returns table (kind text, identity text, definition text)
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -21,14 +29,15 @@ as $$
   from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
   left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
-  where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'r'
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p') and qctl._is_declared(c)
   group by c.oid, c.relpersistence
   union all
   select 'index', i.indexrelid::regclass::text, md5(pg_get_indexdef(i.indexrelid)) from pg_index i
-  join pg_class c on c.oid = i.indrelid where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'r' and i.indisvalid
+  join pg_class c on c.oid = i.indrelid
+  where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p') and qctl._is_declared(c) and i.indisvalid
   union all
   select 'constraint', format('%s on %s', n.conname, n.conrelid::regclass), md5(pg_get_constraintdef(n.oid)) from pg_constraint n
-  join pg_class c on c.oid = n.conrelid where c.relnamespace = 'qctl'::regnamespace and n.contype in ('c', 'f', 'p', 'u')
+  join pg_class c on c.oid = n.conrelid where c.relnamespace = 'qctl'::regnamespace and n.contype in ('c', 'f', 'p', 'u') and qctl._is_declared(c)
 $$;
 comment on function qctl._objects() is 'Each object of schema qctl with a hash of its definition; the capture functions have their attachment.';
 

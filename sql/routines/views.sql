@@ -17,7 +17,7 @@ as $$
   from qctl.queue q
   join qctl.gate g using (queue_id)
   left join lateral qctl.health(q.queue_name) h on true
-  left join lateral qctl.depth(q.queue_name) d on true
+  left join lateral qctl._depth(q.queue_name, 10000) d on true
   left join lateral qctl.lag(q.queue_name) l on true
   left join lateral qctl.rates(q.queue_name) r on true
   left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
@@ -31,7 +31,7 @@ select queue_name, health, depth, ready, delayed, in_flight, retrying, dead, lag
 from qctl._status();
 comment on view qctl.status is
   'One row per queue: health with since, reason and the command that mends; depth by state, lag and age; what became of the attempts '
-  'of the last minute and hour; p50 and p95 from enqueued to delivered; growth. Depth as in qctl.depth(), null where this role may not see it.';
+  'of the last minute and hour; p50 and p95 from enqueued to delivered; growth. Depth as in qctl.depth(), but counted to 10000; null where this role may not see it.';
 
 create or replace function qctl._make_status_view(p_queue text) returns void
 language plpgsql volatile

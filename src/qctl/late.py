@@ -1,7 +1,11 @@
 """Modules that are read when something of them is first used, so that help and completion do not wait for PostgreSQL's driver."""
 
 import sys
+from functools import cache
+from importlib import import_module
 from importlib.util import LazyLoader, find_spec, module_from_spec
+from types import ModuleType
+from typing import Any
 
 
 def late(*names: str) -> None:
@@ -21,3 +25,33 @@ def late(*names: str) -> None:
         spec.loader.exec_module(module)
         parent, _, child = name.rpartition(".")
         setattr(sys.modules[parent], child, module)
+
+
+def late_class(name: str, of: str) -> None:
+    """From here on, an import of this class gives a stand-in that reads its module when it is called or asked for an attribute.
+
+    For a module of a library that another imports by ``from … import Class`` at its top and hardly ever uses, which :func:`late`
+    cannot put off.
+
+    Args:
+        name: the class.
+        of: its module, dotted; one that is already there stays as it is.
+    """
+    if of in sys.modules:
+        return
+
+    @cache
+    def real() -> Any:
+        sys.modules.pop(of)
+        return getattr(import_module(of), name)
+
+    class Standin(type):
+        def __call__(cls, *arguments: Any, **named: Any) -> Any:
+            return real()(*arguments, **named)
+
+        def __getattr__(cls, attribute: str) -> Any:
+            return getattr(real(), attribute)
+
+    module = ModuleType(of)
+    setattr(module, name, Standin(name, (), {}))
+    sys.modules[of] = module

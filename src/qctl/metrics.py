@@ -92,14 +92,14 @@ class Metrics:
             gauge.clear()
         for row in rows:
             name = row.queue_name
-            for state in ("ready", "delayed", "in_flight", "retrying"):
-                if (count := getattr(row, state)) is not None:
-                    self._depth.labels(name, state).set(count)
-            if row.dead is not None:
-                self._dead.labels(name).set(row.dead)
             self._lag.labels(name).set(row.lag_s or 0)
             self._age.labels(name).set(row.age_s or 0)
             self._health.labels(name, row.health).set(1)
+        # A status counts less far.
+        for row in queues.depths(connection, None):
+            for state in ("ready", "delayed", "in_flight", "retrying"):
+                self._depth.labels(row.queue_name, state).set(getattr(row, state))
+            self._dead.labels(row.queue_name).set(row.dead)
 
     def _read_workers(self, connection: db.Connection, now: datetime) -> None:
         rows = queues.workers(connection)

@@ -725,9 +725,9 @@ class Purged:
 
 @dataclass(frozen=True, slots=True)
 class Partitioned:
-    """An archive in partitions; ``to_move`` is what was archived before and is not yet in them."""
+    """An archive, or the attempt log, in partitions; ``to_move`` is what was there before and is not yet in them."""
 
-    queue_name: str
+    table_name: str
     partitions: int
     to_move: int
     changed: bool

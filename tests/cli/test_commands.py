@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from helpers import claim, create, one, send, settle, state
 from processes import QCTL, environment, qctl, wait_until
+from qctl import sqlfiles
 from qctl.cli.app import app
 
 URL = "http://127.0.0.1:9/hook"
@@ -60,7 +61,8 @@ def test_the_whole_way_from_an_empty_database(empty_dsn, conn, tmp_path):
 
 
 def test_install_dry_run_changes_nothing(empty_dsn):
-    assert "56 files would be applied" in ok("install", "--dry-run", dsn=empty_dsn).stderr
+    files = len(sqlfiles.migrations()) + len(sqlfiles.routines())
+    assert f"{files} files would be applied" in ok("install", "--dry-run", dsn=empty_dsn).stderr
     assert "not installed" in failing(5, "status", dsn=empty_dsn)
     ok("install", dsn=empty_dsn)
     again = ok("install", dsn=empty_dsn)

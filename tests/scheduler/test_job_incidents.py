@@ -8,13 +8,16 @@ from helpers import create, one, send
 from incidents import mend, sick, well
 from processes import qctl, wait_until
 
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture
 def running(site, cron, endpoint):
     """A queue that a job delivers."""
     create(cron, url=endpoint().url, timeout_ms=2000)
     send(cron)
-    wait_until(lambda: one(cron, "select count(*) from pgmq.a_orders") == 1, 90, "a first delivery")
+    # At the full minute, or at the next one where the machine is so busy that pg_cron starts no job at the first.
+    wait_until(lambda: one(cron, "select count(*) from pgmq.a_orders") == 1, 150, "a first delivery")
     return cron
 
 
@@ -31,7 +34,6 @@ def doctor(site) -> list[dict]:
     return json.loads(qctl("doctor", "-o", "json", dsn=site.dsn).stdout)
 
 
-@pytest.mark.timeout(400)
 def test_a_job_fails(site, running):
     well(site.dsn)
     conn = running
@@ -61,7 +63,6 @@ def test_a_job_is_switched_off(site, running):
     assert one(running, "select active from cron.job where jobname = 'qctl-worker'")
 
 
-@pytest.mark.timeout(400)
 def test_doctor_sees_what_would_stop_the_jobs(site, running):
     conn = running
     well(site.dsn)
@@ -80,7 +81,6 @@ def test_doctor_sees_what_would_stop_the_jobs(site, running):
     assert [row["mend"] for row in doctor(site) if row["object"] == "cron.job_run_details"]
 
 
-@pytest.mark.timeout(400)
 def test_jobs_that_succeed_while_nothing_is_delivered(site, running):
     conn = running
     # As after a migration that went wrong: each claim fails, and work goes on with the next queue.

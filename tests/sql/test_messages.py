@@ -198,6 +198,16 @@ def test_depth_is_exact_to_a_hundred_thousand_and_says_when_it_is_not(conn):
     assert (depth, in_flight, exact) == (100000, 10, False)
     assert ready >= 99990
     assert 110000 < estimate < 130000
+    # Status looks often and counts less far; a threshold is counted to, whatever it is.
+    depth, exact, estimate = conn.execute("select depth, depth_exact, depth_estimate from qctl.status").fetchone()
+    assert (depth, exact) == (10000, False) and 110000 < estimate < 130000
+    conn.execute("select pg_stat_reset()")
+    conn.execute("update pg_class set reltuples = -1 where oid = 'pgmq.q_orders'::regclass")
+    for limit, found in ((50_000, [50_001]), (119_999, [120_000]), (120_000, []), (2**63 - 1, [])):
+        rows = conn.execute(
+            "select value from qctl.check(p_max_depth => %s) where cause = 'depth'", (limit,)
+        ).fetchall()
+        assert [value for (value,) in rows] == found
 
 
 def test_each_queue_has_a_view_of_its_own_on_which_pgmq_does_not_depend(mixed):

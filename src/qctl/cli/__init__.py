@@ -1,6 +1,6 @@
 """The command line."""
 
-from qctl.late import late
+from qctl.late import late, late_class
 
 late(
     *(
@@ -31,6 +31,10 @@ late(
     ),
     *("qctl.testing", "qctl.worker"),
 )
+
+# Typer imports both for help and uses neither here: help is no Markdown, and no traceback reaches a user.
+late_class("Markdown", "rich.markdown")
+late_class("Traceback", "rich.traceback")
 
 from qctl.cli.app import main  # noqa: E402
 

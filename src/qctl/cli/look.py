@@ -140,7 +140,7 @@ def status(
 
     Health is the first that holds of: unarmed, schema_outdated (a worker is newer than the schema), no_worker, paused, gone
     (HTTP 410, or pgmq's table), secret_missing, circuit_open, capture_broken, endpoint_failing, growing, ok. "flying"
-    is in flight, "delay" and "retry" wait; beyond 100,000 messages are not counted on: ≥. Lag is how long the oldest
+    is in flight, "delay" and "retry" wait; beyond 10,000 messages are not counted on: ≥. Lag is how long the oldest
     ready message has waited for a worker; age is how old the oldest unfinished, not delayed message is. p50 and p95
     run from enqueued to delivered.
 
@@ -182,8 +182,9 @@ def _advice(rows: "list[models.Status]") -> list[str]:
             lines.append(f"{row.queue_name}: {row.reason}")
         if row.last_error and row.last_failed_at and row.last_error not in (row.reason or ""):
             lines.append(f"{row.queue_name}: last error {ago(row.last_failed_at)} ago: {one_line(row.last_error)}")
-        if row.depth_exact is False and row.depth_estimate:
-            lines.append(f"{row.queue_name}: counted to 100,000; PostgreSQL's estimate is {number(row.depth_estimate)}")
+        if row.depth_exact is False and row.depth and row.depth_estimate:
+            about = number(row.depth_estimate)
+            lines.append(f"{row.queue_name}: counted to {number(row.depth)}; PostgreSQL's estimate is {about}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The command that puts an archive into partitions."""
+"""The command that puts an archive and the attempt log into partitions."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from qctl.output import Column, render
 from qctl.output.columns import counted, number, yes_no
 
 _COLUMNS = [
-    Column("queue_name", "queue"),
+    Column("table_name", "table"),
     Column("partitions", "partitions", number, right=True),
     Column("to_move", "to move", number, right=True),
     Column("changed", "changed", yes_no),
@@ -32,25 +32,30 @@ def partition(
     output: options.Output = None,
     sql: options.AsSql = False,
 ) -> None:
-    """Put a queue's archive into partitions by date, so that retention and purge drop whole partitions.
+    """Put a queue's archive, and the attempt log of all queues, into partitions by date: retention and purge drop them whole.
 
-    pg_partman keeps them; delivery goes on meanwhile. What was archived before is moved in step by step, the newest first:
-    interrupt it as you like, and run it again to go on. Until it is moved, no command sees it.
+    pg_partman keeps them; delivery goes on meanwhile. What was there before is moved in step by step, the newest first:
+    interrupt it as you like, and run it again to go on. Until it is moved, no command sees it. A partition of the log goes
+    when no archive has a message from its time; messages that are not done and dead letters keep their attempts.
 
     Example: qctl partition -q orders --interval daily --sql
     """
     if sql:
-        print_calls([partitions.partitioning(queue or "QUEUE", interval)])
+        print_calls([partitions.archive_call(queue or "QUEUE", interval), partitions.attempts_call(interval)])
         return
+    messages = attempts = 0
     with session(dsn, profile, "partition", changes=not dry_run) as connection:
         name = queues.the_one(connection, queue)
         with db.transaction(connection, dry_run=dry_run):
-            row = partitions.partition(connection, name, interval)
-        tell = once_a_second(lambda count: f"{name}: {count:,} of {row.to_move:,} moved")
-        moved = 0 if dry_run else partitions.move(connection, name, tell)
-    render([row], _COLUMNS, output)
-    if moved:
-        say(f"{counted(moved, 'message')} moved into them")
+            archive, log = partitions.archive(connection, name, interval), partitions.attempts(connection, interval)
+        if not dry_run:
+            tell = once_a_second(lambda count: f"{name}: {count:,} of {archive.to_move:,} messages moved")
+            messages = partitions.move_archived(connection, name, tell)
+            tell = once_a_second(lambda count: f"log: {count:,} of {log.to_move:,} attempts moved")
+            attempts = partitions.move_attempts(connection, tell)
+    render([archive, log], _COLUMNS, output)
+    if messages or attempts:
+        say(f"{counted(messages, 'message')} and {counted(attempts, 'attempt')} moved into them")
     if not dry_run:
         say(f"Next: qctl set -q {name} --retention 30d, if nothing is set yet; qctl describe {name}")
 

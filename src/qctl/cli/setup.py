@@ -114,7 +114,11 @@ def create(
     trust_location: options.TrustLocation = None,
     partition: Annotated[
         str | None,
-        typer.Option("--partition", help="Put the archive into partitions by date: daily …", metavar="INTERVAL"),
+        typer.Option(
+            "--partition",
+            help="Put the archive, and an empty log, into partitions by date: daily …",
+            metavar="INTERVAL",
+        ),
     ] = None,
     waiting: Annotated[
         str | None,
@@ -166,7 +170,11 @@ def create(
         function, arguments = queues.creation(
             name, url, headers, wanted, waiting=waiting, take_over=take_over, ignore_readers=ignore_readers
         )
-        parts = [partitions.partitioning(name, partition)] if partition else []
+        parts = (
+            [partitions.archive_call(name, partition), partitions.attempts_call(partition, only_empty=True)]
+            if partition
+            else []
+        )
         print_calls([(function, arguments), *parts, *captures])
         return
     with session(dsn, profile, "create", changes=True) as connection, db.transaction(connection):
@@ -182,8 +190,10 @@ def create(
             take_over=take_over,
             ignore_readers=ignore_readers,
         )
+        log = None
         if partition:
-            partitions.partition(connection, name, partition)
+            partitions.archive(connection, name, partition)
+            log = partitions.attempts(connection, partition, only_empty=True)
         triggers = [row for _, arguments in captures for row in attachments.attach(connection, arguments, say)]
         scheduled = bool(scaling.jobs(connection))
         kept = queues.described(connection, name).retention_s
@@ -205,6 +215,8 @@ def create(
         if kept is None
         else f"delivered messages are deleted after {seconds(kept)}, dead letters are kept; qctl set --retention changes that"
     )
+    if log and not log.partitions:
+        say(f"the attempt log stays in one table: qctl partition -q {name} puts it into partitions, too")
     nexts = {"pg_net": "status", "http": f"worker -q {name}"}
     say(f"Next: qctl {nexts[created.transport] if triggers else f'attach SCHEMA.TABLE -q {name}'}")
 

@@ -1,0 +1,237 @@
+-- Date partitions of the attempt log, which all queues share, and what becomes of attempts whose message is gone.
+
+create or replace function qctl._is_log_partitioned() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.relkind = 'p' from pg_class c where c.oid = 'qctl.attempt'::regclass
+$$;
+comment on function qctl._is_log_partitioned() is 'Is the attempt log in partitions?';
+
+create or replace function qctl._log_parts() returns setof regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select i.inhrelid::regclass from pg_inherits i where i.inhparent = 'qctl.attempt'::regclass
+  union all
+  select 'qctl.attempt'::regclass where not qctl._is_log_partitioned()
+$$;
+comment on function qctl._log_parts() is 'The tables that the attempt log consists of.';
+
+create or replace function qctl._upon_log() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(o.name, ', ')
+  from (select distinct r.ev_class::regclass::text as name
+        from pg_depend d join pg_rewrite r on r.oid = d.objid
+        where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = 'qctl.attempt'::regclass
+        union all
+        select 'trigger ' || quote_ident(t.tgname) from pg_trigger t where t.tgrelid = 'qctl.attempt'::regclass and not t.tgisinternal) o
+$$;
+comment on function qctl._upon_log() is 'Views and triggers of others that are bound to the attempt log; null for none.';
+
+create or replace function qctl.partition_attempts(p_interval text default 'daily', p_only_empty boolean default false)
+returns table (table_name text, partitions integer, to_move bigint, changed boolean)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_interval text := qctl._partition_interval(p_interval);
+  v_old oid := 'qctl.attempt'::regclass;
+begin
+  changed := not qctl._is_log_partitioned() and not (p_only_empty and exists (select from qctl.attempt));
+  if changed then
+    perform qctl._need_partman();
+    -- Whoever reads or settles just now is waited for only this long.
+    set local lock_timeout = '2s';
+    lock table qctl.attempt;
+    if qctl._upon_log() is not null then
+      raise exception 'not of qctl, but bound to the attempt log: %', qctl._upon_log()
+        using errcode = 'QC007', hint = 'drop it, and make it anew afterwards: a table that is put into partitions is another table';
+    end if;
+    alter table qctl.attempt rename to attempt_old;
+    alter index qctl.attempt_pkey rename to attempt_old_pkey;
+    alter index qctl.attempt_settled_idx rename to attempt_old_settled_idx;
+    alter index qctl.attempt_failed_idx rename to attempt_old_failed_idx;
+    create table qctl.attempt (like qctl.attempt_old including defaults including constraints including comments including storage)
+      partition by range (settled_at);
+    alter table qctl.attempt add constraint attempt_pkey primary key (queue_id, msg_id, delivery_no, attempt_no, settled_at);
+    create index attempt_settled_idx on qctl.attempt (queue_id, settled_at);
+    create index attempt_failed_idx on qctl.attempt (queue_id, settled_at) where outcome <> 'delivered';
+    execute format('comment on table qctl.attempt is %L', obj_description(v_old, 'pg_class'));
+    perform qctl._grant_alike(v_old, 'qctl.attempt');
+    execute format('select %I.create_parent(p_parent_table => ''qctl.attempt'', p_control => ''settled_at'', p_interval => $1, p_type => $2)', qctl._partman())
+      using v_interval, (select case when split_part(e.extversion, '.', 1)::integer >= 5 then 'range' else 'native' end
+                         from pg_extension e where e.extname = 'pg_partman');
+    execute format('update %I.part_config set infinite_time_partitions = true where parent_table = ''qctl.attempt''', qctl._partman());
+    update qctl.object k set (definition, server_version) = (o.definition, current_setting('server_version_num')::integer / 10000)
+    from qctl._objects() o
+    where (k.kind, k.identity) = (o.kind, o.identity)
+      and (k.kind = 'index' and k.identity like 'qctl.attempt\_%' or k.kind = 'constraint' and k.identity like '% on qctl.attempt');
+    perform qctl._audit('partition', null, jsonb_build_object('interval', p_interval));
+  end if;
+  table_name := 'qctl.attempt';
+  select count(*) into partitions from pg_inherits i where i.inhparent = 'qctl.attempt'::regclass;
+  to_move := 0;
+  if to_regclass('qctl.attempt_old') is not null then
+    select count(*) into to_move from qctl.attempt_old;
+    if to_move = 0 then
+      drop table qctl.attempt_old;
+    end if;
+  end if;
+  return next;
+end
+$$;
+comment on function qctl.partition_attempts(text, boolean) is
+  'Puts the attempt log, which all queues share, into partitions by date: hourly, daily, weekly or monthly. What was logged before is left '
+  'beside and is moved in by qctl.move_attempts(), call by call; until then no command sees it. With p_only_empty a log in which something is stays as it is.';
+
+create or replace function qctl.move_attempts(p_rows integer default 50000) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass('qctl.attempt_old') is not null and to_regclass('qctl.attempt_old_at_idx') is null then
+    create index attempt_old_at_idx on qctl.attempt_old (settled_at);
+  end if;
+  return qctl._move_into_partitions('qctl.attempt', 'qctl.attempt_old', 'settled_at', p_rows);
+end
+$$;
+comment on function qctl.move_attempts(integer) is
+  'Moves a stretch of what was logged before the partitions into them, the newest first; returns how many: 0 when nothing is left, and the old table is gone then.';
+
+create or replace function qctl._log_needed_from() returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- What got no answer is logged up to a day afterwards, as of when its lease ran out.
+  v_from timestamptz := now() - interval '25 h';
+  v_oldest timestamptz;
+  v_archive regclass;
+  v_queue text;
+begin
+  for v_queue in select q.queue_name from qctl.queue q loop
+    v_archive := to_regclass(format('pgmq.%I', 'a_' || v_queue));
+    continue when v_archive is null;
+    if qctl._unseen(v_archive) or to_regclass(format('pgmq.%I', 'a_' || v_queue || '_old')) is not null then
+      return null;
+    end if;
+    execute format('select min(a.archived_at) from %s a', v_archive) into v_oldest;
+    v_from := least(v_from, v_oldest);
+  end loop;
+  return v_from;
+end
+$$;
+comment on function qctl._log_needed_from() is
+  'Since when some archive has messages, so that the log of that time is of use; null where that cannot be seen.';
+
+create or replace function qctl._drop_log(p_tries integer) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_part record;
+  v_end timestamptz;
+  v_count bigint;
+  v_rows bigint := 0;
+  v_kept bigint;
+begin
+  for v_part in execute format($q$
+      select c.oid::regclass as name, c.reltuples, i.child_end_time
+      from %1$I.show_partitions('qctl.attempt') p
+      cross join lateral %1$I.show_partition_info(p.partition_schemaname || '.' || p.partition_tablename) i
+      join pg_class c on c.oid = format('%%I.%%I', p.partition_schemaname, p.partition_tablename)::regclass
+      where i.child_end_time <= $1
+    $q$, qctl._partman()) using qctl._log_needed_from() loop
+    v_end := greatest(v_end, v_part.child_end_time);
+    v_count := v_part.reltuples;
+    if v_count < 0 then
+      execute format('select count(*) from %s', v_part.name) into v_count;
+    end if;
+    v_rows := v_rows + v_count;
+  end loop;
+  if v_end is null then
+    return 0;
+  end if;
+  -- Who is not done, or is a dead letter, keeps its log: in the default partition, once its own is gone.
+  create temporary table qctl_kept_attempt on commit drop as
+  select t.* from (select r.queue_id, r.msg_id from qctl.retry r union select d.queue_id, d.msg_id from qctl.dead_letter d
+                   union select f.queue_id, f.msg_id from qctl.in_flight f) as m
+  join qctl.attempt t on t.queue_id = m.queue_id and t.msg_id = m.msg_id and t.settled_at < v_end;
+  -- pg_partman drops what ended before the retention, not what ends just there.
+  perform qctl._drop_partitions('qctl.attempt', now() - v_end - interval '1 s', p_tries);
+  delete from qctl.attempt t where t.settled_at < v_end;
+  insert into qctl.attempt select k.* from pg_temp.qctl_kept_attempt k on conflict do nothing;
+  get diagnostics v_kept = row_count;
+  drop table pg_temp.qctl_kept_attempt;
+  return greatest(v_rows - v_kept, 0);
+end
+$$;
+comment on function qctl._drop_log(integer) is
+  'Drops the partitions of the attempt log from whose time no archive has a message any more; returns how many attempts went, by the planner''s estimate.';
+
+create or replace function qctl.purge_attempts(p_queue text, p_before timestamptz, p_limit integer default 20000) returns integer
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_count integer;
+begin
+  if qctl._is_log_partitioned() then
+    return qctl._drop_log(100);
+  end if;
+  execute format($q$
+    with old as materialized (
+      select t.ctid from qctl.attempt t
+      where t.queue_id = $1 and t.settled_at < $2
+        and not exists (select from pgmq.%1$I q where q.msg_id = t.msg_id)
+        and not exists (select from pgmq.%2$I a where a.msg_id = t.msg_id)
+        and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
+      order by t.settled_at limit $3
+    )
+    delete from qctl.attempt t using old o where t.ctid = o.ctid
+  $q$, 'q_' || p_queue, 'a_' || p_queue) using v_queue.queue_id, p_before, p_limit;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;
+comment on function qctl.purge_attempts(text, timestamptz, integer) is
+  'Deletes a batch of attempts settled before that whose message is gone, as after a partition was dropped; where the log itself is in '
+  'partitions, drops those of no more use to any queue. Call again until it returns 0.';
+
+create or replace function qctl._retain_log() returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue text;
+  v_oldest timestamptz;
+  v_count bigint := 0;
+begin
+  if not exists (select from qctl.upkept u where u.retained_at is null or u.retained_at < clock_timestamp() - interval '10 min') then
+    return 0;
+  end if;
+  if qctl._is_log_partitioned() then
+    set local lock_timeout = '50ms';
+    execute format('select %I.run_maintenance(''qctl.attempt'', p_analyze => false)', qctl._partman());
+    perform qctl._drop_log(1);
+    return 0;
+  end if;
+  for v_queue in select q.queue_name from qctl.queue q where qctl._is_partitioned(q.queue_name) and q.retention_s is not null loop
+    execute format('select min(a.archived_at) from pgmq.%I a', 'a_' || v_queue) into v_oldest;
+    v_count := v_count + qctl.purge_attempts(v_queue, least(v_oldest, now() - interval '25 h'));
+  end loop;
+  return v_count;
+exception when others then
+  perform qctl._audit_rarely('retention_failed', null, sqlstate, sqlerrm);
+  return 0;
+end
+$$;
+comment on function qctl._retain_log() is
+  'Drops, or deletes a batch of, the attempts whose messages went with their partitions; returns how many it deleted: 0 when none is left.';
