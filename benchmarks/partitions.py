@@ -21,6 +21,8 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 from servers import DebianServer
 
 DAYS = 10
+# Numbers of the messages that are sent meanwhile begin here.
+LIVE = 1_000_000_000
 AT = "now() - interval '9 d' - interval '10 d' * (%(high)s - g) / (%(high)s - %(low)s + 1)"
 ARCHIVE = f"""
 insert into pgmq.a_{{}} (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
@@ -40,7 +42,7 @@ where q.queue_name = '{{}}'
 def fill(connection: psycopg.Connection, queue: str, rows: int) -> None:
     """Messages and attempts that are old enough, spread over ten days, behind what is there."""
     connection.execute("set synchronous_commit = off")
-    first = (one(connection, f"select max(msg_id) from pgmq.a_{queue}") or 0) + 1
+    first = (one(connection, f"select max(msg_id) from pgmq.a_{queue} where msg_id < {LIVE}") or 0) + 1
     step = max(1, rows // 20)
     for low in range(first, first + rows, step):
         for statement in (ARCHIVE, LOG):
@@ -155,7 +157,7 @@ def main() -> None:
         with psycopg.connect(uri, autocommit=True) as connection, psycopg.connect(uri, autocommit=True) as other:
             for queue in ("parted", "plain"):
                 create(connection, queue, "http://127.0.0.1:9/x")
-                connection.execute(f"select setval('pgmq.q_{queue}_msg_id_seq', 1000000000)")
+                connection.execute(f"select setval('pgmq.q_{queue}_msg_id_seq', {LIVE})")
             fill(connection, "plain", size.rows // 10)
             deleting, _ = beside(connection, "plain", other, delete)
             print(f"{size.rows // 10:,} row by row in {deleting:.1f} s", flush=True)
