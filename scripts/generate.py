@@ -13,7 +13,7 @@ import typer
 
 from qctl import db, embedded, migrate
 from qctl.cli import completion
-from qctl.cli.app import app
+from qctl.cli.app import whole
 from qctl.config import Database
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -69,7 +69,7 @@ def cli_md(outputs: dict[str, str]) -> str:
 def commands() -> dict[str, tuple[str, typer.core.TyperCommand]]:
     """Every command with its panel; one in a group is called ``group.command``."""
     found: dict[str, tuple[str, typer.core.TyperCommand]] = {}
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in typer.main.get_command(whole()).commands.items():
         if isinstance(command, typer.core.TyperGroup):
             found |= {f"{name}.{inner}": (command.rich_help_panel, one) for inner, one in command.commands.items()}
         else:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from qctl.cli.app import app
+from qctl.cli.app import whole
 from qctl.errors import ExitCode
 
 TOP = Path(__file__).parents[1]
-COMMANDS = sorted(command.name for command in app.registered_commands)
+COMMANDS = sorted(command.name for command in whole().registered_commands)
 DOCS = [TOP / "README.md", *(TOP / "docs").glob("**/*.md")]
 
 

@@ -1,6 +1,7 @@
 """Every command through the installed executable: what it prints where, its formats, its exit code."""
 
 import csv
+import importlib
 import io
 import json
 import signal
@@ -9,12 +10,13 @@ import sys
 import time
 
 import pytest
+import typer
 from psycopg.conninfo import make_conninfo
 
 from helpers import claim, create, one, send, settle, state
 from processes import QCTL, environment, qctl, wait_until
 from qctl import sqlfiles
-from qctl.cli.app import app
+from qctl.cli.app import MODULES, whole
 
 URL = "http://127.0.0.1:9/hook"
 
@@ -547,7 +549,7 @@ def test_version_and_help():
     assert ok("-h").stdout == ok("--help").stdout
 
 
-@pytest.mark.parametrize("command", sorted(c.name for c in app.registered_commands))
+@pytest.mark.parametrize("command", sorted(c.name for c in whole().registered_commands))
 def test_every_command_has_help_with_an_example(command):
     assert "Example: qctl " + command in " ".join(ok(command, "--help").stdout.split())
 
@@ -564,3 +566,13 @@ def test_a_bug_is_reported_without_a_traceback(dsn, conn, tmp_path):
 def test_python_m_qctl():
     done = subprocess.run([sys.executable, "-m", "qctl", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("qctl ")
+
+
+def test_each_command_is_found_in_the_module_that_has_it():
+    for module, commands in MODULES.items():
+        app = typer.Typer()
+        importlib.import_module(f"qctl.cli.{module}").register(app)
+        named = [c.name or c.callback.__name__ for c in app.registered_commands] + [
+            g.name for g in app.registered_groups
+        ]
+        assert tuple(named) == commands

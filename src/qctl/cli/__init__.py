@@ -20,7 +20,6 @@ late(
         "qctl.label",
         "qctl.messages",
         "qctl.migrate",
-        "qctl.models",
         "qctl.partitions",
         "qctl.probe",
         "qctl.purging",

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,32 +12,7 @@ from typer.completion import completion_init  # pyright: ignore[reportPrivateImp
 from typer.core import TyperGroup
 
 import qctl
-from qctl.cli import (
-    access,
-    act,
-    apply,
-    arm,
-    capacity,
-    capture,
-    care,
-    completing,
-    completion,
-    configure,
-    describe,
-    events,
-    examine,
-    find,
-    look,
-    measure,
-    partition,
-    purge,
-    redo,
-    run,
-    scale,
-    secret,
-    setup,
-    trace,
-)
+from qctl.cli import completing
 from qctl.cli.defaults import option_defaults
 from qctl.cli.guard import Guard, report
 from qctl.errors import ExitCode, UsageError
@@ -80,35 +57,55 @@ def root(
     found = group.commands.get(command)
     if isinstance(found, TyperGroup):
         given = dict.fromkeys(found.commands, given)
-    ctx.default_map = {command: option_defaults(group, command) | given}
+    ctx.default_map = {command: option_defaults(_group, command) | given}
 
 
-for module in (
-    setup,
-    capture,
-    apply,
-    arm,
-    access,
-    secret,
-    partition,
-    events,
-    care,
-    look,
-    describe,
-    measure,
-    examine,
-    find,
-    trace,
-    configure,
-    redo,
-    purge,
-    act,
-    scale,
-    capacity,
-    run,
-    completion,
-):
-    module.register(app)
+# The module of each command, in the order of the help.
+MODULES: dict[str, tuple[str, ...]] = {
+    "setup": ("install", "upgrade", "create", "set"),
+    "capture": ("attach", "detach", "adopt-webhook"),
+    "apply": ("apply",),
+    "arm": ("arm", "disarm"),
+    "access": ("grant", "revoke"),
+    "secret": ("secret",),
+    "partition": ("partition",),
+    "events": ("events",),
+    "care": ("verify", "drop", "uninstall"),
+    "look": ("status", "depth", "lag", "queues"),
+    "describe": ("describe",),
+    "measure": ("metrics",),
+    "examine": ("check", "doctor"),
+    "find": ("messages", "dead"),
+    "trace": ("show", "tail"),
+    "configure": ("config",),
+    "redo": ("replay", "discard"),
+    "purge": ("purge",),
+    "act": ("send", "test", "pause", "resume"),
+    "scale": ("scale",),
+    "capacity": ("capacity",),
+    "run": ("worker", "demo"),
+    "completion": ("completion",),
+}
+_registered: set[str] = set()
+
+
+def _register(modules: Iterable[str]) -> None:
+    for name in modules:
+        if name not in _registered:
+            _registered.add(name)
+            import_module(f"qctl.cli.{name}").register(app)
+
+
+def _group() -> TyperGroup:
+    group = typer.main.get_command(whole())
+    assert isinstance(group, TyperGroup)
+    return group
+
+
+def whole() -> typer.Typer:
+    """The command line with all its commands: for help, completion, a word that is no command, and generators."""
+    _register(MODULES)
+    return app
 
 
 def main() -> None:
@@ -119,6 +116,10 @@ def main() -> None:
         report(UsageError("an argument is not valid UTF-8", hint="write it in UTF-8; LC_ALL=C.UTF-8 may help"))
         sys.exit(ExitCode.USAGE)
     completion_init()
+    # Typer makes every command that it is given at each start: 50 of them, of which one runs.
+    first = sys.argv[1] if len(sys.argv) > 1 else None
+    asked = [module for module, commands in MODULES.items() if first in commands]
+    _register(asked if asked and "_QCTL_COMPLETE" not in os.environ else MODULES)
     try:
         app()
     except SystemExit as ended:

@@ -1,5 +1,6 @@
 """Options that config.toml gives beforehand."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import typer
@@ -15,9 +16,9 @@ _NEVER = {
 }
 
 
-def option_defaults(group: TyperGroup, command: str) -> dict[str, Any]:
+def option_defaults(whole: Callable[[], TyperGroup], command: str) -> dict[str, Any]:
     """What config.toml gives one command, as the parser takes it: ``[defaults]`` for every command that has the option,
-    ``[defaults.COMMAND]`` for one, which wins.
+    ``[defaults.COMMAND]`` for one, which wins. ``whole`` gives the group of all commands, for the file may name any.
 
     Raises:
         UsageError: the file cannot be read, no command has that option, or the value cannot be.
@@ -25,7 +26,7 @@ def option_defaults(group: TyperGroup, command: str) -> dict[str, Any]:
     given = config.defaults()
     if not given:
         return {}
-    commands = {name: found for name, found in group.commands.items() if isinstance(found, TyperCommand)}
+    commands = {name: found for name, found in whole().commands.items() if isinstance(found, TyperCommand)}
     common = {name: value for name, value in given.items() if not isinstance(value, dict)}
     own = {name: cast("dict[str, Any]", value) for name, value in given.items() if isinstance(value, dict)}
     if unknown := sorted(set(own) - set(commands)):
