@@ -6385,7 +6385,7 @@ begin
                           null::double precision, v_ailment.mend
       where not v_ailment.health = any (p_ignore);
     end loop;
-    select * into v_depth from qctl._depth(v_queue.queue_name, greatest(10000, least(greatest(p_max_depth, p_max_dead), 10000000) + 1));
+    select * into v_depth from qctl._depth(v_queue.queue_name, greatest(10000, least(greatest(p_max_depth, p_max_dead, 0), 10000000) + 1));
     select * into v_lag from qctl.lag(v_queue.queue_name);
     return query
     select v_queue.queue_name, m.cause, null::timestamptz, m.problem, m.value, m."limit", m.mend
