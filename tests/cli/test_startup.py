@@ -25,9 +25,12 @@ print(*read, file=sys.stderr)
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, timeout=60
     )
     loaded, read = done.stderr.splitlines()[-2:]
-    assert "qctl.cli.look" in loaded.split()
+    mine = {name for name in loaded.split() if name.startswith("qctl.cli.")}
+    assert "qctl.cli.redo" in mine
+    assert ("qctl.cli.look" in mine) == (arguments != ["replay", "--help"])
     assert HEAVY.isdisjoint(loaded.split())
-    assert {"qctl.models", "qctl.db", "qctl.queues"}.isdisjoint(read.split())
+    assert {"qctl.db", "qctl.queues"}.isdisjoint(read.split())
+    assert not [name for name in read.split() if name.startswith("qctl.models.")]
 
 
 def test_every_operation_is_late_and_still_an_ordinary_module():
@@ -36,7 +39,7 @@ import importlib, pkgutil, sys
 import qctl.cli
 late = {n.removeprefix("qctl.") for n, m in sys.modules.items() if n.startswith("qctl.") and type(m).__name__ == "_LazyModule"}
 here = {m.name for m in pkgutil.iter_modules(sys.modules["qctl"].__path__)}
-print(*sorted(here - late - {"cli", "output", "errors", "late", "durations", "hosts"}))
+print(*sorted(here - late - {"cli", "output", "errors", "late", "models", "durations", "hosts"}))
 from qctl import queues
 print(queues.creation.__module__)
 """

@@ -1,8 +1,9 @@
 """The root command: puts the commands together."""
 
+import gc
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,6 +50,7 @@ def root(
     ] = False,
 ) -> None:
     """What holds for every command."""
+    gc.enable()
     given: dict[str, Any] = {name: value for name, value in (("dsn", dsn), ("profile", profile)) if value is not None}
     command, group = ctx.invoked_subcommand, ctx.command
     assert isinstance(group, TyperGroup)
@@ -96,6 +98,27 @@ def _register(modules: Iterable[str]) -> None:
             import_module(f"qctl.cli.{name}").register(app)
 
 
+def _register_for(words: list[str]) -> None:
+    """What these words need: Typer makes every command that it is given at each start, and one of fifty runs."""
+    if "_QCTL_COMPLETE" in os.environ:
+        _register(MODULES)
+        return
+    asked = [module for module, commands in MODULES.items() if words and words[0] in commands]
+    _register(asked or MODULES)
+    if not words or words[0] in ("-h", "--help"):
+        for command in app.registered_commands:
+            command.callback = _outline(command.callback)
+
+
+def _outline(callback: Callable[..., Any] | None) -> Callable[[], None]:
+    """As much of a command as the help of all of them shows; its options are told by its own."""
+
+    def outline() -> None: ...
+
+    outline.__doc__, outline.__name__ = callback.__doc__, getattr(callback, "__name__", "")
+    return outline
+
+
 def _group() -> TyperGroup:
     group = typer.main.get_command(whole())
     assert isinstance(group, TyperGroup)
@@ -116,10 +139,7 @@ def main() -> None:
         report(UsageError("an argument is not valid UTF-8", hint="write it in UTF-8; LC_ALL=C.UTF-8 may help"))
         sys.exit(ExitCode.USAGE)
     completion_init()
-    # Typer makes every command that it is given at each start: 50 of them, of which one runs.
-    first = sys.argv[1] if len(sys.argv) > 1 else None
-    asked = [module for module, commands in MODULES.items() if first in commands]
-    _register(asked if asked and "_QCTL_COMPLETE" not in os.environ else MODULES)
+    _register_for(sys.argv[1:])
     try:
         app()
     except SystemExit as ended:
