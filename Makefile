@@ -77,7 +77,7 @@ released: .venv/.dev
 	@$(BIN)/python scripts/freeze_schema.py
 
 # Every row of benchmarks/RESULTS.md and the pictures in docs/plots: well over an hour; with QUICK=1 five minutes, to see that all works.
-BENCHES = throughput latency inside slow_endpoint memory capture commits flat hidden purging partitions processes startup capacity soak
+BENCHES = throughput latency inside slow_endpoint memory capture commits flat plans hidden purging partitions processes startup capacity soak
 bench: .venv/.dev
 	@sh scripts/debian_parts.sh
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(if $(QUICK),--quick) || failed="$$failed $$name"; done; \
