@@ -26,9 +26,9 @@ def most_mb(uri: str) -> float:
 
 def main() -> None:
     """Each depth in turn."""
-    size = options(__doc__, rounds=(3, 1), depth=(1_000_000, 10_000), large=(1_000, 60))
+    size = options(__doc__, rounds=(3, 1), depth=(1_000_000, 10_000), large=(4_000, 60))
     depths = sorted({1_000, min(100_000, size.depth), size.depth})
-    cases = [("1 KB", depth) for depth in depths] + [("1 MB", size.large // 10), ("1 MB", size.large)]
+    cases = [("1 KB", depth) for depth in depths] + [("1 MB", size.large // 4), ("1 MB", size.large)]
     report, found = Report("memory", size.quick), Rounds()
     with site() as (connection, uri), nginx() as endpoint:
         create(connection, "bench", endpoint.url)
@@ -50,7 +50,7 @@ def main() -> None:
         report.add(
             Row(
                 f"worker memory: {name}",
-                "≤ 120 MB" if small else "bounded: ≤ 1.2 × of a tenth" if is_last else "",
+                "≤ 120 MB" if small else "bounded: ≤ 1.2 × of a quarter as deep" if is_last else "",
                 f"{most:.0f} MB", found.spread(name), len(values),
                 "" if name == beside else f"{beside} {found.median(beside):.0f} MB",
                 ratio, most <= 120 if small else ratio <= 1.2 if is_last else None,
