@@ -5278,6 +5278,7 @@ COMMENT ON FUNCTION qctl._slow_start() IS 'In flight at most after an outage, a 
 CREATE FUNCTION qctl._status(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, health text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, lag_s double precision, age_s double precision, delivered_1m bigint, failed_1m bigint, last_error text, paused_at timestamp with time zone, paused_by text, pause_reason text, url text, transport text, since timestamp with time zone, reason text, mend text, depth_exact boolean, depth_estimate bigint, dead_1m bigint, delivered_1h bigint, failed_1h bigint, dead_1h bigint, p50_s double precision, p95_s double precision, growth_per_s double precision, drain_s double precision, last_delivered_at timestamp with time zone, last_failed_at timestamp with time zone)
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
     AS $$
   select q.queue_name, h.health, d.depth, d.ready, d.delayed, d.in_flight, d.retrying, d.dead, l.lag_s, l.age_s,
          r.delivered_1m, r.failed_1m, r.last_error, g.paused_at, g.paused_by, g.pause_reason, q.url, q.transport,

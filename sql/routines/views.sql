@@ -9,6 +9,7 @@ returns table (queue_name text, health text, depth bigint, ready bigint, delayed
                growth_per_s double precision, drain_s double precision, last_delivered_at timestamptz, last_failed_at timestamptz)
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
   select q.queue_name, h.health, d.depth, d.ready, d.delayed, d.in_flight, d.retrying, d.dead, l.lag_s, l.age_s,
          r.delivered_1m, r.failed_1m, r.last_error, g.paused_at, g.paused_by, g.pause_reason, q.url, q.transport,
