@@ -24,9 +24,10 @@ import psycopg
 from results import Report, Row
 from rig import QCTL, create, one, options, percentile, site
 
+# A hundred at a time were settled together.
 ARCHIVE = """
 insert into pgmq.a_orders (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers) overriding system value
-select g, 1, now() - interval '9 d', now() - interval '8 d', now(), jsonb_build_object('record', jsonb_build_object('id', g,
+select g, 1, now() - interval '9 d', now() - interval '8 d' + g / 100 * interval '1 ms', now(), jsonb_build_object('record', jsonb_build_object('id', g,
                                                                                                     'name', repeat('x', 300))),
        '{"qctl": {"outcome": "delivered", "status": 200, "attempts": 1, "delivery_no": 1}}'
 from generate_series(%s::bigint, %s::bigint) g
@@ -34,7 +35,7 @@ from generate_series(%s::bigint, %s::bigint) g
 ATTEMPTS = """
 insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, transport, claimed_at, settled_at, duration_ms,
                           status_code, response)
-select 1, g, 1, 1, 'delivered', 'http', now() - interval '8 d', now() - interval '8 d', 20, 200, 'ok'
+select 1, g, 1, 1, 'delivered', 'http', now() - interval '8 d', now() - interval '8 d' + g / 100 * interval '1 ms', 20, 200, 'ok'
 from generate_series(%s::bigint, %s::bigint) g
 """
 # As the seed has it; its rows are what ours keeps as attempts.
