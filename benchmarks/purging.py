@@ -27,8 +27,8 @@ from rig import QCTL, create, one, options, percentile, site
 # A hundred at a time were settled together.
 ARCHIVE = """
 insert into pgmq.a_orders (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers) overriding system value
-select g, 1, now() - interval '9 d', now() - interval '8 d' + g / 100 * interval '1 ms', now(), jsonb_build_object('record', jsonb_build_object('id', g,
-                                                                                                    'name', repeat('x', 300))),
+select g, 1, now() - interval '9 d', now() - interval '8 d' + g / 100 * interval '1 ms', now(),
+       jsonb_build_object('record', jsonb_build_object('id', g, 'name', repeat('x', 300))),
        '{"qctl": {"outcome": "delivered", "status": 200, "attempts": 1, "delivery_no": 1}}'
 from generate_series(%s::bigint, %s::bigint) g
 """

@@ -76,6 +76,28 @@ CREATE TYPE qctl.work_run AS (
 
 COMMENT ON TYPE qctl.work_run IS 'What one CALL of qctl.work knows of itself.';
 
+-- Name: _about_rows(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._about_rows(p_table regclass) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_counted constant real := 1000000;
+  v_rows bigint;
+begin
+  select c.reltuples::bigint into v_rows from pg_class c where c.oid = p_table and c.reltuples > c_counted;
+  if v_rows is null then
+    execute format('select count(*) from %s', p_table) into v_rows;
+  end if;
+  return v_rows;
+end
+$$;
+
+-- Name: FUNCTION _about_rows(p_table regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._about_rows(p_table regclass) IS 'How many rows; of a large table the estimate, for who asks holds a lock.';
+
 -- Name: queue; Type: TABLE; Schema: qctl; Owner: -
 
 CREATE TABLE qctl.queue (
@@ -1615,6 +1637,16 @@ $$;
 
 COMMENT ON FUNCTION qctl._cron_slots() IS 'Jobs that pg_cron runs at the same time, everybody''s.';
 
+-- Name: _default_partition(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._default_partition(p_parent text) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select i.inhrelid::regclass from pg_inherits i join pg_class c on c.oid = i.inhrelid
+  where i.inhparent = to_regclass(p_parent) and pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'
+$$;
+
 -- Name: _depth(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._depth(p_queue text, p_count_to bigint) RETURNS TABLE(queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, exact boolean, estimate bigint)
@@ -1650,7 +1682,7 @@ begin
       select count(*) into in_flight from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
       ready := least(ready, p_count_to);
     end if;
-    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit p_count_to) d;
+    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit greatest(p_count_to, 100000)) d;
     return next;
   end loop;
 end
@@ -1735,43 +1767,50 @@ $$;
 CREATE FUNCTION qctl._drop_log(p_tries integer) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
+  v_default regclass := qctl._default_partition('qctl.attempt');
   v_part record;
+  v_queue record;
   v_end timestamptz;
-  v_count bigint;
-  v_rows bigint := 0;
+  v_counts jsonb := '{}';
+  v_dropped bigint;
   v_kept bigint;
 begin
-  for v_part in execute format($q$
-      select c.oid::regclass as name, c.reltuples, i.child_end_time
-      from %1$I.show_partitions('qctl.attempt') p
-      cross join lateral %1$I.show_partition_info(p.partition_schemaname || '.' || p.partition_tablename) i
-      join pg_class c on c.oid = format('%%I.%%I', p.partition_schemaname, p.partition_tablename)::regclass
-      where i.child_end_time <= $1
-    $q$, qctl._partman()) using qctl._log_needed_from() loop
-    v_end := greatest(v_end, v_part.child_end_time);
-    v_count := v_part.reltuples;
-    if v_count < 0 then
-      execute format('select count(*) from %s', v_part.name) into v_count;
-    end if;
-    v_rows := v_rows + v_count;
+  if not pg_try_advisory_xact_lock(1902343282) then
+    return 0;
+  end if;
+  for v_part in select b.name, c.reltuples, b.ends from qctl._partition_bounds('qctl.attempt') b join pg_class c on c.oid = b.name
+                where b.ends <= qctl._log_needed_from() loop
+    v_end := greatest(v_end, v_part.ends);
+    v_counts := v_counts || jsonb_build_object(v_part.name::text, qctl._about_rows(v_part.name));
   end loop;
   if v_end is null then
     return 0;
   end if;
-  -- Who is not done, or is a dead letter, keeps its log: in the default partition, once its own is gone.
+  -- Who is not done, is a dead letter, or was delivered late keeps its log: in the default partition, once its own is gone.
   create temporary table qctl_kept_attempt on commit drop as
   select t.* from (select r.queue_id, r.msg_id from qctl.retry r union select d.queue_id, d.msg_id from qctl.dead_letter d
                    union select f.queue_id, f.msg_id from qctl.in_flight f) as m
   join qctl.attempt t on t.queue_id = m.queue_id and t.msg_id = m.msg_id and t.settled_at < v_end;
+  for v_queue in select q.queue_id, to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) as archive from qctl.queue q loop
+    continue when v_queue.archive is null;
+    execute format('insert into pg_temp.qctl_kept_attempt
+                    select t.* from qctl.attempt t
+                    where t.queue_id = $1 and t.settled_at < $2 and t.outcome <> ''delivered'' and exists (select from %s a where a.msg_id = t.msg_id)',
+                   v_queue.archive) using v_queue.queue_id, v_end;
+  end loop;
   -- pg_partman drops what ended before the retention, not what ends just there.
   perform qctl._drop_partitions('qctl.attempt', now() - v_end - interval '1 s', p_tries);
-  delete from qctl.attempt t where t.settled_at < v_end;
-  insert into qctl.attempt select k.* from pg_temp.qctl_kept_attempt k on conflict do nothing;
+  select coalesce(sum(c.value::bigint), 0) into v_dropped from jsonb_each_text(v_counts) c where to_regclass(c.key) is null;
+  if v_default is not null then
+    execute format('delete from %s t where t.settled_at < $1', v_default) using v_end;
+  end if;
+  insert into qctl.attempt select distinct k.* from pg_temp.qctl_kept_attempt k on conflict do nothing;
   get diagnostics v_kept = row_count;
   drop table pg_temp.qctl_kept_attempt;
-  return greatest(v_rows - v_kept, 0);
+  return greatest(v_dropped - v_kept, 0);
 end
 $_$;
 
@@ -1784,6 +1823,7 @@ COMMENT ON FUNCTION qctl._drop_log(p_tries integer) IS 'Drops the partitions of 
 CREATE FUNCTION qctl._drop_partitions(p_parent text, p_older_than interval, p_tries integer DEFAULT 100) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
   v_partitions integer;
@@ -2345,6 +2385,7 @@ CREATE FUNCTION qctl._growth(p_queue qctl.queue, p_depth bigint, p_exact boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+  c_sampled constant bigint := 100000;
   v_then qctl.sample;
   v_for_s double precision;
 begin
@@ -2359,6 +2400,9 @@ begin
     v_for_s := extract(epoch from clock_timestamp() - v_then.at);
     if p_exact and v_then.depth is not null then
       per_s := (p_depth - v_then.depth) / v_for_s;
+    elsif v_then.depth is not null and p_depth < c_sampled then
+      -- Sampled exactly, now counted less far: by the estimate, if there is one.
+      per_s := (nullif(p_estimate, p_depth) - v_then.depth) / v_for_s;
     else
       per_s := (qctl._last_msg_id(p_queue.queue_name) - v_then.last_msg_id
                 - (select c.delivered + c.dead from qctl._counts(p_queue.queue_id, v_then.at) c)) / v_for_s;
@@ -2932,6 +2976,9 @@ declare
   v_archive regclass;
   v_queue text;
 begin
+  if to_regclass('qctl.attempt_old') is not null then
+    return null;
+  end if;
   for v_queue in select q.queue_name from qctl.queue q loop
     v_archive := to_regclass(format('pgmq.%I', 'a_' || v_queue));
     continue when v_archive is null;
@@ -2947,7 +2994,7 @@ $$;
 
 -- Name: FUNCTION _log_needed_from(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._log_needed_from() IS 'Since when some archive has messages, so that the log of that time is of use; null where that cannot be seen.';
+COMMENT ON FUNCTION qctl._log_needed_from() IS 'Since when some archive has messages, so that the log of that time is of use; null where that cannot be seen, or while something is being moved.';
 
 -- Name: _log_parts(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2969,6 +3016,40 @@ COMMENT ON FUNCTION qctl._log_parts() IS 'The tables that the attempt log consis
 CREATE FUNCTION qctl._lower_keys(p_headers jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN COALESCE((SELECT jsonb_object_agg(lower(h.key), h.value) AS jsonb_object_agg FROM jsonb_each(_lower_keys.p_headers) h(key, value)), '{}'::jsonb);
+
+-- Name: _maintain_partitions(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._maintain_partitions(p_parent text, p_column text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    AS $_$
+declare
+  v_end timestamptz;
+  v_default regclass := qctl._default_partition(p_parent);
+  v_late boolean := false;
+begin
+  -- After a stand-still longer than the partitions that were made beforehand, rows are in the default one; a partition for
+  -- their time cannot be made while they are there.
+  select max(b.ends) into v_end from qctl._partition_bounds(p_parent) b;
+  if v_default is not null then
+    execute format('select exists (select from %s d where d.%I >= $1)', v_default, p_column) into v_late using v_end;
+  end if;
+  if v_late then
+    execute format('create temporary table qctl_late on commit drop as select * from %s d where d.%I >= $1', v_default, p_column) using v_end;
+    execute format('delete from %s d where d.%I >= $1', v_default, p_column) using v_end;
+  end if;
+  execute format('select %I.run_maintenance($1, p_analyze => false)', qctl._partman()) using p_parent;
+  if v_late then
+    execute format('insert into %s select * from pg_temp.qctl_late', p_parent);
+    drop table pg_temp.qctl_late;
+  end if;
+end
+$_$;
+
+-- Name: FUNCTION _maintain_partitions(p_parent text, p_column text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._maintain_partitions(p_parent text, p_column text) IS 'Lets pg_partman make the partitions that will be needed, and drop those past its retention.';
 
 -- Name: _maintenance_deadline(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3263,10 +3344,14 @@ COMMENT ON FUNCTION qctl._missing_secrets(p_headers jsonb) IS 'References in the
 CREATE FUNCTION qctl._move_into_partitions(p_parent text, p_old text, p_column text, p_rows integer) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 declare
   v_least timestamptz;
   v_last timestamptz;
+  v_start timestamptz;
+  v_step interval;
+  v_columns text;
   v_rows double precision;
   v_moved bigint;
 begin
@@ -3278,11 +3363,26 @@ begin
     execute format('drop table %s', p_old);
     return 0;
   end if;
+  -- The partition that the newest row belongs to, counted from one that is there.
+  execute format('select c.partition_interval::interval from %I.part_config c where c.parent_table = $1', qctl._partman()) into v_step using p_parent;
+  select min(b.starts) into v_start from qctl._partition_bounds(p_parent) b;
+  while v_start > v_last loop
+    v_start := v_start - v_step;
+  end loop;
+  while v_start + v_step <= v_last loop
+    v_start := v_start + v_step;
+  end loop;
+  if not exists (select from qctl._partition_bounds(p_parent) b where b.starts <= v_last and b.ends > v_last) then
+    execute format('select %I.create_partition_time($1, array[$2])', qctl._partman()) using p_parent, v_start;
+  end if;
   select greatest(c.reltuples, 1) into v_rows from pg_class c where c.oid = to_regclass(p_old);
-  execute format('select %I.partition_data_time($1, p_batch_count => 1, p_batch_interval => $2, p_order => ''DESC'', p_analyze => false, p_source_table => $3)',
-                 qctl._partman())
-    into v_moved
-    using p_parent, least(interval '1 hour', greatest(interval '1 s', (v_last - v_least) * (p_rows / v_rows))), p_old;
+  v_start := greatest(v_start, v_last - greatest(interval '1 s', (v_last - v_least) * least(1, p_rows / v_rows)));
+  select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into v_columns
+  from pg_attribute a where a.attrelid = to_regclass(p_old) and a.attnum > 0 and not a.attisdropped;
+  execute format('with moved as (delete from %1$s o where o.%2$I >= $1 returning %3$s)
+                  insert into %4$s (%3$s) overriding system value select %3$s from moved', p_old, p_column, v_columns, p_parent)
+    using v_start;
+  get diagnostics v_moved = row_count;
   return v_moved;
 end
 $_$;
@@ -3960,6 +4060,27 @@ $_$;
 
 COMMENT ON FUNCTION qctl._park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer) IS 'Hides ready messages that must wait for another of their key, until p_heads others have come to the front. Under the gate.';
 
+-- Name: _partition_bounds(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._partition_bounds(p_parent text) RETURNS TABLE(name regclass, starts timestamp with time zone, ends timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    AS $_$
+#variable_conflict use_column
+begin
+  return query execute format($q$
+    select format('%%I.%%I', p.partition_schemaname, p.partition_tablename)::regclass, i.child_start_time, i.child_end_time
+    from %1$I.show_partitions($1) p
+    cross join lateral %1$I.show_partition_info(p.partition_schemaname || '.' || p.partition_tablename) i
+  $q$, qctl._partman()) using p_parent;
+end
+$_$;
+
+-- Name: FUNCTION _partition_bounds(p_parent text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._partition_bounds(p_parent text) IS 'The partitions of a table, without the default one. Like all that asks pg_partman it runs in UTC, by which partitions are cut and named.';
+
 -- Name: _partition_interval(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._partition_interval(p_interval text) RETURNS text
@@ -4588,7 +4709,7 @@ COMMENT ON FUNCTION qctl._response_text(p_response bytea) IS 'An answer as the a
 CREATE FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) RETURNS qctl.purge_place
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
   v_place qctl.purge_place;
   v_queue qctl.queue;
@@ -4597,7 +4718,7 @@ begin
     select * into v_queue from qctl.queue q where q.queue_name = p_queue;
     perform qctl._retain_partitions(v_queue);
     set local lock_timeout = '50ms';
-    execute format('select %I.run_maintenance($1, p_analyze => false)', qctl._partman()) using 'pgmq.a_' || p_queue;
+    perform qctl._maintain_partitions('pgmq.a_' || p_queue, 'archived_at');
     return null;
   end if;
   select p.next_after, p.next_after_id into v_place.after, v_place.after_id
@@ -4609,7 +4730,7 @@ exception when others then
   perform qctl._audit_rarely('retention_failed', p_queue, sqlstate, sqlerrm);
   return null;
 end
-$_$;
+$$;
 
 -- Name: FUNCTION _retain(p_queue text, p_place qctl.purge_place); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -4631,7 +4752,11 @@ begin
   end if;
   if qctl._is_log_partitioned() then
     set local lock_timeout = '50ms';
-    execute format('select %I.run_maintenance(''qctl.attempt'', p_analyze => false)', qctl._partman());
+    begin
+      perform qctl._maintain_partitions('qctl.attempt', 'settled_at');
+    exception when others then
+      perform qctl._audit_rarely('retention_failed', null, sqlstate, sqlerrm);
+    end;
     perform qctl._drop_log(1);
     return 0;
   end if;
@@ -4655,6 +4780,7 @@ COMMENT ON FUNCTION qctl._retain_log() IS 'Drops, or deletes a batch of, the att
 CREATE FUNCTION qctl._retain_partitions(p_queue qctl.queue) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 begin
   execute format('update %I.part_config set retention = $1, retention_keep_table = false, retention_keep_index = false,
@@ -5597,12 +5723,17 @@ CREATE FUNCTION qctl._upon_log() RETURNS text
         from pg_depend d join pg_rewrite r on r.oid = d.objid
         where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = 'qctl.attempt'::regclass
         union all
-        select 'trigger ' || quote_ident(t.tgname) from pg_trigger t where t.tgrelid = 'qctl.attempt'::regclass and not t.tgisinternal) o
+        select 'trigger ' || quote_ident(t.tgname) from pg_trigger t where t.tgrelid = 'qctl.attempt'::regclass and not t.tgisinternal
+        union all
+        select 'policy ' || quote_ident(p.polname) from pg_policy p where p.polrelid = 'qctl.attempt'::regclass
+        union all
+        select 'publication ' || quote_ident(b.pubname) from pg_publication_rel r join pg_publication b on b.oid = r.prpubid
+        where r.prrelid = 'qctl.attempt'::regclass) o
 $$;
 
 -- Name: FUNCTION _upon_log(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._upon_log() IS 'Views and triggers of others that are bound to the attempt log; null for none.';
+COMMENT ON FUNCTION qctl._upon_log() IS 'Views, triggers, policies and publications of others that are bound to the attempt log; null for none.';
 
 -- Name: _verify_attachments(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7160,7 +7291,7 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
   return query
-  select g.* from qctl._depth(p_queue, 10000) d, qctl._growth(v_queue, d.depth, d.exact, d.estimate) g;
+  select g.* from qctl._depth(p_queue, 100000) d, qctl._growth(v_queue, d.depth, d.exact, d.estimate) g;
 end
 $$;
 
@@ -7638,6 +7769,7 @@ COMMENT ON FUNCTION qctl.move_attempts(p_rows integer) IS 'Moves a stretch of wh
 CREATE FUNCTION qctl.partition_archive(p_queue text, p_interval text DEFAULT 'daily'::text) RETURNS TABLE(table_name text, partitions integer, to_move bigint, changed boolean)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
     AS $$
 #variable_conflict use_column
 declare
@@ -7668,7 +7800,7 @@ begin
   select count(*) into partitions from pg_inherits i where i.inhparent = to_regclass(format('pgmq.%I', v_a));
   to_move := 0;
   if to_regclass(format('pgmq.%I', v_a || '_old')) is not null then
-    execute format('select count(*) from pgmq.%I', v_a || '_old') into to_move;
+    to_move := qctl._about_rows(to_regclass(format('pgmq.%I', v_a || '_old')));
     if to_move = 0 then
       execute format('drop table pgmq.%I', v_a || '_old');
     end if;
@@ -7686,14 +7818,21 @@ COMMENT ON FUNCTION qctl.partition_archive(p_queue text, p_interval text) IS 'Pu
 CREATE FUNCTION qctl.partition_attempts(p_interval text DEFAULT 'daily'::text, p_only_empty boolean DEFAULT false) RETURNS TABLE(table_name text, partitions integer, to_move bigint, changed boolean)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 #variable_conflict use_column
 declare
   v_interval text := qctl._partition_interval(p_interval);
   v_old oid := 'qctl.attempt'::regclass;
+  v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = v_old);
 begin
   changed := not qctl._is_log_partitioned() and not (p_only_empty and exists (select from qctl.attempt));
   if changed then
+    -- The partitions are whose role makes them, and the maintenance of the owner must be able to drop them.
+    if v_owner <> current_user then
+      raise exception 'the attempt log belongs to role %, and this is role %', v_owner, current_user
+        using errcode = 'QC004', hint = format('connect as %s', v_owner);
+    end if;
     perform qctl._need_partman();
     -- Whoever reads or settles just now is waited for only this long.
     set local lock_timeout = '2s';
@@ -7727,7 +7866,7 @@ begin
   select count(*) into partitions from pg_inherits i where i.inhparent = 'qctl.attempt'::regclass;
   to_move := 0;
   if to_regclass('qctl.attempt_old') is not null then
-    select count(*) into to_move from qctl.attempt_old;
+    to_move := qctl._about_rows('qctl.attempt_old');
     if to_move = 0 then
       drop table qctl.attempt_old;
     end if;
@@ -7899,6 +8038,10 @@ begin
   if qctl._is_log_partitioned() then
     return qctl._drop_log(100);
   end if;
+  -- Messages that are being moved into partitions are nowhere else meanwhile.
+  if to_regclass(format('pgmq.%I', 'a_' || p_queue || '_old')) is not null then
+    return 0;
+  end if;
   execute format($q$
     with old as materialized (
       select t.ctid from qctl.attempt t
@@ -7985,6 +8128,7 @@ COMMENT ON FUNCTION qctl.purge_leftovers(p_older_than interval) IS 'Deletes stat
 CREATE FUNCTION qctl.purge_partitions(p_queue text, p_older_than interval) RETURNS TABLE(partitions integer, messages bigint, until timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
     AS $_$
 #variable_conflict use_column
 declare

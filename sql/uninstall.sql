@@ -15,10 +15,12 @@ do $$
 declare
   v_partman text := qctl._partman();
 begin
-  if v_partman is not null then
+  if v_partman is not null and qctl._is_log_partitioned() then
     execute format('delete from %I.part_config where parent_table = ''qctl.attempt''', v_partman);
     execute format('drop table if exists %I.template_qctl_attempt', v_partman);
   end if;
+exception when insufficient_privilege then
+  raise warning 'pg_partman still has its settings for qctl.attempt: %', sqlerrm;
 end
 $$;
 drop schema qctl cascade;

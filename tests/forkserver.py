@@ -52,11 +52,13 @@ class ForkServer:
                 socket.send_fds(self._asking, [request], [given.fileno(), out.fileno(), err.fileno(), theirs.fileno()])
             ours.settimeout(timeout)
             answers = ours.makefile("r")
-            pid = int(answers.readline())
+            pid = None
             try:
+                pid = int(answers.readline())
                 status = int(answers.readline())
             except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
                 raise subprocess.TimeoutExpired(command, timeout, _all(out), _all(err)) from None
             return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(status), _all(out), _all(err))
 

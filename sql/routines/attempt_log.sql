@@ -27,22 +27,34 @@ as $$
         from pg_depend d join pg_rewrite r on r.oid = d.objid
         where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = 'qctl.attempt'::regclass
         union all
-        select 'trigger ' || quote_ident(t.tgname) from pg_trigger t where t.tgrelid = 'qctl.attempt'::regclass and not t.tgisinternal) o
+        select 'trigger ' || quote_ident(t.tgname) from pg_trigger t where t.tgrelid = 'qctl.attempt'::regclass and not t.tgisinternal
+        union all
+        select 'policy ' || quote_ident(p.polname) from pg_policy p where p.polrelid = 'qctl.attempt'::regclass
+        union all
+        select 'publication ' || quote_ident(b.pubname) from pg_publication_rel r join pg_publication b on b.oid = r.prpubid
+        where r.prrelid = 'qctl.attempt'::regclass) o
 $$;
-comment on function qctl._upon_log() is 'Views and triggers of others that are bound to the attempt log; null for none.';
+comment on function qctl._upon_log() is 'Views, triggers, policies and publications of others that are bound to the attempt log; null for none.';
 
 create or replace function qctl.partition_attempts(p_interval text default 'daily', p_only_empty boolean default false)
 returns table (table_name text, partitions integer, to_move bigint, changed boolean)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 #variable_conflict use_column
 declare
   v_interval text := qctl._partition_interval(p_interval);
   v_old oid := 'qctl.attempt'::regclass;
+  v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = v_old);
 begin
   changed := not qctl._is_log_partitioned() and not (p_only_empty and exists (select from qctl.attempt));
   if changed then
+    -- The partitions are whose role makes them, and the maintenance of the owner must be able to drop them.
+    if v_owner <> current_user then
+      raise exception 'the attempt log belongs to role %, and this is role %', v_owner, current_user
+        using errcode = 'QC004', hint = format('connect as %s', v_owner);
+    end if;
     perform qctl._need_partman();
     -- Whoever reads or settles just now is waited for only this long.
     set local lock_timeout = '2s';
@@ -76,7 +88,7 @@ begin
   select count(*) into partitions from pg_inherits i where i.inhparent = 'qctl.attempt'::regclass;
   to_move := 0;
   if to_regclass('qctl.attempt_old') is not null then
-    select count(*) into to_move from qctl.attempt_old;
+    to_move := qctl._about_rows('qctl.attempt_old');
     if to_move = 0 then
       drop table qctl.attempt_old;
     end if;
@@ -113,6 +125,9 @@ declare
   v_archive regclass;
   v_queue text;
 begin
+  if to_regclass('qctl.attempt_old') is not null then
+    return null;
+  end if;
   for v_queue in select q.queue_name from qctl.queue q loop
     v_archive := to_regclass(format('pgmq.%I', 'a_' || v_queue));
     continue when v_archive is null;
@@ -126,48 +141,55 @@ begin
 end
 $$;
 comment on function qctl._log_needed_from() is
-  'Since when some archive has messages, so that the log of that time is of use; null where that cannot be seen.';
+  'Since when some archive has messages, so that the log of that time is of use; null where that cannot be seen, or while something is being moved.';
 
 create or replace function qctl._drop_log(p_tries integer) returns bigint
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 declare
+  v_default regclass := qctl._default_partition('qctl.attempt');
   v_part record;
+  v_queue record;
   v_end timestamptz;
-  v_count bigint;
-  v_rows bigint := 0;
+  v_counts jsonb := '{}';
+  v_dropped bigint;
   v_kept bigint;
 begin
-  for v_part in execute format($q$
-      select c.oid::regclass as name, c.reltuples, i.child_end_time
-      from %1$I.show_partitions('qctl.attempt') p
-      cross join lateral %1$I.show_partition_info(p.partition_schemaname || '.' || p.partition_tablename) i
-      join pg_class c on c.oid = format('%%I.%%I', p.partition_schemaname, p.partition_tablename)::regclass
-      where i.child_end_time <= $1
-    $q$, qctl._partman()) using qctl._log_needed_from() loop
-    v_end := greatest(v_end, v_part.child_end_time);
-    v_count := v_part.reltuples;
-    if v_count < 0 then
-      execute format('select count(*) from %s', v_part.name) into v_count;
-    end if;
-    v_rows := v_rows + v_count;
+  if not pg_try_advisory_xact_lock(1902343282) then
+    return 0;
+  end if;
+  for v_part in select b.name, c.reltuples, b.ends from qctl._partition_bounds('qctl.attempt') b join pg_class c on c.oid = b.name
+                where b.ends <= qctl._log_needed_from() loop
+    v_end := greatest(v_end, v_part.ends);
+    v_counts := v_counts || jsonb_build_object(v_part.name::text, qctl._about_rows(v_part.name));
   end loop;
   if v_end is null then
     return 0;
   end if;
-  -- Who is not done, or is a dead letter, keeps its log: in the default partition, once its own is gone.
+  -- Who is not done, is a dead letter, or was delivered late keeps its log: in the default partition, once its own is gone.
   create temporary table qctl_kept_attempt on commit drop as
   select t.* from (select r.queue_id, r.msg_id from qctl.retry r union select d.queue_id, d.msg_id from qctl.dead_letter d
                    union select f.queue_id, f.msg_id from qctl.in_flight f) as m
   join qctl.attempt t on t.queue_id = m.queue_id and t.msg_id = m.msg_id and t.settled_at < v_end;
+  for v_queue in select q.queue_id, to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) as archive from qctl.queue q loop
+    continue when v_queue.archive is null;
+    execute format('insert into pg_temp.qctl_kept_attempt
+                    select t.* from qctl.attempt t
+                    where t.queue_id = $1 and t.settled_at < $2 and t.outcome <> ''delivered'' and exists (select from %s a where a.msg_id = t.msg_id)',
+                   v_queue.archive) using v_queue.queue_id, v_end;
+  end loop;
   -- pg_partman drops what ended before the retention, not what ends just there.
   perform qctl._drop_partitions('qctl.attempt', now() - v_end - interval '1 s', p_tries);
-  delete from qctl.attempt t where t.settled_at < v_end;
-  insert into qctl.attempt select k.* from pg_temp.qctl_kept_attempt k on conflict do nothing;
+  select coalesce(sum(c.value::bigint), 0) into v_dropped from jsonb_each_text(v_counts) c where to_regclass(c.key) is null;
+  if v_default is not null then
+    execute format('delete from %s t where t.settled_at < $1', v_default) using v_end;
+  end if;
+  insert into qctl.attempt select distinct k.* from pg_temp.qctl_kept_attempt k on conflict do nothing;
   get diagnostics v_kept = row_count;
   drop table pg_temp.qctl_kept_attempt;
-  return greatest(v_rows - v_kept, 0);
+  return greatest(v_dropped - v_kept, 0);
 end
 $$;
 comment on function qctl._drop_log(integer) is
@@ -185,6 +207,10 @@ declare
 begin
   if qctl._is_log_partitioned() then
     return qctl._drop_log(100);
+  end if;
+  -- Messages that are being moved into partitions are nowhere else meanwhile.
+  if to_regclass(format('pgmq.%I', 'a_' || p_queue || '_old')) is not null then
+    return 0;
   end if;
   execute format($q$
     with old as materialized (
@@ -219,7 +245,11 @@ begin
   end if;
   if qctl._is_log_partitioned() then
     set local lock_timeout = '50ms';
-    execute format('select %I.run_maintenance(''qctl.attempt'', p_analyze => false)', qctl._partman());
+    begin
+      perform qctl._maintain_partitions('qctl.attempt', 'settled_at');
+    exception when others then
+      perform qctl._audit_rarely('retention_failed', null, sqlstate, sqlerrm);
+    end;
     perform qctl._drop_log(1);
     return 0;
   end if;

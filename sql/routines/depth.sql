@@ -51,7 +51,7 @@ begin
       select count(*) into in_flight from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
       ready := least(ready, p_count_to);
     end if;
-    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit p_count_to) d;
+    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit greatest(p_count_to, 100000)) d;
     return next;
   end loop;
 end
@@ -153,6 +153,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  c_sampled constant bigint := 100000;
   v_then qctl.sample;
   v_for_s double precision;
 begin
@@ -167,6 +168,9 @@ begin
     v_for_s := extract(epoch from clock_timestamp() - v_then.at);
     if p_exact and v_then.depth is not null then
       per_s := (p_depth - v_then.depth) / v_for_s;
+    elsif v_then.depth is not null and p_depth < c_sampled then
+      -- Sampled exactly, now counted less far: by the estimate, if there is one.
+      per_s := (nullif(p_estimate, p_depth) - v_then.depth) / v_for_s;
     else
       per_s := (qctl._last_msg_id(p_queue.queue_name) - v_then.last_msg_id
                 - (select c.delivered + c.dead from qctl._counts(p_queue.queue_id, v_then.at) c)) / v_for_s;
@@ -187,7 +191,7 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
   return query
-  select g.* from qctl._depth(p_queue, 10000) d, qctl._growth(v_queue, d.depth, d.exact, d.estimate) g;
+  select g.* from qctl._depth(p_queue, 100000) d, qctl._growth(v_queue, d.depth, d.exact, d.estimate) g;
 end
 $$;
 comment on function qctl.growth(text) is

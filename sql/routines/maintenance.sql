@@ -62,7 +62,7 @@ begin
     select * into v_queue from qctl.queue q where q.queue_name = p_queue;
     perform qctl._retain_partitions(v_queue);
     set local lock_timeout = '50ms';
-    execute format('select %I.run_maintenance($1, p_analyze => false)', qctl._partman()) using 'pgmq.a_' || p_queue;
+    perform qctl._maintain_partitions('pgmq.a_' || p_queue, 'archived_at');
     return null;
   end if;
   select p.next_after, p.next_after_id into v_place.after, v_place.after_id

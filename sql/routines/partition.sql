@@ -62,6 +62,7 @@ $$;
 create or replace function qctl._retain_partitions(p_queue qctl.queue) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 begin
   execute format('update %I.part_config set retention = $1, retention_keep_table = false, retention_keep_index = false,
@@ -110,13 +111,41 @@ end
 $$;
 comment on function qctl._grant_alike(oid, text) is 'Gives a new table the owner and the rights of the one whose place it takes.';
 
+create or replace function qctl._partition_bounds(p_parent text) returns table (name regclass, starts timestamptz, ends timestamptz)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+#variable_conflict use_column
+begin
+  return query execute format($q$
+    select format('%%I.%%I', p.partition_schemaname, p.partition_tablename)::regclass, i.child_start_time, i.child_end_time
+    from %1$I.show_partitions($1) p
+    cross join lateral %1$I.show_partition_info(p.partition_schemaname || '.' || p.partition_tablename) i
+  $q$, qctl._partman()) using p_parent;
+end
+$$;
+comment on function qctl._partition_bounds(text) is 'The partitions of a table, without the default one. Like all that asks pg_partman it runs in UTC, by which partitions are cut and named.';
+
+create or replace function qctl._default_partition(p_parent text) returns regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select i.inhrelid::regclass from pg_inherits i join pg_class c on c.oid = i.inhrelid
+  where i.inhparent = to_regclass(p_parent) and pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'
+$$;
+
 create or replace function qctl._move_into_partitions(p_parent text, p_old text, p_column text, p_rows integer) returns bigint
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 declare
   v_least timestamptz;
   v_last timestamptz;
+  v_start timestamptz;
+  v_step interval;
+  v_columns text;
   v_rows double precision;
   v_moved bigint;
 begin
@@ -128,20 +157,65 @@ begin
     execute format('drop table %s', p_old);
     return 0;
   end if;
+  -- The partition that the newest row belongs to, counted from one that is there.
+  execute format('select c.partition_interval::interval from %I.part_config c where c.parent_table = $1', qctl._partman()) into v_step using p_parent;
+  select min(b.starts) into v_start from qctl._partition_bounds(p_parent) b;
+  while v_start > v_last loop
+    v_start := v_start - v_step;
+  end loop;
+  while v_start + v_step <= v_last loop
+    v_start := v_start + v_step;
+  end loop;
+  if not exists (select from qctl._partition_bounds(p_parent) b where b.starts <= v_last and b.ends > v_last) then
+    execute format('select %I.create_partition_time($1, array[$2])', qctl._partman()) using p_parent, v_start;
+  end if;
   select greatest(c.reltuples, 1) into v_rows from pg_class c where c.oid = to_regclass(p_old);
-  execute format('select %I.partition_data_time($1, p_batch_count => 1, p_batch_interval => $2, p_order => ''DESC'', p_analyze => false, p_source_table => $3)',
-                 qctl._partman())
-    into v_moved
-    using p_parent, least(interval '1 hour', greatest(interval '1 s', (v_last - v_least) * (p_rows / v_rows))), p_old;
+  v_start := greatest(v_start, v_last - greatest(interval '1 s', (v_last - v_least) * least(1, p_rows / v_rows)));
+  select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into v_columns
+  from pg_attribute a where a.attrelid = to_regclass(p_old) and a.attnum > 0 and not a.attisdropped;
+  execute format('with moved as (delete from %1$s o where o.%2$I >= $1 returning %3$s)
+                  insert into %4$s (%3$s) overriding system value select %3$s from moved', p_old, p_column, v_columns, p_parent)
+    using v_start;
+  get diagnostics v_moved = row_count;
   return v_moved;
 end
 $$;
 comment on function qctl._move_into_partitions(text, text, text, integer) is
   'Moves a stretch of the old table of a partitioned one, the newest first; returns how many rows: 0 when nothing is left, and the old table is gone then.';
 
+create or replace function qctl._maintain_partitions(p_parent text, p_column text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  v_end timestamptz;
+  v_default regclass := qctl._default_partition(p_parent);
+  v_late boolean := false;
+begin
+  -- After a stand-still longer than the partitions that were made beforehand, rows are in the default one; a partition for
+  -- their time cannot be made while they are there.
+  select max(b.ends) into v_end from qctl._partition_bounds(p_parent) b;
+  if v_default is not null then
+    execute format('select exists (select from %s d where d.%I >= $1)', v_default, p_column) into v_late using v_end;
+  end if;
+  if v_late then
+    execute format('create temporary table qctl_late on commit drop as select * from %s d where d.%I >= $1', v_default, p_column) using v_end;
+    execute format('delete from %s d where d.%I >= $1', v_default, p_column) using v_end;
+  end if;
+  execute format('select %I.run_maintenance($1, p_analyze => false)', qctl._partman()) using p_parent;
+  if v_late then
+    execute format('insert into %s select * from pg_temp.qctl_late', p_parent);
+    drop table pg_temp.qctl_late;
+  end if;
+end
+$$;
+comment on function qctl._maintain_partitions(text, text) is 'Lets pg_partman make the partitions that will be needed, and drop those past its retention.';
+
 create or replace function qctl._drop_partitions(p_parent text, p_older_than interval, p_tries integer default 100) returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 declare
   v_partitions integer;
@@ -169,10 +243,28 @@ end
 $$;
 comment on function qctl._drop_partitions(text, interval, integer) is 'Drops the partitions of a table that are wholly older than that; returns how many.';
 
+create or replace function qctl._about_rows(p_table regclass) returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_counted constant real := 1000000;
+  v_rows bigint;
+begin
+  select c.reltuples::bigint into v_rows from pg_class c where c.oid = p_table and c.reltuples > c_counted;
+  if v_rows is null then
+    execute format('select count(*) from %s', p_table) into v_rows;
+  end if;
+  return v_rows;
+end
+$$;
+comment on function qctl._about_rows(regclass) is 'How many rows; of a large table the estimate, for who asks holds a lock.';
+
 create or replace function qctl.partition_archive(p_queue text, p_interval text default 'daily')
 returns table (table_name text, partitions integer, to_move bigint, changed boolean)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 #variable_conflict use_column
 declare
@@ -203,7 +295,7 @@ begin
   select count(*) into partitions from pg_inherits i where i.inhparent = to_regclass(format('pgmq.%I', v_a));
   to_move := 0;
   if to_regclass(format('pgmq.%I', v_a || '_old')) is not null then
-    execute format('select count(*) from pgmq.%I', v_a || '_old') into to_move;
+    to_move := qctl._about_rows(to_regclass(format('pgmq.%I', v_a || '_old')));
     if to_move = 0 then
       execute format('drop table pgmq.%I', v_a || '_old');
     end if;
@@ -231,6 +323,7 @@ comment on function qctl.move_archived(text, integer) is
 create or replace function qctl.purge_partitions(p_queue text, p_older_than interval) returns table (partitions integer, messages bigint, until timestamptz)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 #variable_conflict use_column
 declare

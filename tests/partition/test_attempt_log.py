@@ -231,3 +231,137 @@ def test_uninstall_leaves_nothing_of_the_log_with_partman(aged, dsn):
     ok("uninstall", "--yes", dsn=dsn)
     assert one(aged, "select count(*) from partman.part_config where strpos(parent_table, 'qctl') = 1") == 0
     assert one(aged, "select count(*) from pg_class where strpos(relname, 'qctl_attempt') > 0") == 0
+
+
+@pytest.mark.parametrize("interval", ["hourly", "daily", "weekly", "monthly"])
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+def test_every_interval_moves_in_whatever_the_time_zone(conn, dsn, interval, zone):
+    create(conn)
+    days = 3 if interval == "hourly" else 40
+    grow_old(conn, days, 200)
+    conn.execute("select * from qctl.partition_archive('orders', %s)", (interval,))
+    conn.execute("select * from qctl.partition_attempts(%s)", (interval,))
+    conn.execute("select set_config('timezone', %s, false)", (zone,))
+    for call in ("qctl.move_archived('orders', 30)", "qctl.move_attempts(30)"):
+        while one(conn, f"select {call}"):
+            pass
+    for table in ("pgmq.a_orders", "qctl.attempt"):
+        assert one(conn, f"select count(*) from {table}") == 200
+        assert one(conn, f"select count(*) from {table}_default") == 0
+        assert one(conn, f"select to_regclass('{table}_old')") is None
+    conn.execute("update qctl.queue set retention_s = 86400 * 2")
+    maintain(conn)
+    assert attempts(conn) >= one(conn, "select count(*) from pgmq.a_orders") > 0
+    gone = "not exists (select from pgmq.a_orders a where a.msg_id = t.msg_id) and t.settled_at < now() - interval '70 days'"
+    assert one(conn, f"select count(*) from qctl.attempt t where {gone}") == 0
+
+
+def test_a_clock_change_drops_no_more_and_no_less(aged):
+    aged.execute("set timezone = 'America/New_York'")
+    aged.execute("delete from pgmq.a_orders where archived_at < now() - interval '10 days'")
+    calls = 0
+    while one(aged, "select qctl.purge_attempts('orders', now())"):
+        calls += 1
+        assert calls < 3
+    assert one(aged, "select count(*) from pgmq.a_orders a where not exists"
+                     " (select from qctl.attempt t where t.msg_id = a.msg_id)") == 0  # fmt: skip
+    assert oldest_days(aged) < 11.1
+
+
+def test_what_was_delivered_late_keeps_its_early_attempts(aged):
+    send(aged)
+    [message] = claim(aged)
+    settle(aged, [message], 503)
+    aged.execute("update qctl.attempt set settled_at = now() - interval '15 days' where msg_id = %s", (message.msg_id,))
+    aged.execute("update qctl.retry set next_at = now(); update pgmq.q_orders set vt = now()")
+    settle(aged, claim(aged), 200)
+    assert state(aged, message.msg_id) == "delivered"
+    aged.execute("update qctl.queue set retention_s = 86400 * 7")
+    maintain(aged)
+    assert oldest_days(aged) > 14
+    assert attempts(aged, f"msg_id = {message.msg_id}") == 2
+    oldest = one(
+        aged, "select extract(epoch from now() - min(settled_at)) / 86400 from qctl.attempt where msg_id >= 100000"
+    )
+    assert 6.9 < oldest < 8.1
+
+
+def test_messages_that_wait_to_be_moved_keep_their_attempts_in_a_plain_log(conn):
+    create(conn)
+    grow_old(conn, 20)
+    conn.execute("select * from qctl.partition_archive('orders')")
+    conn.execute("update qctl.queue set retention_s = 86400 * 30")
+    maintain(conn)
+    assert attempts(conn) == 1000
+    conn.execute("select qctl.purge_attempts('orders', now())")
+    assert attempts(conn) == 1000
+
+
+def test_a_drop_while_the_log_is_being_moved_waits(conn):
+    create(conn)
+    grow_old(conn, 20)
+    conn.execute("select * from qctl.partition_attempts('daily')")
+    conn.execute("analyze qctl.attempt_old")
+    conn.execute("select qctl.move_attempts(500)")
+    conn.execute("delete from pgmq.a_orders")
+    maintain(conn)
+    while one(conn, "select qctl.move_attempts(400)"):
+        pass
+    assert attempts(conn) == 1000
+    maintain(conn)
+    assert oldest_days(conn) < 2.1
+
+
+def test_after_a_stand_still_the_partitions_are_made_again(aged):
+    aged.execute(
+        "do $$ declare p regclass; begin for p in select name from qctl._partition_bounds('qctl.attempt') where ends > now() loop"
+        " execute 'drop table ' || p; end loop;"
+        " for p in select name from qctl._partition_bounds('pgmq.a_orders') where ends > now() loop"
+        " execute 'drop table ' || p; end loop; end $$"
+    )
+    before = attempts(aged)
+    deliver(aged, 3)
+    assert one(aged, "select count(*) from qctl.attempt_default") == 3
+    maintain(aged)
+    deliver(aged, 2)
+    assert one(aged, "select count(*) from qctl.attempt_default") == 0
+    assert one(aged, "select count(*) from pgmq.a_orders_default") == 0
+    assert attempts(aged, "settled_at > now() - interval '1 h'") >= 5
+    assert attempts(aged) <= before + 5
+    assert one(aged, "select count(*) from qctl.audit where verb ~ 'failed'") == 0
+
+
+def test_what_another_holds_of_partman_is_not_deleted_row_by_row(aged, dsn):
+    aged.execute("delete from pgmq.a_orders where archived_at < now() - interval '10 days'")
+    before, parts = attempts(aged), partitions(aged)
+    with psycopg.connect(dsn) as other:
+        other.execute("select pg_advisory_xact_lock(hashtext('pg_partman drop_partition_time'))")
+        assert one(aged, "select qctl.purge_attempts('orders', now())") == 0
+        assert (attempts(aged), partitions(aged)) == (before, parts)
+    assert one(aged, "select qctl.purge_attempts('orders', now())") > 300
+    assert attempts(aged) < before - 300
+
+
+def test_policies_and_publications_are_named(conn, dsn):
+    create(conn)
+    conn.execute("create policy own on qctl.attempt using (true)")
+    assert "policy own" in qctl("partition", "-q", "orders", dsn=dsn).stderr
+    conn.execute("drop policy own on qctl.attempt")
+    conn.execute("create publication log for table qctl.attempt")
+    assert "publication log" in qctl("partition", "-q", "orders", dsn=dsn).stderr
+
+
+def test_a_role_that_did_not_install_qctl_is_told_who_did(conn, dsn):
+    create(conn)
+    conn.execute("create role installer; alter table qctl.attempt owner to installer")
+    try:
+        done = qctl("partition", "-q", "orders", dsn=dsn)
+        assert (done.returncode, "installer" in done.stderr) == (4, True)
+    finally:
+        conn.execute("alter table qctl.attempt owner to postgres; drop role installer")
+
+
+def test_uninstall_where_partman_belongs_to_somebody_else(conn, dsn):
+    conn.execute("create schema partman; create extension pg_partman schema partman")
+    ok("uninstall", "--yes", dsn=dsn)
+    assert one(conn, "select to_regnamespace('qctl')") is None

@@ -201,6 +201,11 @@ def test_depth_is_exact_to_a_hundred_thousand_and_says_when_it_is_not(conn):
     # Status looks often and counts less far; a threshold is counted to, whatever it is.
     depth, exact, estimate = conn.execute("select depth, depth_exact, depth_estimate from qctl.status").fetchone()
     assert (depth, exact) == (10000, False) and 110000 < estimate < 130000
+    conn.execute(
+        "insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, enqueued_at, read_ct, died_at)"
+        " select queue_id, -n, 1, 1, 0, 'exhausted', now(), 1, now() from qctl.queue, generate_series(1, 15000) n"
+    )
+    assert conn.execute("select dead from qctl.status").fetchone() == (15000,)
     conn.execute("select pg_stat_reset()")
     conn.execute("update pg_class set reltuples = -1 where oid = 'pgmq.q_orders'::regclass")
     for limit, found in ((50_000, [50_001]), (119_999, [120_000]), (120_000, []), (2**63 - 1, [])):

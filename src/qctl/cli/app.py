@@ -100,7 +100,8 @@ def _register(modules: Iterable[str]) -> None:
 
 def _register_for(words: list[str]) -> None:
     """What these words need: Typer makes every command that it is given at each start, and one of fifty runs."""
-    if "_QCTL_COMPLETE" in os.environ:
+    # Named after the executable, which somebody may have renamed.
+    if any(name.startswith("_") and name.endswith("_COMPLETE") for name in os.environ):
         _register(MODULES)
         return
     asked = [module for module, commands in MODULES.items() if words and words[0] in commands]
