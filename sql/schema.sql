@@ -1649,12 +1649,14 @@ $$;
 
 -- Name: _depth(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._depth(p_queue text, p_count_to bigint) RETURNS TABLE(queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, exact boolean, estimate bigint)
+CREATE FUNCTION qctl._depth(p_queue text, p_at_least bigint DEFAULT 0) RETURNS TABLE(queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, exact boolean, estimate bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 #variable_conflict use_column
 declare
+  c_dead constant bigint := 100000;
+  v_count_to bigint := greatest(10000, p_at_least);
   v_queue qctl.queue;
   v_table regclass;
 begin
@@ -1673,24 +1675,24 @@ begin
       left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
       left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     $q$, 'q_' || v_queue.queue_name)
-    into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp(), p_count_to;
-    exact := depth <= p_count_to;
+    into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp(), v_count_to;
+    exact := depth <= v_count_to;
     estimate := depth;
     if not exact then
-      depth := p_count_to;
-      select greatest(p_count_to, pg_stat_get_live_tuples(v_table), c.reltuples::bigint) into estimate from pg_class c where c.oid = v_table;
+      depth := v_count_to;
+      select greatest(v_count_to, pg_stat_get_live_tuples(v_table), c.reltuples::bigint) into estimate from pg_class c where c.oid = v_table;
       select count(*) into in_flight from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
-      ready := least(ready, p_count_to);
+      ready := least(ready, v_count_to);
     end if;
-    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit greatest(p_count_to, 100000)) d;
+    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit greatest(v_count_to, c_dead)) d;
     return next;
   end loop;
 end
 $_$;
 
--- Name: FUNCTION _depth(p_queue text, p_count_to bigint); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _depth(p_queue text, p_at_least bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._depth(p_queue text, p_count_to bigint) IS 'qctl.depth(), counted only so far: what is looked at often must not cost more when the queue is long.';
+COMMENT ON FUNCTION qctl._depth(p_queue text, p_at_least bigint) IS 'qctl.depth() for what is looked at often: counted to 10000, or as far as asked, for it must not cost more when the queue is long.';
 
 -- Name: _discard(qctl.queue, bigint[], text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1807,7 +1809,7 @@ begin
   if v_default is not null then
     execute format('delete from %s t where t.settled_at < $1', v_default) using v_end;
   end if;
-  insert into qctl.attempt select distinct k.* from pg_temp.qctl_kept_attempt k on conflict do nothing;
+  insert into qctl.attempt select k.* from pg_temp.qctl_kept_attempt k on conflict do nothing;
   get diagnostics v_kept = row_count;
   drop table pg_temp.qctl_kept_attempt;
   return greatest(v_dropped - v_kept, 0);
@@ -2061,14 +2063,14 @@ begin
     return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is gone, so each claim reads the whole queue',
                         format('qctl set -q %s --ordered', p_queue.queue_name);
   end if;
-  select * into v_depth from qctl._depth(p_queue.queue_name, 10000);
+  select * into v_depth from qctl.depth(p_queue.queue_name);
   if v_depth.dead > 0 then
     return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
   end if;
   if v_depth.depth > 1000 then
     select * into v_growth from qctl._growth(p_queue, v_depth.depth, v_depth.exact, v_depth.estimate);
     return query select 'note', 'queue', p_queue.queue_name,
-      format('%s messages wait; %s', v_depth.estimate, case
+      format('%s%s messages wait; %s', case when not v_depth.exact then 'about ' end, v_depth.estimate, case
         when v_growth.drain_s is not null then format('at this pace it is empty in %s', make_interval(secs => round(v_growth.drain_s)))
         when v_growth.per_s is null then 'whether it drains is not known: no maintenance has run'
         else format('it grows by %s a second', round(v_growth.per_s::numeric, 1)) end),
@@ -2995,21 +2997,6 @@ $$;
 -- Name: FUNCTION _log_needed_from(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._log_needed_from() IS 'Since when some archive has messages, so that the log of that time is of use; null where that cannot be seen, or while something is being moved.';
-
--- Name: _log_parts(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._log_parts() RETURNS SETOF regclass
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select i.inhrelid::regclass from pg_inherits i where i.inhparent = 'qctl.attempt'::regclass
-  union all
-  select 'qctl.attempt'::regclass where not qctl._is_log_partitioned()
-$$;
-
--- Name: FUNCTION _log_parts(); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._log_parts() IS 'The tables that the attempt log consists of.';
 
 -- Name: _lower_keys(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4109,6 +4096,21 @@ $$;
 -- Name: FUNCTION _partman(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._partman() IS 'The schema of pg_partman, null where it is not installed.';
+
+-- Name: _parts(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._parts(p_table regclass) RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select i.inhrelid::regclass from pg_inherits i where i.inhparent = p_table
+  union all
+  select p_table where (select c.relkind <> 'p' from pg_class c where c.oid = p_table)
+$$;
+
+-- Name: FUNCTION _parts(p_table regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._parts(p_table regclass) IS 'The tables that have the rows of this one: its partitions, or itself.';
 
 -- Name: _plan_costs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5413,7 +5415,7 @@ CREATE FUNCTION qctl._status(p_queue text DEFAULT NULL::text) RETURNS TABLE(queu
   from qctl.queue q
   join qctl.gate g using (queue_id)
   left join lateral qctl.health(q.queue_name) h on true
-  left join lateral qctl._depth(q.queue_name, 10000) d on true
+  left join lateral qctl._depth(q.queue_name) d on true
   left join lateral qctl.lag(q.queue_name) l on true
   left join lateral qctl.rates(q.queue_name) r on true
   left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
@@ -5472,7 +5474,7 @@ begin
     if not exists (select from qctl.queue q where q.queue_id = v_id) then
       v_left := c_most;
       -- A ctid names a row within its own partition only.
-      for v_part in select l.part from qctl._log_parts() as l (part) loop
+      for v_part in select l.part from qctl._parts('qctl.attempt') as l (part) loop
         execute format('delete from %1$s t where t.ctid = any (array(select o.ctid from %1$s o where o.queue_id = $1 limit $2))', v_part)
           using v_id, v_left;
         get diagnostics v_count = row_count;
@@ -6226,8 +6228,8 @@ declare
 begin
   retention_s := v_queue.retention_s;
   if v_archive is not null then
-    bytes := pg_total_relation_size(v_archive);
-    select c.reltuples into v_rows from pg_class c where c.oid = v_archive;
+    select sum(pg_total_relation_size(t.part)), sum(greatest(c.reltuples, 0)) into bytes, v_rows
+    from qctl._parts(v_archive) as t (part) join pg_class c on c.oid = t.part;
     select sum(t.delivered) into v_daily from qctl.throughput t
     where t.queue_id = v_queue.queue_id and t.minute > statement_timestamp() - interval '1 day';
     if v_rows > 0 and v_daily > 0 then
@@ -6517,7 +6519,11 @@ begin
                           null::double precision, v_ailment.mend
       where not v_ailment.health = any (p_ignore);
     end loop;
-    select * into v_depth from qctl._depth(v_queue.queue_name, greatest(10000, least(greatest(p_max_depth, p_max_dead, 0), 10000000) + 1));
+    select * into v_depth from qctl._depth(v_queue.queue_name, least(greatest(p_max_depth, p_max_dead, 0), 10000000) + 1);
+    if v_depth.depth > p_max_depth and not v_depth.exact then
+      -- Once there is an alarm, its number may cost something.
+      select * into v_depth from qctl.depth(v_queue.queue_name);
+    end if;
     select * into v_lag from qctl.lag(v_queue.queue_name);
     return query
     select v_queue.queue_name, m.cause, null::timestamptz, m.problem, m.value, m."limit", m.mend
@@ -6525,7 +6531,7 @@ begin
       ('lag', 'the oldest ready message has waited for a worker', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
       ('age', 'the oldest unfinished message has not been delivered', v_lag.age_s, p_max_age_s,
        format('qctl messages -q %s --retrying', v_queue.queue_name)),
-      ('depth', 'unfinished messages', v_depth.estimate, p_max_depth, 'qctl scale -q ' || v_queue.queue_name),
+      ('depth', 'unfinished messages', greatest(v_depth.depth, v_depth.estimate), p_max_depth, 'qctl scale -q ' || v_queue.queue_name),
       ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || v_queue.queue_name),
       ('failure_rate', 'of the attempts of 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
        format('qctl tail -q %s --failed', v_queue.queue_name))

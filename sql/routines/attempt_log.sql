@@ -8,16 +8,6 @@ as $$
 $$;
 comment on function qctl._is_log_partitioned() is 'Is the attempt log in partitions?';
 
-create or replace function qctl._log_parts() returns setof regclass
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select i.inhrelid::regclass from pg_inherits i where i.inhparent = 'qctl.attempt'::regclass
-  union all
-  select 'qctl.attempt'::regclass where not qctl._is_log_partitioned()
-$$;
-comment on function qctl._log_parts() is 'The tables that the attempt log consists of.';
-
 create or replace function qctl._upon_log() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -186,7 +176,7 @@ begin
   if v_default is not null then
     execute format('delete from %s t where t.settled_at < $1', v_default) using v_end;
   end if;
-  insert into qctl.attempt select distinct k.* from pg_temp.qctl_kept_attempt k on conflict do nothing;
+  insert into qctl.attempt select k.* from pg_temp.qctl_kept_attempt k on conflict do nothing;
   get diagnostics v_kept = row_count;
   drop table pg_temp.qctl_kept_attempt;
   return greatest(v_dropped - v_kept, 0);

@@ -76,7 +76,11 @@ begin
                           null::double precision, v_ailment.mend
       where not v_ailment.health = any (p_ignore);
     end loop;
-    select * into v_depth from qctl._depth(v_queue.queue_name, greatest(10000, least(greatest(p_max_depth, p_max_dead, 0), 10000000) + 1));
+    select * into v_depth from qctl._depth(v_queue.queue_name, least(greatest(p_max_depth, p_max_dead, 0), 10000000) + 1);
+    if v_depth.depth > p_max_depth and not v_depth.exact then
+      -- Once there is an alarm, its number may cost something.
+      select * into v_depth from qctl.depth(v_queue.queue_name);
+    end if;
     select * into v_lag from qctl.lag(v_queue.queue_name);
     return query
     select v_queue.queue_name, m.cause, null::timestamptz, m.problem, m.value, m."limit", m.mend
@@ -84,7 +88,7 @@ begin
       ('lag', 'the oldest ready message has waited for a worker', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
       ('age', 'the oldest unfinished message has not been delivered', v_lag.age_s, p_max_age_s,
        format('qctl messages -q %s --retrying', v_queue.queue_name)),
-      ('depth', 'unfinished messages', v_depth.estimate, p_max_depth, 'qctl scale -q ' || v_queue.queue_name),
+      ('depth', 'unfinished messages', greatest(v_depth.depth, v_depth.estimate), p_max_depth, 'qctl scale -q ' || v_queue.queue_name),
       ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || v_queue.queue_name),
       ('failure_rate', 'of the attempts of 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
        format('qctl tail -q %s --failed', v_queue.queue_name))

@@ -16,7 +16,7 @@ $$;
 comment on function qctl._unseen(regclass) is
   'Is this table gone, closed to us, or with rows that row level security hides? Then nothing can be said of what is in it.';
 
-create or replace function qctl._depth(p_queue text, p_count_to bigint)
+create or replace function qctl._depth(p_queue text, p_at_least bigint default 0)
 returns table (queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint,
                exact boolean, estimate bigint)
 language plpgsql volatile
@@ -24,6 +24,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
+  c_dead constant bigint := 100000;
+  v_count_to bigint := greatest(10000, p_at_least);
   v_queue qctl.queue;
   v_table regclass;
 begin
@@ -42,22 +44,22 @@ begin
       left join qctl.in_flight f on f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null
       left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     $q$, 'q_' || v_queue.queue_name)
-    into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp(), p_count_to;
-    exact := depth <= p_count_to;
+    into depth, ready, delayed, in_flight, retrying using v_queue.queue_id, clock_timestamp(), v_count_to;
+    exact := depth <= v_count_to;
     estimate := depth;
     if not exact then
-      depth := p_count_to;
-      select greatest(p_count_to, pg_stat_get_live_tuples(v_table), c.reltuples::bigint) into estimate from pg_class c where c.oid = v_table;
+      depth := v_count_to;
+      select greatest(v_count_to, pg_stat_get_live_tuples(v_table), c.reltuples::bigint) into estimate from pg_class c where c.oid = v_table;
       select count(*) into in_flight from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
-      ready := least(ready, p_count_to);
+      ready := least(ready, v_count_to);
     end if;
-    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit greatest(p_count_to, 100000)) d;
+    select count(*) into dead from (select from qctl.dead_letter d where d.queue_id = v_queue.queue_id limit greatest(v_count_to, c_dead)) d;
     return next;
   end loop;
 end
 $$;
 comment on function qctl._depth(text, bigint) is
-  'qctl.depth(), counted only so far: what is looked at often must not cost more when the queue is long.';
+  'qctl.depth() for what is looked at often: counted to 10000, or as far as asked, for it must not cost more when the queue is long.';
 
 create or replace function qctl.depth(p_queue text default null)
 returns table (queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint,

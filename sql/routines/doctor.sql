@@ -133,14 +133,14 @@ begin
     return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is gone, so each claim reads the whole queue',
                         format('qctl set -q %s --ordered', p_queue.queue_name);
   end if;
-  select * into v_depth from qctl._depth(p_queue.queue_name, 10000);
+  select * into v_depth from qctl.depth(p_queue.queue_name);
   if v_depth.dead > 0 then
     return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
   end if;
   if v_depth.depth > 1000 then
     select * into v_growth from qctl._growth(p_queue, v_depth.depth, v_depth.exact, v_depth.estimate);
     return query select 'note', 'queue', p_queue.queue_name,
-      format('%s messages wait; %s', v_depth.estimate, case
+      format('%s%s messages wait; %s', case when not v_depth.exact then 'about ' end, v_depth.estimate, case
         when v_growth.drain_s is not null then format('at this pace it is empty in %s', make_interval(secs => round(v_growth.drain_s)))
         when v_growth.per_s is null then 'whether it drains is not known: no maintenance has run'
         else format('it grows by %s a second', round(v_growth.per_s::numeric, 1)) end),

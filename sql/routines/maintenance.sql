@@ -96,7 +96,7 @@ begin
     if not exists (select from qctl.queue q where q.queue_id = v_id) then
       v_left := c_most;
       -- A ctid names a row within its own partition only.
-      for v_part in select l.part from qctl._log_parts() as l (part) loop
+      for v_part in select l.part from qctl._parts('qctl.attempt') as l (part) loop
         execute format('delete from %1$s t where t.ctid = any (array(select o.ctid from %1$s o where o.queue_id = $1 limit $2))', v_part)
           using v_id, v_left;
         get diagnostics v_count = row_count;

@@ -250,8 +250,8 @@ declare
 begin
   retention_s := v_queue.retention_s;
   if v_archive is not null then
-    bytes := pg_total_relation_size(v_archive);
-    select c.reltuples into v_rows from pg_class c where c.oid = v_archive;
+    select sum(pg_total_relation_size(t.part)), sum(greatest(c.reltuples, 0)) into bytes, v_rows
+    from qctl._parts(v_archive) as t (part) join pg_class c on c.oid = t.part;
     select sum(t.delivered) into v_daily from qctl.throughput t
     where t.queue_id = v_queue.queue_id and t.minute > statement_timestamp() - interval '1 day';
     if v_rows > 0 and v_daily > 0 then

@@ -18,7 +18,7 @@ as $$
   from qctl.queue q
   join qctl.gate g using (queue_id)
   left join lateral qctl.health(q.queue_name) h on true
-  left join lateral qctl._depth(q.queue_name, 10000) d on true
+  left join lateral qctl._depth(q.queue_name) d on true
   left join lateral qctl.lag(q.queue_name) l on true
   left join lateral qctl.rates(q.queue_name) r on true
   left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true

@@ -37,11 +37,10 @@ def delivered(connection: db.Connection, name: str, older_than_s: float, tell: C
     ``tell`` is called with the count so far; that of partitions is the planner's estimate.
     """
     messages = attempts = 0
-    if dropped := partitions.drop_old(connection, name, older_than_s):
+    dropped = partitions.drop_old(connection, name, older_than_s)
+    if dropped:
         messages += dropped.messages
         tell(messages)
-        if dropped.partitions:
-            attempts += partitions.forget_attempts(connection, name, dropped)
     place: dict[str, Any] = {}
     while True:
         batch = db.call(
@@ -51,8 +50,12 @@ def delivered(connection: db.Connection, name: str, older_than_s: float, tell: C
         attempts += batch.attempts
         tell(messages)
         if batch.next_after is None:
-            return Purged(name, "delivered", messages, attempts, None)
+            break
         place = {"after": batch.next_after, "after_id": batch.next_after_id}
+    # Last, for a partition of the log goes when no message is left of its time.
+    if dropped and dropped.partitions:
+        attempts += partitions.forget_attempts(connection, name, dropped)
+    return Purged(name, "delivered", messages, attempts, None)
 
 
 def dead_letters(connection: db.Connection, name: str, older_than_s: float, tell: Callable[[int], None]) -> Purged:

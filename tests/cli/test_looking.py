@@ -579,3 +579,12 @@ def test_an_instant_without_end_harms_nobody(busy, dsn):
     busy.execute("update pgmq.q_orders set enqueued_at = '-infinity' where msg_id = 4")
     assert len(data("messages", dsn=dsn)) == 5
     assert failing(2, "messages", "--since", "99999999d", dsn=dsn)
+
+
+def test_a_long_queue_is_described_as_what_is_known_of_it(conn, dsn):
+    create(conn)
+    conn.execute("insert into pgmq.q_orders (vt, message) select now(), '1' from generate_series(1, 12000)")
+    conn.execute("analyze pgmq.q_orders")
+    assert "unfinished       at least 10,000, about " in ok("describe", "orders", dsn=dsn).stdout
+    found = data("check", "--max-depth", "11000", dsn=dsn, code=8)["problems"]
+    assert [problem["value"] for problem in found if problem["cause"] == "depth"] == [12000]

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-HEAVY = {"psycopg", "pgmq", "pycurl", "tabulate", "asyncio", "tomllib"}
+from processes import QCTL, environment
+
+HEAVY = {"markdown_it", "psycopg", "pgmq", "pycurl", "tabulate", "asyncio", "tomllib"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["replay", "--help"], []])
@@ -45,3 +47,34 @@ print(queues.creation.__module__)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines() == ["__main__ embedded metrics receiver sqlfiles", "qctl.queues"]
+
+
+def test_options_are_completed_whatever_the_executable_is_called(tmp_path):
+    other = tmp_path / "qctl-dev"
+    other.symlink_to(QCTL)
+    asked = {"_QCTL_DEV_COMPLETE": "complete_bash", "COMP_WORDS": "qctl-dev status --wa", "COMP_CWORD": "2"}
+    done = subprocess.run([other], env=environment(**asked), capture_output=True, text=True, check=True, timeout=60)
+    assert "--watch" in done.stdout
+
+
+def test_garbage_is_looked_for_again_once_a_command_runs():
+    code = """
+import gc, sys
+from qctl.__main__ import main
+print(gc.isenabled(), file=sys.stderr)
+sys.argv = ["qctl", "completion", "bash"]
+try:
+    main()
+except SystemExit:
+    pass
+print(gc.isenabled(), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.split() == ["False", "True"]
+
+
+def test_a_class_that_stands_in_is_the_real_one_when_it_is_used():
+    code = "import qctl.cli, sys; from rich.markdown import Markdown; print('markdown_it' in sys.modules);"
+    code += "print(type(Markdown('*a*')).__module__, Markdown.elements is not None, 'markdown_it' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["False", "rich.markdown", "True", "True"]

@@ -1,5 +1,6 @@
 """The attempt log in partitions by date: what all queues share must serve each of them as before."""
 
+import json
 import threading
 
 import psycopg
@@ -365,3 +366,42 @@ def test_uninstall_where_partman_belongs_to_somebody_else(conn, dsn):
     conn.execute("create schema partman; create extension pg_partman schema partman")
     ok("uninstall", "--yes", dsn=dsn)
     assert one(conn, "select to_regnamespace('qctl')") is None
+
+
+def test_the_size_of_an_archive_is_that_of_its_partitions(aged, dsn):
+    size = one(
+        aged,
+        "select sum(pg_total_relation_size(inhrelid)) from pg_inherits where inhparent = 'pgmq.a_orders'::regclass",
+    )
+    assert one(aged, "select bytes from qctl.archive_size('orders')") == size > 100_000
+    assert "archive          0 B" not in ok("describe", "orders", dsn=dsn).stdout
+
+
+def test_a_purge_of_parts_of_a_partition_takes_the_log_of_the_whole_ones_along(conn, dsn):
+    create(conn)
+    grow_old(conn, 40)
+    conn.execute("select * from qctl.partition_archive('orders', 'monthly')")
+    while one(conn, "select qctl.move_archived('orders')"):
+        pass
+    ok("partition", "-q", "orders", dsn=dsn)
+    conn.execute("analyze")
+    ok("purge", "--older-than", "2d", "-q", "orders", dsn=dsn)
+    assert oldest_days(conn) < 3.1
+
+
+def test_what_partitioning_says(conn, dsn):
+    done = ok("create", "orders", "--url", "http://127.0.0.1:9/x", "--partition", "weekly", dsn=dsn)
+    assert "its archive is in weekly partitions" in done.stderr
+    create(conn, "old")
+    conn.execute(
+        "insert into pgmq.a_old (msg_id, enqueued_at, archived_at, vt, message)"
+        " select n, t.at, t.at, t.at, '{}' from generate_series(1, 60) n, lateral (select now() - n * interval '1 d' as at) t"
+    )
+    [archive, log] = json.loads(ok("partition", "-q", "old", "-o", "json", dsn=dsn).stdout)
+    assert (
+        archive["partitions"]
+        == one(conn, "select count(*) from pg_inherits where inhparent = 'pgmq.a_old'::regclass")
+        > 60
+    )
+    assert (archive["to_move"], archive["changed"]) == (60, True)
+    assert (log["table_name"], log["changed"]) == ("qctl.attempt", False)

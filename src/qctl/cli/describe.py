@@ -47,7 +47,7 @@ def describe(
         [
             ("queue", row.queue_name),
             ("health", now.health + (f" since {instant(now.since)}: {now.reason}" if now.since else "")),
-            ("unfinished", "unknown" if now.depth is None else number(now.depth)),
+            ("unfinished", _unfinished(now)),
             ("transport", row.transport),
             ("url", row.url),
             ("redirects", "a 2xx with a Location counts" if row.trust_location else "a failure"),
@@ -99,6 +99,14 @@ def describe(
         render(attached, columns, output)
     else:
         say(f"no table is attached. Next: qctl attach SCHEMA.TABLE -q {chosen_name}")
+
+
+def _unfinished(now: "models.Status") -> str:
+    if now.depth is None:
+        return "unknown"
+    if now.depth_exact is False and now.depth_estimate:
+        return f"at least {number(now.depth)}, about {number(now.depth_estimate)}; qctl depth counts further"
+    return number(now.depth)
 
 
 def _concurrency(row: "models.Queue") -> str:

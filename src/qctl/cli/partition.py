@@ -1,5 +1,6 @@
 """The command that puts an archive and the attempt log into partitions."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -53,6 +54,9 @@ def partition(
             messages = partitions.move_archived(connection, name, tell)
             tell = once_a_second(lambda count: f"log: {count:,} of {log.to_move:,} attempts moved")
             attempts = partitions.move_attempts(connection, tell)
+            # Moving made some.
+            archive = replace(archive, partitions=partitions.archive(connection, name, interval).partitions)
+            log = replace(log, partitions=partitions.attempts(connection, interval).partitions)
     render([archive, log], _COLUMNS, output)
     if messages or attempts:
         say(f"{counted(messages, 'message')} and {counted(attempts, 'attempt')} moved into them")

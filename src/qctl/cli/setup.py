@@ -215,6 +215,8 @@ def create(
         if kept is None
         else f"delivered messages are deleted after {seconds(kept)}, dead letters are kept; qctl set --retention changes that"
     )
+    if partition:
+        say(f"its archive is in {partition} partitions")
     if log and not log.partitions:
         say(f"the attempt log stays in one table: qctl partition -q {name} puts it into partitions, too")
     nexts = {"pg_net": "status", "http": f"worker -q {name}"}

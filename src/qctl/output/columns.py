@@ -10,9 +10,9 @@ from typing import Any
 class Column:
     """A field of the rows under a title.
 
-    ``wide`` columns are left out where the terminal is narrower than 120. Where it has no room, ``cut`` columns end in an
-    ellipsis and, if that is not enough, ``fold`` columns go on in the next line; the others keep their width. ``style``
-    gives a Rich style for a value. ``of`` writes it from the whole row.
+    ``wide`` columns are left out where the terminal is narrower than 120, or has no room for all of them: the last first. Where
+    it has no room, ``cut`` columns end in an ellipsis and, if that is not enough, ``fold`` columns go on in the next line; the
+    others keep their width. ``style`` gives a Rich style for a value. ``of`` writes it from the whole row.
     """
 
     field: str

@@ -35,9 +35,16 @@ def write(rows: Sequence[Any], columns: Sequence[Column]) -> None:
 def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table:
     """A table of rows for a terminal of that width."""
     shown = [column for column in columns if width >= WIDE or not column.wide]
-    cells = [[column.text(row) for column in shown] for row in rows]
-    widths = [max([cell_len(c.title), *(cell_len(line[i]) for line in cells)]) for i, c in enumerate(shown)]
-    _shrink(shown, widths, width - 2 * (len(shown) - 1))
+    while True:
+        cells = [[column.text(row) for column in shown] for row in rows]
+        widths = [max([cell_len(c.title), *(cell_len(line[i]) for line in cells)]) for i, c in enumerate(shown)]
+        room = width - 2 * (len(shown) - 1)
+        _shrink(shown, widths, room)
+        # A number that ends in an ellipsis says less than no number: the last wide column goes instead.
+        last = next((column for column in reversed(shown) if column.wide), None)
+        if sum(widths) <= room or last is None:
+            break
+        shown.remove(last)
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column, fitting in zip(shown, widths, strict=True):
         drawn.add_column(
