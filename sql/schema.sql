@@ -1772,19 +1772,19 @@ CREATE FUNCTION qctl._drop_log(p_tries integer) RETURNS bigint
     SET "TimeZone" TO 'UTC'
     AS $_$
 declare
+  v_from timestamptz := qctl._log_needed_from();
   v_default regclass := qctl._default_partition('qctl.attempt');
   v_part record;
-  v_queue record;
   v_end timestamptz;
   v_counts jsonb := '{}';
+  v_archived text;
   v_dropped bigint;
   v_kept bigint;
 begin
   if not pg_try_advisory_xact_lock(1902343282) then
     return 0;
   end if;
-  for v_part in select b.name, c.reltuples, b.ends from qctl._partition_bounds('qctl.attempt') b join pg_class c on c.oid = b.name
-                where b.ends <= qctl._log_needed_from() loop
+  for v_part in select b.name, b.ends from qctl._partition_bounds('qctl.attempt') b where b.ends <= v_from loop
     v_end := greatest(v_end, v_part.ends);
     v_counts := v_counts || jsonb_build_object(v_part.name::text, qctl._about_rows(v_part.name));
   end loop;
@@ -1792,17 +1792,18 @@ begin
     return 0;
   end if;
   -- Who is not done, is a dead letter, or was delivered late keeps its log: in the default partition, once its own is gone.
-  create temporary table qctl_kept_attempt on commit drop as
-  select t.* from (select r.queue_id, r.msg_id from qctl.retry r union select d.queue_id, d.msg_id from qctl.dead_letter d
-                   union select f.queue_id, f.msg_id from qctl.in_flight f) as m
-  join qctl.attempt t on t.queue_id = m.queue_id and t.msg_id = m.msg_id and t.settled_at < v_end;
-  for v_queue in select q.queue_id, to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) as archive from qctl.queue q loop
-    continue when v_queue.archive is null;
-    execute format('insert into pg_temp.qctl_kept_attempt
-                    select t.* from qctl.attempt t
-                    where t.queue_id = $1 and t.settled_at < $2 and t.outcome <> ''delivered'' and exists (select from %s a where a.msg_id = t.msg_id)',
-                   v_queue.archive) using v_queue.queue_id, v_end;
-  end loop;
+  -- One statement, for a message may go from one of these tables to another at any time.
+  select string_agg(format('t.queue_id = %s and exists (select from %s a where a.msg_id = t.msg_id)', q.queue_id,
+                           to_regclass(format('pgmq.%I', 'a_' || q.queue_name))), ' or ') into v_archived
+  from qctl.queue q where to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null;
+  execute format($q$
+    create temporary table qctl_kept_attempt on commit drop as
+    select t.* from (select r.queue_id, r.msg_id from qctl.retry r union select d.queue_id, d.msg_id from qctl.dead_letter d
+                     union select f.queue_id, f.msg_id from qctl.in_flight f) as m
+    join qctl.attempt t on t.queue_id = m.queue_id and t.msg_id = m.msg_id and t.settled_at < $1
+    union all
+    select t.* from qctl.attempt t where t.settled_at < $1 and t.outcome <> 'delivered' and (%s)
+  $q$, coalesce(v_archived, 'false')) using v_end;
   -- pg_partman drops what ended before the retention, not what ends just there.
   perform qctl._drop_partitions('qctl.attempt', now() - v_end - interval '1 s', p_tries);
   select coalesce(sum(c.value::bigint), 0) into v_dropped from jsonb_each_text(v_counts) c where to_regclass(c.key) is null;

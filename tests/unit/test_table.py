@@ -52,7 +52,7 @@ class Many:
 def test_wide_columns_give_way_before_a_number_is_cut():
     columns = [
         Column("name", "queue", fold=True), Column("depth", "messages of all kinds", right=True),
-        Column("a", "attempts that went well in the last hour", right=True, wide=True),
+        Column("a", "attempts that went well within the last hour", right=True, wide=True),
         Column("b", "attempts that failed in an hour", right=True, wide=True), Column("error", "error", wide=True, cut=True),
     ]  # fmt: skip
     rows = [Many("orders", 123456789, 11111111, 22222222, "e" * 100)]
