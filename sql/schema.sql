@@ -969,11 +969,19 @@ declare
   v_table text;
   v_json boolean := qctl._holds_json(p_attachment.relation);
   v_by_row boolean := p_attachment.level = 'row';
+  -- Looked at by more than the message, or dear to make: computed once, beside the rows. Otherwise that costs more than it saves.
+  v_beside boolean := v_json or p_attachment.order_by is not null or p_operation = 'UPDATE' and p_attachment.columns is not null;
   v_new_row text;
   v_old_row text;
-  v_new text := 'null::jsonb';
-  v_old text := 'null::jsonb';
+  v_side text;
+  v_row text;
+  v_maybe text;
+  v_key text;
+  v_fits text;
+  v_whole text;
   v_cut text;
+  v_changed text;
+  v_rest jsonb;
   v_message text;
   v_from text;
   v_where text := '';
@@ -984,11 +992,9 @@ begin
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_attachment.relation;
   if p_operation in ('INSERT', 'UPDATE') then
     v_new_row := case when v_by_row then 'new' when p_operation = 'INSERT' then 'new.*' else 'n.new' end;
-    v_new := qctl._row_expression(v_new_row, v_json, p_attachment.max_bytes, p_attachment.attachment_id);
   end if;
   if p_operation in ('UPDATE', 'DELETE') then
     v_old_row := case when v_by_row then 'old' when p_operation = 'DELETE' then 'old.*' else 'o.old' end;
-    v_old := qctl._row_expression(v_old_row, v_json, p_attachment.max_bytes, p_attachment.attachment_id);
   end if;
   -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place. The odd
   -- names are none that a column has, for a column would be taken before the row.
@@ -1001,21 +1007,39 @@ begin
          || case when p_attachment.when_sql is null then ''
                  else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
   end;
-  if p_operation <> 'TRUNCATE' then
-    -- Computed once: a row that cannot be had whole is captured by its key.
-    v_from := v_from || format(' cross join lateral (select %s as after, %s as before offset 0) as changed', v_new, v_old);
-    v_cut := concat_ws(' or ', case when v_new_row is not null then 'changed.after is null' end,
-                               case when v_old_row is not null then 'changed.before is null' end);
-    v_new := case when v_new_row is null then 'null::jsonb' else format('coalesce(changed.after, case when capture.v_owned then qctl.%I(%s) else ''{}'' end)',
-      qctl._capture_function(p_attachment.attachment_id, 'key'), v_new_row) end;
-    v_old := case when v_old_row is null then 'null::jsonb' else format('coalesce(changed.before, case when capture.v_owned then qctl.%I(%s) else ''{}'' end)',
-      qctl._capture_function(p_attachment.attachment_id, 'key'), v_old_row) end;
+
+  v_rest := case p_attachment.payload when 'supabase' then jsonb_build_object('type', p_operation, 'table', v_table, 'schema', v_schema)
+            else jsonb_build_object('operation', p_operation, 'table', v_table, 'schema', v_schema) end;
+  -- A row that cannot be had whole is captured by its key.
+  foreach v_side in array array['record', 'old_record'] loop
+    v_row := case v_side when 'record' then v_new_row else v_old_row end;
+    if v_row is null then
+      v_rest := v_rest || jsonb_build_object(v_side, null);
+      continue;
+    end if;
+    v_maybe := qctl._row_expression(v_row, v_json, p_attachment.max_bytes, p_attachment.attachment_id);
+    if v_beside then
+      v_changed := concat_ws(', ', v_changed, v_maybe || ' as ' || v_side);
+      v_maybe := 'changed.' || v_side;
+    end if;
+    v_fits := concat_ws(' and ', v_fits, case when v_beside then v_maybe || ' is not null'
+                                              else format('capture.v_owned and pg_column_size(%s) <= %s', v_row, p_attachment.max_bytes) end);
+    v_whole := concat_ws(', ', v_whole, format('%L, %s', v_side, case when v_beside then v_maybe else format('to_jsonb(%s)', v_row) end));
+    v_key := format('case when capture.v_owned then qctl.%I(%s) else ''{}'' end', qctl._capture_function(p_attachment.attachment_id, 'key'), v_row);
+    -- Of an update, one of the two may still fit.
+    v_cut := concat_ws(', ', v_cut, format('%L, %s', v_side, case when p_operation = 'UPDATE' then format('coalesce(%s, %s)', v_maybe, v_key) else v_key end));
+  end loop;
+  if v_changed is not null then
+    v_from := v_from || format(' cross join lateral (select %s offset 0) as changed', v_changed);
   end if;
+  v_message := case when v_whole is null then format('%L::jsonb', v_rest)
+    else format('case when %s then %L::jsonb || jsonb_build_object(%s) else %L::jsonb || jsonb_build_object(%s) end',
+                v_fits, v_rest, v_whole, v_rest || '{"truncated": true}', v_cut) end;
   if p_operation = 'UPDATE' then
     if p_attachment.columns is not null then
       -- By name in the json, so that a column that is renamed later captures more instead of failing the statement.
-      v_where := format(' and (changed.after is null or changed.before is null or %s)', (select string_agg(format(
-        'not changed.after ? %1$L or changed.after -> %1$L is distinct from changed.before -> %1$L', c), ' or ' order by o)
+      v_where := format(' and (changed.record is null or changed.old_record is null or %s)', (select string_agg(format(
+        'not changed.record ? %1$L or changed.record -> %1$L is distinct from changed.old_record -> %1$L', c), ' or ' order by o)
         from unnest(p_attachment.columns) with ordinality as u (c, o)));
     elsif not p_attachment.unchanged then
       v_where := format(' and %s operator(pg_catalog.*<>) %s', v_new_row, v_old_row);
@@ -1024,16 +1048,9 @@ begin
   if p_attachment.when_sql is not null and p_operation <> 'TRUNCATE' then
     v_where := v_where || format(E' and case when capture.v_owned then (%s\n) else true end', p_attachment.when_sql);
   end if;
-
-  v_message := case p_attachment.payload
-    when 'supabase' then format('jsonb_build_object(''type'', %L, ''table'', %L, ''schema'', %L, ''record'', %s, ''old_record'', %s)',
-                                p_operation, v_table, v_schema, v_new, v_old)
-    else format('jsonb_build_object(''record'', %s, ''old_record'', %s, ''operation'', %L, ''table'', %L, ''schema'', %L)',
-                v_new, v_old, p_operation, v_table, v_schema)
-  end || case when v_cut is null then '' else format(' || case when %s then ''{"truncated": true}''::jsonb else ''{}''::jsonb end', v_cut) end;
   if p_attachment.order_by is not null and p_operation <> 'TRUNCATE' then
     v_order_key := format('left(coalesce(changed.%1$I ->> %2$L, case when changed.%1$I is null and capture.v_owned then qctl.%3$I(%4$s) end), 200)',
-      case p_operation when 'DELETE' then 'before' else 'after' end, p_attachment.order_by,
+      case p_operation when 'DELETE' then 'old_record' else 'record' end, p_attachment.order_by,
       qctl._capture_function(p_attachment.attachment_id, 'order'), coalesce(v_new_row, v_old_row));
   end if;
   v_insert := format($insert$insert into pgmq.%I (vt, message%6$s)
@@ -3093,7 +3110,8 @@ CREATE FUNCTION qctl._make_functions(p_attachment qctl.attachment, p_queue text)
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  v_set constant text := 'set search_path = pg_catalog, pg_temp set standard_conforming_strings = on';
+  v_path constant text := 'set search_path = pg_catalog, pg_temp';
+  v_set constant text := v_path || ' set standard_conforming_strings = on';
   v_operation text;
   v_name text;
 begin
@@ -3108,7 +3126,9 @@ begin
   end if;
   foreach v_operation in array p_attachment.operations loop
     v_name := qctl._capture_function(p_attachment.attachment_id, v_operation);
-    execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer %s%s as %L', v_name, v_set,
+    execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer %s%s as %L', v_name,
+      -- Each setting takes a microsecond of each statement; this one matters only to backslashes in a condition of the user's.
+      case when strpos(p_attachment.when_sql, E'\\') > 0 then v_set else v_path end,
       -- Kept plans: one made for a single row would pair many rows by a nested loop.
       case when v_operation = 'UPDATE' and p_attachment.level = 'statement' then ' set enable_nestloop = off' end,
       qctl._capture_body(p_attachment, p_queue, v_operation));

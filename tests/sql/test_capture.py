@@ -16,10 +16,17 @@ from qctl.sqlfiles import SqlFile
 
 
 @pytest.fixture
-def table(conn):
+def json_table(conn):
     create(conn)
     conn.execute("create table public.users (id int primary key, name text, paid boolean default false, note json)")
     return conn
+
+
+@pytest.fixture(params=["json", "jsonb"])
+def table(request, json_table):
+    """With json in it, which is made to jsonb beside the rows, and without."""
+    json_table.execute(f"alter table public.users alter note type {request.param}")
+    return json_table
 
 
 @pytest.fixture
@@ -484,10 +491,11 @@ def test_statements_of_no_row(table):
     assert bodies(table) == []
 
 
-def test_half_a_million_rows_of_2_kb(table):
-    attach(table)
-    table.execute("insert into users (id, name) select n, repeat('x', 2000) from generate_series(1, 500000) n")
-    assert one(table, "select count(*) from pgmq.q_orders") == 500_000
+def test_half_a_million_rows_of_2_kb(json_table):
+    json_table.execute("alter table users drop note")
+    attach(json_table)
+    json_table.execute("insert into users (id, name) select n, repeat('x', 2000) from generate_series(1, 500000) n")
+    assert one(json_table, "select count(*) from pgmq.q_orders") == 500_000
 
 
 @pytest.mark.parametrize(
@@ -498,10 +506,10 @@ def test_half_a_million_rows_of_2_kb(table):
         (r'{"a": "x\\\u0000"}', {"a": "x\\"}),
     ],
 )
-def test_a_zero_character_in_json_is_left_out_and_stops_nobody(table, value, kept):
-    attach(table)
-    table.execute("insert into users (id, note) values (1, %s::json)", (value,))
-    assert bodies(table)[0]["record"]["note"] == kept
+def test_a_zero_character_in_json_is_left_out_and_stops_nobody(json_table, value, kept):
+    attach(json_table)
+    json_table.execute("insert into users (id, note) values (1, %s::json)", (value,))
+    assert bodies(json_table)[0]["record"]["note"] == kept
 
 
 @pytest.mark.parametrize("column", ["json[]", "nested", "over", "inside[]"])
@@ -527,6 +535,22 @@ def test_rows_too_large_are_captured_by_their_key(queue, level):
     assert found[1]["record"] == {"a": 2, "b": "l", "c": "small"}
     assert "truncated" not in found[1]
     assert (found[2]["old_record"], found[2]["record"]) == ({"a": 1, "b": "k"}, {"a": 3, "b": "k"})
+    queue.execute("update big set c = 's' where a = 3")
+    queue.execute("update big set c = %s where a = 2", (random_text(2_000_000),))
+    shrunk, grown = bodies(queue)[3:]
+    assert (shrunk["old_record"], shrunk["record"]) == ({"a": 3, "b": "k"}, {"a": 3, "b": "k", "c": "s"})
+    assert (grown["old_record"], grown["record"]) == ({"a": 2, "b": "l", "c": "small"}, {"a": 2, "b": "l"})
+    assert shrunk["truncated"] is grown["truncated"] is True
+
+
+def test_names_with_quotes_and_backslashes_mean_the_same_in_every_session(queue):
+    queue.execute(r"""create schema "s'\t"; create table "s'\t"."a""b\n'c" ("i'd\" int primary key)""")
+    queue.execute(r"""select qctl.attach('"s''\t"."a""b\n''c"', 'orders')""")
+    queue.execute("set standard_conforming_strings = off")
+    queue.execute(r"""insert into "s'\t"."a""b\n'c" values (1)""")
+    queue.execute("reset standard_conforming_strings")
+    body = bodies(queue)[0]
+    assert (body["schema"], body["table"], body["record"]) == (r"s'\t", r"""a"b\n'c""", {"i'd\\": 1})
 
 
 def test_a_value_of_300_mb_does_not_fail_the_statement(queue):
@@ -714,13 +738,13 @@ def test_a_condition_without_new_is_refused_where_the_trigger_is_per_row(queue):
 
 @pytest.mark.parametrize("value", [r'{"a": "\ud83d"}', '{"a": 1e999999}'])
 @pytest.mark.parametrize("level", ["statement", "row"])
-def test_json_that_jsonb_refuses_is_captured_by_its_key(table, value, level):
-    table.execute("select qctl.attach('public.users', 'orders', p_replicated => %s)", (level == "row",))
-    table.execute("insert into users (id, note) values (1, %s::json), (2, '{}')", (value,))
-    assert [b["record"]["id"] for b in bodies(table)] == [1, 2]
-    assert bodies(table)[0]["record"] == {"id": 1}
-    assert bodies(table)[0]["truncated"] is True
-    assert "truncated" not in bodies(table)[1]
+def test_json_that_jsonb_refuses_is_captured_by_its_key(json_table, value, level):
+    json_table.execute("select qctl.attach('public.users', 'orders', p_replicated => %s)", (level == "row",))
+    json_table.execute("insert into users (id, note) values (1, %s::json), (2, '{}')", (value,))
+    assert [b["record"]["id"] for b in bodies(json_table)] == [1, 2]
+    assert bodies(json_table)[0]["record"] == {"id": 1}
+    assert bodies(json_table)[0]["truncated"] is True
+    assert "truncated" not in bodies(json_table)[1]
 
 
 def test_a_backslash_in_a_condition_means_the_same_in_every_session(table):
