@@ -741,13 +741,15 @@ $$;
 -- Name: _archive_conflict(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._archive_conflict(p_queue text) RETURNS text
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select case when qctl._is_partitioned(p_queue) then ''
+begin
+  return case when qctl._is_partitioned(p_queue) then ''
               else 'on conflict (msg_id) do update
                     set (read_ct, enqueued_at, archived_at, vt, message, headers)
-                      = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)' end
+                      = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)' end;
+end
 $$;
 
 -- Name: FUNCTION _archive_conflict(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
@@ -1335,9 +1337,10 @@ begin
   foreach v_operation in array p_operations loop
     continue when v_operation = 'TRUNCATE';
     -- A function that is never called, for its body is analysed and not planned: planning runs what the owner put into the
-    -- expressions of indexes and checks, and constants of the condition, with our rights. A literal cannot begin another statement.
+    -- expressions of indexes and checks, and constants of the condition, with our rights. A literal cannot begin another statement;
+    -- nor can the condition, for it stands within one parenthesis and within two, and could close only one or the other.
     execute format('create function %s returns integer language sql as %L', v_function,
-      format(E'select 1 where exists (select from %s where (%s\n))', concat_ws(' cross join ',
+      format(E'select 1 where exists (select from %1$s where (%2$s\n)) and exists (select from %1$s where ((%2$s\n)))', concat_ws(' cross join ',
         case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
         case when v_operation <> 'INSERT' then format('%s as old', p_relation) end,
         -- A trigger per row knows columns only as new.x and old.x: two more of each make a bare name ambiguous.
@@ -1379,7 +1382,7 @@ declare
   c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
   -- The first whatever its size, and those after it that still fit.
   c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
-                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $17)';
+                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $4)';
   v_queue qctl.queue := qctl._queue(p_queue);
   v_gate qctl.gate;
   v_probe_id bigint;
@@ -1392,11 +1395,10 @@ declare
   v_lease uuid := gen_random_uuid();
   v_term interval;
   v_q text := 'q_' || p_queue;
-  v_headers jsonb;
-  v_inner bytea[];
-  v_outer bytea[];
-  v_signature text;
-  v_count integer;
+  v_ids bigint[];
+  v_times timestamptz[];
+  v_own jsonb[];
+  v_bodies text[];
 begin
   if coalesce(p_limit, 0) < 1 then
     return;
@@ -1450,17 +1452,8 @@ begin
       perform qctl._park_followers(v_queue, v_now, v_room);
     end if;
   end if;
-  v_headers := qctl._resolved_headers(v_queue);
-  select array_agg(s.inner_pad order by s.secret_id desc), array_agg(s.outer_pad order by s.secret_id desc) into v_inner, v_outer
-  from qctl.signing_secret s where s.queue_id = v_queue.queue_id and (s.expires_at is null or s.expires_at > v_now);
-
-  -- Written out for each secret: such expressions PostgreSQL inlines, while a function of an array would be called for each message.
-  select string_agg(format($e$qctl._signature($14[%1$s], $15[%1$s], convert_to(s.webhook_id || '.' || $16 || '.' || s.body, 'UTF8'))$e$, i),
-                    $e$ || ' ' || $e$ order by i) into v_signature
-  from generate_series(1, cardinality(v_inner)) i;
-
-  -- visible_at is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
-  return query execute format($q$
+  -- What names pgmq's table is planned at each call, so it is kept small; the rest below keeps its plan.
+  execute format($q$
     with picked as materialized (
       select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
       from pgmq.%1$I q
@@ -1469,44 +1462,32 @@ begin
                         where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
       order by q.vt limit $3
       for update of q skip locked
-    ), numbered as materialized (
-      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body, coalesce(r.delivery_no, 1) as delivery_no,
-             coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
-      from %4$s p
-      left join qctl.retry r
-        on r.queue_id = $1 and r.msg_id = p.msg_id and r.enqueued_at = p.enqueued_at
-    ), chosen as materialized (
-      select n.* from %5$s n
-    ), hidden as (
-      update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1,
-             headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
-      from chosen n where q.msg_id = n.msg_id
-    ), leased as (
-      insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
-                                  expires_at, order_key)
-      select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5,
-             case when $13 then left(n.headers ->> 'x-pgmq-group', 200) end from chosen n
+    ), written as materialized (
+      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
     )
-    select s.msg_id, $4, $8, s.delivery_no, s.attempt_no, $9, $10,
-           case when s.headers is null then $11 else qctl._request_headers($11, s.headers) end
-           || jsonb_build_object('webhook-id', s.webhook_id, 'webhook-timestamp', $16%3$s),
-           s.body
-    from (select n.msg_id, n.delivery_no, n.attempt_no, n.headers, n.body,
-                 coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)) as webhook_id
-          from chosen n order by n.msg_id offset 0) s
+    select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
+    from (select n.* from %4$s n order by n.msg_id) c
   $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
-    ', ''webhook-signature'', ' || v_signature,
     -- First roughly, by what is stored, so that not much more is read than may be needed: of large messages hardly three times the text.
     case when p_max_bytes is null then 'picked'
          else format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked') end,
-    case when p_max_bytes is null then 'numbered' else format(c_fitting, 'octet_length(m.body)', 'numbered') end)
-  using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
-        (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_headers, v_queue.queue_uuid, v_queue.ordered,
-        v_inner, v_outer, extract(epoch from v_now)::bigint::text, p_max_bytes;
-  get diagnostics v_count = row_count;
-  if v_count > 0 and (v_queue.rate_per_s is not null or v_gate.opened_at is not null) then
+    case when p_max_bytes is null then 'written' else format(c_fitting, 'octet_length(m.body)', 'written') end)
+  into v_ids, v_times, v_own, v_bodies
+  using v_queue.queue_id, v_now, v_room, p_max_bytes;
+  if v_ids is null then
+    return;
+  end if;
+
+  -- vt is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
+  execute format($q$
+    update pgmq.%I q set vt = $2, read_ct = q.read_ct + 1, headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
+    where q.msg_id = any ($1)
+  $q$, v_q) using v_ids, v_now + v_term + interval '60 s';
+
+  return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_ids, v_times, v_own, v_bodies);
+  if v_queue.rate_per_s is not null or v_gate.opened_at is not null then
     update qctl.gate g
-    set paced_at = v_gate.paced_at + make_interval(secs => v_count / v_queue.rate_per_s),
+    set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_ids) / v_queue.rate_per_s),
         probe_lease = case when g.opened_at is not null then v_lease end, probe_early = coalesce(v_probe_early, false),
         probe_ends = case when g.opened_at is not null then v_now + v_term end
     where g.queue_id = v_queue.queue_id;
@@ -2622,10 +2603,12 @@ COMMENT ON FUNCTION qctl._is_outage(p_status integer, p_error text) IS 'Does thi
 -- Name: _is_partitioned(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_partitioned(p_queue text) RETURNS boolean
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select coalesce((select c.relkind = 'p' from pg_class c where c.oid = to_regclass(format('pgmq.%I', 'a_' || p_queue))), false)
+begin
+  return exists (select from pg_class c where c.oid = to_regclass(format('pgmq.%I', 'a_' || p_queue)) and c.relkind = 'p');
+end
 $$;
 
 -- Name: FUNCTION _is_partitioned(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
@@ -2899,6 +2882,58 @@ $$;
 -- Name: FUNCTION _last_run(p_job_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._last_run(p_job_id bigint) IS 'How a job runs or last ended, among the last 5000 runs of all jobs. pg_cron''s history has no index but its number.';
+
+-- Name: _lease(qctl.queue, uuid, timestamp with time zone, interval, bigint, bigint[], timestamp with time zone[], jsonb[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._lease(p_queue qctl.queue, p_lease uuid, p_now timestamp with time zone, p_term interval, p_worker_id bigint, p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+  v_ends timestamptz := p_now + p_term;
+  v_lease_ms integer := extract(epoch from p_term) * 1000;
+  v_stamp text := extract(epoch from p_now)::bigint;
+  v_headers jsonb := qctl._resolved_headers(p_queue);
+  v_inner bytea[];
+  v_outer bytea[];
+begin
+  select array_agg(s.inner_pad order by s.secret_id desc), array_agg(s.outer_pad order by s.secret_id desc) into v_inner, v_outer
+  from qctl.signing_secret s where s.queue_id = p_queue.queue_id and (s.expires_at is null or s.expires_at > p_now);
+  return query
+  with chosen as materialized (
+    select u.msg_id, u.enqueued_at, u.headers, u.body, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no,
+           coalesce(r.webhook_id, qctl.webhook_id(p_queue.queue_uuid, u.msg_id, u.enqueued_at)) as webhook_id
+    from unnest(p_msg_id, p_enqueued_at, p_headers, p_body) as u (msg_id, enqueued_at, headers, body)
+    -- Each has its own look-up, whatever the table held when the plan was made.
+    left join lateral (select r.delivery_no, r.attempt_no, r.webhook_id from qctl.retry r
+                       where r.queue_id = p_queue.queue_id and r.msg_id = u.msg_id and r.enqueued_at = u.enqueued_at offset 0) r on true
+  ), leased as (
+    insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
+                                expires_at, order_key)
+    select p_queue.queue_id, c.msg_id, c.enqueued_at, p_lease, c.delivery_no, c.attempt_no, p_worker_id, p_queue.transport, p_now,
+           v_ends, case when p_queue.ordered then left(c.headers ->> 'x-pgmq-group', 200) end
+    from chosen c
+  )
+  select c.msg_id, p_lease, v_lease_ms, c.delivery_no, c.attempt_no, p_queue.url, p_queue.timeout_ms,
+         case when c.headers is null then v_headers else qctl._request_headers(v_headers, c.headers) end
+         || case when v_inner is null then jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp)
+                 else jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp, 'webhook-signature',
+                   -- Written out for one secret and for two: such expressions PostgreSQL inlines, while qctl._signatures is called for each message.
+                   case cardinality(v_inner)
+                     when 1 then qctl._signature(v_inner[1], v_outer[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
+                     when 2 then qctl._signature(v_inner[1], v_outer[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) || ' '
+                                 || qctl._signature(v_inner[2], v_outer[2], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
+                     else qctl._signatures(v_inner, v_outer, convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) end) end,
+         c.body
+  from chosen c;
+end
+$$;
+
+-- Name: FUNCTION _lease(p_queue qctl.queue, p_lease uuid, p_now timestamp with time zone, p_term interval, p_worker_id bigint, p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._lease(p_queue qctl.queue, p_lease uuid, p_now timestamp with time zone, p_term interval, p_worker_id bigint, p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]) IS 'Leases messages that are locked and returns the requests to send. It keeps its plan, which planning at each call would cost as much again as the claim of one message.';
 
 -- Name: _level_routines(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4140,7 +4175,7 @@ CREATE FUNCTION qctl._plan_costs() RETURNS TABLE(claim_call_s double precision, 
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   -- On 2 cores of a cloud server, flushed to disk; make bench-capacity measures them anew and holds the plan against a real run.
-  select 0.0016, 0.000024, 0.0015, 0.000032, 0.00002, 0.000075, 5000, 500
+  select 0.0014, 0.000022, 0.0014, 0.00003, 0.00002, 0.000075, 5000, 500
 $$;
 
 -- Name: FUNCTION _plan_costs(); Type: COMMENT; Schema: qctl; Owner: -
@@ -5268,52 +5303,70 @@ CREATE FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $_$
 #variable_conflict use_column
 declare
   v_gate qctl.gate;
-  v_now timestamptz;
+  v_lease uuid[];
+  v_ids bigint[];
+  v_times timestamptz[];
+  v_status integer[];
+  v_response bytea[];
+  v_duration_ms integer[];
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   if p_queue.ordered or p_queue.expect_text is not null or p_queue.expect_json is not null or v_gate.opened_at is not null then
     return;
   end if;
-  execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue.queue_name) using p_msg_id;
-  v_now := clock_timestamp();
-  perform qctl._hold_archive(p_queue.queue_name);
+  -- What names pgmq's tables is planned at each call, so it is kept small; what stands between keeps its plan.
   execute format($q$
-    with answer as materialized (
-      select a.* from unnest($2, $3, $4, $5, $6) as a (lease, msg_id, status, response, duration_ms)
-      where qctl._is_success(a.status) and not qctl._is_starting(a.response)
-    ), tried as (
-      delete from qctl.in_flight f using answer a
-      where f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease and f.lapsed_at is null and f.delivery_no = 1 and f.attempt_no = 1
-        and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = a.msg_id)
-        and exists (select from pgmq.%1$I q where q.msg_id = a.msg_id and q.enqueued_at = f.enqueued_at)
-      returning f.msg_id, f.worker_id, f.transport, f.claimed_at, a.status, a.response, a.duration_ms
-    ), done as (
-      delete from pgmq.%1$I q using tried t where q.msg_id = t.msg_id
-      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, t.status
-    ), archived as (
+    select array_agg(l.lease), array_agg(l.msg_id), array_agg(l.enqueued_at), array_agg(l.status), array_agg(l.response), array_agg(l.duration_ms)
+    from (select a.*, q.enqueued_at
+          from unnest($1, $2, $3, $4, $5) as a (lease, msg_id, status, response, duration_ms) join pgmq.%I q on q.msg_id = a.msg_id
+          order by q.msg_id for update of q) l
+  $q$, 'q_' || p_queue.queue_name)
+  into v_lease, v_ids, v_times, v_status, v_response, v_duration_ms
+  using p_lease, p_msg_id, p_status, p_response, p_duration_ms;
+  settled_at := clock_timestamp();
+  perform qctl._hold_archive(p_queue.queue_name);
+  -- Each answer has its own look-ups, whatever the tables held when the plan was made: no join, whose order the planner chooses.
+  with tried as materialized (
+    select a.msg_id, a.status, a.response, a.duration_ms, f.place, f.worker_id, f.transport, f.claimed_at
+    from unnest(v_lease, v_ids, v_times, v_status, v_response, v_duration_ms)
+      as a (lease, msg_id, enqueued_at, status, response, duration_ms)
+    cross join lateral (
+      select f.ctid as place, f.worker_id, f.transport, f.claimed_at from qctl.in_flight f
+      where f.queue_id = p_queue.queue_id and f.msg_id = a.msg_id and f.lease = a.lease and f.enqueued_at = a.enqueued_at
+        and f.lapsed_at is null and f.delivery_no = 1 and f.attempt_no = 1 offset 0) f
+    where qctl._is_success(a.status) and not qctl._is_starting(a.response)
+      and (select count(*) from qctl.retry r where r.queue_id = p_queue.queue_id and r.msg_id = a.msg_id) = 0
+  ), closed as (
+    delete from qctl.in_flight f where f.ctid = any (array(select t.place from tried t))
+  ), logged as (
+    insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
+                              settled_at, duration_ms, status_code, response)
+    select p_queue.queue_id, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, settled_at, t.duration_ms, t.status,
+           qctl._response_text(t.response)
+    from tried t
+    on conflict do nothing
+  )
+  select array_agg(t.msg_id), array_agg(t.status), count(*) into v_ids, v_status, delivered from tried t;
+  if delivered > 0 then
+    execute format($q$
+      with done as (
+        delete from pgmq.%1$I q using unnest($1, $2) as t (msg_id, status) where q.msg_id = t.msg_id
+        returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, t.status
+      )
       insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
-      select d.msg_id, d.read_ct, d.enqueued_at, $7, d.vt, d.message,
+      select d.msg_id, d.read_ct, d.enqueued_at, $3, d.vt, d.message,
              case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
-             || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', $7, 'status', d.status,
+             || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', $3, 'status', d.status,
                                                               'attempts', 1, 'delivery_no', 1))
       from done d %3$s
-    ), logged as (
-      insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
-                                settled_at, duration_ms, status_code, response)
-      select $1, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, $7, t.duration_ms, t.status,
-             qctl._response_text(t.response)
-      from tried t
-      on conflict do nothing
-    )
-    select count(*)::integer from tried t
-  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
-  into delivered
-  using p_queue.queue_id, p_lease, p_msg_id, p_status, p_response, p_duration_ms, v_now;
-  settled_at := v_now;
+    $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
+    using v_ids, v_status, settled_at;
+  end if;
   return next;
 end
 $_$;
@@ -5385,6 +5438,10 @@ COMMENT ON FUNCTION qctl._signature(p_inner bytea, p_outer bytea, p_text bytea) 
 CREATE FUNCTION qctl._signatures(p_inner bytea[], p_outer bytea[], p_text bytea) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (cardinality(p_inner) = 1) THEN qctl._signature((p_inner)[1], (p_outer)[1], p_text) ELSE (SELECT string_agg(qctl._signature(k.inner_pad, k.outer_pad, _signatures.p_text), ' '::text ORDER BY k.place) AS string_agg FROM UNNEST(_signatures.p_inner, _signatures.p_outer) WITH ORDINALITY k(inner_pad, outer_pad, place)) END;
+
+-- Name: FUNCTION _signatures(p_inner bytea[], p_outer bytea[], p_text bytea); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._signatures(p_inner bytea[], p_outer bytea[], p_text bytea) IS 'One signature for each secret, the newest first.';
 
 -- Name: _skip_waiting(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5704,11 +5761,15 @@ COMMENT ON FUNCTION qctl._take_samples() IS 'Writes down how deep each queue is,
 -- Name: _timeline(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._timeline() RETURNS integer
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select case when pg_is_in_recovery() then (select c.timeline_id from pg_control_checkpoint() c)
-              else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer end
+begin
+  if pg_is_in_recovery() then
+    return (select c.timeline_id from pg_control_checkpoint() c);
+  end if;
+  return ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer;
+end
 $$;
 
 -- Name: FUNCTION _timeline(); Type: COMMENT; Schema: qctl; Owner: -
@@ -7396,14 +7457,16 @@ COMMENT ON FUNCTION qctl.heartbeat(p_worker_id bigint, p_queues text[]) IS 'Fals
 -- Name: is_armed(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.is_armed() RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select exists (
+begin
+  return exists (
     select from qctl.arming a
     where a.system_identifier = (select c.system_identifier from pg_control_system() c)
       and a.database_oid = (select d.oid from pg_database d where d.datname = current_database())
-      and (a.survive_failover or a.timeline = qctl._timeline()))
+      and (a.survive_failover or a.timeline = qctl._timeline()));
+end
 $$;
 
 -- Name: FUNCTION is_armed(); Type: COMMENT; Schema: qctl; Owner: -

@@ -1,24 +1,30 @@
 -- Arming: this database, and no copy of it, may deliver.
 
 create or replace function qctl._timeline() returns integer
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when pg_is_in_recovery() then (select c.timeline_id from pg_control_checkpoint() c)
-              else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer end
+begin
+  if pg_is_in_recovery() then
+    return (select c.timeline_id from pg_control_checkpoint() c);
+  end if;
+  return ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer;
+end
 $$;
 comment on function qctl._timeline() is
   'The timeline written now. pg_control names the old one until the first checkpoint after a promotion.';
 
 create or replace function qctl.is_armed() returns boolean
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select exists (
+begin
+  return exists (
     select from qctl.arming a
     where a.system_identifier = (select c.system_identifier from pg_control_system() c)
       and a.database_oid = (select d.oid from pg_database d where d.datname = current_database())
-      and (a.survive_failover or a.timeline = qctl._timeline()))
+      and (a.survive_failover or a.timeline = qctl._timeline()));
+end
 $$;
 comment on function qctl.is_armed() is 'May this database deliver? False in a copy: another cluster, database or timeline.';
 

@@ -12,9 +12,10 @@ begin
   foreach v_operation in array p_operations loop
     continue when v_operation = 'TRUNCATE';
     -- A function that is never called, for its body is analysed and not planned: planning runs what the owner put into the
-    -- expressions of indexes and checks, and constants of the condition, with our rights. A literal cannot begin another statement.
+    -- expressions of indexes and checks, and constants of the condition, with our rights. A literal cannot begin another statement;
+    -- nor can the condition, for it stands within one parenthesis and within two, and could close only one or the other.
     execute format('create function %s returns integer language sql as %L', v_function,
-      format(E'select 1 where exists (select from %s where (%s\n))', concat_ws(' cross join ',
+      format(E'select 1 where exists (select from %1$s where (%2$s\n)) and exists (select from %1$s where ((%2$s\n)))', concat_ws(' cross join ',
         case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
         case when v_operation <> 'INSERT' then format('%s as old', p_relation) end,
         -- A trigger per row knows columns only as new.x and old.x: two more of each make a bare name ambiguous.

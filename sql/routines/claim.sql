@@ -28,7 +28,7 @@ declare
   c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
   -- The first whatever its size, and those after it that still fit.
   c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
-                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $17)';
+                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $4)';
   v_queue qctl.queue := qctl._queue(p_queue);
   v_gate qctl.gate;
   v_probe_id bigint;
@@ -41,11 +41,10 @@ declare
   v_lease uuid := gen_random_uuid();
   v_term interval;
   v_q text := 'q_' || p_queue;
-  v_headers jsonb;
-  v_inner bytea[];
-  v_outer bytea[];
-  v_signature text;
-  v_count integer;
+  v_ids bigint[];
+  v_times timestamptz[];
+  v_own jsonb[];
+  v_bodies text[];
 begin
   if coalesce(p_limit, 0) < 1 then
     return;
@@ -99,17 +98,8 @@ begin
       perform qctl._park_followers(v_queue, v_now, v_room);
     end if;
   end if;
-  v_headers := qctl._resolved_headers(v_queue);
-  select array_agg(s.inner_pad order by s.secret_id desc), array_agg(s.outer_pad order by s.secret_id desc) into v_inner, v_outer
-  from qctl.signing_secret s where s.queue_id = v_queue.queue_id and (s.expires_at is null or s.expires_at > v_now);
-
-  -- Written out for each secret: such expressions PostgreSQL inlines, while a function of an array would be called for each message.
-  select string_agg(format($e$qctl._signature($14[%1$s], $15[%1$s], convert_to(s.webhook_id || '.' || $16 || '.' || s.body, 'UTF8'))$e$, i),
-                    $e$ || ' ' || $e$ order by i) into v_signature
-  from generate_series(1, cardinality(v_inner)) i;
-
-  -- visible_at is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
-  return query execute format($q$
+  -- What names pgmq's table is planned at each call, so it is kept small; the rest below keeps its plan.
+  execute format($q$
     with picked as materialized (
       select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
       from pgmq.%1$I q
@@ -118,50 +108,91 @@ begin
                         where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
       order by q.vt limit $3
       for update of q skip locked
-    ), numbered as materialized (
-      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body, coalesce(r.delivery_no, 1) as delivery_no,
-             coalesce(r.attempt_no, 0) + 1 as attempt_no, r.webhook_id
-      from %4$s p
-      left join qctl.retry r
-        on r.queue_id = $1 and r.msg_id = p.msg_id and r.enqueued_at = p.enqueued_at
-    ), chosen as materialized (
-      select n.* from %5$s n
-    ), hidden as (
-      update pgmq.%1$I q set vt = $2 + $5 + interval '60 s', read_ct = q.read_ct + 1,
-             headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
-      from chosen n where q.msg_id = n.msg_id
-    ), leased as (
-      insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
-                                  expires_at, order_key)
-      select $1, n.msg_id, n.enqueued_at, $4, n.delivery_no, n.attempt_no, $6, $7, $2, $2 + $5,
-             case when $13 then left(n.headers ->> 'x-pgmq-group', 200) end from chosen n
+    ), written as materialized (
+      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
     )
-    select s.msg_id, $4, $8, s.delivery_no, s.attempt_no, $9, $10,
-           case when s.headers is null then $11 else qctl._request_headers($11, s.headers) end
-           || jsonb_build_object('webhook-id', s.webhook_id, 'webhook-timestamp', $16%3$s),
-           s.body
-    from (select n.msg_id, n.delivery_no, n.attempt_no, n.headers, n.body,
-                 coalesce(n.webhook_id, qctl.webhook_id($12, n.msg_id, n.enqueued_at)) as webhook_id
-          from chosen n order by n.msg_id offset 0) s
+    select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
+    from (select n.* from %4$s n order by n.msg_id) c
   $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
-    ', ''webhook-signature'', ' || v_signature,
     -- First roughly, by what is stored, so that not much more is read than may be needed: of large messages hardly three times the text.
     case when p_max_bytes is null then 'picked'
          else format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked') end,
-    case when p_max_bytes is null then 'numbered' else format(c_fitting, 'octet_length(m.body)', 'numbered') end)
-  using v_queue.queue_id, v_now, v_room, v_lease, v_term, p_worker_id, v_queue.transport,
-        (extract(epoch from v_term) * 1000)::integer, v_queue.url, v_queue.timeout_ms, v_headers, v_queue.queue_uuid, v_queue.ordered,
-        v_inner, v_outer, extract(epoch from v_now)::bigint::text, p_max_bytes;
-  get diagnostics v_count = row_count;
-  if v_count > 0 and (v_queue.rate_per_s is not null or v_gate.opened_at is not null) then
+    case when p_max_bytes is null then 'written' else format(c_fitting, 'octet_length(m.body)', 'written') end)
+  into v_ids, v_times, v_own, v_bodies
+  using v_queue.queue_id, v_now, v_room, p_max_bytes;
+  if v_ids is null then
+    return;
+  end if;
+
+  -- vt is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
+  execute format($q$
+    update pgmq.%I q set vt = $2, read_ct = q.read_ct + 1, headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
+    where q.msg_id = any ($1)
+  $q$, v_q) using v_ids, v_now + v_term + interval '60 s';
+
+  return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_ids, v_times, v_own, v_bodies);
+  if v_queue.rate_per_s is not null or v_gate.opened_at is not null then
     update qctl.gate g
-    set paced_at = v_gate.paced_at + make_interval(secs => v_count / v_queue.rate_per_s),
+    set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_ids) / v_queue.rate_per_s),
         probe_lease = case when g.opened_at is not null then v_lease end, probe_early = coalesce(v_probe_early, false),
         probe_ends = case when g.opened_at is not null then v_now + v_term end
     where g.queue_id = v_queue.queue_id;
   end if;
 end
 $$;
+
+create or replace function qctl._lease(
+  p_queue qctl.queue, p_lease uuid, p_now timestamptz, p_term interval, p_worker_id bigint,
+  p_msg_id bigint[], p_enqueued_at timestamptz[], p_headers jsonb[], p_body text[])
+returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,
+               url text, timeout_ms integer, headers jsonb, body text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_ends timestamptz := p_now + p_term;
+  v_lease_ms integer := extract(epoch from p_term) * 1000;
+  v_stamp text := extract(epoch from p_now)::bigint;
+  v_headers jsonb := qctl._resolved_headers(p_queue);
+  v_inner bytea[];
+  v_outer bytea[];
+begin
+  select array_agg(s.inner_pad order by s.secret_id desc), array_agg(s.outer_pad order by s.secret_id desc) into v_inner, v_outer
+  from qctl.signing_secret s where s.queue_id = p_queue.queue_id and (s.expires_at is null or s.expires_at > p_now);
+  return query
+  with chosen as materialized (
+    select u.msg_id, u.enqueued_at, u.headers, u.body, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no,
+           coalesce(r.webhook_id, qctl.webhook_id(p_queue.queue_uuid, u.msg_id, u.enqueued_at)) as webhook_id
+    from unnest(p_msg_id, p_enqueued_at, p_headers, p_body) as u (msg_id, enqueued_at, headers, body)
+    -- Each has its own look-up, whatever the table held when the plan was made.
+    left join lateral (select r.delivery_no, r.attempt_no, r.webhook_id from qctl.retry r
+                       where r.queue_id = p_queue.queue_id and r.msg_id = u.msg_id and r.enqueued_at = u.enqueued_at offset 0) r on true
+  ), leased as (
+    insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
+                                expires_at, order_key)
+    select p_queue.queue_id, c.msg_id, c.enqueued_at, p_lease, c.delivery_no, c.attempt_no, p_worker_id, p_queue.transport, p_now,
+           v_ends, case when p_queue.ordered then left(c.headers ->> 'x-pgmq-group', 200) end
+    from chosen c
+  )
+  select c.msg_id, p_lease, v_lease_ms, c.delivery_no, c.attempt_no, p_queue.url, p_queue.timeout_ms,
+         case when c.headers is null then v_headers else qctl._request_headers(v_headers, c.headers) end
+         || case when v_inner is null then jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp)
+                 else jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp, 'webhook-signature',
+                   -- Written out for one secret and for two: such expressions PostgreSQL inlines, while qctl._signatures is called for each message.
+                   case cardinality(v_inner)
+                     when 1 then qctl._signature(v_inner[1], v_outer[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
+                     when 2 then qctl._signature(v_inner[1], v_outer[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) || ' '
+                                 || qctl._signature(v_inner[2], v_outer[2], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
+                     else qctl._signatures(v_inner, v_outer, convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) end) end,
+         c.body
+  from chosen c;
+end
+$$;
+comment on function qctl._lease(qctl.queue, uuid, timestamptz, interval, bigint, bigint[], timestamptz[], jsonb[], text[]) is
+  'Leases messages that are locked and returns the requests to send. It keeps its plan, which planning at each call would cost as much again as '
+  'the claim of one message.';
 
 create or replace function qctl.claim(p_queue text, p_limit integer, p_worker_id bigint default null)
 returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,

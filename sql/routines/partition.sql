@@ -1,10 +1,12 @@
 -- Date partitions of an archive: pgmq itself puts it into them. Retention then drops whole partitions.
 
 create or replace function qctl._is_partitioned(p_queue text) returns boolean
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce((select c.relkind = 'p' from pg_class c where c.oid = to_regclass(format('pgmq.%I', 'a_' || p_queue))), false)
+begin
+  return exists (select from pg_class c where c.oid = to_regclass(format('pgmq.%I', 'a_' || p_queue)) and c.relkind = 'p');
+end
 $$;
 comment on function qctl._is_partitioned(text) is 'Is the archive of this queue in partitions?';
 
@@ -19,13 +21,15 @@ $$;
 comment on function qctl._hold_archive(text) is 'Keeps the archive as it is until the transaction ends: it may be put into partitions at any time.';
 
 create or replace function qctl._archive_conflict(p_queue text) returns text
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when qctl._is_partitioned(p_queue) then ''
+begin
+  return case when qctl._is_partitioned(p_queue) then ''
               else 'on conflict (msg_id) do update
                     set (read_ct, enqueued_at, archived_at, vt, message, headers)
-                      = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)' end
+                      = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)' end;
+end
 $$;
 comment on function qctl._archive_conflict(text) is
   'What an insert into the archive does about a number that is in it already. In partitions by date no number can be unique: there the newer row stands beside.';

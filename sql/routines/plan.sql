@@ -7,7 +7,7 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   -- On 2 cores of a cloud server, flushed to disk; make bench-capacity measures them anew and holds the plan against a real run.
-  select 0.0016, 0.000024, 0.0015, 0.000032, 0.00002, 0.000075, 5000, 500
+  select 0.0014, 0.000022, 0.0014, 0.00003, 0.00002, 0.000075, 5000, 500
 $$;
 comment on function qctl._plan_costs() is
   'Seconds of the database for a claim, a settle, a capture; seconds of a worker process for a message, and how many a second it does with room '

@@ -72,52 +72,70 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
   v_gate qctl.gate;
-  v_now timestamptz;
+  v_lease uuid[];
+  v_ids bigint[];
+  v_times timestamptz[];
+  v_status integer[];
+  v_response bytea[];
+  v_duration_ms integer[];
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   if p_queue.ordered or p_queue.expect_text is not null or p_queue.expect_json is not null or v_gate.opened_at is not null then
     return;
   end if;
-  execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue.queue_name) using p_msg_id;
-  v_now := clock_timestamp();
-  perform qctl._hold_archive(p_queue.queue_name);
+  -- What names pgmq's tables is planned at each call, so it is kept small; what stands between keeps its plan.
   execute format($q$
-    with answer as materialized (
-      select a.* from unnest($2, $3, $4, $5, $6) as a (lease, msg_id, status, response, duration_ms)
-      where qctl._is_success(a.status) and not qctl._is_starting(a.response)
-    ), tried as (
-      delete from qctl.in_flight f using answer a
-      where f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease and f.lapsed_at is null and f.delivery_no = 1 and f.attempt_no = 1
-        and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = a.msg_id)
-        and exists (select from pgmq.%1$I q where q.msg_id = a.msg_id and q.enqueued_at = f.enqueued_at)
-      returning f.msg_id, f.worker_id, f.transport, f.claimed_at, a.status, a.response, a.duration_ms
-    ), done as (
-      delete from pgmq.%1$I q using tried t where q.msg_id = t.msg_id
-      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, t.status
-    ), archived as (
+    select array_agg(l.lease), array_agg(l.msg_id), array_agg(l.enqueued_at), array_agg(l.status), array_agg(l.response), array_agg(l.duration_ms)
+    from (select a.*, q.enqueued_at
+          from unnest($1, $2, $3, $4, $5) as a (lease, msg_id, status, response, duration_ms) join pgmq.%I q on q.msg_id = a.msg_id
+          order by q.msg_id for update of q) l
+  $q$, 'q_' || p_queue.queue_name)
+  into v_lease, v_ids, v_times, v_status, v_response, v_duration_ms
+  using p_lease, p_msg_id, p_status, p_response, p_duration_ms;
+  settled_at := clock_timestamp();
+  perform qctl._hold_archive(p_queue.queue_name);
+  -- Each answer has its own look-ups, whatever the tables held when the plan was made: no join, whose order the planner chooses.
+  with tried as materialized (
+    select a.msg_id, a.status, a.response, a.duration_ms, f.place, f.worker_id, f.transport, f.claimed_at
+    from unnest(v_lease, v_ids, v_times, v_status, v_response, v_duration_ms)
+      as a (lease, msg_id, enqueued_at, status, response, duration_ms)
+    cross join lateral (
+      select f.ctid as place, f.worker_id, f.transport, f.claimed_at from qctl.in_flight f
+      where f.queue_id = p_queue.queue_id and f.msg_id = a.msg_id and f.lease = a.lease and f.enqueued_at = a.enqueued_at
+        and f.lapsed_at is null and f.delivery_no = 1 and f.attempt_no = 1 offset 0) f
+    where qctl._is_success(a.status) and not qctl._is_starting(a.response)
+      and (select count(*) from qctl.retry r where r.queue_id = p_queue.queue_id and r.msg_id = a.msg_id) = 0
+  ), closed as (
+    delete from qctl.in_flight f where f.ctid = any (array(select t.place from tried t))
+  ), logged as (
+    insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
+                              settled_at, duration_ms, status_code, response)
+    select p_queue.queue_id, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, settled_at, t.duration_ms, t.status,
+           qctl._response_text(t.response)
+    from tried t
+    on conflict do nothing
+  )
+  select array_agg(t.msg_id), array_agg(t.status), count(*) into v_ids, v_status, delivered from tried t;
+  if delivered > 0 then
+    execute format($q$
+      with done as (
+        delete from pgmq.%1$I q using unnest($1, $2) as t (msg_id, status) where q.msg_id = t.msg_id
+        returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, t.status
+      )
       insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
-      select d.msg_id, d.read_ct, d.enqueued_at, $7, d.vt, d.message,
+      select d.msg_id, d.read_ct, d.enqueued_at, $3, d.vt, d.message,
              case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
-             || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', $7, 'status', d.status,
+             || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', $3, 'status', d.status,
                                                               'attempts', 1, 'delivery_no', 1))
       from done d %3$s
-    ), logged as (
-      insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
-                                settled_at, duration_ms, status_code, response)
-      select $1, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, $7, t.duration_ms, t.status,
-             qctl._response_text(t.response)
-      from tried t
-      on conflict do nothing
-    )
-    select count(*)::integer from tried t
-  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
-  into delivered
-  using p_queue.queue_id, p_lease, p_msg_id, p_status, p_response, p_duration_ms, v_now;
-  settled_at := v_now;
+    $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
+    using v_ids, v_status, settled_at;
+  end if;
   return next;
 end
 $$;

@@ -20,13 +20,15 @@ language sql immutable parallel safe
 return 'v1,' || encode(sha256(p_outer || sha256(p_inner || p_text)), 'base64');
 comment on function qctl._signature(bytea, bytea, bytea) is 'One signature of a webhook-signature header.';
 
--- These two for one release: a claim of 0.6.0 that is under way while the database is upgraded still calls them.
 create or replace function qctl._signatures(p_inner bytea[], p_outer bytea[], p_text bytea) returns text
 language sql immutable parallel safe
 return case when cardinality(p_inner) = 1 then qctl._signature(p_inner[1], p_outer[1], p_text)
             else (select string_agg(qctl._signature(k.inner_pad, k.outer_pad, p_text), ' ' order by k.place)
                   from unnest(p_inner, p_outer) with ordinality as k (inner_pad, outer_pad, place)) end;
 
+comment on function qctl._signatures(bytea[], bytea[], bytea) is 'One signature for each secret, the newest first.';
+
+-- For one release: a claim of 0.6.0 that is under way while the database is upgraded still calls it.
 create or replace function qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]) returns jsonb
 language sql stable parallel safe
 return case when p_inner is null then jsonb_build_object('webhook-id', p_id, 'webhook-timestamp', p_stamp)

@@ -8,7 +8,9 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
 
 
 def parse(text: str) -> float | None:
-    """Seconds of ``500ms``, ``90s``, ``1h30m``, ``7d`` or ``2w``; None if it is none of these."""
+    """Seconds of ``500ms``, ``90s``, ``1h30m``, ``7d``, ``2w`` or ``0``; None if it is none of these."""
+    if text.strip() == "0":
+        return 0.0
     if not _WHOLE.fullmatch(text.strip()):
         return None
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))

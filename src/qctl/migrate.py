@@ -11,6 +11,8 @@ from qctl.models import Finding, Remains, Step
 from qctl.sqlfiles import SqlFile
 
 _LOCK = b"select pg_advisory_xact_lock(1902343277, 1);"
+# It waits for many locks while others work, so now and then PostgreSQL ends it for one of them.
+_TRIES = 5
 
 
 def script(
@@ -103,11 +105,18 @@ def apply(
     """
     migrations = sqlfiles.migrations() if migrations is None else migrations
     routines = sqlfiles.routines() if routines is None else routines
-    try:
-        rows = db.execute_script(connection, script(migrations, routines, repair=repair))
-    except psycopg.Error as error:
-        raise _located(error, migrations, routines) from error
-    return [Step(kind, name, version) for kind, name, version in rows]
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            rows = db.execute_script(connection, script(migrations, routines, repair=repair))
+        except psycopg.errors.DeadlockDetected as error:
+            if tries == _TRIES:
+                raise db.translated(error) from error
+        except psycopg.Error as error:
+            raise _located(error, migrations, routines) from error
+        else:
+            return [Step(kind, name, version) for kind, name, version in rows]
 
 
 def _located(error: psycopg.Error, migrations: list[SqlFile], routines: list[SqlFile]) -> QctlError:

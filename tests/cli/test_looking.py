@@ -5,6 +5,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -501,6 +502,20 @@ def test_doctor_probes_for_redirects_and_endpoints_that_are_not_there(conn, dsn)
     assert qctl("doctor", dsn=dsn).returncode == 0
     server.shutdown()
     server.server_close()
+
+
+def test_doctor_probes_no_address_that_a_worker_would_not_send_to(conn, dsn):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        create(conn, url=f"http://localhost:{server.getsockname()[1]}/hook", allow_networks=["10.0.0.0/8"])
+        conn.execute("select qctl.register_worker('w', 'http', '{orders}', '0')")
+        found = {(row["object"], row["kind"]): row for row in data("doctor", "--probe", dsn=dsn)}
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    finding = found["orders", "endpoint"]
+    assert finding["severity"] == "warning"
+    assert "is no public address: qctl worker sends nothing there" in finding["problem"]
+    assert finding["mend"] == "qctl set -q orders --allow-private"
 
 
 def test_a_location_that_is_no_plain_url_is_put_into_no_command(conn, dsn):

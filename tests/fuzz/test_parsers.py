@@ -11,11 +11,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from qctl import config, declared, durations
+from qctl import addresses, config, declared, durations
 from qctl.cli import choice, options
 from qctl.cli import settings as queue_settings
 from qctl.errors import ExitCode, QctlError, UsageError
-from qctl.worker import guard
 from qctl.worker.request import retry_after_seconds
 
 CASES = int(os.environ.get("QCTL_TEST_FUZZ", "60"))
@@ -120,12 +119,12 @@ def test_a_declared_file_of_anything(tmp_path_factory, text):
 @given(st.one_of(st.integers(0, 2**32 - 1).map(lambda n: socket.inet_ntoa(n.to_bytes(4, "big"))),
                  st.binary(min_size=16, max_size=16).map(lambda data: socket.inet_ntop(socket.AF_INET6, data))))  # fmt: skip
 def test_every_address_has_an_answer_and_what_carries_another_has_the_same(address):
-    why = guard.refusal(address, ())
+    why = addresses.refusal(address, ())
     assert why is None or address in why
     if "." in address and ":" not in address and why is not None:
-        assert guard.refusal(f"::ffff:{address}", ())
+        assert addresses.refusal(f"::ffff:{address}", ())
         number = int.from_bytes(socket.inet_aton(address), "big")
-        assert guard.refusal(f"64:ff9b::{number >> 16:x}:{number & 0xFFFF:x}", ())
+        assert addresses.refusal(f"64:ff9b::{number >> 16:x}:{number & 0xFFFF:x}", ())
 
 
 @bounded

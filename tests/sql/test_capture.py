@@ -724,6 +724,22 @@ def test_detaching_one_table_leaves_the_rights_that_another_needs(queue, role):
     assert len(bodies(queue)) == 1
 
 
+@pytest.mark.parametrize(
+    "when",
+    [
+        "true)); select 1 where exists (select from users as new where (true",
+        "true))); select 1 where exists (select from users as new where ((true",
+        "true) limit (1",
+        "true; select 1",
+        "true /*",
+    ],
+)
+def test_a_condition_is_one_expression_and_ends_within_its_parenthesis(json_table, when):
+    with pytest.raises(psycopg.Error, match="--when is not a condition") as caught:
+        attach(json_table, operations=["INSERT"], when=when)
+    assert caught.value.sqlstate == "QC002"
+
+
 def test_a_condition_without_new_is_refused_where_the_trigger_is_per_row(queue):
     queue.execute(
         "create table p (id int, status text) partition by range (id); create table p1 partition of p default"

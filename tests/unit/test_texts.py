@@ -22,6 +22,7 @@ from qctl.worker.request import retry_after_seconds
         ("7d", 604800),
         ("2w", 1209600),
         ("0s", 0),
+        ("0", 0),
         (" 5m ", 300),
     ],
 )

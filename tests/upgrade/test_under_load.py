@@ -108,6 +108,25 @@ def test_an_upgrade_under_running_calls_loses_nothing(conn, dsn, endpoint):
     assert len(receiver.entries()) == len(receiver.accepted()) == 1500
 
 
+def test_an_upgrade_that_postgresql_ends_for_a_deadlock_is_tried_again(conn, dsn):
+    conn.execute("create table public.a (); create table public.b ()")
+    locking = b"\ndo $$ begin lock table public.a; perform pg_sleep(0.5); lock table public.b; end $$;\n"
+    changed = [SqlFile(f.name, f.text + locking) for f in sqlfiles.routines()[:1]]
+    with psycopg.connect(dsn) as other, db.connect(Database(dsn, "test"), application="test") as installer:
+        # So that the upgrade is the one that PostgreSQL ends.
+        other.execute("set deadlock_timeout = '1min'; lock table public.b")
+        upgrade = threading.Thread(
+            target=lambda: applied.extend(migrate.apply(installer, sqlfiles.migrations(), changed))
+        )
+        applied: list = []
+        upgrade.start()
+        wait_until(lambda: one(conn, "select count(*) from pg_locks where relation = 'public.a'::regclass and granted"))
+        other.execute("lock table public.a")
+        other.commit()
+        upgrade.join(30)
+    assert [step.name for step in applied] == [changed[0].name]
+
+
 def test_a_worker_too_old_for_the_schema_settles_what_it_holds_and_ends_with_5(conn, dsn, endpoint):
     receiver = endpoint("--delay-s", "1")
     create(conn, url=receiver.url, concurrency=10)

@@ -5,6 +5,7 @@ from qctl.late import late, late_class
 late(
     *(
         "qctl.access",
+        "qctl.addresses",
         "qctl.arming",
         "qctl.attachments",
         "qctl.attempts",

@@ -18,6 +18,7 @@ from qctl.output import Column, render
 from qctl.output.columns import instant, milliseconds, one_line, yes_no
 
 _BATCH = 1000
+_SENDS_NOTHING = ("unarmed", "paused", "gone")
 _SENT_COLUMNS = [Column("queue_name", "queue"), Column("msg_id", "message", right=True)]
 _PAUSE_COLUMNS = [
     Column("queue_name", "queue"),
@@ -133,6 +134,14 @@ def test(
     with session(dsn, profile, "test", changes=True) as connection:
         name = queues.the_one(connection, queue)
         url = queues.described(connection, name).url
+        (now,) = queues.statuses(connection, name)
+        if now.health in _SENDS_NOTHING:
+            raise QctlError(
+                f"nothing was sent, for queue {name} sends nothing now",
+                detail=f"{now.health}: {now.reason}" if now.reason else now.health,
+                hint=now.mend,
+                code=ExitCode.CHECK_FAILED,
+            )
         msg_id = testing.send(connection, name, body)
         try:
             say(f"sent {name}/{msg_id}; waiting for {url}")

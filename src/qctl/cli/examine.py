@@ -153,7 +153,10 @@ def _told(problem: "models.Problem") -> str:
 def doctor(
     probe_: Annotated[
         bool,
-        typer.Option("--probe", help="Also ask each endpoint, with HEAD: does it redirect, does TLS fail?"),
+        typer.Option(
+            "--probe",
+            help="Also ask each endpoint, with HEAD: does it redirect, does TLS fail, may a worker go there?",
+        ),
     ] = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
@@ -185,7 +188,7 @@ def doctor(
         found += _pooler(connection)
         if probe_:
             for row in queues.listed(connection):
-                found += probe.endpoint(row.queue_name, row.url)
+                found += probe.endpoint(queues.described(connection, row.queue_name))
     found.sort(key=lambda row: _SEVERITIES.index(row.severity))
     if chosen(output) is Format.TABLE:
         table.write_findings([

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from qctl.worker.guard import Network
+from qctl.addresses import Network
 from qctl.worker.request import KEPT_BYTES, Answer
 from qctl.worker.tuner import Tuner
 

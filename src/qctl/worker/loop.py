@@ -13,9 +13,9 @@ from enum import Enum
 import psycopg
 
 from qctl import __version__, db, sqlfiles
+from qctl.addresses import networks
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
-from qctl.worker.guard import networks
 from qctl.worker.held import AWAKE_S, LONGEST_POLL_S, SHORTEST_POLL_S, HeldQueue
 from qctl.worker.progress import Progress
 from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, Answer, Egress, Request

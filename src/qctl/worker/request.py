@@ -2,19 +2,17 @@
 
 import io
 import re
-import socket
 import ssl
 import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import certifi
 import pycurl
 
-from qctl import __version__
+from qctl import __version__, addresses
 from qctl.models import Claimed
-from qctl.worker import guard
 
 KEPT_BYTES = 4096
 JUDGED_BYTES = 65536
@@ -36,7 +34,7 @@ class Request(NamedTuple):
     lease_ends: float
     size: int
     kept_bytes: int = KEPT_BYTES
-    allowed: tuple[guard.Network, ...] | None = ()
+    allowed: tuple[addresses.Network, ...] | None = ()
 
 
 class Answer(NamedTuple):
@@ -64,20 +62,6 @@ class Egress(NamedTuple):
     key: str | None = None
 
 
-class _Lent:
-    """A socket whose descriptor libcurl copies for itself; closed as soon as it has."""
-
-    def __init__(self, made: socket.socket) -> None:
-        self._made = made
-
-    def fileno(self) -> int:
-        """The descriptor to copy."""
-        return self._made.fileno()
-
-    def __del__(self) -> None:
-        self._made.close()
-
-
 class Handle:
     """One libcurl handle, used for one request after another."""
 
@@ -89,7 +73,7 @@ class Handle:
         self.at_once = 0
         self.refused: str | None = None
         self._set: tuple[str, int] | None = None
-        self._vetted: tuple[str, tuple[guard.Network, ...] | None] | None = None
+        self._vetted: tuple[str, tuple[addresses.Network, ...] | None] | None = None
         self.curl = pycurl.Curl()
         for option, value in (
             (pycurl.NOSIGNAL, 1),
@@ -108,7 +92,7 @@ class Handle:
             self.curl.setopt(option, value)
         if egress.proxy is None:
             # The first for new connections, before a packet leaves; the second also for those that another queue opened.
-            self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+            self.curl.setopt(pycurl.OPENSOCKETFUNCTION, addresses.opener(self._refuses))
             self.curl.setopt(pycurl.PREREQFUNCTION, self._may_send)
 
     def prepare(self, request: Request) -> None:
@@ -150,12 +134,6 @@ class Handle:
         wait_s = retry_after_seconds(asked) if asked else None
         return Answer(self.request, True, status, None, self.kept, duration_ms, wait_s, self.at_once)
 
-    def _open_socket(self, _purpose: int, address: tuple[int, int, int, tuple[Any, ...]]) -> Any:
-        family, kind, protocol, place = address
-        if family not in (socket.AF_INET, socket.AF_INET6) or self._refuses(str(place[0])):
-            return pycurl.SOCKET_BAD
-        return _Lent(socket.socket(family, kind, protocol))
-
     def _may_send(self, remote: str, _local: str, _remote_port: int, _local_port: int) -> int:
         allowed = self.request.allowed
         if self._vetted is not None and self._vetted[0] == remote and self._vetted[1] is allowed:
@@ -167,7 +145,7 @@ class Handle:
 
     def _refuses(self, address: str) -> bool:
         allowed = self.request.allowed
-        why = None if allowed is None else guard.refusal(address, allowed)
+        why = None if allowed is None else addresses.refusal(address, allowed)
         if why is not None:
             self.refused = (
                 f"refused: {why}; if requests shall go there: qctl set -q {self.request.queue} --allow-private"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qctl.worker.guard import networks, refusal
+from qctl.addresses import networks, refusal
 
 INSIDE = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.255.255.254",

@@ -5,8 +5,12 @@ can give another one. Names, and the many ways to write an address, do not matte
 """
 
 import ipaddress
-from collections.abc import Iterable
+import socket
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Any
+
+import pycurl
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -53,6 +57,32 @@ def refusal(address: str, allowed: tuple[Network, ...]) -> str | None:
     if _is_public(ip) and (inner is None or _is_public(inner)):
         return None
     return f"{address} is no public address"
+
+
+class _Lent:
+    """A socket whose descriptor libcurl copies for itself; closed as soon as it has."""
+
+    def __init__(self, made: socket.socket) -> None:
+        self._made = made
+
+    def fileno(self) -> int:
+        """The descriptor to copy."""
+        return self._made.fileno()
+
+    def __del__(self) -> None:
+        self._made.close()
+
+
+def opener(refuses: Callable[[str], bool]) -> Callable[[int, tuple[int, int, int, tuple[Any, ...]]], Any]:
+    """For ``OPENSOCKETFUNCTION`` of pycurl: opens a socket unless ``refuses`` says no to its numeric address."""
+
+    def open_socket(_purpose: int, address: tuple[int, int, int, tuple[Any, ...]]) -> Any:
+        family, kind, protocol, place = address
+        if family not in (socket.AF_INET, socket.AF_INET6) or refuses(str(place[0])):
+            return pycurl.SOCKET_BAD
+        return _Lent(socket.socket(family, kind, protocol))
+
+    return open_socket
 
 
 def _inner(ip: Address) -> ipaddress.IPv4Address | None:
