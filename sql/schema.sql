@@ -1380,6 +1380,8 @@ declare
   c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
   -- How far claims may run ahead of an even pace: a job looks about once a second, a process much more often.
   c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
+  -- What fits into one array, whose limit is 1 GB, with room for what JSON becomes when it is sent.
+  c_most_bytes constant bigint := 256 * 1024 * 1024;
   -- The first whatever its size, and those after it that still fit.
   c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
                              ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $4)';
@@ -1469,11 +1471,10 @@ begin
     from (select n.* from %4$s n order by n.msg_id) c
   $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
     -- First roughly, by what is stored, so that not much more is read than may be needed: of large messages hardly three times the text.
-    case when p_max_bytes is null then 'picked'
-         else format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked') end,
-    case when p_max_bytes is null then 'written' else format(c_fitting, 'octet_length(m.body)', 'written') end)
+    format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
+    format(c_fitting, 'octet_length(m.body)', 'written'))
   into v_ids, v_times, v_own, v_bodies
-  using v_queue.queue_id, v_now, v_room, p_max_bytes;
+  using v_queue.queue_id, v_now, v_room, least(p_max_bytes, c_most_bytes);
   if v_ids is null then
     return;
   end if;
@@ -6696,7 +6697,7 @@ $$;
 
 -- Name: FUNCTION claim(p_queue text, p_limit integer, p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint) IS 'Leases up to p_limit ready messages to one worker and returns all that is needed to send them. Nothing while the queue is paused, the database not armed, or for a queue of another transport. lease_ms counts from before the call; a request must be over by then.';
+COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint) IS 'Leases up to p_limit ready messages, of 256 MiB together but always one, to one worker and returns all that is needed to send them. Nothing while the queue is paused, the database not armed, or for a queue of another transport. lease_ms counts from before the call; a request must be over by then.';
 
 -- Name: claim(text, integer, bigint, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -209,6 +209,16 @@ def _blocks(conn) -> int:
     )
 
 
+def test_a_claim_without_a_bound_takes_what_one_array_holds(conn):
+    create(conn)
+    conn.execute("""insert into pgmq.q_orders (vt, message)
+                    select now(), jsonb_build_object('n', n, 'text', repeat('x', 135000000)) from generate_series(1, 2) n""")
+    for msg_id in (1, 2):
+        assert conn.execute("select msg_id, length(body) > 135000000 from qctl.claim('orders', 10)").fetchall() == [
+            (msg_id, True)
+        ]
+
+
 def test_lease_outlives_the_timeout_by_enough_to_start(conn):
     create(conn, timeout_ms=1000)
     send(conn)
