@@ -39,9 +39,11 @@ class Setting:
 
 
 def at_once(count: int, *arguments: str, name: str = "") -> Setting:
-    """So many requests at once."""
+    """So many requests at once; max_in_flight is the default 1000 unless four times as many are more."""
     return Setting(
-        name or f"qctl, {count} at once", {"concurrency": count, "max_in_flight": 4 * count}, list(arguments)
+        name or f"qctl, {count} at once",
+        {"concurrency": count, "max_in_flight": max(1000, 4 * count)},
+        list(arguments),
     )
 
 
