@@ -145,7 +145,8 @@ def test_order_holds_at_the_endpoint(conn, endpoint, worker):
         " jsonb_build_object('x-pgmq-group', (n % 40)::text) from generate_series(1, 400) n"
     )
     worker("-q", "orders"), worker("-q", "orders")
-    wait_until(lambda: len(receiver.accepted()) == 400, timeout_s=60)
+    # Answered is not yet settled.
+    wait_until(lambda: one(conn, "select count(*) from pgmq.a_orders") == 400, timeout_s=60)
     ids = dict(
         conn.execute(
             "select qctl.webhook_id(q.queue_uuid, a.msg_id, a.enqueued_at), a.message::text::int"
