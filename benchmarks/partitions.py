@@ -23,7 +23,8 @@ from servers import DebianServer
 DAYS = 10
 # Numbers of the messages that are sent meanwhile begin here.
 LIVE = 1_000_000_000
-AT = "now() - interval '9 d' - interval '10 d' * (%(high)s - g) / (%(high)s - %(low)s + 1)"
+# From 19 to 9 days ago, both included: the few rows for which pg_partman makes the days must reach as far back as the many.
+AT = "now() - interval '9 d' - interval '10 d' * (%(high)s - g) / greatest(%(high)s - %(low)s, 1)"
 ARCHIVE = f"""
 insert into pgmq.a_{{}} (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
 select g, 1, t.at, t.at, t.at, jsonb_build_object('record', jsonb_build_object('id', g, 'name', repeat('x', 300))),
