@@ -107,7 +107,9 @@ begin
     cross join lateral (
       select f.ctid as place, f.worker_id, f.transport, f.claimed_at from qctl.in_flight f
       where f.queue_id = p_queue.queue_id and f.msg_id = a.msg_id and f.lease = a.lease and f.enqueued_at = a.enqueued_at
-        and f.lapsed_at is null and f.delivery_no = 1 and f.attempt_no = 1 offset 0) f
+        and f.lapsed_at is null and f.delivery_no = 1 and f.attempt_no = 1
+      -- An epoch that ended lapses leases without a lock on the queue's rows.
+      offset 0 for update) f
     where qctl._is_success(a.status) and not qctl._is_starting(a.response)
       and (select count(*) from qctl.retry r where r.queue_id = p_queue.queue_id and r.msg_id = a.msg_id) = 0
   ), closed as (

@@ -101,7 +101,8 @@ def apply(
     """Installs or upgrades and returns what was applied, as the database recorded it.
 
     Raises:
-        QctlError: the server is unfit (4), the database newer (5), or a file failed (its name and line; nothing changed).
+        QctlError: the server is unfit (4), the database newer (5), a file failed (its name and line; nothing changed),
+            or each try ended in a deadlock (10).
     """
     migrations = sqlfiles.migrations() if migrations is None else migrations
     routines = sqlfiles.routines() if routines is None else routines

@@ -24,7 +24,8 @@ def endpoint(queue: Queue) -> list[Diagnosis]:
 
     def refuses(address: str) -> bool:
         why = addresses.refusal(address, allowed)
-        refused.extend([why] if why else [])
+        if why is not None:
+            refused.append(why)
         return why is not None
 
     curl = pycurl.Curl()

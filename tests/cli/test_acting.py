@@ -331,6 +331,20 @@ def test_pause_and_resume_all(conn, dsn):
 # test
 
 
+def test_no_test_event_is_sent_where_nothing_is_sent(conn, dsn):
+    create(conn)
+    conn.execute("select qctl.pause('orders', 'moving')")
+    told = failing(8, "test", dsn=dsn)
+    assert "nothing was sent, for queue orders sends nothing now" in told
+    assert "paused: moving" in told
+    assert "qctl resume -q orders" in told
+    conn.execute("select qctl.disarm()")
+    told = failing(8, "test", dsn=dsn)
+    assert "unarmed: " in told
+    assert "qctl arm" in told
+    assert one(conn, "select count(*) from pgmq.q_orders") == 0
+
+
 def test_a_test_event_takes_the_whole_way(conn, dsn, endpoint):
     receiver = endpoint()
     create(conn, url=receiver.url)
@@ -345,15 +359,9 @@ def test_a_test_event_takes_the_whole_way(conn, dsn, endpoint):
         assert "not delivered: HTTP 404" in told
         receiver.kill()
         assert "not delivered: Failed to connect" in failing(8, "test", "--body", "[1]", dsn=dsn)
-        conn.execute("select qctl.pause('orders', 'moving')")
-        told = failing(8, "test", dsn=dsn)
-        assert "nothing was sent, for queue orders sends nothing now" in told
-        assert "paused" in told
-        assert "qctl resume -q orders" in told
     finally:
         process.close()
     assert one(conn, "select count(*) from pgmq.q_orders") == 0
-    conn.execute("select qctl.resume('orders')")
     assert one(conn, "select count(*) from qctl.dead_letter") == 0
     told = failing(8, "test", "--within", "1s", dsn=dsn)
     assert "no answer within 1s" in told

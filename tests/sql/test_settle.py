@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from helpers import claim, create, expire_leases, make_due, one, outcomes, replay, send, settle, state, states, upkeep
+from processes import wait_until
 
 
 def wait_s(conn, msg_id: int = 1) -> float:
@@ -343,3 +344,25 @@ def test_first_successes_and_everything_else_in_one_call(conn):
     assert one(conn, "select count(*) from qctl.in_flight") == 0
     ids = [message.msg_id for message in first[1:]]
     assert one(conn, "select count(distinct settled_at) from qctl.attempt where msg_id = any (%s)", ids) == 1
+
+
+def test_a_lease_that_lapses_while_its_success_is_settled_is_a_late_success_and_leaves_no_retry(conn, dsn):
+    """As at the end of an epoch, which lapses leases without a lock on the queue's rows."""
+    create(conn)
+    send(conn)
+    claims = claim(conn)
+    with psycopg.connect(dsn) as other:
+        other.execute("update qctl.in_flight set lapsed_at = clock_timestamp()")
+        other.execute(
+            "insert into qctl.retry (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost)"
+            " select f.queue_id, f.msg_id, f.enqueued_at, 1, 1, 0, 0, 1 from qctl.in_flight f"
+        )
+        settled: list[dict] = []
+        settling = threading.Thread(target=lambda: settled.append(settle(conn, claims, 200)))
+        settling.start()
+        wait_until(lambda: one(other, "select count(*) from pg_locks where not granted"))
+        other.commit()
+        settling.join(20)
+    assert settled == [{"delivered": 1}]
+    assert one(conn, "select count(*) from qctl.retry") == 0
+    assert one(conn, "select count(*) from pgmq.a_orders") == 1

@@ -18,7 +18,6 @@ from qctl.output import Column, render
 from qctl.output.columns import instant, milliseconds, one_line, yes_no
 
 _BATCH = 1000
-_SENDS_NOTHING = ("unarmed", "paused", "gone")
 _SENT_COLUMNS = [Column("queue_name", "queue"), Column("msg_id", "message", right=True)]
 _PAUSE_COLUMNS = [
     Column("queue_name", "queue"),
@@ -135,11 +134,13 @@ def test(
         name = queues.the_one(connection, queue)
         url = queues.described(connection, name).url
         (now,) = queues.statuses(connection, name)
-        if now.health in _SENDS_NOTHING:
+        # Health names one ailment: of a paused queue without a worker that is no_worker.
+        if now.health == "unarmed" or now.paused_at is not None:
+            unarmed = now.health == "unarmed"
             raise QctlError(
                 f"nothing was sent, for queue {name} sends nothing now",
-                detail=f"{now.health}: {now.reason}" if now.reason else now.health,
-                hint=now.mend,
+                detail=f"unarmed: {now.reason}" if unarmed else f"paused: {now.pause_reason or 'no reason was given'}",
+                hint="qctl arm, if it is this database that shall deliver" if unarmed else f"qctl resume -q {name}",
                 code=ExitCode.CHECK_FAILED,
             )
         msg_id = testing.send(connection, name, body)

@@ -45,7 +45,7 @@ class HeldQueue:
     def capacity(self) -> int:
         """Messages to hold: what can be under way at once, and what will start within a quarter of a second.
 
-        Of a fast endpoint with few at once that is bounded, for it may turn slow: then what is held for nothing is handed back.
+        That is bounded, for a fast endpoint may turn slow: what cannot start within its lease then is handed back.
         """
         ahead = min(int(self.rate * AHEAD_S), max(4 * self.concurrency, self.max_in_flight // 4))
         return min(self.concurrency + ahead, self.max_in_flight)
