@@ -14,7 +14,7 @@ from pathlib import Path
 from results import Report, Row
 from rig import Rounds, change, create, nginx, options, refill, site, worker
 
-from qctl import embedded
+from qctl.demo import embedded
 
 CLIENTS = 48
 INSERT = "insert into public.{} (name) values ('somebody');\n"

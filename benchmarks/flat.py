@@ -27,7 +27,7 @@ from psycopg.conninfo import make_conninfo
 from results import SAVED, Plot, Report, Row
 from rig import QCTL, Rounds, change, create, fill, install, one, options, postgres
 
-from qctl.attempts import Tail
+from qctl.operations.attempts import Tail
 
 SMALL = 1_000
 RECENT = 1_000

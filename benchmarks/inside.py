@@ -23,7 +23,7 @@ from psycopg.types.json import Jsonb
 from results import Report, Row
 from rig import BODY, HERE, install, machine, one, options, percentile
 
-from qctl.receiver import read_ledger
+from qctl.demo.receiver import read_ledger
 
 sys.path.insert(0, str(HERE.parent / "tests"))
 import standin

@@ -26,8 +26,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 from rig import HERE, machine, postgres
 
-from qctl import db, migrate
+from qctl import db
 from qctl.config import Database
+from qctl.operations import migrate
 
 sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tests/n8n")]
 import n8n_process  # noqa: E402

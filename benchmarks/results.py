@@ -15,7 +15,8 @@ from pathlib import Path
 
 from rig import HERE, machine, nginx_program, peer
 
-from qctl import __version__, embedded
+from qctl import __version__
+from qctl.demo import embedded
 
 SAVED = HERE.parent / ".venv/bench"
 PLOTS = HERE.parent / "docs/plots"

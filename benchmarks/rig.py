@@ -24,8 +24,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
-from qctl import db, embedded, migrate
+from qctl import db
 from qctl.config import Database
+from qctl.demo import embedded
+from qctl.operations import migrate
 
 HERE = Path(__file__).parent
 PEERS = HERE.parent / ".venv" / "peers"

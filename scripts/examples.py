@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psycopg
 
-from qctl import embedded
+from qctl.demo import embedded
 
 QCTL = Path(sys.executable).with_name("qctl")
 LIMIT_S = 60
@@ -113,7 +113,7 @@ class Story:
             connection.execute(
                 "create table public.users (id int primary key, email text, name text, active boolean default true)"
             )
-            connection.execute((Path(__file__).parents[1] / "tests/pg_net/net.sql").read_bytes())
+            connection.execute((Path(__file__).parents[1] / "tests/standin/net.sql").read_bytes())
             connection.execute("create schema supabase_functions")
             connection.execute(
                 "create function supabase_functions.http_request() returns trigger language plpgsql"
@@ -132,7 +132,7 @@ class Story:
         ledger = self.folder / f"{name}.jsonl"
         ledger.touch()
         process = subprocess.Popen(
-            [sys.executable, "-m", "qctl.receiver", str(ledger), *options], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "qctl.demo.receiver", str(ledger), *options], stdout=subprocess.PIPE, text=True
         )
         self._processes = [*getattr(self, "_processes", []), process]
         assert process.stdout

@@ -7,8 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from qctl import __version__, db, embedded, migrate, sqlfiles
+from qctl import __version__, db
 from qctl.config import Database
+from qctl.db import files
+from qctl.demo import embedded
+from qctl.operations import migrate
 
 sys.path.insert(0, str(Path(__file__).parent))
 import schema_dump
@@ -28,7 +31,7 @@ def main() -> None:
     (RELEASED / f"v{__version__}.sql").write_text(schema_dump.whole(uri), encoding="utf-8")
     server.cleanup()
     folder.rmdir()
-    checksums = [f"{file.checksum}  {file.version:04d}_{file.name}\n" for file in sqlfiles.migrations()]
+    checksums = [f"{file.checksum}  {file.version:04d}_{file.name}\n" for file in files.migrations()]
     (RELEASED / "checksums.txt").write_text("".join(checksums), encoding="utf-8")
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import typer
 
-from qctl import db, embedded, migrate
-from qctl.cli import completion
+from qctl import db
 from qctl.cli.app import whole
+from qctl.cli.commands import completion
 from qctl.config import Database
+from qctl.demo import embedded
+from qctl.operations import migrate
 
 sys.path.insert(0, str(Path(__file__).parent))
 import examples

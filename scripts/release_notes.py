@@ -1,4 +1,4 @@
-"""Prints a release's notes: its section of CHANGELOG.md. Without a version those of what is not released yet."""
+"""Prints a release's notes: its section of CHANGELOG.md. Without a version those of the newest section."""
 
 import re
 import sys
@@ -15,8 +15,10 @@ def notes(text: str, version: str) -> str | None:
 
 def main() -> None:
     """Prints, or ends with 1."""
-    version = sys.argv[1] if len(sys.argv) > 1 else "Unreleased"
-    found = notes(CHANGELOG.read_text(encoding="utf-8"), version)
+    text = CHANGELOG.read_text(encoding="utf-8")
+    newest = re.search(r"^## \[([^\]]+)\]", text, re.MULTILINE)
+    version = sys.argv[1] if len(sys.argv) > 1 else newest[1] if newest else ""
+    found = notes(text, version)
     if found is None:
         sys.exit(f"CHANGELOG.md has no section [{version}]")
     print(found, end="")

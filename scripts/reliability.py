@@ -1,8 +1,8 @@
-"""Injects every fault of ``tests/chaos/faults.py`` again and again under load and writes ``docs/reliability.md``.
+"""Injects every fault of ``tests/chaos/faults.py`` repeatedly under load and writes ``docs/reliability.md``.
 
     python scripts/reliability.py [--injections 5] [--messages 9000] [--long-s 60] [--at-once 2]
 
-The default is the long form of ``make chaos``: more than 100 000 messages, about half an hour. Needs Debian's PostgreSQL.
+The default is the long form of ``make chaos``: more than 100,000 messages, about 30 min. Needs Debian's PostgreSQL.
 """
 
 import argparse
@@ -26,7 +26,7 @@ BEGIN, END = "<!-- faults: begin -->\n", "<!-- faults: end -->\n"
 
 
 def run(name: str, options: argparse.Namespace) -> Result | str:
-    """One fault; its result, or why it could not be run."""
+    """Runs one fault and returns its result, or the reason why it could not run."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             result = FAULTS[name](Path(folder), options.injections, options.messages, options.long_s)
@@ -37,17 +37,18 @@ def run(name: str, options: argparse.Namespace) -> Result | str:
 
 
 def table(results: list[Result | str], took_s: float, options: argparse.Namespace) -> str:
-    """The Markdown between the marks."""
+    """Returns the Markdown between the marks."""
     version = subprocess.run(
         [str(debian_binaries() / "postgres"), "--version"], capture_output=True, text=True, check=True
     )
     done = [result for result in results if isinstance(result, Result)]
     lines = [
-        f"{sum(r.messages for r in done):,} messages, {sum(r.injections for r in done)} injections, {took_s / 60:.0f} minutes, by"
-        f" `python scripts/reliability.py --injections {options.injections} --messages {options.messages} --long-s"
-        f" {options.long_s:.0f}` on {time.strftime('%Y-%m-%d')}: {version.stdout.strip()}, Python {platform.python_version()}.",
+        f"{sum(r.messages for r in done):,} messages, {sum(r.injections for r in done)} injections, {took_s / 60:.0f} min, on"
+        f" {time.strftime('%Y-%m-%d')} with {version.stdout.strip()} and Python {platform.python_version()}.",
+        f"Command: `python scripts/reliability.py --injections {options.injections} --messages {options.messages} --long-s"
+        f" {options.long_s:.0f}`.",
         "",
-        "| fault | injections | messages | lost | falsely delivered | dead | duplicates | back after, at most |",
+        "| fault | injections | messages | lost | falsely delivered | dead | duplicates | recovery, max |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
         *(
             f"| {r.fault} | {r.injections} | {r.messages:,} | {r.lost} | {r.false} | {r.dead} | {r.duplicates:,} |"
@@ -60,7 +61,7 @@ def table(results: list[Result | str], took_s: float, options: argparse.Namespac
 
 
 def main() -> int:
-    """Exit code 1 if anything was lost or falsely delivered."""
+    """Runs all faults, writes the page and returns the exit code: 1 if a message was lost or falsely delivered."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--injections", type=int, default=5)
     parser.add_argument("--messages", type=int, default=9000)
@@ -68,7 +69,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=2)
     options = parser.parse_args()
     if debian_binaries() is None:
-        sys.exit("Debian's PostgreSQL is needed: sh scripts/debian_parts.sh")
+        sys.exit("Debian's PostgreSQL not found; run: sh scripts/debian_parts.sh")
     started = time.monotonic()
     with ThreadPoolExecutor(options.at_once) as pool:
         results = list(pool.map(lambda name: run(name, options), FAULTS))

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from qctl import embedded
+from qctl.demo import embedded
 
 
 def _dump(uri: str, *options: str) -> str:

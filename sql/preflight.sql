@@ -1,4 +1,4 @@
--- Refuses servers that qctl cannot run on, and makes sure that pgmq is there.
+-- Refuses a server that qctl cannot run on, and installs pgmq where it is missing.
 do $preflight$
 declare
   v_version text;
@@ -6,26 +6,26 @@ declare
 begin
   if current_setting('server_version_num')::integer < 140000 then
     raise exception 'PostgreSQL % is too old', current_setting('server_version')
-      using errcode = 'QC004', hint = 'qctl runs on PostgreSQL 14 and newer';
+      using errcode = 'QC004', hint = 'PostgreSQL 14 or newer is required';
   end if;
   if pg_is_in_recovery() then
-    raise exception 'this server is a standby' using errcode = 'QC004', hint = 'connect to the primary';
+    raise exception 'the server is a standby, which is read-only' using errcode = 'QC004', hint = 'connect to the primary';
   end if;
   if to_regnamespace('qctl') is not null and to_regclass('qctl.migration') is null
      and exists (select from pg_class where relnamespace = to_regnamespace('qctl')) then
-    raise exception 'a schema named qctl exists, and it is not ours'
+    raise exception 'schema ''qctl'' already exists and was not created by qctl'
       using errcode = 'QC007', hint = 'rename it: alter schema qctl rename to …';
   end if;
-  -- Who owns a schema can put other functions into it, and the installer's session would call them.
+  -- The owner of a schema can replace its functions, and the installer's session would then run the owner's code.
   select string_agg(format('schema %I belongs to %I', n.nspname, r.rolname), ', ' order by n.nspname desc) into v_foreign
   from pg_namespace n join pg_roles r on r.oid = n.nspowner
   where n.nspname in ('qctl', 'pgmq') and r.rolname <> current_user and not r.rolsuper;
   if v_foreign is not null then
-    raise exception '%, and this is %', v_foreign, current_user
-      using errcode = 'QC007', hint = 'install and upgrade as that role; or, if you trust what it made there: alter schema … owner to …';
+    raise exception '%, but the current role is %', v_foreign, current_user
+      using errcode = 'QC007', hint = 'connect as that role; or, if you trust the functions it created there: alter schema … owner to …';
   end if;
 
-  -- Both do nothing unless their library is loaded for this very database.
+  -- Either extension works only where its library is loaded for this database.
   begin
     if current_setting('cron.database_name', true) = current_database() then
       create extension if not exists pg_cron;
@@ -34,15 +34,15 @@ begin
       create extension if not exists pg_net;
     end if;
   exception when others then
-    raise notice 'pg_cron and pg_net are left as they are: %', sqlerrm;
+    raise notice 'extensions pg_cron and pg_net were not created: %', sqlerrm;
   end;
 
   if to_regclass('pgmq.meta') is null then
     select default_version into v_version from pg_available_extensions where name = 'pgmq';
     if found then
       if string_to_array(v_version, '.')::integer[] < '{1,5,0}' or v_version in ('1.10.0', '1.10.1') then
-        raise exception 'the server offers pgmq %, which cannot be used', v_version
-          using errcode = 'QC004', hint = 'pgmq 1.5.0 or newer is needed, but for 1.10.0 and 1.10.1';
+        raise exception 'the server offers pgmq %, which is not supported', v_version
+          using errcode = 'QC004', hint = 'install pgmq 1.5.0 or newer, except 1.10.0 and 1.10.1';
       end if;
       create extension pgmq;
     else
@@ -62,10 +62,10 @@ begin
   end if;
   if string_to_array(v_version, '.')::integer[] < '{1,5,0}' then
     raise exception 'pgmq % is too old', v_version
-      using errcode = 'QC004', hint = 'qctl needs pgmq 1.5.0 or newer: alter extension pgmq update';
+      using errcode = 'QC004', hint = 'update to 1.5.0 or newer: alter extension pgmq update';
   elsif v_version in ('1.10.0', '1.10.1') then
-    raise exception 'pgmq % cannot be used: its upgrade breaks existing queues', v_version
-      using errcode = 'QC004', hint = 'qctl needs pgmq 1.11.0 or newer: alter extension pgmq update';
+    raise exception 'pgmq % is not supported because its upgrade breaks existing queues', v_version
+      using errcode = 'QC004', hint = 'update to 1.11.0 or newer: alter extension pgmq update';
   end if;
 end
 $preflight$;

@@ -10,18 +10,18 @@ CREATE SCHEMA qctl;
 
 COMMENT ON SCHEMA qctl IS 'Webhook delivery from PostgreSQL: pgmq queue to HTTP endpoint, at least once.';
 
--- Name: ailment; Type: TYPE; Schema: qctl; Owner: -
+-- Name: cause; Type: TYPE; Schema: qctl; Owner: -
 
-CREATE TYPE qctl.ailment AS (
-	health text,
+CREATE TYPE qctl.cause AS (
+	cause text,
 	since timestamp with time zone,
 	reason text,
-	mend text
+	fix text
 );
 
--- Name: TYPE ailment; Type: COMMENT; Schema: qctl; Owner: -
+-- Name: TYPE cause; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON TYPE qctl.ailment IS 'What is wrong with a queue, since when as far as is known, and the command that mends it.';
+COMMENT ON TYPE qctl.cause IS 'What is wrong with a queue, since when as far as is known, why, and the command that fixes it.';
 
 -- Name: finding; Type: TYPE; Schema: qctl; Owner: -
 
@@ -30,7 +30,7 @@ CREATE TYPE qctl.finding AS (
 	kind text,
 	object text,
 	problem text,
-	mend text
+	fix text
 );
 
 -- Name: TYPE finding; Type: COMMENT; Schema: qctl; Owner: -
@@ -96,7 +96,145 @@ $$;
 
 -- Name: FUNCTION _about_rows(p_table regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._about_rows(p_table regclass) IS 'How many rows; of a large table the estimate, for who asks holds a lock.';
+COMMENT ON FUNCTION qctl._about_rows(p_table regclass) IS 'The number of rows; for a large table the estimate, because the caller holds a lock while it counts.';
+
+-- Name: _answers(integer[], interval, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval DEFAULT '00:00:10'::interval, p_lapsed boolean DEFAULT false) RETURNS TABLE(queue_id integer, lease uuid[], msg_id bigint[], status integer[], error text[], response bytea[], retry_after_s integer[])
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_nestloop TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  c_most constant integer := 1000;
+  v_now timestamptz := clock_timestamp();
+  v_epoch uuid;
+begin
+  if p_queue_ids is null or not qctl._net_readable() then
+    return;
+  end if;
+  v_epoch := qctl._net_epoch();
+  if v_epoch is null then
+    return;
+  end if;
+  return query
+  with sent as materialized (
+    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at, q.trust_location,
+           case when q.expect_text is null and q.expect_json is null then 4096 else 65536 end as kept
+    from qctl.in_flight f join qctl.queue q on q.queue_id = f.queue_id
+    where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
+      and case when p_lapsed then f.lapsed_at > v_now - interval '10 min' else f.lapsed_at is null end
+  ), answered as materialized (
+    select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
+           case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location')
+                                        || ', which turned the POST into a GET: set the URL to that address'
+                else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
+           r.content, r.headers, s.kept
+    from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
+    -- pg_net follows redirects and reports the last status with the first headers, so Location shows a redirect. 201 and 202 may have
+    -- a Location of their own.
+    cross join lateral (
+      select r.status_code between 200 and 299 and r.status_code not in (201, 202) and not s.trust_location
+             and qctl._header(r.headers, 'location') is not null as it) redirected
+    where r.created >= greatest((select min(o.claimed_at) from sent o) - p_margin, (select e.began_at from qctl.net_epoch e))
+    limit c_most
+  )
+  select a.queue_id, array_agg(a.lease), array_agg(a.msg_id), array_agg(a.status_code),
+         array_agg(case when a.status_code is null then coalesce(a.error, 'no answer') end),
+         array_agg(qctl._octets(a.content, a.kept)), array_agg(qctl._retry_after_s(a.headers, v_now))
+  from answered a group by a.queue_id;
+exception when others then
+  perform qctl._audit_rarely('collect_failed', null, sqlstate, sqlerrm);
+end
+$$;
+
+-- Name: FUNCTION _answers(p_queue_ids integer[], p_margin interval, p_lapsed boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval, p_lapsed boolean) IS 'The answers of pg_net to attempts of these queues, one row per queue. p_lapsed: answers to attempts that lapsed within 10 minutes instead of live ones. p_margin: how far an answer may be dated before its claim, because pg_net dates answers by the start of their batch.';
+
+-- Name: _apply_grants(name, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._apply_grants(p_role name, p_level text, p_payloads boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_item record;
+begin
+  execute format('grant usage on schema qctl to %I', p_role);
+  for v_item in select t as name from qctl._readable_tables() t loop
+    execute format('grant select (%s) on %s to %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
+  end loop;
+  for v_item in select r as name from qctl._level_routines(p_level, p_payloads) r loop
+    execute format('grant execute on routine %s to %I', v_item.name, p_role);
+  end loop;
+end
+$$;
+
+-- Name: _apply_settings(text, jsonb, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._apply_settings(p_queue text, p_settings jsonb, p_url_is_new boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_queue qctl.queue;
+  v_columns text := (select string_agg(quote_ident(c.name), ', ' order by c.name) from qctl._setting_columns() c);
+  v_constraint text;
+begin
+  select * into v_queue from qctl.queue q where q.queue_name = p_queue;
+  v_queue := qctl._with_settings(v_queue, p_settings);
+  begin
+    execute format('update qctl.queue q set (%1$s) = (select %1$s from (select ($1).*) s) where q.queue_id = $2', v_columns)
+      using v_queue, v_queue.queue_id;
+  exception when check_violation then
+    get stacked diagnostics v_constraint = constraint_name;
+    raise exception 'a setting is out of range: %', coalesce(
+        (select obj_description(oid, 'pg_constraint') from pg_constraint
+         where conname = v_constraint and conrelid = 'qctl.queue'::regclass), v_constraint)
+      using errcode = 'QC002';
+  end;
+  if p_url_is_new or p_settings ?| array['allow_networks', 'transport'] then
+    perform qctl._check_address(v_queue);
+  end if;
+  if v_queue.transport = 'pg_net' then
+    perform qctl._check_net_url(v_queue.url), qctl._check_net_headers(v_queue);
+  end if;
+  if p_settings ? 'ordered' then
+    if not v_queue.ordered and exists (select from qctl.attachment a where a.queue_id = v_queue.queue_id and a.order_by is not null) then
+      raise exception 'queue ''%'' must stay ordered because a table is attached to it with --order-by', p_queue
+        using errcode = 'QC007',
+              hint = format('detach the table, or attach it again without --order-by; qctl describe %s names it', p_queue);
+    end if;
+    perform qctl._order_index(v_queue, v_queue.ordered);
+  end if;
+  if p_settings ? 'breaker_after' and v_queue.breaker_after = 0 then
+    perform qctl._close_breaker(v_queue, 'switched off');
+  end if;
+end
+$_$;
+
+-- Name: _archive_conflict(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._archive_conflict(p_queue text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return case when qctl._is_partitioned(p_queue) then ''
+              else 'on conflict (msg_id) do update
+                    set (read_ct, enqueued_at, archived_at, vt, message, headers)
+                      = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)' end;
+end
+$$;
+
+-- Name: FUNCTION _archive_conflict(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._archive_conflict(p_queue text) IS 'The ON CONFLICT clause of an insert into the archive. It is empty for a partitioned archive because msg_id cannot be unique there; a second row with the same id is added.';
 
 -- Name: queue; Type: TABLE; Schema: qctl; Owner: -
 
@@ -315,447 +453,6 @@ COMMENT ON CONSTRAINT queue_retry_schedule_check ON qctl.queue IS 'the retry sch
 
 COMMENT ON CONSTRAINT queue_timeout_check ON qctl.queue IS 'timeout is 100ms to 5m';
 
--- Name: _ailments(qctl.queue, boolean, interval); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._ailments(p_queue qctl.queue, p_first boolean, p_workers_seen interval DEFAULT NULL::interval) RETURNS SETOF qctl.ailment
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  v_there boolean;
-begin
-  return query select * from qctl._ails_unarmed();
-  if found and p_first then return; end if;
-  return query select * from qctl._ails_schema();
-  if found and p_first then return; end if;
-  return query select * from qctl._ails_worker(p_queue, p_workers_seen);
-  if found and p_first then return; end if;
-  return query select * from qctl._ails_gate(p_queue);
-  if found and p_first then return; end if;
-  return query
-  select 'capture_broken', null::timestamptz, v.object || ': ' || v.problem, v.mend from qctl._verify_attachments(p_queue.queue_id) v;
-  if found and p_first then return; end if;
-  v_there := not qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)))
-         and not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)));
-  if v_there then
-    return query select * from qctl._ails_endpoint(p_queue);
-    return query select * from qctl._ails_growing(p_queue);
-  end if;
-end
-$$;
-
--- Name: FUNCTION _ailments(p_queue qctl.queue, p_first boolean, p_workers_seen interval); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._ailments(p_queue qctl.queue, p_first boolean, p_workers_seen interval) IS 'All that is wrong with a queue, the worst first; or what is found first.';
-
--- Name: _ails_endpoint(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._ails_endpoint(p_queue qctl.queue) RETURNS SETOF qctl.ailment
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    SET jit TO 'off'
-    AS $$
-declare
-  c_rate constant double precision := 0.2;
-  v_ailment qctl.ailment;
-  v_rate double precision := qctl._failure_rate(p_queue);
-  v_last record;
-  v_from timestamptz;
-begin
-  select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at,
-         (array_agg(coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') order by t.settled_at desc)
-            filter (where t.outcome <> 'delivered'))[1] as error
-  into v_last
-  from (select t.outcome, t.settled_at, t.error, t.status_code from qctl.attempt t
-        where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h' and t.outcome <> 'late'
-        order by t.settled_at desc limit 5) t;
-  -- Few messages, and long waits between the attempts at them: no rate would show that nothing gets through.
-  -- Answers that were settled together have one time, and no order: one delivery among them is enough.
-  if v_last.count >= 3 and v_last.delivered = 0
-     and not exists (select from qctl.attempt t
-                     where t.queue_id = p_queue.queue_id and t.settled_at >= v_last.first_at and t.outcome = 'delivered')
-     and exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0) then
-    v_ailment.reason := format('the last %s attempts at %s failed: %s', v_last.count, p_queue.url, v_last.error);
-  elsif v_rate >= c_rate then
-    v_ailment.reason := format('%s %% of the attempts of 10 min at %s failed%s', round(v_rate * 100), p_queue.url, coalesce(': ' || v_last.error, ''));
-  else
-    return;
-  end if;
-  v_ailment.health := 'endpoint_failing';
-  -- The first failure after the last delivery, or within the time that was looked at.
-  v_from := coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
-                     statement_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end);
-  select min(f.settled_at) into v_ailment.since
-  from (select t.settled_at from qctl.attempt t
-        where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
-          and t.settled_at > v_from
-        order by t.settled_at limit 1) f;
-  v_ailment.mend := format('qctl messages -q %s --retrying --ids | qctl replay -', p_queue.queue_name);
-  return next v_ailment;
-end
-$$;
-
--- Name: _ails_gate(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._ails_gate(p_queue qctl.queue) RETURNS SETOF qctl.ailment
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select 'paused', g.paused_at, 'paused by ' || g.paused_by || coalesce(': ' || g.pause_reason, ''), 'qctl resume -q ' || p_queue.queue_name
-  from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and not g.gone
-  union all
-  select 'gone', g.paused_at, 'the endpoint answered 410 Gone: it is there no more',
-         format('qctl set -q %s --url NEW_URL && qctl resume -q %s', p_queue.queue_name, p_queue.queue_name)
-  from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
-  union all
-  select 'gone', null, v.problem, v.mend from qctl._verify_tables(p_queue.queue_name) v
-  union all
-  select 'secret_missing', null, format('nothing is sent: there is no %s', qctl._missing_secrets(p_queue.headers)),
-         qctl._secret_hint(qctl._missing_secrets(p_queue.headers))
-  where p_queue.headers::text ~ '"(secret|vault):' and qctl._missing_secrets(p_queue.headers) is not null
-  union all
-  select 'circuit_open', g.opened_at,
-         format('%s; %s', g.open_reason, case
-           when g.probe_lease is not null and g.probe_ends > clock_timestamp() then 'a probe is under way'
-           when g.probe_at > clock_timestamp() then format('the next probe is at %s UTC', to_char(g.probe_at at time zone 'UTC', 'HH24:MI:SS'))
-           else 'the next message is a probe' end),
-         'qctl resume -q ' || p_queue.queue_name
-  from qctl.gate g where g.queue_id = p_queue.queue_id and g.opened_at is not null
-  union all
-  select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
-         format('every request to %s ran into its timeout; one is tried after %s UTC', p_queue.url,
-                to_char(g.net_hold_until at time zone 'UTC', 'HH24:MI:SS')),
-         'qctl resume -q ' || p_queue.queue_name
-  from qctl.gate g
-  where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and g.opened_at is null and p_queue.transport = 'pg_net'
-    and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
-$$;
-
--- Name: _ails_growing(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._ails_growing(p_queue qctl.queue) RETURNS SETOF qctl.ailment
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  c_lag_s constant double precision := 60;
-  c_drain_s constant double precision := 3600;
-  c_dead_rows constant bigint := 50000;
-  v_ailment qctl.ailment;
-  v_lag_s double precision;
-  v_growth record;
-  v_capacity record;
-  v_dead_rows bigint;
-  v_old record;
-begin
-  v_ailment.health := 'growing';
-  v_lag_s := (select l.lag_s from qctl.lag(p_queue.queue_name) l);
-  if v_lag_s > c_lag_s then
-    select * into v_growth from qctl.growth(p_queue.queue_name);
-    if coalesce(v_growth.per_s, 0) >= 0 or v_growth.drain_s > c_drain_s then
-      select * into v_capacity from qctl.capacity(p_queue.queue_name);
-      v_ailment.since := clock_timestamp() - make_interval(secs => v_lag_s);
-      v_ailment.reason := format('ready messages wait %s s, and it %s; it is held to %s a second by %s', round(v_lag_s),
-        case when v_growth.drain_s is null then 'does not drain' else format('is empty only in %s', make_interval(secs => round(v_growth.drain_s))) end,
-        round(v_capacity.ceiling_per_s::numeric, 1), v_capacity.limited_by);
-      v_ailment.mend := case
-        when v_capacity.limited_by like 'its rate%' then format('qctl set -q %s --rate none', p_queue.queue_name)
-        when v_capacity.limited_by like 'max_in_flight%' then format('qctl scale -q %s --max-in-flight %s', p_queue.queue_name, least(p_queue.max_in_flight * 4, 100000))
-        when p_queue.transport = 'http' then format('qctl scale -q %s --concurrency %s', p_queue.queue_name, least(p_queue.concurrency * 4, 10000))
-        when v_capacity.limited_by like 'pg_net.batch_size%' then format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name)
-        else format('qctl scale -q %s --batch %s', p_queue.queue_name, least(p_queue.batch * 2, 10000)) end;
-      return next v_ailment;
-      return;
-    end if;
-  end if;
-  v_dead_rows := (select sum(pg_stat_get_dead_tuples(t.oid))
-                  from (values (to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name))::oid)) as t (oid));
-  if v_dead_rows > c_dead_rows then
-    select * into v_old from qctl._oldest_transaction();
-    if v_old.since < clock_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min') then
-      v_ailment.since := v_old.since;
-      v_ailment.reason := format('%s dead rows in its table, which vacuum may not remove while pid %s (role %s, %s) keeps its transaction open',
-                                 v_dead_rows, v_old.pid, v_old.role_name, v_old.state);
-      v_ailment.mend := format('select pg_terminate_backend(%s);', v_old.pid);
-      return next v_ailment;
-    end if;
-  end if;
-end
-$$;
-
--- Name: FUNCTION _ails_growing(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._ails_growing(p_queue qctl.queue) IS 'Messages become ready faster than they are sent, or dead rows pile up behind a transaction that is older than 15 minutes (setting qctl.old_transaction). A long queue that drains within the hour is well.';
-
--- Name: _ails_schema(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._ails_schema() RETURNS SETOF qctl.ailment
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select 'schema_outdated', min(w.started_at),
-         format('a worker of version %s runs, the schema is of %s', max(w.qctl_version), qctl._version()), 'qctl upgrade'
-  from qctl.worker w
-  where qctl._is_live(w) and qctl._version_number(w.qctl_version) > qctl._version_number(qctl._version())
-  having count(*) > 0
-$$;
-
--- Name: _ails_unarmed(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._ails_unarmed() RETURNS SETOF qctl.ailment
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select 'unarmed',
-         case when a.database_oid = 0 then (select u.at from qctl.audit u where u.verb in ('arm', 'disarm') order by u.at desc limit 1) end,
-         case when a.database_oid = 0 then 'it was disarmed, so nothing is sent' else 'this database is a copy of the one that was armed, so nothing is sent' end,
-         'qctl arm'
-  from qctl.arming a where not qctl.is_armed()
-$$;
-
--- Name: _ails_worker(qctl.queue, interval); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._ails_worker(p_queue qctl.queue, p_within interval DEFAULT NULL::interval) RETURNS SETOF qctl.ailment
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  v_ailment qctl.ailment;
-  v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command <> 'call qctl.maintenance()');
-  v_job record;
-begin
-  v_ailment.health := 'no_worker';
-  if p_queue.transport = 'pg_net' then
-    if qctl._net_relation('http_request_queue') is null then
-      v_ailment.reason := 'pg_net is not in this database any more';
-      v_ailment.mend := format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
-      return next v_ailment;
-      return;
-    end if;
-    select s.net_held_since, s.net_held_reason into v_ailment.since, v_ailment.reason
-    from qctl.scheduler s where s.net_held_since is not null;
-    if found then
-      v_ailment.mend := 'select net.worker_restart();';
-      return next v_ailment;
-      return;
-    end if;
-  end if;
-  if exists (select from qctl.worker w where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport
-             and qctl._is_live(w, p_within)) then
-    return;
-  end if;
-  select coalesce(max(w.last_seen_at), p_queue.created_at) into v_ailment.since from qctl.worker w
-  where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport;
-  if p_queue.transport = 'http' then
-    v_ailment.reason := 'no qctl worker process serves it';
-    v_ailment.mend := 'qctl worker -q ' || p_queue.queue_name;
-  else
-    v_ailment.mend := format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)));
-    select j.job_name, j.active, j.command, r.status, r.message into v_job
-    from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true
-    where j.command ~ '^call qctl\.work' or j.job_name ~ '^qctl-worker'
-    order by j.active, r.status limit 1;
-    if v_job.active and v_job.status is distinct from 'failed' and v_ailment.since > clock_timestamp() - interval '90 s' then
-      return;
-    end if;
-    v_ailment.reason := case
-      when (select s.workers from qctl.scheduler s) < 1 then 'workers are set to 0'
-      when not qctl._cron_here() then 'pg_cron is not to be seen here'
-      when v_job.job_name is null then 'no job of pg_cron delivers'
-      when not v_job.active then format('job %s is switched off', v_job.job_name)
-      when v_job.status = 'failed' then format('job %s fails: %s', v_job.job_name, left(btrim(v_job.message), 200))
-      when v_jobs >= qctl._cron_slots() then format('%s jobs are more than the %s that pg_cron runs at once', v_jobs, qctl._cron_slots())
-      else format('job %s has not been seen at work', v_job.job_name) end;
-  end if;
-  return next v_ailment;
-end
-$$;
-
--- Name: FUNCTION _ails_worker(p_queue qctl.queue, p_within interval); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._ails_worker(p_queue qctl.queue, p_within interval) IS 'Nobody delivers: known from qctl.worker, so that it is right for a role that sees no jobs; they only give the reason.';
-
--- Name: _answers(integer[], interval, boolean); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval DEFAULT '00:00:10'::interval, p_lapsed boolean DEFAULT false) RETURNS TABLE(queue_id integer, lease uuid[], msg_id bigint[], status integer[], error text[], response bytea[], retry_after_s integer[])
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    SET jit TO 'off'
-    SET enable_nestloop TO 'off'
-    SET enable_mergejoin TO 'off'
-    AS $$
-#variable_conflict use_column
-declare
-  c_most constant integer := 1000;
-  v_now timestamptz := clock_timestamp();
-  v_epoch uuid;
-begin
-  if p_queue_ids is null or not qctl._net_readable() then
-    return;
-  end if;
-  v_epoch := qctl._net_epoch();
-  if v_epoch is null then
-    return;
-  end if;
-  return query
-  with sent as materialized (
-    select f.queue_id, f.msg_id, f.lease, f.request_id, f.claimed_at, q.trust_location,
-           case when q.expect_text is null and q.expect_json is null then 4096 else 65536 end as kept
-    from qctl.in_flight f join qctl.queue q on q.queue_id = f.queue_id
-    where f.epoch = v_epoch and f.request_id is not null and f.queue_id = any (p_queue_ids)
-      and case when p_lapsed then f.lapsed_at > v_now - interval '10 min' else f.lapsed_at is null end
-  ), answered as materialized (
-    select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
-           case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location') || ', and the POST became a GET: set the URL it leads to'
-                else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
-           r.content, r.headers, s.kept
-    from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
-    -- pg_net follows a redirect and reports the status of its end with the headers of its begin. 201 and 202 have a
-    -- Location of their own.
-    cross join lateral (
-      select r.status_code between 200 and 299 and r.status_code not in (201, 202) and not s.trust_location
-             and qctl._header(r.headers, 'location') is not null as it) redirected
-    where r.created >= greatest((select min(o.claimed_at) from sent o) - p_margin, (select e.began_at from qctl.net_epoch e))
-    limit c_most
-  )
-  select a.queue_id, array_agg(a.lease), array_agg(a.msg_id), array_agg(a.status_code),
-         array_agg(case when a.status_code is null then coalesce(a.error, 'no answer') end),
-         array_agg(qctl._octets(a.content, a.kept)), array_agg(qctl._retry_after_s(a.headers, v_now))
-  from answered a group by a.queue_id;
-exception when others then
-  perform qctl._audit_rarely('collect_failed', null, sqlstate, sqlerrm);
-end
-$$;
-
--- Name: FUNCTION _answers(p_queue_ids integer[], p_margin interval, p_lapsed boolean); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._answers(p_queue_ids integer[], p_margin interval, p_lapsed boolean) IS 'pg_net''s answers to attempts of these queues, a row per queue: to live ones, or to those that lapsed within 10 minutes. p_margin: how long before the claim the batch of an answer may have begun, for pg_net dates answers by the begin of their batch.';
-
--- Name: _apply_grants(name, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._apply_grants(p_role name, p_level text, p_payloads boolean) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  v_item record;
-begin
-  execute format('grant usage on schema qctl to %I', p_role);
-  for v_item in select t as name from qctl._readable_tables() t loop
-    execute format('grant select (%s) on %s to %I', qctl._readable_columns(v_item.name), v_item.name, p_role);
-  end loop;
-  for v_item in select r as name from qctl._level_routines(p_level, p_payloads) r loop
-    execute format('grant execute on routine %s to %I', v_item.name, p_role);
-  end loop;
-end
-$$;
-
--- Name: _apply_settings(text, jsonb, boolean); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._apply_settings(p_queue text, p_settings jsonb, p_url_is_new boolean DEFAULT false) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  v_unknown text;
-  v_constraint text;
-  v_transport text;
-begin
-  select string_agg(k, ', ') into v_unknown from jsonb_object_keys(p_settings) as k
-  where k not in ('timeout_ms', 'concurrency', 'concurrency_auto', 'max_in_flight', 'retry_schedule_s', 'retry_jitter',
-                  'retry_after_max_s', 'reject_after', 'max_lost', 'transport', 'batch', 'dedicated', 'trust_location', 'retention_s',
-                  'rate_per_s', 'breaker_after', 'breaker_share', 'breaker_pause_max_s', 'expect_text', 'expect_json', 'ordered',
-                  'order_schedule_s', 'on_dead', 'net_secrets', 'allow_networks');
-  if v_unknown is not null then
-    raise exception 'no such setting: %', v_unknown using errcode = 'QC002';
-  end if;
-  if p_settings ? 'transport' then
-    select c.transport into v_transport from qctl.choose_transport(p_settings ->> 'transport') c;
-  end if;
-  begin
-    update qctl.queue q set
-      timeout_ms        = coalesce((p_settings ->> 'timeout_ms')::integer, q.timeout_ms),
-      concurrency       = coalesce((p_settings ->> 'concurrency')::integer, q.concurrency),
-      max_in_flight     = coalesce((p_settings ->> 'max_in_flight')::integer, q.max_in_flight),
-      retry_schedule_s  = case when p_settings ? 'retry_schedule_s'
-                               then array(select e::integer from jsonb_array_elements_text(p_settings -> 'retry_schedule_s') as e)
-                               else q.retry_schedule_s end,
-      retry_jitter      = coalesce((p_settings ->> 'retry_jitter')::double precision, q.retry_jitter),
-      retry_after_max_s = coalesce((p_settings ->> 'retry_after_max_s')::integer, q.retry_after_max_s),
-      reject_after      = coalesce((p_settings ->> 'reject_after')::integer, q.reject_after),
-      max_lost          = coalesce((p_settings ->> 'max_lost')::integer, q.max_lost),
-      transport         = coalesce(v_transport, q.transport),
-      batch             = coalesce((p_settings ->> 'batch')::integer, q.batch),
-      dedicated         = coalesce((p_settings ->> 'dedicated')::boolean, q.dedicated),
-      trust_location    = coalesce((p_settings ->> 'trust_location')::boolean, q.trust_location),
-      retention_s       = case when p_settings ? 'retention_s' then (p_settings ->> 'retention_s')::integer else q.retention_s end,
-      -- A number of one's own ends the search for it.
-      concurrency_auto  = coalesce((p_settings ->> 'concurrency_auto')::boolean, q.concurrency_auto and not p_settings ? 'concurrency'),
-      rate_per_s        = case when p_settings ? 'rate_per_s' then (p_settings ->> 'rate_per_s')::double precision else q.rate_per_s end,
-      breaker_after     = coalesce((p_settings ->> 'breaker_after')::integer, q.breaker_after),
-      breaker_share     = coalesce((p_settings ->> 'breaker_share')::double precision, q.breaker_share),
-      breaker_pause_max_s = coalesce((p_settings ->> 'breaker_pause_max_s')::integer, q.breaker_pause_max_s),
-      expect_text       = case when p_settings ? 'expect_text' then p_settings ->> 'expect_text'
-                               when p_settings ? 'expect_json' then null else q.expect_text end,
-      expect_json       = case when p_settings ? 'expect_json' then nullif(p_settings -> 'expect_json', 'null')
-                               when p_settings ? 'expect_text' then null else q.expect_json end,
-      ordered           = coalesce((p_settings ->> 'ordered')::boolean, q.ordered),
-      order_schedule_s  = case when p_settings ? 'order_schedule_s'
-                               then array(select e::integer from jsonb_array_elements_text(p_settings -> 'order_schedule_s') as e)
-                               else q.order_schedule_s end,
-      on_dead           = coalesce(p_settings ->> 'on_dead', q.on_dead),
-      net_secrets       = coalesce((p_settings ->> 'net_secrets')::boolean, q.net_secrets),
-      allow_networks    = case when p_settings ? 'allow_networks'
-                               then array(select e::cidr from jsonb_array_elements_text(p_settings -> 'allow_networks') as e)
-                               else q.allow_networks end
-    where q.queue_name = p_queue;
-  exception
-    when check_violation then
-      get stacked diagnostics v_constraint = constraint_name;
-      raise exception 'a setting is out of range: %', coalesce(
-          (select obj_description(oid, 'pg_constraint') from pg_constraint
-           where conname = v_constraint and conrelid = 'qctl.queue'::regclass), v_constraint)
-        using errcode = 'QC002';
-    when data_exception then
-      raise exception 'a setting is out of range or no number: %', sqlerrm using errcode = 'QC002';
-  end;
-  perform qctl._check_address(q) from qctl.queue q where q.queue_name = p_queue and (p_settings ?| array['allow_networks', 'transport'] or p_url_is_new);
-  perform qctl._check_net_url(q.url), qctl._check_net_headers(q)
-  from qctl.queue q where q.queue_name = p_queue and q.transport = 'pg_net';
-  if p_settings ? 'ordered' then
-    if not (p_settings ->> 'ordered')::boolean and exists (select from qctl.attachment a join qctl.queue q using (queue_id)
-                                                           where q.queue_name = p_queue and a.order_by is not null) then
-      raise exception 'a table is attached to % with --order-by', p_queue
-        using errcode = 'QC007', hint = 'detach it, or attach it anew without: qctl describe ' || p_queue;
-    end if;
-    perform qctl._order_index(q, q.ordered) from qctl.queue q where q.queue_name = p_queue;
-  end if;
-  if (p_settings ->> 'breaker_after')::integer = 0 then
-    perform qctl._close_breaker(q, 'switched off') from qctl.queue q where q.queue_name = p_queue;
-  end if;
-end
-$$;
-
--- Name: _archive_conflict(text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._archive_conflict(p_queue text) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-  return case when qctl._is_partitioned(p_queue) then ''
-              else 'on conflict (msg_id) do update
-                    set (read_ct, enqueued_at, archived_at, vt, message, headers)
-                      = (excluded.read_ct, excluded.enqueued_at, excluded.archived_at, excluded.vt, excluded.message, excluded.headers)' end;
-end
-$$;
-
--- Name: FUNCTION _archive_conflict(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._archive_conflict(p_queue text) IS 'What an insert into the archive does about a number that is in it already. In partitions by date no number can be unique: there the newer row stands beside.';
-
 -- Name: _archive_dead(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._archive_dead(p_queue qctl.queue) RETURNS bigint
@@ -768,8 +465,8 @@ declare
 begin
   if to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is null then
     if exists (select from qctl.dead_letter d where d.queue_id = p_queue.queue_id) then
-      raise exception 'queue % has dead letters, and no archive that could keep them', p_queue.queue_name
-        using errcode = 'QC007', hint = format('to give them up: qctl drop %s --with-archive', p_queue.queue_name);
+      raise exception 'queue ''%'' has dead letters but no archive that could keep them', p_queue.queue_name
+        using errcode = 'QC007', hint = format('to delete them: qctl drop %s --with-archive', p_queue.queue_name);
     end if;
     return 0;
   end if;
@@ -784,7 +481,7 @@ begin
                   or exists (select from pgmq.%1$I a where a.msg_id = d.msg_id) as taken
       from dead d
     ), numbered as (
-      -- A number that was handed out twice: the other one keeps it, this one gets a new one and remembers.
+      -- An id that was assigned twice: the other message keeps it; this one gets a new id and records the old one in its headers.
       select r.*, case when r.taken then (select coalesce(max(a.msg_id), 0) from pgmq.%1$I a)
                                          + (select max(m.msg_id) from dead m) + $2 + row_number() over (partition by r.taken)
                        else r.msg_id end as number
@@ -808,7 +505,7 @@ $_$;
 
 -- Name: FUNCTION _archive_dead(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._archive_dead(p_queue qctl.queue) IS 'Moves a queue''s dead letters to its archive, where they outlive the queue; returns how many.';
+COMMENT ON FUNCTION qctl._archive_dead(p_queue qctl.queue) IS 'Moves the dead letters of a queue to its archive, which outlives the queue; returns how many.';
 
 -- Name: audit; Type: TABLE; Schema: qctl; Owner: -
 
@@ -854,7 +551,7 @@ $$;
 
 -- Name: FUNCTION _audit_rarely(p_verb text, p_queue_name text, p_sqlstate text, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._audit_rarely(p_verb text, p_queue_name text, p_sqlstate text, p_error text) IS 'Records a failure of something that is tried again and again, once a minute.';
+COMMENT ON FUNCTION qctl._audit_rarely(p_verb text, p_queue_name text, p_sqlstate text, p_error text) IS 'Records the failure of a repeated step, at most once a minute for each verb, queue and SQLSTATE.';
 
 -- Name: _backoff_s(integer[], integer, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -864,7 +561,7 @@ CREATE FUNCTION qctl._backoff_s(p_schedule_s integer[], p_failures integer, p_ji
 
 -- Name: FUNCTION _backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision) IS 'Seconds to wait after that many failures: the schedule''s step, spread evenly by plus or minus the jitter.';
+COMMENT ON FUNCTION qctl._backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision) IS 'Seconds to wait after that many failures: the step of the schedule, plus or minus a random part of up to p_jitter.';
 
 -- Name: _before(timestamp with time zone, qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -883,7 +580,28 @@ CREATE FUNCTION qctl._breaker_pause(p_pauses integer, p_most_s integer) RETURNS 
 
 -- Name: FUNCTION _breaker_pause(p_pauses integer, p_most_s integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._breaker_pause(p_pauses integer, p_most_s integer) IS 'How long to wait after that many probes failed: 1 s, 2 s, 4 s … up to the most.';
+COMMENT ON FUNCTION qctl._breaker_pause(p_pauses integer, p_most_s integer) IS 'Time to wait after that many failed probes: 1 s, 2 s, 4 s … up to p_most_s, with 10 % jitter.';
+
+-- Name: _bury(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._bury(p_dying text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format($q$
+      insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error,
+                                    enqueued_at, read_ct, message, headers, webhook_id, died_at, blocks_key)
+      %s
+      on conflict (queue_id, msg_id, enqueued_at) do update
+        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at, blocks_key)
+          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, excluded.note, excluded.status_code, excluded.error,
+             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at, excluded.blocks_key)
+  $q$, p_dying)
+$_$;
+
+-- Name: FUNCTION _bury(p_dying text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._bury(p_dying text) IS 'The statement, to be used in a WITH clause, that turns the rows of a query into dead letters. The query returns queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at, blocks_key.';
 
 -- Name: _by_row(regclass, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -971,7 +689,7 @@ declare
   v_table text;
   v_json boolean := qctl._holds_json(p_attachment.relation);
   v_by_row boolean := p_attachment.level = 'row';
-  -- Looked at by more than the message, or dear to make: computed once, beside the rows. Otherwise that costs more than it saves.
+  -- Computes a row expression once per row if it is used more than once or is expensive; otherwise that costs more than it saves.
   v_beside boolean := v_json or p_attachment.order_by is not null or p_operation = 'UPDATE' and p_attachment.columns is not null;
   v_new_row text;
   v_old_row text;
@@ -998,8 +716,8 @@ begin
   if p_operation in ('UPDATE', 'DELETE') then
     v_old_row := case when v_by_row then 'old' when p_operation = 'DELETE' then 'old.*' else 'o.old' end;
   end if;
-  -- PostgreSQL fills both transition tables in one order, so old and new of one row stand at the same place. The odd
-  -- names are none that a column has, for a column would be taken before the row.
+  -- PostgreSQL fills both transition tables in the same order, so old and new of one row have the same row number. The unusual names
+  -- avoid a clash, because a column with the same name would be read instead of the row.
   v_from := case
     when p_operation = 'TRUNCATE' or v_by_row then '(values (1)) as once'
     when p_operation = 'INSERT' then 'new_rows as new'
@@ -1012,7 +730,7 @@ begin
 
   v_rest := case p_attachment.payload when 'supabase' then jsonb_build_object('type', p_operation, 'table', v_table, 'schema', v_schema)
             else jsonb_build_object('operation', p_operation, 'table', v_table, 'schema', v_schema) end;
-  -- A row that cannot be had whole is captured by its key.
+  -- A row that cannot be captured as a whole is captured by its key.
   foreach v_side in array array['record', 'old_record'] loop
     v_row := case v_side when 'record' then v_new_row else v_old_row end;
     if v_row is null then
@@ -1028,7 +746,7 @@ begin
                                               else format('capture.v_owned and pg_column_size(%s) <= %s', v_row, p_attachment.max_bytes) end);
     v_whole := concat_ws(', ', v_whole, format('%L, %s', v_side, case when v_beside then v_maybe else format('to_jsonb(%s)', v_row) end));
     v_key := format('case when capture.v_owned then qctl.%I(%s) else ''{}'' end', qctl._capture_function(p_attachment.attachment_id, 'key'), v_row);
-    -- Of an update, one of the two may still fit.
+    -- In an update one of the two rows may still fit.
     v_cut := concat_ws(', ', v_cut, format('%L, %s', v_side, case when p_operation = 'UPDATE' then format('coalesce(%s, %s)', v_maybe, v_key) else v_key end));
   end loop;
   if v_changed is not null then
@@ -1039,7 +757,7 @@ begin
                 v_fits, v_rest, v_whole, v_rest || '{"truncated": true}', v_cut) end;
   if p_operation = 'UPDATE' then
     if p_attachment.columns is not null then
-      -- By name in the json, so that a column that is renamed later captures more instead of failing the statement.
+      -- Looked up by name in the json, so that after a rename of the column more is captured and the statement does not fail.
       v_where := format(' and (changed.record is null or changed.old_record is null or %s)', (select string_agg(format(
         'not changed.record ? %1$L or changed.record -> %1$L is distinct from changed.old_record -> %1$L', c), ' or ' order by o)
         from unnest(p_attachment.columns) with ordinality as u (c, o)));
@@ -1059,10 +777,11 @@ begin
   select clock_timestamp(), %2$s%7$s
   from %3$s
   where true%4$s;
-  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, %5$s) then
+  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(%8$s, %5$s) then
     perform pg_notify('qctl', '%5$s');
   end if;$insert$, 'q_' || p_queue_name, v_message, v_from, v_where, p_attachment.queue_id, case when v_order_key is not null then ', headers' end,
-    case when v_order_key is not null then format(', case when %1$s is not null then jsonb_build_object(''x-pgmq-group'', %1$s) end', v_order_key) end);
+    case when v_order_key is not null then format(', case when %1$s is not null then jsonb_build_object(''x-pgmq-group'', %1$s) end', v_order_key) end,
+    qctl._lock_space('sleeper'));
   if p_attachment.on_error = 'skip' then
     v_insert := format($skip$begin
   %s
@@ -1078,9 +797,9 @@ begin
 #variable_conflict use_column
 <<capture>>
 declare
-  -- Written with the block's name wherever rows are in scope, for a new owner may add a column called v_owned.
-  -- After ALTER TABLE … OWNER the new owner's types must not run as the old one: keys and conditions are left out until
-  -- the table is attached again. Asked of the table that fired, for in a restored database it has another oid.
+  -- Qualified with the block's name wherever rows are in scope, because a new owner may add a column called v_owned.
+  -- After ALTER TABLE … OWNER the types of the new owner must not run as the old owner, so keys and conditions are left out until
+  -- the table is attached again. Checks the table that fired because its oid differs in a restored database.
   v_owned boolean := %s;
 begin
   if current_setting('qctl.capture', true) = 'off' then
@@ -1102,14 +821,14 @@ CREATE FUNCTION qctl._capture_failed(p_attachment_id integer, p_sqlstate text, p
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 begin
-  -- Writers never wait for one another here; who does not get the lock is not counted.
+  -- Writers must not wait for each other here, so a writer that does not get the lock is not counted.
   if p_sqlstate !~ '^[0-9A-Z]{5}$' or not exists (select from qctl.attachment a where a.attachment_id = p_attachment_id and a.on_error = 'skip')
-     or not pg_try_advisory_xact_lock(1902343281, p_attachment_id) then
+     or not pg_try_advisory_xact_lock(qctl._lock_space('capture_error'), p_attachment_id) then
     return;
   end if;
   insert into qctl.capture_error as e (attachment_id, minute, sqlstate, error, statements)
   values (p_attachment_id, date_trunc('minute', clock_timestamp()), p_sqlstate,
-          -- Only errors that name objects, never those that may quote a value.
+          -- Only errors that name objects are stored, because others may quote a value.
           case when left(p_sqlstate, 2) in ('42', '3F', '53', '55', '57') then left(p_error, 300) end, 1)
   on conflict (attachment_id, minute, sqlstate) do update set statements = e.statements + 1;
 end
@@ -1117,7 +836,7 @@ $_$;
 
 -- Name: FUNCTION _capture_failed(p_attachment_id integer, p_sqlstate text, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._capture_failed(p_attachment_id integer, p_sqlstate text, p_error text) IS 'Records a skipped event. SECURITY DEFINER, for capture runs as the table''s owner, who has no right on the pipeline.';
+COMMENT ON FUNCTION qctl._capture_failed(p_attachment_id integer, p_sqlstate text, p_error text) IS 'Records a skipped event. SECURITY DEFINER because capture runs as the owner of the table, who has no privileges on the pipeline.';
 
 -- Name: _capture_function(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1147,7 +866,7 @@ CREATE FUNCTION qctl._captured_from(p_message jsonb) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  -- Names come from the catalog and verbs from the list: whoever sends may write anything there, and it is part of the payload.
+  -- Shows only names of the catalog and verbs of the list, because any sender can write these fields and they are part of the payload.
   select format('captured from %s on %s', v.verb, c.oid::regclass)
   from unnest('{INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) as v (verb), pg_namespace n join pg_class c on c.relnamespace = n.oid
   where jsonb_typeof(p_message) = 'object' and v.verb in (p_message ->> 'operation', p_message ->> 'type')
@@ -1171,7 +890,271 @@ $$;
 
 -- Name: FUNCTION _captured_relations(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._captured_relations(p_relation regclass) IS 'The tables that carry the triggers: the table itself and what inherits from it. Partitions get their parent''s from PostgreSQL.';
+COMMENT ON FUNCTION qctl._captured_relations(p_relation regclass) IS 'The tables that have the triggers: the table itself and the tables that inherit from it. PostgreSQL adds triggers of the parent to partitions.';
+
+-- Name: _cause_endpoint(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cause_endpoint(p_queue qctl.queue) RETURNS SETOF qctl.cause
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  c_rate constant double precision := 0.2;
+  v_cause qctl.cause;
+  v_rate double precision := qctl._failure_rate(p_queue);
+  v_last record;
+  v_from timestamptz;
+begin
+  select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at,
+         (array_agg(coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') order by t.settled_at desc)
+            filter (where t.outcome <> 'delivered'))[1] as error
+  into v_last
+  from (select t.outcome, t.settled_at, t.error, t.status_code from qctl.attempt t
+        where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h' and t.outcome <> 'late'
+        order by t.settled_at desc limit 5) t;
+  -- With few messages and long waits between attempts a rate would not show that every delivery fails.
+  -- Answers that were settled together have the same time and no order, so one delivery among them is enough.
+  if v_last.count >= 3 and v_last.delivered = 0
+     and not exists (select from qctl.attempt t
+                     where t.queue_id = p_queue.queue_id and t.settled_at >= v_last.first_at and t.outcome = 'delivered')
+     and exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0) then
+    v_cause.reason := format('the last %s attempts to deliver to %s failed: %s', v_last.count, p_queue.url, v_last.error);
+  elsif v_rate >= c_rate then
+    v_cause.reason := format('%s %% of the attempts to deliver to %s in the last 10 min failed%s', round(v_rate * 100), p_queue.url,
+                             coalesce(': ' || v_last.error, ''));
+  else
+    return;
+  end if;
+  v_cause.cause := 'endpoint_failing';
+  -- The first failure after the last delivery, or else within the examined time.
+  v_from := coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
+                     statement_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end);
+  select min(f.settled_at) into v_cause.since
+  from (select t.settled_at from qctl.attempt t
+        where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
+          and t.settled_at > v_from
+        order by t.settled_at limit 1) f;
+  v_cause.fix := format('qctl messages -q %s --retrying --ids | qctl replay -', p_queue.queue_name);
+  return next v_cause;
+end
+$$;
+
+-- Name: _cause_gate(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cause_gate(p_queue qctl.queue) RETURNS SETOF qctl.cause
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'paused', g.paused_at, 'paused by ' || g.paused_by || coalesce(': ' || g.pause_reason, ''), 'qctl resume -q ' || p_queue.queue_name
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and not g.gone
+  union all
+  select 'gone', g.paused_at, 'the endpoint answered 410 Gone: it no longer exists',
+         format('qctl set -q %s --url NEW_URL && qctl resume -q %s', p_queue.queue_name, p_queue.queue_name)
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
+  union all
+  select 'gone', null, v.problem, v.fix from qctl._verify_tables(p_queue.queue_name) v
+  union all
+  select 'secret_missing', null, format('the queue cannot deliver because %s is missing', qctl._missing_secrets(p_queue.headers)),
+         qctl._secret_hint(qctl._missing_secrets(p_queue.headers))
+  where p_queue.headers::text ~ '"(secret|vault):' and qctl._missing_secrets(p_queue.headers) is not null
+  union all
+  select 'circuit_open', g.opened_at,
+         format('%s; %s', g.open_reason, case
+           when g.probe_lease is not null and g.probe_ends > clock_timestamp() then 'a probe is in flight'
+           when g.probe_at > clock_timestamp() then format('the next probe is at %s UTC', to_char(g.probe_at at time zone 'UTC', 'HH24:MI:SS'))
+           else 'the next message is a probe' end),
+         'qctl resume -q ' || p_queue.queue_name
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.opened_at is not null
+  union all
+  select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
+         format('every request to %s timed out; the next one is sent after %s UTC', p_queue.url,
+                to_char(g.net_hold_until at time zone 'UTC', 'HH24:MI:SS')),
+         'qctl resume -q ' || p_queue.queue_name
+  from qctl.gate g
+  where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and g.opened_at is null and p_queue.transport = 'pg_net'
+    and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
+$$;
+
+-- Name: _cause_growing(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cause_growing(p_queue qctl.queue) RETURNS SETOF qctl.cause
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_lag_s constant double precision := 60;
+  c_drain_s constant double precision := 3600;
+  c_dead_rows constant bigint := 50000;
+  v_cause qctl.cause;
+  v_lag_s double precision;
+  v_growth record;
+  v_capacity record;
+  v_dead_rows bigint;
+  v_old record;
+begin
+  v_cause.cause := 'growing';
+  v_lag_s := (select l.lag_s from qctl.lag(p_queue.queue_name) l);
+  if v_lag_s > c_lag_s then
+    select * into v_growth from qctl.growth(p_queue.queue_name);
+    if coalesce(v_growth.per_s, 0) >= 0 or v_growth.drain_s > c_drain_s then
+      select * into v_capacity from qctl.capacity(p_queue.queue_name);
+      v_cause.since := clock_timestamp() - make_interval(secs => v_lag_s);
+      v_cause.reason := format('ready messages wait %s s, the queue %s, and its throughput is limited to %s/s by %s', round(v_lag_s),
+        case when v_growth.drain_s is null then 'does not drain'
+             else format('will not be empty for %s', make_interval(secs => round(v_growth.drain_s))) end,
+        round(v_capacity.ceiling_per_s::numeric, 1), v_capacity.limited_by);
+      v_cause.fix := case
+        when v_capacity.limited_by like 'its rate%' then format('qctl set -q %s --rate none', p_queue.queue_name)
+        when v_capacity.limited_by like 'max_in_flight%' then format('qctl scale -q %s --max-in-flight %s', p_queue.queue_name, least(p_queue.max_in_flight * 4, 100000))
+        when p_queue.transport = 'http' then format('qctl scale -q %s --concurrency %s', p_queue.queue_name, least(p_queue.concurrency * 4, 10000))
+        when v_capacity.limited_by like 'pg_net.batch_size%' then format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name)
+        else format('qctl scale -q %s --batch %s', p_queue.queue_name, least(p_queue.batch * 2, 10000)) end;
+      return next v_cause;
+      return;
+    end if;
+  end if;
+  v_dead_rows := (select sum(pg_stat_get_dead_tuples(t.oid))
+                  from (values (to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name))::oid)) as t (oid));
+  if v_dead_rows > c_dead_rows then
+    select * into v_old from qctl._oldest_transaction();
+    if v_old.since < clock_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min') then
+      v_cause.since := v_old.since;
+      v_cause.reason := format('its table has %s dead rows that vacuum cannot remove because pid %s (role %s, %s) keeps a transaction open',
+                               v_dead_rows, v_old.pid, v_old.role_name, v_old.state);
+      v_cause.fix := format('select pg_terminate_backend(%s);', v_old.pid);
+      return next v_cause;
+    end if;
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _cause_growing(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._cause_growing(p_queue qctl.queue) IS 'The cause that messages become ready faster than they are sent, or that dead rows accumulate behind a transaction older than 15 min (setting qctl.old_transaction). A deep queue that drains within an hour is healthy.';
+
+-- Name: _cause_schema(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cause_schema() RETURNS SETOF qctl.cause
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'schema_outdated', min(w.started_at),
+         format('a running worker has version %s, but the schema has version %s', max(w.qctl_version), qctl._version()), 'qctl upgrade'
+  from qctl.worker w
+  where qctl._is_live(w) and qctl._version_number(w.qctl_version) > qctl._version_number(qctl._version())
+  having count(*) > 0
+$$;
+
+-- Name: _cause_unarmed(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cause_unarmed() RETURNS SETOF qctl.cause
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'unarmed',
+         case when a.database_oid = 0 then (select u.at from qctl.audit u where u.verb in ('arm', 'disarm') order by u.at desc limit 1) end,
+         case when a.database_oid = 0 then 'this database was disarmed, so it does not deliver'
+              else 'this database is a copy of the one that was armed, so it does not deliver' end,
+         'qctl arm'
+  from qctl.arming a where not qctl.is_armed()
+$$;
+
+-- Name: _cause_worker(qctl.queue, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cause_worker(p_queue qctl.queue, p_within interval DEFAULT NULL::interval) RETURNS SETOF qctl.cause
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_cause qctl.cause;
+  v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command <> 'call qctl.maintenance()');
+  v_job record;
+begin
+  v_cause.cause := 'no_worker';
+  if p_queue.transport = 'pg_net' then
+    if qctl._net_relation('http_request_queue') is null then
+      v_cause.reason := 'pg_net is no longer installed in this database';
+      v_cause.fix := format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+      return next v_cause;
+      return;
+    end if;
+    select s.net_held_since, s.net_held_reason into v_cause.since, v_cause.reason
+    from qctl.scheduler s where s.net_held_since is not null;
+    if found then
+      v_cause.fix := 'select net.worker_restart();';
+      return next v_cause;
+      return;
+    end if;
+  end if;
+  if exists (select from qctl.worker w where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport
+             and qctl._is_live(w, p_within)) then
+    return;
+  end if;
+  select coalesce(max(w.last_seen_at), p_queue.created_at) into v_cause.since from qctl.worker w
+  where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport;
+  if p_queue.transport = 'http' then
+    v_cause.reason := 'no qctl worker process serves this queue';
+    v_cause.fix := 'qctl worker -q ' || p_queue.queue_name;
+  else
+    v_cause.fix := format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)));
+    select j.job_name, j.active, j.command, r.status, r.message into v_job
+    from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true
+    where j.command ~ '^call qctl\.work' or j.job_name ~ '^qctl-worker'
+    order by j.active, r.status limit 1;
+    if v_job.active and v_job.status is distinct from 'failed' and v_cause.since > clock_timestamp() - interval '90 s' then
+      return;
+    end if;
+    v_cause.reason := case
+      when (select s.workers from qctl.scheduler s) < 1 then 'workers are set to 0'
+      when not qctl._cron_here() then 'pg_cron is not available to this role in this database'
+      when v_job.job_name is null then 'no pg_cron job delivers this queue'
+      when not v_job.active then format('job %s is switched off', v_job.job_name)
+      when v_job.status = 'failed' then format('job %s fails: %s', v_job.job_name, left(btrim(v_job.message), 200))
+      when v_jobs >= qctl._cron_slots() then format('%s jobs are scheduled, but pg_cron runs only %s at once', v_jobs, qctl._cron_slots())
+      else format('job %s is scheduled but has not reported recently', v_job.job_name) end;
+  end if;
+  return next v_cause;
+end
+$$;
+
+-- Name: FUNCTION _cause_worker(p_queue qctl.queue, p_within interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._cause_worker(p_queue qctl.queue, p_within interval) IS 'The cause that no worker delivers the queue. It follows from qctl.worker, so it is right for roles that cannot see jobs; the jobs only give the reason.';
+
+-- Name: _causes(qctl.queue, boolean, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._causes(p_queue qctl.queue, p_first boolean, p_workers_seen interval DEFAULT NULL::interval) RETURNS SETOF qctl.cause
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_there boolean;
+begin
+  return query select * from qctl._cause_unarmed();
+  if found and p_first then return; end if;
+  return query select * from qctl._cause_schema();
+  if found and p_first then return; end if;
+  return query select * from qctl._cause_worker(p_queue, p_workers_seen);
+  if found and p_first then return; end if;
+  return query select * from qctl._cause_gate(p_queue);
+  if found and p_first then return; end if;
+  return query
+  select 'capture_broken', null::timestamptz, v.object || ': ' || v.problem, v.fix from qctl._verify_attachments(p_queue.queue_id) v;
+  if found and p_first then return; end if;
+  v_there := not qctl._is_hidden(to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)))
+         and not qctl._is_hidden(to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)));
+  if v_there then
+    return query select * from qctl._cause_endpoint(p_queue);
+    return query select * from qctl._cause_growing(p_queue);
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _causes(p_queue qctl.queue, p_first boolean, p_workers_seen interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._causes(p_queue qctl.queue, p_first boolean, p_workers_seen interval) IS 'The causes why a queue is not healthy, the worst first. With p_first it stops at the first group that has one.';
 
 -- Name: _changed(text, bigint[], text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1189,7 +1172,7 @@ $$;
 
 -- Name: FUNCTION _changed(p_queue text, p_msg_ids bigint[], p_seen_states text[], p_seen_delivery_nos integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._changed(p_queue text, p_msg_ids bigint[], p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Those that are no longer as somebody saw them: finished meanwhile, replayed meanwhile, or gone.';
+COMMENT ON FUNCTION qctl._changed(p_queue text, p_msg_ids bigint[], p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Those of these messages that have changed since they were seen: finished, replayed or gone.';
 
 -- Name: _check_address(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1203,10 +1186,10 @@ begin
   if v_host is null then
     return;
   elsif p_queue.transport = 'pg_net' then
-    raise exception '% is no public address, and on pg_net nothing else keeps requests out of your networks', v_host
-      using errcode = 'QC007', hint = '--allow-private, if that is where they shall go; or --allow-network 10.0.0.0/8';
+    raise exception '''%'' is not a public address, and pg_net would send requests into your networks unchecked', v_host
+      using errcode = 'QC007', hint = 'to allow it: --allow-private, or only its network: --allow-network 10.0.0.0/8';
   end if;
-  raise warning '% is no public address: qctl worker sends nothing there', v_host
+  raise warning '''%'' is not a public address, so qctl worker does not send there', v_host
     using hint = format('qctl set -q %s --allow-private, or --allow-network 10.0.0.0/8', p_queue.queue_name);
 end
 $$;
@@ -1227,7 +1210,7 @@ begin
   if found then
     raise exception 'header % cannot be sent', quote_literal(left(v_name, 100))
       using errcode = 'QC002',
-            hint = 'a name of letters, digits and -, a value on one line; qctl itself sets webhook-*, host and content-length';
+            hint = 'use a name of letters, digits and -, and a value of one line; qctl itself sets webhook-*, host and content-length';
   end if;
 end
 $$;
@@ -1240,9 +1223,9 @@ CREATE FUNCTION qctl._check_name(p_queue text) RETURNS void
     AS $_$
 begin
   if p_queue is null or p_queue !~ '^[a-z_][a-z0-9_]{0,46}$' then
-    raise exception 'not a queue name: %', quote_literal(coalesce(left(p_queue, 100), ''))
+    raise exception '% is not a valid queue name', quote_literal(coalesce(left(p_queue, 100), ''))
       using errcode = 'QC002',
-            hint = 'a name is 1 to 47 of a-z, 0-9 and _, and begins with a letter or _';
+            hint = 'use 1 to 47 of a-z, 0-9 and _, beginning with a letter or _';
   end if;
 end
 $_$;
@@ -1260,12 +1243,12 @@ begin
   select string_agg(h.key, ', ') into v_names from jsonb_each_text(p_headers) as h where qctl._is_reference(h.value);
   if v_names is not null and not p_queue.net_secrets and qctl._net_is_open() then
     raise exception 'on pg_net every role of this database can read the secret in header %', v_names
-      using errcode = 'QC007', detail = 'Schema net is open to PUBLIC.',
-            hint = 'use --transport http; or --accept-net-secrets, if nobody else may log in here';
+      using errcode = 'QC007', detail = 'PUBLIC may use schema net and read its tables.',
+            hint = 'use --transport http; or --accept-net-secrets, if no other role can log in to this database';
   end if;
   if coalesce(p_headers ->> 'content-type', 'application/json') <> 'application/json' then
-    raise exception 'pg_net sends no content type but application/json'
-      using errcode = 'QC002', hint = 'leave the header out, or use --transport http';
+    raise exception 'pg_net can send only the content type application/json'
+      using errcode = 'QC002', hint = 'remove the header, or use --transport http';
   end if;
 end
 $$;
@@ -1283,7 +1266,7 @@ begin
   end if;
 exception when others then
   raise exception 'pg_net refuses this URL: %', left(sqlerrm, 200)
-    using errcode = 'QC002', hint = 'write it as curl takes it, or use --transport http';
+    using errcode = 'QC002', hint = 'write it in a form that curl accepts, or use --transport http';
 end
 $$;
 
@@ -1295,9 +1278,9 @@ CREATE FUNCTION qctl._check_schedule(p_schedule text) RETURNS void
     AS $_$
 begin
   if p_schedule !~ '^\s*([0-9*/,$A-Za-z-]+\s+){4}[0-9*/,$A-Za-z-]+\s*$' and p_schedule !~ '^[1-5]?[0-9] seconds?$' then
-    raise exception 'not a schedule: %', quote_literal(left(p_schedule, 100))
+    raise exception '% is not a valid schedule', quote_literal(left(p_schedule, 100))
       using errcode = 'QC002',
-            detail = 'pg_cron takes five fields; it ignores a sixth, so */30 * * * * * would run every 30 minutes.',
+            detail = 'pg_cron reads five fields and ignores a sixth, so */30 * * * * * would run every 30 minutes.',
             hint = 'for example * * * * *';
   end if;
 end
@@ -1314,10 +1297,10 @@ begin
      or p_url !~* '^https?://(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?)(:[0-9]{1,5})?([/?#].*)?$'
      or coalesce(substring(p_url from '^[a-zA-Z]+://[^/?#]*:([0-9]+)(?:[/?#]|$)')::integer, 1) not between 1 and 65535 then
     if p_url ~* '^https?://[^/?#]*@' then
-      raise exception 'a URL may not hold a user name or password'
-        using errcode = 'QC002', hint = 'it would stand in plain sight; put credentials into a header';
+      raise exception 'the URL must not contain a user name or password'
+        using errcode = 'QC002', hint = 'every role that can read the settings would see it; put credentials into a header';
     end if;
-    raise exception 'not an http or https URL: %', quote_literal(coalesce(left(p_url, 200), ''))
+    raise exception '% is not an http or https URL', quote_literal(coalesce(left(p_url, 200), ''))
       using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders';
   end if;
 end
@@ -1336,21 +1319,21 @@ declare
 begin
   foreach v_operation in array p_operations loop
     continue when v_operation = 'TRUNCATE';
-    -- A function that is never called, for its body is analysed and not planned: planning runs what the owner put into the
-    -- expressions of indexes and checks, and constants of the condition, with our rights. A literal cannot begin another statement;
-    -- nor can the condition, for it stands within one parenthesis and within two, and could close only one or the other.
+    -- Creates a function that is never called, because its body is parsed but not planned: planning would run code of the table's
+    -- owner (expressions of indexes and checks, constants of the condition) with the rights of this role. The condition cannot begin
+    -- another statement: it appears within one parenthesis and within two, and could not close both.
     execute format('create function %s returns integer language sql as %L', v_function,
       format(E'select 1 where exists (select from %1$s where (%2$s\n)) and exists (select from %1$s where ((%2$s\n)))', concat_ws(' cross join ',
         case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
         case when v_operation <> 'INSERT' then format('%s as old', p_relation) end,
-        -- A trigger per row knows columns only as new.x and old.x: two more of each make a bare name ambiguous.
+        -- A row trigger knows columns only as new.x and old.x; two more copies of the table make a bare name ambiguous.
         case when p_by_row then format('%1$s as "qctl 1" cross join %1$s as "qctl 2"', p_relation) end), p_when));
     execute 'drop function ' || v_function;
   end loop;
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
-  raise exception '--when is not a condition for %: %', v_operation, sqlerrm
+  raise exception '--when is not a valid condition for %: %', v_operation, sqlerrm
     using errcode = 'QC002',
-          hint = 'for example --when "new.status = ''paid''"; INSERT has no old and DELETE no new: choose with --on';
+          hint = 'for example --when "new.status = ''paid''"; INSERT has no old row and DELETE no new row, so choose operations with --on';
 end
 $_$;
 
@@ -1375,14 +1358,14 @@ CREATE FUNCTION qctl._claim_within(p_queue text, p_limit integer, p_worker_id bi
     AS $_$
 #variable_conflict use_column
 declare
-  -- An http lease outlives its request by 15 s. A pg_net request may wait 60 s to be started, and its answer comes into sight
-  -- with those of its whole batch.
+  -- An http lease outlives its request by 15 s. A pg_net lease needs more because the request may wait 60 s to be started, and its
+  -- answer becomes visible together with its whole batch.
   c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
-  -- How far claims may run ahead of an even pace: a job looks about once a second, a process much more often.
+  -- Seconds by which claims may run ahead of an even rate: a job claims about once a second, a process much more often.
   c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
-  -- What fits into one array, whose limit is 1 GB, with room for what JSON becomes when it is sent.
+  -- One array holds at most 1 GB; 256 MiB leave room because JSON grows when it is sent.
   c_most_bytes constant bigint := 256 * 1024 * 1024;
-  -- The first whatever its size, and those after it that still fit.
+  -- The first message, whatever its size, and the following ones that still fit.
   c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
                              ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $4)';
   v_queue qctl.queue := qctl._queue(p_queue);
@@ -1409,7 +1392,7 @@ begin
   if not found or v_gate.paused_at is not null then
     return;
   end if;
-  -- Read under the lock: the queue may have moved to another transport meanwhile.
+  -- Read again under the lock because the transport of the queue may have changed.
   select * into v_queue from qctl.queue q where q.queue_id = v_queue.queue_id;
   if v_queue.transport <> p_transport or not qctl.is_armed() then
     return;
@@ -1427,7 +1410,7 @@ begin
     v_gate.paced_at := greatest(v_gate.paced_at, v_now);
     v_allowed := floor((greatest(c_burst_s, 1 / v_queue.rate_per_s) - extract(epoch from v_gate.paced_at - v_now)::double precision)
                        * v_queue.rate_per_s + 0.001);
-    -- A few at a time cost less than each by itself, and at 20 a second nobody sees the difference.
+    -- Several messages cost less in one claim than in one claim each; 20 claims a second are frequent enough.
     if v_allowed < least(v_room, ceil(v_queue.rate_per_s * 0.05)) then
       return;
     end if;
@@ -1454,7 +1437,7 @@ begin
       perform qctl._park_followers(v_queue, v_now, v_room);
     end if;
   end if;
-  -- What names pgmq's table is planned at each call, so it is kept small; the rest below keeps its plan.
+  -- A statement on pgmq's table is planned at each call, so it is kept small; qctl._lease keeps its plan.
   execute format($q$
     with picked as materialized (
       select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
@@ -1470,7 +1453,7 @@ begin
     select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
     from (select n.* from %4$s n order by n.msg_id) c
   $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
-    -- First roughly, by what is stored, so that not much more is read than may be needed: of large messages hardly three times the text.
+    -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
     format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
     format(c_fitting, 'octet_length(m.body)', 'written'))
   into v_ids, v_times, v_own, v_bodies
@@ -1479,7 +1462,7 @@ begin
     return;
   end if;
 
-  -- vt is only the safety net behind the lease: qctl._lapse shows the message again, and decides when.
+  -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
   execute format($q$
     update pgmq.%I q set vt = $2, read_ct = q.read_ct + 1, headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
     where q.msg_id = any ($1)
@@ -1522,7 +1505,7 @@ $$;
 
 -- Name: FUNCTION _close_breaker(p_queue qctl.queue, p_why text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._close_breaker(p_queue qctl.queue, p_why text) IS 'Lets claims go on, slowly at first; what failed in the outage becomes due as they come to it.';
+COMMENT ON FUNCTION qctl._close_breaker(p_queue qctl.queue, p_why text) IS 'Closes the breaker. Claims start slowly, and the messages that failed in the outage become due page by page.';
 
 -- Name: _close_routines(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1545,7 +1528,7 @@ $$;
 
 -- Name: FUNCTION _close_routines(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._close_routines() IS 'Nothing in schema qctl is executable by PUBLIC, for owners of attached tables may look into it.';
+COMMENT ON FUNCTION qctl._close_routines() IS 'Revokes EXECUTE from PUBLIC on every routine of schema qctl, because owners of attached tables have USAGE on the schema.';
 
 -- Name: _code_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1574,7 +1557,7 @@ $_$;
 
 -- Name: FUNCTION _code_of(p_command text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._code_of(p_command text) IS 'A command, and the source of the functions that it calls, down to the fifth call.';
+COMMENT ON FUNCTION qctl._code_of(p_command text) IS 'A command with the source of the functions that it calls, up to five levels deep.';
 
 -- Name: _counts(integer, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1587,7 +1570,7 @@ CREATE FUNCTION qctl._counts(p_queue_id integer, p_since timestamp with time zon
 declare
   v_rolled_to timestamptz := greatest(p_since, (select u.rolled_to from qctl.upkept u));
 begin
-  -- Whole minutes come from the rolled up table, the rest from the log.
+  -- Complete minutes are read from qctl.throughput, the rest from the attempt log.
   return query
   select coalesce(sum(p.delivered), 0)::bigint, coalesce(sum(p.failed), 0)::bigint, coalesce(sum(p.dead), 0)::bigint
   from (
@@ -1604,7 +1587,7 @@ $$;
 
 -- Name: FUNCTION _counts(p_queue_id integer, p_since timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._counts(p_queue_id integer, p_since timestamp with time zone) IS 'Attempts since then, to the minute: delivered; failed, dead and lost ones among them; dead. Late answers count nowhere.';
+COMMENT ON FUNCTION qctl._counts(p_queue_id integer, p_since timestamp with time zone) IS 'Attempts since p_since, rounded to the minute: delivered, failed (including dead and lost), dead. Late answers are not counted.';
 
 -- Name: _cron_here(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1620,7 +1603,7 @@ $$;
 
 -- Name: FUNCTION _cron_here(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._cron_here() IS 'Can this role schedule jobs in this database?';
+COMMENT ON FUNCTION qctl._cron_here() IS 'True if this role can schedule pg_cron jobs in this database.';
 
 -- Name: _cron_slots(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1634,7 +1617,7 @@ $$;
 
 -- Name: FUNCTION _cron_slots(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._cron_slots() IS 'Jobs that pg_cron runs at the same time, everybody''s.';
+COMMENT ON FUNCTION qctl._cron_slots() IS 'How many jobs of all roles pg_cron runs at the same time.';
 
 -- Name: _default_partition(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1664,7 +1647,7 @@ begin
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
     v_table := to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name));
-    continue when qctl._unseen(v_table);
+    continue when qctl._is_hidden(v_table);
     queue_name := v_queue.queue_name;
     execute format($q$
       select count(*), count(*) filter (where f.msg_id is null and q.vt <= $2),
@@ -1691,7 +1674,7 @@ $_$;
 
 -- Name: FUNCTION _depth(p_queue text, p_at_least bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._depth(p_queue text, p_at_least bigint) IS 'qctl.depth() for what is looked at often: counted to 10000, or as far as asked, for it must not cost more when the queue is long.';
+COMMENT ON FUNCTION qctl._depth(p_queue text, p_at_least bigint) IS 'As qctl.depth(), for frequent calls. Counts to 10,000 or to p_at_least, so the cost does not grow with the queue.';
 
 -- Name: _discard(qctl.queue, bigint[], text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1714,22 +1697,15 @@ begin
       delete from pgmq.%1$I q using known k where q.msg_id = k.msg_id
       returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers, k.delivery_no, k.attempts, k.lost, k.last_status,
                 k.last_error, k.webhook_id
-    ), buried as (
-      insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error,
-                                    enqueued_at, read_ct, message, headers, webhook_id, died_at)
-      select $1, g.msg_id, g.delivery_no, g.attempts, g.lost, 'discarded', left($3, 500), g.last_status, g.last_error,
-             g.enqueued_at, g.read_ct, g.message, g.headers, g.webhook_id, clock_timestamp()
-      from gone g
-      on conflict (queue_id, msg_id, enqueued_at) do update
-        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at)
-          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, excluded.note, excluded.status_code,
-             excluded.error, excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at)
-    ), forgotten as (
+    ), buried as (%2$s), forgotten as (
       delete from qctl.retry r using known k where r.queue_id = $1 and r.msg_id = k.msg_id and r.enqueued_at = k.enqueued_at
     )
-    select array_agg(g.msg_id order by g.msg_id), array_agg(distinct left(g.headers ->> 'x-pgmq-group', 200)) filter (where g.headers ? 'x-pgmq-group')
+    select array_agg(g.msg_id order by g.msg_id), array_agg(distinct qctl._order_key(g.headers)) filter (where g.headers ? 'x-pgmq-group')
     from gone g
-  $q$, 'q_' || p_queue.queue_name) into v_discarded, v_keys using p_queue.queue_id, p_msg_ids, p_reason;
+  $q$, 'q_' || p_queue.queue_name, qctl._bury($b$
+      select $1, g.msg_id, g.delivery_no, g.attempts, g.lost, 'discarded', left($3, 500), g.last_status, g.last_error,
+             g.enqueued_at, g.read_ct, g.message, g.headers, g.webhook_id, clock_timestamp(), null
+      from gone g $b$)) into v_discarded, v_keys using p_queue.queue_id, p_msg_ids, p_reason;
   if p_queue.ordered and v_keys is not null then
     perform qctl._show_next(p_queue, v_keys);
   end if;
@@ -1739,7 +1715,324 @@ $_$;
 
 -- Name: FUNCTION _discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text) IS 'Without ids: every message of the queue.';
+COMMENT ON FUNCTION qctl._discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text) IS 'Discards these messages, or every message of the queue if p_msg_ids is null.';
+
+-- Name: _doctor_copies(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_copies() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'warning', 'arming', current_database()::text,
+         format('%s standbys are attached; after a promotion the new primary does not deliver until it is armed', count(*)),
+         'qctl arm --survive-failover'
+  from pg_stat_replication r
+  where coalesce(r.state, 'streaming') = 'streaming' and not exists (select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical')
+    and not (select a.survive_failover from qctl.arming a)
+  having count(*) > 0
+$$;
+
+-- Name: _doctor_failures(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_failures() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select 'warning', 'audit', coalesce(a.queue_name, current_database()), format('%s, last at %s UTC: %s', a.verb,
+           to_char(max(a.at) at time zone 'UTC', 'HH24:MI:SS'), (array_agg(a.detail ->> 'error' order by a.at desc))[1]),
+         format('select * from qctl.audit where verb = %L order by audit_id desc limit 10;', a.verb)
+  from qctl.audit a where a.at > statement_timestamp() - interval '15 min' and a.verb ~ '_failed$'
+  group by a.verb, a.queue_name
+$_$;
+
+-- Name: _doctor_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_jobs() RETURNS SETOF qctl.finding
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_busy integer;
+  v_size bigint;
+begin
+  if not qctl._cron_here() then
+    return;
+  end if;
+  return query
+  select 'broken', 'job', coalesce(j.jobname::text, j.jobid::text),
+         format('its owner %s does not exist, so pg_cron stops for all jobs when it starts this one', j.username),
+         format('select cron.unschedule(%s);', j.jobid)
+  from cron.job j where j.active and not exists (select from pg_roles r where r.rolname = j.username::text);
+  return query
+  select 'broken', 'job', j.job_name, format('its owner %s cannot log in', j.owner), format('alter role %I login;', j.owner)
+  from qctl.jobs() j join pg_roles r on r.rolname = j.owner where not r.rolcanlogin and qctl._setting('cron.use_background_workers') is distinct from 'on';
+  return query
+  select 'broken', 'job', j.job_name, 'it fails: ' || left(btrim(r.message), 300),
+         case when w.command is distinct from j.command or j.schedule <> w.schedule
+              then format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)))
+              else format('select * from cron.job_run_details where jobid = %s order by runid desc limit 5;', j.job_id) end
+  from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r left join qctl._wanted_jobs() w on w.job_name = j.job_name
+  where r.status = 'failed' and r.at > statement_timestamp() - interval '10 min';
+  return query
+  select 'broken', 'queue', q.queue_name,
+         format('its jobs succeed, but no message has been sent for 2 min although messages are ready%s',
+                coalesce((select format(': %s, %s', a.verb, a.detail ->> 'error') from qctl.audit a
+                          where a.verb ~ '_failed$' and a.at > statement_timestamp() - interval '1 h' and coalesce(a.queue_name, q.queue_name) = q.queue_name
+                          order by a.at desc limit 1), '')),
+         'select * from qctl.audit where verb ~ ''_failed$'' order by audit_id desc limit 10;'
+  from qctl.queue q join qctl.gate g using (queue_id) cross join lateral qctl.lag(q.queue_name) l
+  where q.transport = 'pg_net' and g.paused_at is null and l.lag_s > 120 and qctl.is_armed()
+    and exists (select from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r
+                where j.command ~ '^call qctl\.work' and r.status in ('running', 'succeeded') and r.at > statement_timestamp() - interval '3 min')
+    and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.claimed_at > statement_timestamp() - interval '2 min')
+    and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > statement_timestamp() - interval '2 min');
+  select count(*) into v_busy from cron.job j where j.active and (j.schedule ~ 'second' or j.schedule ~ '^\s*\*(/1)?\s');
+  if v_busy > qctl._cron_slots() then
+    return query select 'warning', 'pg_cron', 'slots',
+                        format('%s jobs run at least once a minute, but pg_cron runs only %s at once', v_busy, qctl._cron_slots()),
+                        format('alter system set cron.max_running_jobs = %s; -- then restart the server', v_busy * 2);
+  end if;
+  v_size := pg_total_relation_size('cron.job_run_details');
+  if v_size > 200 * 1024 ^ 2 then
+    return query select 'warning', 'pg_cron', 'cron.job_run_details',
+                        format('the history of all jobs takes %s and is indexed only by run id', pg_size_pretty(v_size)),
+                        'delete from cron.job_run_details where end_time < now() - interval ''7 days'';';
+  end if;
+end
+$_$;
+
+-- Name: _doctor_load(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_load() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'warning', 'load', 'jobs', format('delivery keeps one backend busy %s %% of the time', round(100 * sum(w.busy_s / w.busy_of_s))),
+         format('qctl set -q %s --transport http && qctl worker -q %s', min(q.queue_name), min(q.queue_name))
+  from qctl.worker w cross join lateral (select unnest(w.queues) limit 1) as q (queue_name)
+  where w.transport = 'pg_net' and w.busy_of_s > 0 and qctl._is_live(w)
+  having sum(w.busy_s / w.busy_of_s) > 0.3
+$$;
+
+-- Name: FUNCTION _doctor_load(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._doctor_load() IS 'Warns if the jobs take a large share of a backend''s time, as they recorded it themselves.';
+
+-- Name: _doctor_queue(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_queue(p_queue qctl.queue) RETURNS SETOF qctl.finding
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_size record;
+  v_depth record;
+  v_growth record;
+begin
+  if p_queue.transport = 'pg_net' and (qctl._shown_headers(p_queue.headers) <> p_queue.headers or p_queue.headers::text ~ '"(secret|vault):')
+     and exists (select from pg_namespace n where n.nspname = 'net' and has_schema_privilege('public', n.oid, 'usage')) then
+    return query select 'warning', 'queue', p_queue.queue_name, 'every role of this database can read its secret headers in schema net',
+                        format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+  end if;
+  if exists (select from qctl.signing_secret s where s.queue_id = p_queue.queue_id)
+     and not exists (select from qctl.signing_secret s where s.queue_id = p_queue.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp())) then
+    return query select 'broken', 'queue', p_queue.queue_name, 'its requests go out unsigned because its last signing secret has expired',
+                        'qctl secret rotate -q ' || p_queue.queue_name;
+  end if;
+  if qctl._forbidden_host(p_queue) is not null then
+    return query select 'broken', 'queue', p_queue.queue_name,
+                        format('requests are not sent because %s is not a public address', qctl._forbidden_host(p_queue)),
+                        format('qctl set -q %s --allow-private', p_queue.queue_name);
+  elsif '0.0.0.0/0' = any (p_queue.allow_networks) and qctl._literal_address(qctl._host_of(p_queue.url)) is null
+        and qctl._host_of(p_queue.url) ~ '\.' and p_queue.transport = 'http' then
+    return query select 'note', 'queue', p_queue.queue_name, 'its requests may go to any address, including addresses inside your networks',
+                        format('qctl set -q %s --no-allow-private; or --allow-network 10.0.0.0/8', p_queue.queue_name);
+  end if;
+  if p_queue.ordered and to_regclass(format('pgmq.%I', 'qctl_order_' || p_queue.queue_id)) is null
+     and to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
+    return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is missing, so each claim reads the whole queue',
+                        format('qctl set -q %s --ordered', p_queue.queue_name);
+  end if;
+  select * into v_depth from qctl.depth(p_queue.queue_name);
+  if v_depth.dead > 0 then
+    return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
+  end if;
+  if v_depth.depth > 1000 then
+    select * into v_growth from qctl._growth(p_queue, v_depth.depth, v_depth.exact, v_depth.estimate);
+    return query select 'note', 'queue', p_queue.queue_name,
+      format('%s%s unfinished messages; %s', case when not v_depth.exact then 'about ' end, v_depth.estimate, case
+        when v_growth.drain_s is not null
+          then format('at the current rate the queue is empty in %s', make_interval(secs => round(v_growth.drain_s)))
+        when v_growth.per_s is null then 'the growth is unknown because no maintenance has run'
+        else format('the queue grows by %s messages/s', round(v_growth.per_s::numeric, 1)) end),
+      'qctl scale -q ' || p_queue.queue_name;
+  end if;
+  select * into v_size from qctl.archive_size(p_queue.queue_name);
+  if v_size.retention_s is null and v_size.bytes > 100 * 1024 ^ 2 then
+    return query select 'note', 'queue', p_queue.queue_name,
+      format('delivered messages are kept forever: %s%s', pg_size_pretty(v_size.bytes),
+             ', about ' || pg_size_pretty(v_size.bytes_per_day) || ' more per day'),
+      format('qctl set -q %s --retention 7d', p_queue.queue_name);
+  end if;
+end
+$$;
+
+-- Name: _doctor_roles(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_roles() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with caller as (
+    select distinct r.oid, r.rolname, w.queues, w.transport
+    from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > statement_timestamp() - interval '1 day'
+  ), worker as (
+    -- Functions called by a process run as the owner of qctl; the CALL of a job runs as the role of the job.
+    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, c.queues
+    from caller c join pg_roles r on r.oid = case c.transport when 'http' then (select n.nspowner from pg_namespace n where n.nspname = 'qctl') else c.oid end
+  ), served as (
+    select w.*, q.queue_name, c.oid as relation, c.relowner, c.relrowsecurity, c.relforcerowsecurity
+    from worker w join qctl.queue q on q.queue_name = any (w.queues)
+    join pg_class c on c.oid in (to_regclass(format('pgmq.%I', 'q_' || q.queue_name)), to_regclass(format('pgmq.%I', 'a_' || q.queue_name)))
+  )
+  select distinct 'broken', 'role', s.rolname::text,
+         format('row level security hides rows of %s from this worker role', s.relation::regclass),
+         format('create policy qctl_worker on %s to %I using (true) with check (true);', s.relation::regclass, s.rolname)
+  from served s
+  where s.relrowsecurity and not s.rolsuper and not s.rolbypassrls and (not pg_has_role(s.oid, s.relowner, 'usage') or s.relforcerowsecurity)
+    and not exists (select from pg_policy p where p.polrelid = s.relation and p.polpermissive and p.polcmd = '*'
+                      and pg_get_expr(p.polqual, p.polrelid) = 'true'
+                      and exists (select from unnest(p.polroles) as o (id) where o.id = 0 or pg_has_role(s.oid, o.id, 'usage')))
+  union all
+  select distinct 'broken', 'role', s.rolname::text, format('this worker role may not %s %s', lower(p.privilege), s.relation::regclass),
+         format('grant select, insert, update, delete on %s to %I;', s.relation::regclass, s.rolname)
+  from served s cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as p (privilege)
+  where not has_table_privilege(s.oid, s.relation, p.privilege)
+  union all
+  select 'broken', 'role', m.rolname::text, 'this worker role may not execute ' || string_agg(m.name::text, ', ' order by m.name::text),
+         case when m.transport = 'http' and not exists (select from qctl.grantee g where g.role_name = m.rolname and g.level <> 'work')
+              then format('qctl grant %s --as work', qctl._word(m.rolname::text))
+              else format('grant execute on routine %s to %I;', string_agg(m.name::text, ', ' order by m.name::text), m.rolname) end
+  from (select distinct c.rolname, c.transport, p.oid::regprocedure as name
+        from caller c cross join pg_proc p
+        where p.pronamespace = 'qctl'::regnamespace
+          and (c.transport = 'http' and p.oid in (select r from qctl._level_routines('work', false) r)
+               or c.transport <> 'http' and p.proname in ('work', 'maintenance', 'dispatch', 'collect'))
+          and not has_function_privilege(c.oid, p.oid, 'execute')) m
+  group by m.rolname, m.transport
+$$;
+
+-- Name: _doctor_settings(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_settings() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'broken', 'setting', s.name,
+         format('it is set to %s, so the extension works in that database and not in %s', qctl._setting(s.name), current_database()),
+         format('alter system set %s = %L; -- then restart the server', s.name, current_database())
+  from (values ('pg_net.database_name', 'pg_net'), ('cron.database_name', 'pg_cron')) as s (name, extension)
+  where qctl._setting(s.name) <> current_database()
+    and exists (select from pg_extension e where e.extname = s.extension) and exists (select from qctl.queue q where q.transport = 'pg_net')
+  union all
+  select 'warning', 'pg_net', 'worker', 'no process of pg_net is running', 'select net.worker_restart();'
+  where exists (select from qctl.queue q where q.transport = 'pg_net') and pg_has_role('pg_read_all_stats', 'usage')
+    and exists (select from pg_extension e where e.extname = 'pg_net')
+    and not exists (select from pg_stat_activity a where a.backend_type ~ '^pg_net' or a.application_name ~ '^pg_net')
+$$;
+
+-- Name: _doctor_sight(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_sight() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'note', 'role', current_user::text, 'transactions that hold up vacuum are unknown because this role may not see other sessions',
+         format('grant pg_read_all_stats to %I;', current_user)
+  where not pg_has_role('pg_read_all_stats', 'usage')
+  union all
+  select 'note', 'role', current_user::text, 'the state of the jobs is unknown because this role may not use schema cron',
+         format('grant usage on schema cron to %I;', current_user)
+  where exists (select from pg_namespace n where n.nspname = 'cron') and not qctl._cron_here()
+  union all
+  select 'note', 'role', current_user::text,
+         format('the number of messages in %s is unknown because row level security or a missing privilege hides rows from this role',
+                t.relation),
+         format('grant select on %s to %I; -- with row level security also: create policy', t.relation, current_user)
+  from (select to_regclass(format('pgmq.%I', p.prefix || q.queue_name)) as relation from qctl.queue q, (values ('q_'), ('a_')) as p (prefix)) t
+  where t.relation is not null and qctl._is_hidden(t.relation)
+$$;
+
+-- Name: FUNCTION _doctor_sight(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._doctor_sight() IS 'Checks that cannot run because the role that installed qctl lacks access.';
+
+-- Name: _doctor_vacuum(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_vacuum() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'warning', 'transaction', 'pid ' || o.pid,
+         format('open since %s (role %s, %s), so vacuum cannot remove rows that died since then',
+                o.since::timestamptz(0), o.role_name, o.state),
+         format('select pg_terminate_backend(%s);', o.pid)
+  from qctl._oldest_transaction() o
+  where o.since < statement_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min')
+  union all
+  select 'warning', 'transaction', x.gid,
+         format('prepared at %s and not finished, so vacuum cannot remove rows that died since then', x.prepared::timestamptz(0)),
+         format('rollback prepared %L;', x.gid)
+  from pg_prepared_xacts x where x.database = current_database() and x.prepared < statement_timestamp() - interval '15 min'
+  union all
+  select 'note', 'replication slot', s.slot_name::text, 'it is inactive but still retains dead rows and WAL',
+         format('select * from pg_replication_slots where slot_name = %L; -- pg_drop_replication_slot() only if its reader is gone forever',
+                s.slot_name)
+  from pg_replication_slots s where not s.active and coalesce(s.xmin, s.catalog_xmin) is not null
+  union all
+  select 'warning', 'table', t.oid::regclass::text, format('%s dead rows', pg_stat_get_dead_tuples(t.oid)), format('vacuum %s;', t.oid::regclass)
+  from (select to_regclass(format('pgmq.%I', 'q_' || q.queue_name))::oid as oid from qctl.queue q
+        union all select unnest(array['qctl.in_flight'::regclass, 'qctl.retry'])::oid) t
+  where pg_stat_get_dead_tuples(t.oid) > 200000
+$$;
+
+-- Name: _doctor_versions(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_versions() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when e.extname = 'pgmq' and e.extversion in ('1.10.0', '1.10.1') then 'broken' else 'warning' end, 'extension', e.extname::text,
+         case when e.extname = 'pgmq' and e.extversion in ('1.10.0', '1.10.1')
+              then format('version %s breaks existing queues', e.extversion)
+              else format('its SQL objects have version %s, but its library has version %s', e.extversion, a.default_version) end,
+         format('alter extension %I update;', e.extname)
+  from pg_extension e join pg_available_extensions a on a.name = e.extname
+  where e.extname in ('pgmq', 'pg_net', 'pg_cron') and e.extversion <> a.default_version
+$$;
+
+-- Name: _drop_begin(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._drop_begin(p_queue text, p_discard boolean DEFAULT false) RETURNS TABLE(discarded bigint, dead bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  discarded := 0;
+  if p_discard and to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
+    discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+  end if;
+  dead := qctl._archive_dead(v_queue);
+  return next;
+end
+$$;
+
+-- Name: FUNCTION _drop_begin(p_queue text, p_discard boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._drop_begin(p_queue text, p_discard boolean) IS 'Moves dead letters to the archive, and with p_discard every unfinished message. This is the long part of a drop, so it runs before a table of the application is locked. Returns how many messages were discarded and how many dead letters were moved.';
 
 -- Name: _drop_keeping_archive(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1750,7 +2043,7 @@ CREATE FUNCTION qctl._drop_keeping_archive(p_queue text) RETURNS void
 declare
   v_table text;
 begin
-  -- Up to pgmq 1.5 a queue's tables belong to the extension.
+  -- Up to pgmq 1.5 the tables of a queue are members of the extension.
   for v_table in
     select c.relname from pg_class c
     join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
@@ -1780,7 +2073,7 @@ declare
   v_dropped bigint;
   v_kept bigint;
 begin
-  if not pg_try_advisory_xact_lock(1902343282) then
+  if not pg_try_advisory_xact_lock(qctl._lock_space('drop_log')) then
     return 0;
   end if;
   for v_part in select b.name, b.ends from qctl._partition_bounds('qctl.attempt') b where b.ends <= v_from loop
@@ -1790,8 +2083,8 @@ begin
   if v_end is null then
     return 0;
   end if;
-  -- Who is not done, is a dead letter, or was delivered late keeps its log: in the default partition, once its own is gone.
-  -- One statement, for a message may go from one of these tables to another at any time.
+  -- Unfinished messages, dead letters and messages delivered late keep their log: its rows move to the default partition.
+  -- One statement, because a message may move between these tables at any time.
   select string_agg(format('t.queue_id = %s and exists (select from %s a where a.msg_id = t.msg_id)', q.queue_id,
                            to_regclass(format('pgmq.%I', 'a_' || q.queue_name))), ' or ') into v_archived
   from qctl.queue q where to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null;
@@ -1803,7 +2096,7 @@ begin
     union all
     select t.* from qctl.attempt t where t.settled_at < $1 and t.outcome <> 'delivered' and (%s)
   $q$, coalesce(v_archived, 'false')) using v_end;
-  -- pg_partman drops what ended before the retention, not what ends just there.
+  -- pg_partman drops partitions that end before the retention, but not one that ends exactly there.
   perform qctl._drop_partitions('qctl.attempt', now() - v_end - interval '1 s', p_tries);
   select coalesce(sum(c.value::bigint), 0) into v_dropped from jsonb_each_text(v_counts) c where to_regclass(c.key) is null;
   if v_default is not null then
@@ -1818,7 +2111,7 @@ $_$;
 
 -- Name: FUNCTION _drop_log(p_tries integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._drop_log(p_tries integer) IS 'Drops the partitions of the attempt log from whose time no archive has a message any more; returns how many attempts went, by the planner''s estimate.';
+COMMENT ON FUNCTION qctl._drop_log(p_tries integer) IS 'Drops the partitions of the attempt log that are older than every archived message; returns the planner''s estimate of the attempts dropped.';
 
 -- Name: _drop_partitions(text, interval, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1830,7 +2123,7 @@ CREATE FUNCTION qctl._drop_partitions(p_parent text, p_older_than interval, p_tr
 declare
   v_partitions integer;
 begin
-  -- Whoever holds the table just now must not make everybody else wait behind us: short tries.
+  -- Several short tries, because a long wait for the lock would make all other sessions wait behind it.
   set local lock_timeout = '50ms';
   for v_try in 1..p_tries loop
     begin
@@ -1838,7 +2131,7 @@ begin
         into v_partitions using p_parent, p_older_than;
       return v_partitions;
     exception when lock_not_available or raise_exception then
-      -- pg_partman reports an error of its own with the text of what it met.
+      -- pg_partman raises its own error, which contains the text of the original one.
       if sqlerrm !~ 'lock timeout' then
         raise;
       end if;
@@ -1847,14 +2140,14 @@ begin
       end if;
     end;
   end loop;
-  raise exception '% is never free for long enough to drop a partition', p_parent
-    using errcode = '55P03', hint = 'try again when it is quieter; qctl doctor names sessions that are idle in a transaction';
+  raise exception 'no partition of % could be dropped because other sessions keep locks on it', p_parent
+    using errcode = '55P03', hint = 'try again at a quieter time; qctl doctor names sessions that are idle in a transaction';
 end
 $_$;
 
 -- Name: FUNCTION _drop_partitions(p_parent text, p_older_than interval, p_tries integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._drop_partitions(p_parent text, p_older_than interval, p_tries integer) IS 'Drops the partitions of a table that are wholly older than that; returns how many.';
+COMMENT ON FUNCTION qctl._drop_partitions(p_parent text, p_older_than interval, p_tries integer) IS 'Drops the partitions of a table in which every row is older than that; returns how many.';
 
 -- Name: _due_retention(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1893,7 +2186,7 @@ $_$;
 
 -- Name: FUNCTION _durations(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._durations(p_queue_name text) IS 'Seconds from enqueued to delivered, of the last 1000 delivered without a replay among the newest 5000 of the last hour.';
+COMMENT ON FUNCTION qctl._durations(p_queue_name text) IS 'Seconds from enqueued to delivered for the last 1,000 messages delivered without a replay, among the newest 5,000 of the last hour.';
 
 -- Name: _emit(text, text, jsonb, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1907,7 +2200,7 @@ declare
   v_now timestamptz := clock_timestamp();
 begin
   select r.queue_id, q.queue_name, r.throttle_s into v_route from qctl.event_route r join qctl.queue q using (queue_id);
-  -- The queue of the events does not report on itself, for each report would be one more message in it.
+  -- The event queue does not report on itself because each report would add a message to it.
   if not found or v_route.queue_name = p_queue then
     return;
   end if;
@@ -1930,285 +2223,7 @@ $_$;
 
 -- Name: FUNCTION _emit(p_type text, p_queue text, p_data jsonb, p_throttle interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._emit(p_type text, p_queue text, p_data jsonb, p_throttle interval) IS 'Puts an event into the queue of events, at most one of a type about a queue in the throttle''s time. Its trouble is recorded and stops nothing.';
-
--- Name: _examine_copies(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._examine_copies() RETURNS SETOF qctl.finding
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select 'warning', 'arming', current_database()::text,
-         format('%s standbys are attached; a promoted one would deliver nothing until it is armed', count(*)), 'qctl arm --survive-failover'
-  from pg_stat_replication r
-  where coalesce(r.state, 'streaming') = 'streaming' and not exists (select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical')
-    and not (select a.survive_failover from qctl.arming a)
-  having count(*) > 0
-$$;
-
--- Name: _examine_failures(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._examine_failures() RETURNS SETOF qctl.finding
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-  select 'warning', 'audit', coalesce(a.queue_name, current_database()), format('%s, last %s UTC: %s', a.verb,
-           to_char(max(a.at) at time zone 'UTC', 'HH24:MI:SS'), (array_agg(a.detail ->> 'error' order by a.at desc))[1]),
-         format('select * from qctl.audit where verb = %L order by audit_id desc limit 10;', a.verb)
-  from qctl.audit a where a.at > statement_timestamp() - interval '15 min' and a.verb ~ '_failed$'
-  group by a.verb, a.queue_name
-$_$;
-
--- Name: _examine_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._examine_jobs() RETURNS SETOF qctl.finding
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-  v_busy integer;
-  v_size bigint;
-begin
-  if not qctl._cron_here() then
-    return;
-  end if;
-  return query
-  select 'broken', 'job', coalesce(j.jobname::text, j.jobid::text),
-         format('its owner %s is gone; pg_cron stops, with the jobs of all, when it is due', j.username), format('select cron.unschedule(%s);', j.jobid)
-  from cron.job j where j.active and not exists (select from pg_roles r where r.rolname = j.username::text);
-  return query
-  select 'broken', 'job', j.job_name, format('its owner %s may not log in', j.owner), format('alter role %I login;', j.owner)
-  from qctl.jobs() j join pg_roles r on r.rolname = j.owner where not r.rolcanlogin and qctl._setting('cron.use_background_workers') is distinct from 'on';
-  return query
-  select 'broken', 'job', j.job_name, 'it fails: ' || left(btrim(r.message), 300),
-         case when w.command is distinct from j.command or j.schedule <> w.schedule
-              then format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)))
-              else format('select * from cron.job_run_details where jobid = %s order by runid desc limit 5;', j.job_id) end
-  from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r left join qctl._wanted_jobs() w on w.job_name = j.job_name
-  where r.status = 'failed' and r.at > statement_timestamp() - interval '10 min';
-  return query
-  select 'broken', 'queue', q.queue_name,
-         format('its jobs succeed, but nothing has been sent for 2 min while messages wait%s',
-                coalesce((select format(': %s, %s', a.verb, a.detail ->> 'error') from qctl.audit a
-                          where a.verb ~ '_failed$' and a.at > statement_timestamp() - interval '1 h' and coalesce(a.queue_name, q.queue_name) = q.queue_name
-                          order by a.at desc limit 1), '')),
-         'select * from qctl.audit where verb ~ ''_failed$'' order by audit_id desc limit 10;'
-  from qctl.queue q join qctl.gate g using (queue_id) cross join lateral qctl.lag(q.queue_name) l
-  where q.transport = 'pg_net' and g.paused_at is null and l.lag_s > 120 and qctl.is_armed()
-    and exists (select from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r
-                where j.command ~ '^call qctl\.work' and r.status in ('running', 'succeeded') and r.at > statement_timestamp() - interval '3 min')
-    and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.claimed_at > statement_timestamp() - interval '2 min')
-    and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > statement_timestamp() - interval '2 min');
-  select count(*) into v_busy from cron.job j where j.active and (j.schedule ~ 'second' or j.schedule ~ '^\s*\*(/1)?\s');
-  if v_busy > qctl._cron_slots() then
-    return query select 'warning', 'pg_cron', 'slots', format('%s jobs run each minute or more often, pg_cron runs %s at once', v_busy, qctl._cron_slots()),
-                        format('alter system set cron.max_running_jobs = %s; -- then restart the server', v_busy * 2);
-  end if;
-  v_size := pg_total_relation_size('cron.job_run_details');
-  if v_size > 200 * 1024 ^ 2 then
-    return query select 'warning', 'pg_cron', 'cron.job_run_details', format('the history of all jobs is %s and has no index but its number', pg_size_pretty(v_size)),
-                        'delete from cron.job_run_details where end_time < now() - interval ''7 days'';';
-  end if;
-end
-$_$;
-
--- Name: _examine_load(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._examine_load() RETURNS SETOF qctl.finding
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select 'warning', 'load', 'jobs', format('delivering keeps one backend busy %s %% of the time', round(100 * sum(w.busy_s / w.busy_of_s))),
-         format('qctl set -q %s --transport http && qctl worker -q %s', min(q.queue_name), min(q.queue_name))
-  from qctl.worker w cross join lateral (select unnest(w.queues) limit 1) as q (queue_name)
-  where w.transport = 'pg_net' and w.busy_of_s > 0 and qctl._is_live(w)
-  having sum(w.busy_s / w.busy_of_s) > 0.3
-$$;
-
--- Name: FUNCTION _examine_load(); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._examine_load() IS 'The share of a backend''s time that the jobs were not asleep, as they recorded it themselves.';
-
--- Name: _examine_queue(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._examine_queue(p_queue qctl.queue) RETURNS SETOF qctl.finding
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  v_size record;
-  v_depth record;
-  v_growth record;
-begin
-  if p_queue.transport = 'pg_net' and (qctl._shown_headers(p_queue.headers) <> p_queue.headers or p_queue.headers::text ~ '"(secret|vault):')
-     and exists (select from pg_namespace n where n.nspname = 'net' and has_schema_privilege('public', n.oid, 'usage')) then
-    return query select 'warning', 'queue', p_queue.queue_name, 'every role of this database can read its secret headers in schema net',
-                        format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
-  end if;
-  if exists (select from qctl.signing_secret s where s.queue_id = p_queue.queue_id)
-     and not exists (select from qctl.signing_secret s where s.queue_id = p_queue.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp())) then
-    return query select 'broken', 'queue', p_queue.queue_name, 'its last signing secret has expired, so its requests go out unsigned',
-                        'qctl secret rotate -q ' || p_queue.queue_name;
-  end if;
-  if qctl._forbidden_host(p_queue) is not null then
-    return query select 'broken', 'queue', p_queue.queue_name, format('%s is no public address, and its requests may go to no other', qctl._forbidden_host(p_queue)),
-                        format('qctl set -q %s --allow-private', p_queue.queue_name);
-  elsif '0.0.0.0/0' = any (p_queue.allow_networks) and qctl._literal_address(qctl._host_of(p_queue.url)) is null
-        and qctl._host_of(p_queue.url) ~ '\.' and p_queue.transport = 'http' then
-    return query select 'note', 'queue', p_queue.queue_name, 'its requests may go to any address, also inside your networks',
-                        format('qctl set -q %s --no-allow-private; or --allow-network 10.0.0.0/8', p_queue.queue_name);
-  end if;
-  if p_queue.ordered and to_regclass(format('pgmq.%I', 'qctl_order_' || p_queue.queue_id)) is null
-     and to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
-    return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is gone, so each claim reads the whole queue',
-                        format('qctl set -q %s --ordered', p_queue.queue_name);
-  end if;
-  select * into v_depth from qctl.depth(p_queue.queue_name);
-  if v_depth.dead > 0 then
-    return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
-  end if;
-  if v_depth.depth > 1000 then
-    select * into v_growth from qctl._growth(p_queue, v_depth.depth, v_depth.exact, v_depth.estimate);
-    return query select 'note', 'queue', p_queue.queue_name,
-      format('%s%s messages wait; %s', case when not v_depth.exact then 'about ' end, v_depth.estimate, case
-        when v_growth.drain_s is not null then format('at this pace it is empty in %s', make_interval(secs => round(v_growth.drain_s)))
-        when v_growth.per_s is null then 'whether it drains is not known: no maintenance has run'
-        else format('it grows by %s a second', round(v_growth.per_s::numeric, 1)) end),
-      'qctl scale -q ' || p_queue.queue_name;
-  end if;
-  select * into v_size from qctl.archive_size(p_queue.queue_name);
-  if v_size.retention_s is null and v_size.bytes > 100 * 1024 ^ 2 then
-    return query select 'note', 'queue', p_queue.queue_name,
-      format('delivered messages are kept for ever: %s%s', pg_size_pretty(v_size.bytes), ', about ' || pg_size_pretty(v_size.bytes_per_day) || ' more a day'),
-      format('qctl set -q %s --retention 7d', p_queue.queue_name);
-  end if;
-end
-$$;
-
--- Name: _examine_roles(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._examine_roles() RETURNS SETOF qctl.finding
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  with caller as (
-    select distinct r.oid, r.rolname, w.queues, w.transport
-    from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > statement_timestamp() - interval '1 day'
-  ), worker as (
-    -- A process calls functions that run as the owner of qctl; the CALL of a job runs as the job's own role.
-    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, c.queues
-    from caller c join pg_roles r on r.oid = case c.transport when 'http' then (select n.nspowner from pg_namespace n where n.nspname = 'qctl') else c.oid end
-  ), served as (
-    select w.*, q.queue_name, c.oid as relation, c.relowner, c.relrowsecurity, c.relforcerowsecurity
-    from worker w join qctl.queue q on q.queue_name = any (w.queues)
-    join pg_class c on c.oid in (to_regclass(format('pgmq.%I', 'q_' || q.queue_name)), to_regclass(format('pgmq.%I', 'a_' || q.queue_name)))
-  )
-  select distinct 'broken', 'role', s.rolname::text, format('row level security hides messages of %s from it', s.relation::regclass),
-         format('create policy qctl_worker on %s to %I using (true) with check (true);', s.relation::regclass, s.rolname)
-  from served s
-  where s.relrowsecurity and not s.rolsuper and not s.rolbypassrls and (not pg_has_role(s.oid, s.relowner, 'usage') or s.relforcerowsecurity)
-    and not exists (select from pg_policy p where p.polrelid = s.relation and p.polpermissive and p.polcmd = '*'
-                      and pg_get_expr(p.polqual, p.polrelid) = 'true'
-                      and exists (select from unnest(p.polroles) as o (id) where o.id = 0 or pg_has_role(s.oid, o.id, 'usage')))
-  union all
-  select distinct 'broken', 'role', s.rolname::text, format('it works, but may not %s %s', lower(p.privilege), s.relation::regclass),
-         format('grant select, insert, update, delete on %s to %I;', s.relation::regclass, s.rolname)
-  from served s cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as p (privilege)
-  where not has_table_privilege(s.oid, s.relation, p.privilege)
-  union all
-  select 'broken', 'role', m.rolname::text, 'it works, but may not execute ' || string_agg(m.name::text, ', ' order by m.name::text),
-         case when m.transport = 'http' and not exists (select from qctl.grantee g where g.role_name = m.rolname and g.level <> 'work')
-              then format('qctl grant %s --as work', qctl._word(m.rolname::text))
-              else format('grant execute on routine %s to %I;', string_agg(m.name::text, ', ' order by m.name::text), m.rolname) end
-  from (select distinct c.rolname, c.transport, p.oid::regprocedure as name
-        from caller c cross join pg_proc p
-        where p.pronamespace = 'qctl'::regnamespace
-          and (c.transport = 'http' and p.oid in (select r from qctl._level_routines('work', false) r)
-               or c.transport <> 'http' and p.proname in ('work', 'maintenance', 'dispatch', 'collect'))
-          and not has_function_privilege(c.oid, p.oid, 'execute')) m
-  group by m.rolname, m.transport
-$$;
-
--- Name: _examine_settings(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._examine_settings() RETURNS SETOF qctl.finding
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select 'broken', 'setting', s.name, format('it is %s, so what it does happens there and not in this database, %s', qctl._setting(s.name), current_database()),
-         format('alter system set %s = %L; -- then restart the server', s.name, current_database())
-  from (values ('pg_net.database_name', 'pg_net'), ('cron.database_name', 'pg_cron')) as s (name, extension)
-  where qctl._setting(s.name) <> current_database()
-    and exists (select from pg_extension e where e.extname = s.extension) and exists (select from qctl.queue q where q.transport = 'pg_net')
-  union all
-  select 'warning', 'pg_net', 'worker', 'no process of pg_net is to be seen', 'select net.worker_restart();'
-  where exists (select from qctl.queue q where q.transport = 'pg_net') and pg_has_role('pg_read_all_stats', 'usage')
-    and exists (select from pg_extension e where e.extname = 'pg_net')
-    and not exists (select from pg_stat_activity a where a.backend_type ~ '^pg_net' or a.application_name ~ '^pg_net')
-$$;
-
--- Name: _examine_sight(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._examine_sight() RETURNS SETOF qctl.finding
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select 'note', 'role', current_user::text, 'it may not see what other sessions do, so transactions that hold up vacuum stay unknown',
-         format('grant pg_read_all_stats to %I;', current_user)
-  where not pg_has_role('pg_read_all_stats', 'usage')
-  union all
-  select 'note', 'role', current_user::text, 'it may not use schema cron, so how the jobs fare stays unknown', format('grant usage on schema cron to %I;', current_user)
-  where exists (select from pg_namespace n where n.nspname = 'cron') and not qctl._cron_here()
-  union all
-  select 'note', 'role', current_user::text, format('messages of %s are hidden from it, or closed to it, so its depth stays unknown', t.relation),
-         format('grant select on %s to %I; -- and where row level security is on, a policy', t.relation, current_user)
-  from (select to_regclass(format('pgmq.%I', p.prefix || q.queue_name)) as relation from qctl.queue q, (values ('q_'), ('a_')) as p (prefix)) t
-  where t.relation is not null and qctl._unseen(t.relation)
-$$;
-
--- Name: FUNCTION _examine_sight(); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._examine_sight() IS 'What cannot be known here, for the role that installed qctl, as which all of this runs, may not see it.';
-
--- Name: _examine_vacuum(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._examine_vacuum() RETURNS SETOF qctl.finding
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select 'warning', 'transaction', 'pid ' || o.pid, format('open since %s (role %s, %s): no dead row is removed since then', o.since::timestamptz(0), o.role_name, o.state),
-         format('select pg_terminate_backend(%s);', o.pid)
-  from qctl._oldest_transaction() o
-  where o.since < statement_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min')
-  union all
-  select 'warning', 'transaction', x.gid, format('prepared at %s and never finished: no dead row is removed since then', x.prepared::timestamptz(0)),
-         format('rollback prepared %L;', x.gid)
-  from pg_prepared_xacts x where x.database = current_database() and x.prepared < statement_timestamp() - interval '15 min'
-  union all
-  select 'note', 'replication slot', s.slot_name::text, 'nobody reads it now, and meanwhile it keeps dead rows and WAL',
-         format('select * from pg_replication_slots where slot_name = %L; -- pg_drop_replication_slot() only if its reader never comes back', s.slot_name)
-  from pg_replication_slots s where not s.active and coalesce(s.xmin, s.catalog_xmin) is not null
-  union all
-  select 'warning', 'table', t.oid::regclass::text, format('%s dead rows', pg_stat_get_dead_tuples(t.oid)), format('vacuum %s;', t.oid::regclass)
-  from (select to_regclass(format('pgmq.%I', 'q_' || q.queue_name))::oid as oid from qctl.queue q
-        union all select unnest(array['qctl.in_flight'::regclass, 'qctl.retry'])::oid) t
-  where pg_stat_get_dead_tuples(t.oid) > 200000
-$$;
-
--- Name: _examine_versions(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._examine_versions() RETURNS SETOF qctl.finding
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select case when e.extname = 'pgmq' and e.extversion in ('1.10.0', '1.10.1') then 'broken' else 'warning' end, 'extension', e.extname::text,
-         case when e.extname = 'pgmq' and e.extversion in ('1.10.0', '1.10.1')
-              then format('version %s breaks existing queues', e.extversion)
-              else format('its SQL objects are of %s, its library of %s', e.extversion, a.default_version) end,
-         format('alter extension %I update;', e.extname)
-  from pg_extension e join pg_available_extensions a on a.name = e.extname
-  where e.extname in ('pgmq', 'pg_net', 'pg_cron') and e.extversion <> a.default_version
-$$;
+COMMENT ON FUNCTION qctl._emit(p_type text, p_queue text, p_data jsonb, p_throttle interval) IS 'Enqueues an event into the event queue, at most one of a type about a queue within the throttle. An error is recorded and stops nothing.';
 
 -- Name: _expire_missing(qctl.queue, uuid, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2230,7 +2245,7 @@ begin
   if v_request_ids is null then
     return 0;
   end if;
-  -- One statement, one snapshot: what is in neither table in it was in neither at one instant.
+  -- One statement has one snapshot, so a request found in neither table was in neither at the same instant.
   with gone as materialized (
     select o.id from unnest(v_request_ids) as o (id)
     where not exists (select from net.http_request_queue h where h.id = o.id)
@@ -2245,7 +2260,7 @@ $$;
 
 -- Name: FUNCTION _expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone) IS 'Marks requests that are in neither of pg_net''s tables and whose timeout was over by then; returns how many.';
+COMMENT ON FUNCTION qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone) IS 'Marks requests that are in neither table of pg_net and whose timeout ended before p_before; returns how many.';
 
 -- Name: _failure_rate(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2268,7 +2283,7 @@ begin
   if v_last.count < c_least then
     return null;
   end if;
-  -- An endpoint that is well again is not failing, whatever it did before.
+  -- An endpoint that has recovered is not failing, whatever its rate was before.
   if v_last.failed = 0
      and not exists (select from qctl.attempt t
                      where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '20 s'
@@ -2282,7 +2297,7 @@ $$;
 
 -- Name: FUNCTION _failure_rate(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._failure_rate(p_queue qctl.queue) IS 'The share of the attempts of the last ten minutes that failed; null for fewer than ten, and when it is over: the last ten were delivered and none failed within 20 s.';
+COMMENT ON FUNCTION qctl._failure_rate(p_queue qctl.queue) IS 'The share of failed attempts in the last 10 min. Null if there are fewer than 10 attempts, or if the endpoint has recovered: the last 10 were delivered and none failed in the last 20 s.';
 
 -- Name: _first_heads(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2296,7 +2311,7 @@ $_$;
 
 -- Name: FUNCTION _first_heads(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._first_heads(p_queue_name text) IS 'The condition on a message q that it is among the first $3 that may go, of the first 5000 ready at $2: beyond them are followers not hidden yet.';
+COMMENT ON FUNCTION qctl._first_heads(p_queue_name text) IS 'The condition that message q is among the first $3 that may be claimed, of the first 5,000 ready at $2. The rest are followers not yet hidden.';
 
 -- Name: _forbidden_host(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2311,7 +2326,7 @@ $_$;
 
 -- Name: FUNCTION _forbidden_host(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._forbidden_host(p_queue qctl.queue) IS 'The host of the queue''s URL if it is, by its very name, inside a network and that is not allowed. What other names lead to is not known here.';
+COMMENT ON FUNCTION qctl._forbidden_host(p_queue qctl.queue) IS 'The host of the queue''s URL if its text shows that it is not public and the queue does not allow it; otherwise null. Names are not looked up.';
 
 -- Name: _foreign_children(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2326,7 +2341,7 @@ $$;
 
 -- Name: FUNCTION _foreign_children(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._foreign_children(p_relation regclass) IS 'What inherits from the table but belongs to another role: types of it may bring that role''s code, which must not run as the parent''s owner.';
+COMMENT ON FUNCTION qctl._foreign_children(p_relation regclass) IS 'Tables that inherit from the table but belong to another role. Their types may contain code of that role, which must not run as the owner of the parent.';
 
 -- Name: _forget_dedup_keys(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2348,7 +2363,7 @@ $$;
 
 -- Name: FUNCTION _forget_dedup_keys(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._forget_dedup_keys() IS 'Deletes keys whose window is over, 10000 at most; returns how many.';
+COMMENT ON FUNCTION qctl._forget_dedup_keys() IS 'Deletes up to 10,000 keys whose window has ended; returns how many.';
 
 -- Name: _grant_alike(oid, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2378,7 +2393,7 @@ $$;
 
 -- Name: FUNCTION _grant_alike(p_old oid, p_new text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._grant_alike(p_old oid, p_new text) IS 'Gives a new table the owner and the rights of the one whose place it takes.';
+COMMENT ON FUNCTION qctl._grant_alike(p_old oid, p_new text) IS 'Gives a new table the owner and the privileges of the table that it replaces.';
 
 -- Name: _growth(qctl.queue, bigint, boolean, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2391,7 +2406,7 @@ declare
   v_then qctl.sample;
   v_for_s double precision;
 begin
-  -- The oldest sample within six minutes; next to one that is too young, a burst looks like growth.
+  -- The oldest sample within 6 min, because compared with a very recent one a burst looks like growth.
   select * into v_then from qctl.sample s
   where s.queue_id = p_queue.queue_id and s.at > statement_timestamp() - interval '6 min' and s.at < statement_timestamp() - interval '45 s'
   order by s.at limit 1;
@@ -2403,7 +2418,7 @@ begin
     if p_exact and v_then.depth is not null then
       per_s := (p_depth - v_then.depth) / v_for_s;
     elsif v_then.depth is not null and p_depth < c_sampled then
-      -- Sampled exactly, now counted less far: by the estimate, if there is one.
+      -- The sample is exact but this count stopped earlier, so the estimate is used if there is one.
       per_s := (nullif(p_estimate, p_depth) - v_then.depth) / v_for_s;
     else
       per_s := (qctl._last_msg_id(p_queue.queue_name) - v_then.last_msg_id
@@ -2429,7 +2444,7 @@ begin
   if jsonb_typeof(p_headers) is distinct from 'object' then
     return null;
   end if;
-  -- pg_net keeps what the server sent, valid UTF-8 or not.
+  -- pg_net stores headers as received, so a value may not be valid UTF-8.
   select h.value into v_value from jsonb_each_text(p_headers) as h where lower(h.key collate "C") = p_name limit 1;
   if v_value is null then
     return null;
@@ -2442,7 +2457,7 @@ $$;
 
 -- Name: FUNCTION _header(p_headers jsonb, p_name text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._header(p_headers jsonb, p_name text) IS 'A stored header by its lower-case name; servers choose the case.';
+COMMENT ON FUNCTION qctl._header(p_headers jsonb, p_name text) IS 'The value of a stored header, found by its lower-case name because servers choose the case.';
 
 -- Name: _hold_archive(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2457,7 +2472,7 @@ $$;
 
 -- Name: FUNCTION _hold_archive(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._hold_archive(p_queue text) IS 'Keeps the archive as it is until the transaction ends: it may be put into partitions at any time.';
+COMMENT ON FUNCTION qctl._hold_archive(p_queue text) IS 'Locks the archive until the transaction ends because another session could replace it by a partitioned table.';
 
 -- Name: _holds_json(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2482,7 +2497,7 @@ $$;
 
 -- Name: FUNCTION _holds_json(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._holds_json(p_relation regclass) IS 'Has the table json, not jsonb, in it, however deep? That may hold \u0000, which jsonb refuses.';
+COMMENT ON FUNCTION qctl._holds_json(p_relation regclass) IS 'True if a column of the table contains json at any depth. json may contain \u0000, which jsonb rejects.';
 
 -- Name: _host_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2501,7 +2516,7 @@ $$;
 
 -- Name: FUNCTION _is_declared(p_class pg_class); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_declared(p_class pg_class) IS 'Is this table of ours one that stays? Partitions come and go.';
+COMMENT ON FUNCTION qctl._is_declared(p_class pg_class) IS 'True for a table that is part of the installation; false for partitions, which come and go.';
 
 -- Name: _is_expected(bytea, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2511,7 +2526,7 @@ CREATE FUNCTION qctl._is_expected(p_response bytea, p_text text, p_json jsonb) R
     AS $$
 begin
   if p_text is not null then
-    -- Byte by byte, for an answer may be cut within a character.
+    -- Compares bytes because the answer may be cut within a character.
     return position(convert_to(p_text, 'UTF8') in coalesce(p_response, '')) > 0;
   end if;
   return coalesce(convert_from(p_response, 'UTF8')::jsonb @> p_json, false);
@@ -2522,7 +2537,7 @@ $$;
 
 -- Name: FUNCTION _is_expected(p_response bytea, p_text text, p_json jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_expected(p_response bytea, p_text text, p_json jsonb) IS 'Does the answer hold this text, or is it JSON that contains this? Judged by its first 64 KiB.';
+COMMENT ON FUNCTION qctl._is_expected(p_response bytea, p_text text, p_json jsonb) IS 'True if the answer contains the text, or is JSON that contains p_json. Only its first 64 KiB are known.';
 
 -- Name: _is_header(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2532,7 +2547,27 @@ CREATE FUNCTION qctl._is_header(p_name text, p_value jsonb) RETURNS boolean
 
 -- Name: FUNCTION _is_header(p_name text, p_value jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_header(p_name text, p_value jsonb) IS 'May this name and value go out as one HTTP header: a token, no control character, not one that qctl or HTTP owns.';
+COMMENT ON FUNCTION qctl._is_header(p_name text, p_value jsonb) IS 'True if this name and value may be sent as one HTTP header: the name is a token that neither qctl nor HTTP sets, and the value has no control character.';
+
+-- Name: _is_hidden(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_hidden(p_relation regclass) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return p_relation is null or not has_table_privilege(p_relation, 'select')
+      or row_security_active(p_relation)
+         and not exists (select from pg_policy p
+                         where p.polrelid = p_relation and p.polpermissive and p.polcmd in ('*', 'r')
+                           and pg_get_expr(p.polqual, p.polrelid) = 'true'
+                           and exists (select from unnest(p.polroles) as o (id) where o.id = 0 or pg_has_role(o.id, 'usage')));
+end
+$$;
+
+-- Name: FUNCTION _is_hidden(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_hidden(p_relation regclass) IS 'True if the rows of this table cannot be counted: it does not exist, the role may not read it, or row level security hides rows.';
 
 -- Name: worker; Type: TABLE; Schema: qctl; Owner: -
 
@@ -2576,7 +2611,7 @@ $$;
 
 -- Name: FUNCTION _is_live(p_worker qctl.worker, p_within interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval) IS 'A process reports each 5 s, a job at least once a minute.';
+COMMENT ON FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval) IS 'True if the worker has reported recently. A process reports every 5 s, a job at least once a minute.';
 
 -- Name: _is_log_partitioned(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2589,7 +2624,7 @@ $$;
 
 -- Name: FUNCTION _is_log_partitioned(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_log_partitioned() IS 'Is the attempt log in partitions?';
+COMMENT ON FUNCTION qctl._is_log_partitioned() IS 'True if the attempt log is partitioned.';
 
 -- Name: _is_outage(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2599,7 +2634,7 @@ CREATE FUNCTION qctl._is_outage(p_status integer, p_error text) RETURNS boolean
 
 -- Name: FUNCTION _is_outage(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_outage(p_status integer, p_error text) IS 'Does this answer, or its lack, speak of the endpoint and not of the message? 404 is what n8n answers for a workflow that is off.';
+COMMENT ON FUNCTION qctl._is_outage(p_status integer, p_error text) IS 'True if this answer, or the lack of one, is a failure of the endpoint and not of the message. n8n answers 404 while a workflow is inactive.';
 
 -- Name: _is_partitioned(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2614,7 +2649,7 @@ $$;
 
 -- Name: FUNCTION _is_partitioned(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_partitioned(p_queue text) IS 'Is the archive of this queue in partitions?';
+COMMENT ON FUNCTION qctl._is_partitioned(p_queue text) IS 'True if the archive of this queue is partitioned.';
 
 -- Name: _is_public(inet); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2624,7 +2659,7 @@ CREATE FUNCTION qctl._is_public(p_address inet) RETURNS boolean
 
 -- Name: FUNCTION _is_public(p_address inet); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_public(p_address inet) IS 'Outside of IANA''s special-purpose registries, and of IPv6 that stands for an IPv4 address.';
+COMMENT ON FUNCTION qctl._is_public(p_address inet) IS 'True if the address is neither in IANA''s special-purpose registries nor IPv6 that stands for an IPv4 address.';
 
 -- Name: _is_reference(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2634,7 +2669,7 @@ CREATE FUNCTION qctl._is_reference(p_value text) RETURNS boolean
 
 -- Name: FUNCTION _is_reference(p_value text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_reference(p_value text) IS 'Does a queue''s header name a secret, instead of holding a value?';
+COMMENT ON FUNCTION qctl._is_reference(p_value text) IS 'True if the value of a header is a reference to a secret.';
 
 -- Name: _is_rejection(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2644,7 +2679,7 @@ CREATE FUNCTION qctl._is_rejection(p_status integer) RETURNS boolean
 
 -- Name: FUNCTION _is_rejection(p_status integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_rejection(p_status integer) IS 'Answers that concern the payload, not the endpoint''s health.';
+COMMENT ON FUNCTION qctl._is_rejection(p_status integer) IS 'True for statuses that reject the payload and say nothing about the health of the endpoint.';
 
 -- Name: _is_starting(bytea); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2654,7 +2689,7 @@ CREATE FUNCTION qctl._is_starting(p_response bytea) RETURNS boolean
 
 -- Name: FUNCTION _is_starting(p_response bytea); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_starting(p_response bytea) IS 'While n8n migrates its database it answers every POST, its webhooks too, with 200 and "n8n is starting up. Please wait", and executes nothing.';
+COMMENT ON FUNCTION qctl._is_starting(p_response bytea) IS 'True for the answer of a starting n8n. While it migrates its database it answers every POST with 200 and "n8n is starting up. Please wait" and executes nothing.';
 
 -- Name: _is_success(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2684,7 +2719,7 @@ $_$;
 
 -- Name: FUNCTION _key_body(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._key_body(p_relation regclass) IS 'What stands for a row that is too large: its primary key.';
+COMMENT ON FUNCTION qctl._key_body(p_relation regclass) IS 'The body of the function that returns the primary key of a row that is too large.';
 
 -- Name: _key_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2696,22 +2731,22 @@ declare
   v_text text := regexp_replace(btrim(p_secret, E' \t\r\n'), '^(v1,)?whsec_', '');
   v_key bytea;
 begin
-  -- Libraries take secrets without padding; decode() does not.
+  -- Libraries accept secrets without padding, but decode() does not.
   v_key := decode(v_text || repeat('=', (4 - length(v_text) % 4) % 4), 'base64');
   if length(v_key) not between 24 and 64 then
-    raise exception 'a signing secret has 24 to 64 bytes, this one has %', length(v_key)
-      using errcode = 'QC002', hint = 'whsec_ and the base64 of the key; qctl secret rotate makes one by itself';
+    raise exception 'a signing secret must have 24 to 64 bytes, but this one has %', length(v_key)
+      using errcode = 'QC002', hint = 'use whsec_ and the base64 of the key; without a secret qctl secret rotate generates one';
   end if;
   return v_key;
 exception when data_exception then
-  raise exception 'not a signing secret: it is no base64'
-    using errcode = 'QC002', hint = 'whsec_ and the base64 of 24 to 64 bytes; qctl secret rotate makes one by itself';
+  raise exception 'the signing secret is not valid base64'
+    using errcode = 'QC002', hint = 'use whsec_ and the base64 of 24 to 64 bytes; without a secret qctl secret rotate generates one';
 end
 $$;
 
 -- Name: FUNCTION _key_of(p_secret text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._key_of(p_secret text) IS 'The bytes of whsec_…, with or without the v1, that Supabase writes before it.';
+COMMENT ON FUNCTION qctl._key_of(p_secret text) IS 'The bytes of a secret whsec_…, with or without the prefix v1, that Supabase writes.';
 
 -- Name: _lapse(qctl.queue, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2736,7 +2771,7 @@ begin
     return 0;
   end if;
 
-  -- Whoever holds the message's row is settling it right now; waiting for it under the gate could deadlock.
+  -- Skips locked rows because their holder is settling the message, and waiting for it while holding the gate could deadlock.
   execute format('select array_agg(x.msg_id) from (select q.msg_id from pgmq.%I q where q.msg_id = any ($1)
                   order by q.msg_id for update skip locked) x', v_q)
     into v_anchored using v_expired;
@@ -2772,24 +2807,17 @@ begin
       delete from pgmq.%1$I q using plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at and p.lost > $7
       returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers, p.delivery_no, p.attempts, p.lost, p.last_status,
                 p.last_error, p.webhook_id, p.order_key
-    ), buried as (
-      insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
-                                    enqueued_at, read_ct, message, headers, webhook_id, died_at, blocks_key)
-      select $1, d.msg_id, d.delivery_no, d.attempts, d.lost, 'lost', d.last_status,
-             coalesce(d.last_error, 'no answer before the lease ran out'),
-             d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $2,
-             case when $9 = 'block' then d.order_key end
-      from dying d
-      on conflict (queue_id, msg_id, enqueued_at) do update
-        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at, blocks_key)
-          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
-             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at, excluded.blocks_key)
-    ), forgotten as (
+    ), buried as (%2$s), forgotten as (
       delete from qctl.retry r using dying d
       where r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at
     )
     select count(*), array_agg(distinct l.order_key) filter (where l.order_key is not null) from lapsed l
-  $q$, v_q)
+  $q$, v_q, qctl._bury($b$
+      select $1, d.msg_id, d.delivery_no, d.attempts, d.lost, 'lost', null, d.last_status,
+             coalesce(d.last_error, 'no answer before the lease ran out'),
+             d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $2,
+             case when $9 = 'block' then d.order_key end
+      from dying d $b$))
   into v_count, v_keys
   using p_queue.queue_id, p_now, v_anchored, v_present, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.max_lost,
         p_queue.order_schedule_s, p_queue.on_dead;
@@ -2802,7 +2830,7 @@ $_$;
 
 -- Name: FUNCTION _lapse(p_queue qctl.queue, p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._lapse(p_queue qctl.queue, p_now timestamp with time zone) IS 'Marks expired leases of a queue and shows their messages again: the first time at once, later by the schedule.';
+COMMENT ON FUNCTION qctl._lapse(p_queue qctl.queue, p_now timestamp with time zone) IS 'Marks the expired leases of a queue and makes their messages visible again: after the first loss at once, later by the schedule.';
 
 -- Name: _lapse_at(bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2812,7 +2840,7 @@ CREATE FUNCTION qctl._lapse_at(p_request_id bigint, p_now timestamp with time zo
 
 -- Name: FUNCTION _lapse_at(p_request_id bigint, p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._lapse_at(p_request_id bigint, p_now timestamp with time zone) IS 'Leases that ended before this have run out. Those of pg_net requests are judged by qctl._net_review, which looks where the request is; time alone ends them only when nobody has looked for 10 minutes.';
+COMMENT ON FUNCTION qctl._lapse_at(p_request_id bigint, p_now timestamp with time zone) IS 'A lease that expired before this instant has lapsed. qctl._net_review decides about pg_net requests because it looks for the request; time alone ends their leases only after 10 minutes without a review.';
 
 -- Name: _lapse_gone(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2828,7 +2856,7 @@ $$;
 
 -- Name: FUNCTION _lapse_gone(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._lapse_gone(p_queue qctl.queue) IS 'Ends the leases of a queue whose pgmq table is gone.';
+COMMENT ON FUNCTION qctl._lapse_gone(p_queue qctl.queue) IS 'Ends all leases of a queue whose pgmq table does not exist.';
 
 -- Name: _last_delivered(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2841,7 +2869,7 @@ CREATE FUNCTION qctl._last_delivered(p_queue_name text) RETURNS timestamp with t
 declare
   v_at timestamptz;
 begin
-  -- A long run of what others archived is not searched to its end.
+  -- The limit keeps the cost flat if other programs archived many messages since.
   execute format($q$
     select max(a.archived_at) filter (where a.ours)
     from (select a.archived_at, a.headers #>> '{qctl,outcome}' = 'delivered' as ours from pgmq.%I a
@@ -2853,7 +2881,7 @@ $_$;
 
 -- Name: FUNCTION _last_delivered(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._last_delivered(p_queue_name text) IS 'When the last message was delivered; null if none of the last 1000 archived ones was.';
+COMMENT ON FUNCTION qctl._last_delivered(p_queue_name text) IS 'When the last message was delivered; null if none of the last 1,000 archived messages was delivered by qctl.';
 
 -- Name: _last_msg_id(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2882,7 +2910,7 @@ $$;
 
 -- Name: FUNCTION _last_run(p_job_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._last_run(p_job_id bigint) IS 'How a job runs or last ended, among the last 5000 runs of all jobs. pg_cron''s history has no index but its number.';
+COMMENT ON FUNCTION qctl._last_run(p_job_id bigint) IS 'The last run of a job among the last 5,000 runs of all jobs, because pg_cron''s history is indexed only by run id.';
 
 -- Name: _lease(qctl.queue, uuid, timestamp with time zone, interval, bigint, bigint[], timestamp with time zone[], jsonb[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2907,21 +2935,22 @@ begin
     select u.msg_id, u.enqueued_at, u.headers, u.body, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no,
            coalesce(r.webhook_id, qctl.webhook_id(p_queue.queue_uuid, u.msg_id, u.enqueued_at)) as webhook_id
     from unnest(p_msg_id, p_enqueued_at, p_headers, p_body) as u (msg_id, enqueued_at, headers, body)
-    -- Each has its own look-up, whatever the table held when the plan was made.
+    -- offset 0 forces one index lookup per message, whatever the size of the table was when the plan was made.
     left join lateral (select r.delivery_no, r.attempt_no, r.webhook_id from qctl.retry r
                        where r.queue_id = p_queue.queue_id and r.msg_id = u.msg_id and r.enqueued_at = u.enqueued_at offset 0) r on true
   ), leased as (
     insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
                                 expires_at, order_key)
     select p_queue.queue_id, c.msg_id, c.enqueued_at, p_lease, c.delivery_no, c.attempt_no, p_worker_id, p_queue.transport, p_now,
-           v_ends, case when p_queue.ordered then left(c.headers ->> 'x-pgmq-group', 200) end
+           v_ends, case when p_queue.ordered then qctl._order_key(c.headers) end
     from chosen c
   )
   select c.msg_id, p_lease, v_lease_ms, c.delivery_no, c.attempt_no, p_queue.url, p_queue.timeout_ms,
          case when c.headers is null then v_headers else qctl._request_headers(v_headers, c.headers) end
          || case when v_inner is null then jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp)
                  else jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp, 'webhook-signature',
-                   -- Written out for one secret and for two: such expressions PostgreSQL inlines, while qctl._signatures is called for each message.
+                   -- Written out for one and for two secrets because PostgreSQL inlines these expressions; qctl._signatures is a call per
+                   -- message.
                    case cardinality(v_inner)
                      when 1 then qctl._signature(v_inner[1], v_outer[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
                      when 2 then qctl._signature(v_inner[1], v_outer[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) || ' '
@@ -2934,7 +2963,7 @@ $$;
 
 -- Name: FUNCTION _lease(p_queue qctl.queue, p_lease uuid, p_now timestamp with time zone, p_term interval, p_worker_id bigint, p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._lease(p_queue qctl.queue, p_lease uuid, p_now timestamp with time zone, p_term interval, p_worker_id bigint, p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]) IS 'Leases messages that are locked and returns the requests to send. It keeps its plan, which planning at each call would cost as much again as the claim of one message.';
+COMMENT ON FUNCTION qctl._lease(p_queue qctl.queue, p_lease uuid, p_now timestamp with time zone, p_term interval, p_worker_id bigint, p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]) IS 'Leases messages that the caller has locked and returns the requests to send. Its plan is kept because planning at each call would cost as much as the claim of one message.';
 
 -- Name: _level_routines(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2946,20 +2975,20 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
          and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
-                               'is_armed,_timeline,webhook_id,running_jobs,_status,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
+                               'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
          and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
-         and p.proname = any ('{claim,release,settle,register_worker,heartbeat,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
+         and p.proname = any ('{claim,release,settle,register_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
                               'maintenance,_forget_dedup_keys,_sweep_order,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retain_log,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
                               '_maintenance_deadline,_before}'))
 $$;
 
 -- Name: FUNCTION _level_routines(p_level text, p_payloads boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._level_routines(p_level text, p_payloads boolean) IS 'What a role of that level may execute. Those that act run as the role that installed qctl; the audit names who called.';
+COMMENT ON FUNCTION qctl._level_routines(p_level text, p_payloads boolean) IS 'The routines that a role of that level may execute. Those that change something run as the role that installed qctl; the audit names the caller.';
 
 -- Name: _literal_address(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2979,7 +3008,7 @@ begin
   if v_count > 4 or array_position(v_parts, null) is not null then
     return null;
   end if;
-  -- 127.1 is 127.0.0.1: the last part fills the bytes that are left.
+  -- The last part fills the remaining bytes, so 127.1 is 127.0.0.1.
   v_value := v_parts[v_count];
   for v_i in 1..v_count - 1 loop
     v_value := v_value + (v_parts[v_i] << (8 * (4 - v_i)));
@@ -2992,7 +3021,27 @@ $$;
 
 -- Name: FUNCTION _literal_address(p_host text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._literal_address(p_host text) IS 'The address that a host is written as, in any form that libcurl takes: 127.0.0.1, 127.1, 2130706433, 0x7f000001, 0177.0.0.1, [::1]. Null for a name.';
+COMMENT ON FUNCTION qctl._literal_address(p_host text) IS 'The address of a host in any form that libcurl accepts: 127.0.0.1, 127.1, 2130706433, 0x7f000001, 0177.0.0.1, [::1]. Null if the host is a name.';
+
+-- Name: _lock_key(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._lock_key(p_name text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE p_name WHEN 'upkeep'::text THEN 0 WHEN 'install'::text THEN 1 WHEN 'net_epoch'::text THEN 2 WHEN 'plan_jobs'::text THEN 3 WHEN 'dispatch'::text THEN 4 ELSE NULL::integer END;
+
+-- Name: FUNCTION _lock_key(p_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._lock_key(p_name text) IS 'The second number of an advisory lock whose first number is qctl._lock_space(''singleton'').';
+
+-- Name: _lock_space(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._lock_space(p_name text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE p_name WHEN 'sleeper'::text THEN 1902343276 WHEN 'singleton'::text THEN 1902343277 WHEN 'job_slot'::text THEN 1902343278 WHEN 'job_queue'::text THEN 1902343279 WHEN 'settle_answers'::text THEN 1902343280 WHEN 'capture_error'::text THEN 1902343281 WHEN 'drop_log'::text THEN 1902343282 ELSE NULL::integer END;
+
+-- Name: FUNCTION _lock_space(p_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._lock_space(p_name text) IS 'The first number of an advisory lock, or its only number; null for an unknown name.';
 
 -- Name: _lock_tables(text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3017,7 +3066,7 @@ $$;
 
 -- Name: FUNCTION _lock_tables(p_relations text[], p_exclusively text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._lock_tables(p_relations text[], p_exclusively text[]) IS 'Takes the locks of several attaches at once, in one order, and rather gives up than holds one for long while it waits for the next.';
+COMMENT ON FUNCTION qctl._lock_tables(p_relations text[], p_exclusively text[]) IS 'Takes the locks of several attaches in a fixed order. Fails after 300 ms without the next lock so that no lock is held for long.';
 
 -- Name: _log_needed_from(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3026,7 +3075,7 @@ CREATE FUNCTION qctl._log_needed_from() RETURNS timestamp with time zone
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  -- What got no answer is logged up to a day afterwards, as of when its lease ran out.
+  -- An attempt without an answer is logged up to a day later, dated by the end of its lease.
   v_from timestamptz := now() - interval '25 h';
   v_oldest timestamptz;
   v_archive regclass;
@@ -3038,7 +3087,7 @@ begin
   for v_queue in select q.queue_name from qctl.queue q loop
     v_archive := to_regclass(format('pgmq.%I', 'a_' || v_queue));
     continue when v_archive is null;
-    if qctl._unseen(v_archive) or to_regclass(format('pgmq.%I', 'a_' || v_queue || '_old')) is not null then
+    if qctl._is_hidden(v_archive) or to_regclass(format('pgmq.%I', 'a_' || v_queue || '_old')) is not null then
       return null;
     end if;
     execute format('select min(a.archived_at) from %s a', v_archive) into v_oldest;
@@ -3050,7 +3099,7 @@ $$;
 
 -- Name: FUNCTION _log_needed_from(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._log_needed_from() IS 'Since when some archive has messages, so that the log of that time is of use; null where that cannot be seen, or while something is being moved.';
+COMMENT ON FUNCTION qctl._log_needed_from() IS 'The time of the oldest archived message of any queue; older log entries are of no use. Null if an archive cannot be read or rows are being moved into partitions.';
 
 -- Name: _lower_keys(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3070,8 +3119,8 @@ declare
   v_default regclass := qctl._default_partition(p_parent);
   v_late boolean := false;
 begin
-  -- After a stand-still longer than the partitions that were made beforehand, rows are in the default one; a partition for
-  -- their time cannot be made while they are there.
+  -- After a long time without maintenance new rows are in the default partition. No partition for their time can be created while they
+  -- are there, so they are taken out first.
   select max(b.ends) into v_end from qctl._partition_bounds(p_parent) b;
   if v_default is not null then
     execute format('select exists (select from %s d where d.%I >= $1)', v_default, p_column) into v_late using v_end;
@@ -3090,7 +3139,7 @@ $_$;
 
 -- Name: FUNCTION _maintain_partitions(p_parent text, p_column text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._maintain_partitions(p_parent text, p_column text) IS 'Lets pg_partman make the partitions that will be needed, and drop those past its retention.';
+COMMENT ON FUNCTION qctl._maintain_partitions(p_parent text, p_column text) IS 'Runs pg_partman''s maintenance: creates the partitions that will be needed and drops those older than the retention.';
 
 -- Name: _maintenance_deadline(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3117,7 +3166,7 @@ begin
   perform qctl._make_functions(p_attachment, p_queue);
   for v_function in select qctl._capture_functions(p_attachment.attachment_id) loop
     execute format('revoke all on function %s from public', v_function);
-    -- Whoever makes a partition must be allowed to execute what its triggers call.
+    -- A role that creates a partition must be allowed to execute the trigger functions.
     execute format('grant execute on function %s to %I', v_function,
                    (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation));
   end loop;
@@ -3163,9 +3212,9 @@ begin
   foreach v_operation in array p_attachment.operations loop
     v_name := qctl._capture_function(p_attachment.attachment_id, v_operation);
     execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer %s%s as %L', v_name,
-      -- Each setting takes a microsecond of each statement; this one matters only to backslashes in a condition of the user's.
+      -- Set only if the condition has a backslash, because each setting costs every statement a microsecond.
       case when strpos(p_attachment.when_sql, E'\\') > 0 then v_set else v_path end,
-      -- Kept plans: one made for a single row would pair many rows by a nested loop.
+      -- Plans are kept, and one made for a single row would join many rows by a nested loop.
       case when v_operation = 'UPDATE' and p_attachment.level = 'statement' then ' set enable_nestloop = off' end,
       qctl._capture_body(p_attachment, p_queue, v_operation));
     execute format('comment on function qctl.%I() is %L', v_name, format('%s of %s to queue %s', v_operation, p_attachment.relation, p_queue));
@@ -3187,10 +3236,10 @@ begin
              and not pg_has_role(c.relowner, 'usage')) then
     return;
   end if;
-  -- Over a function, so that nothing of pgmq depends on us and its upgrades may change its tables.
+  -- The view reads a function, so no view depends on pgmq's tables and upgrades of pgmq can change them.
   execute format('create or replace view qctl.%I as select * from qctl.messages(%L, p_limit => 1000)', p_queue || '_status', p_queue);
   execute format('comment on view qctl.%I is %L', p_queue || '_status',
-                 'The newest 1000 messages of the queue with their state and last attempt. More, and others: qctl.messages().');
+                 'The newest 1,000 messages of the queue with their state and last attempt. For more or others: qctl.messages().');
   if v_owner <> current_user then
     execute format('alter view qctl.%I owner to %I', p_queue || '_status', v_owner);
   end if;
@@ -3202,7 +3251,7 @@ $$;
 
 -- Name: FUNCTION _make_status_view(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._make_status_view(p_queue text) IS 'Each queue has a view of its own for people in an SQL editor.';
+COMMENT ON FUNCTION qctl._make_status_view(p_queue text) IS 'Creates the status view of a queue, for people in an SQL editor.';
 
 -- Name: _mark_number(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3212,7 +3261,7 @@ CREATE FUNCTION qctl._mark_number(p_headers jsonb, p_key text) RETURNS integer
 
 -- Name: FUNCTION _mark_number(p_headers jsonb, p_key text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._mark_number(p_headers jsonb, p_key text) IS 'A number that settle left in an archived message''s headers; null if that is no number, for producers can write there too.';
+COMMENT ON FUNCTION qctl._mark_number(p_headers jsonb, p_key text) IS 'A number that settle wrote into an archived message''s headers; null if it is not a number, because senders can write there too.';
 
 -- Name: _mark_webhook_id(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3222,7 +3271,7 @@ CREATE FUNCTION qctl._mark_webhook_id(p_headers jsonb) RETURNS text
 
 -- Name: FUNCTION _mark_webhook_id(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._mark_webhook_id(p_headers jsonb) IS 'The override of a webhook-id in an archived message''s headers, if it is one.';
+COMMENT ON FUNCTION qctl._mark_webhook_id(p_headers jsonb) IS 'The webhook-id in an archived message''s headers that replaces the derived one; null if there is none or it is not valid.';
 
 -- Name: _may_go(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3230,17 +3279,17 @@ CREATE FUNCTION qctl._may_go(p_queue_name text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-  select format($q$(left(q.headers ->> 'x-pgmq-group', 200) is null
+  select format($q$(qctl._order_key(q.headers) is null
     or not exists (select from pgmq.%1$I o where o.headers ? 'x-pgmq-group'
-                     and left(o.headers ->> 'x-pgmq-group', 200) = left(q.headers ->> 'x-pgmq-group', 200) and o.msg_id < q.msg_id)
+                     and qctl._order_key(o.headers) = qctl._order_key(q.headers) and o.msg_id < q.msg_id)
        and not exists (select from qctl.in_flight f
-                       where f.queue_id = $1 and f.order_key = left(q.headers ->> 'x-pgmq-group', 200) and f.lapsed_at is null)
-       and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = left(q.headers ->> 'x-pgmq-group', 200)))$q$, 'q_' || p_queue_name)
+                       where f.queue_id = $1 and f.order_key = qctl._order_key(q.headers) and f.lapsed_at is null)
+       and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = qctl._order_key(q.headers)))$q$, 'q_' || p_queue_name)
 $_$;
 
 -- Name: FUNCTION _may_go(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._may_go(p_queue_name text) IS 'The condition on a message q of queue $1 that nothing of its order key is before it, under way, or in the way.';
+COMMENT ON FUNCTION qctl._may_go(p_queue_name text) IS 'The condition that message q of queue $1 is the first of its order key, that none of the key is in flight and that no dead letter blocks it.';
 
 -- Name: _messages(text, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, jsonb, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3267,20 +3316,21 @@ declare
   v_all text;
 begin
   if not v_states <@ c_states then
-    raise exception 'no such state: %', (select string_agg(s, ', ') from unnest(v_states) s where not s = any (c_states))
-      using errcode = 'QC002', hint = array_to_string(c_states, ', ');
+    raise exception '% is not a message state',
+        (select quote_literal(string_agg(s, ', ')) from unnest(v_states) s where not s = any (c_states))
+      using errcode = 'QC002', hint = 'states: ' || array_to_string(c_states, ', ');
   end if;
   if p_retrying then
     v_states := array(select s from unnest(v_states) s where s in ('ready', 'in_flight', 'retrying'));
     v_pick := 'and r.attempts > 0';
   end if;
-  -- Few rows among many: they are found from the small tables.
+  -- Few messages have these states, so they are looked up from the small tables.
   if not v_by_attempt and (p_retrying or v_states = '{retrying}') then
     v_pick := v_pick || ' and m.msg_id = any (array(select x.msg_id from qctl.retry x where x.queue_id = $1))';
   elsif not v_by_attempt and v_states = '{in_flight}' then
     v_pick := v_pick || ' and m.msg_id = any (array(select x.msg_id from qctl.in_flight x where x.queue_id = $1 and x.lapsed_at is null))';
   end if;
-  -- Likewise the attempts: through the messages that are dead, retried or in flight; or those that failed, by their index.
+  -- Attempts too: by the few messages that are dead, retried or in flight, or by the index of failed attempts.
   if p_retrying or v_states = '{retrying}' then
     v_tried := 'and t.msg_id = any (array(select x.msg_id from qctl.retry x where x.queue_id = $1))';
   elsif v_states = '{dead}' then
@@ -3381,7 +3431,7 @@ $$;
 
 -- Name: FUNCTION _missing_secrets(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._missing_secrets(p_headers jsonb) IS 'References in these headers behind which there is nothing that can be sent; null if all are there.';
+COMMENT ON FUNCTION qctl._missing_secrets(p_headers jsonb) IS 'The references in these headers that have no value or one that cannot be sent; null if every value exists.';
 
 -- Name: _move_into_partitions(text, text, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3407,7 +3457,7 @@ begin
     execute format('drop table %s', p_old);
     return 0;
   end if;
-  -- The partition that the newest row belongs to, counted from one that is there.
+  -- The start of the partition of the newest row, counted in steps from an existing partition.
   execute format('select c.partition_interval::interval from %I.part_config c where c.parent_table = $1', qctl._partman()) into v_step using p_parent;
   select min(b.starts) into v_start from qctl._partition_bounds(p_parent) b;
   while v_start > v_last loop
@@ -3433,7 +3483,7 @@ $_$;
 
 -- Name: FUNCTION _move_into_partitions(p_parent text, p_old text, p_column text, p_rows integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._move_into_partitions(p_parent text, p_old text, p_column text, p_rows integer) IS 'Moves a stretch of the old table of a partitioned one, the newest first; returns how many rows: 0 when nothing is left, and the old table is gone then.';
+COMMENT ON FUNCTION qctl._move_into_partitions(p_parent text, p_old text, p_column text, p_rows integer) IS 'Moves about p_rows rows from the old table into the partitions, the newest first; returns how many. When none is left, it drops the old table and returns 0.';
 
 -- Name: _need_partman(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3446,14 +3496,14 @@ begin
     return qctl._partman();
   end if;
   if not exists (select from pg_available_extensions e where e.name = 'pg_partman') then
-    raise exception 'this server has no pg_partman, which keeps the partitions'
-      using errcode = 'QC004', hint = 'install it (apt-get install postgresql-N-partman; on a hosted server choose it among its extensions)';
+    raise exception 'partitions need the extension pg_partman, which this server does not have'
+      using errcode = 'QC004', hint = 'install it: apt-get install postgresql-N-partman; on a hosted server enable it among the extensions';
   end if;
   create schema if not exists partman;
   create extension pg_partman schema partman;
   return 'partman';
 exception when insufficient_privilege then
-  raise exception 'pg_partman is not installed in this database, and this role may not do it'
+  raise exception 'pg_partman is not installed in this database, and this role may not install it'
     using errcode = 'QC004', hint = 'as a superuser: create schema partman; create extension pg_partman schema partman';
 end
 $$;
@@ -3469,7 +3519,7 @@ $$;
 
 -- Name: FUNCTION _net_allowed(p_timeout_ms integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_allowed(p_timeout_ms integer) IS 'Requests that may stand in pg_net''s queue: as many batches as it starts in 60 s if every one takes the whole timeout, at most two: more would only make a newcomer wait.';
+COMMENT ON FUNCTION qctl._net_allowed(p_timeout_ms integer) IS 'The number of requests that may be in pg_net''s queue: the batches that it starts in 60 s if each takes the whole timeout, at most two because more would only delay new requests.';
 
 -- Name: _net_batch_size(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3482,7 +3532,7 @@ $$;
 
 -- Name: FUNCTION _net_batch_size(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_batch_size() IS 'Requests that pg_net starts at once, and about how many it does in a second.';
+COMMENT ON FUNCTION qctl._net_batch_size() IS 'The number of requests that pg_net starts at once, which is also about what it sends in a second.';
 
 -- Name: _net_epoch(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3504,7 +3554,7 @@ begin
       return v_epoch;
     end if;
     if v_try = 1 then
-      perform pg_advisory_xact_lock(1902343277, 2);
+      perform pg_advisory_xact_lock(qctl._lock_space('singleton'), qctl._lock_key('net_epoch'));
     end if;
   end loop;
   insert into qctl.net_epoch as e (epoch, ident, began_at) values (gen_random_uuid(), v_ident, clock_timestamp())
@@ -3517,7 +3567,7 @@ $$;
 
 -- Name: FUNCTION _net_epoch(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_epoch() IS 'The time between two losses of pg_net''s tables or ids: answers count only for requests of the same epoch, and only if they are not older than it. Null: there is no pg_net.';
+COMMENT ON FUNCTION qctl._net_epoch() IS 'The present epoch: the time between two losses of pg_net''s tables or ids. An answer counts only for a request of the same epoch, and only if it is not older than the epoch. Null if pg_net is not installed.';
 
 -- Name: _net_free(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3544,7 +3594,7 @@ begin
   set net_held_since = clock_timestamp(), net_probe_at = clock_timestamp(),
       net_held_reason = p_reason || case
         when exists (select from pg_stat_activity a where a.application_name ~ '^pg_net' or a.backend_type ~ '^pg_net') then ''
-        else '; its worker is not to be seen in pg_stat_activity' end
+        else '; its worker is not in pg_stat_activity' end
   where s.net_held_since is null;
   if found then
     perform qctl._audit('net_hold', null, jsonb_build_object('reason', p_reason));
@@ -3554,7 +3604,7 @@ $$;
 
 -- Name: FUNCTION _net_hold(p_reason text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_hold(p_reason text) IS 'pg_net stands still: hand it one message a minute until it answers one.';
+COMMENT ON FUNCTION qctl._net_hold(p_reason text) IS 'Marks pg_net as stalled. It then gets one message a minute until it answers one.';
 
 -- Name: _net_ident(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3570,7 +3620,7 @@ $$;
 
 -- Name: FUNCTION _net_ident(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_ident() IS 'Names cluster, database, pg_net''s table, the present life of its sequence (TRUNCATE … RESTART IDENTITY begins another), and our marker; null where there is no pg_net.';
+COMMENT ON FUNCTION qctl._net_ident() IS 'Identifies the cluster, the database, pg_net''s table, the file of its sequence (TRUNCATE … RESTART IDENTITY makes a new one) and qctl''s marker table; null if pg_net is not installed.';
 
 -- Name: _net_is_open(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3585,7 +3635,7 @@ $$;
 
 -- Name: FUNCTION _net_is_open(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_is_open() IS 'May every role of this database read what is handed to pg_net?';
+COMMENT ON FUNCTION qctl._net_is_open() IS 'True if every role of this database may read the requests of pg_net.';
 
 -- Name: _net_last_id(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3605,7 +3655,7 @@ $$;
 
 -- Name: FUNCTION _net_last_id(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_last_id() IS 'The last request id that anybody got; null where this role may not see it.';
+COMMENT ON FUNCTION qctl._net_last_id() IS 'The last request id of pg_net for all programs; null if this role may not see it.';
 
 -- Name: _net_max_body(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3615,7 +3665,7 @@ CREATE FUNCTION qctl._net_max_body(p_version text) RETURNS integer
 
 -- Name: FUNCTION _net_max_body(p_version text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_max_body(p_version text) IS 'Bytes that this pg_net version carries for certain: 0.11.0 to 0.20.4 hang on bodies over 64 KB, and 0.20.5 reports 0.20.4. Null: no limit.';
+COMMENT ON FUNCTION qctl._net_max_body(p_version text) IS 'The largest body in bytes that this version of pg_net sends reliably; null for no limit. 0.11.0 to 0.20.4 hang on bodies over 64 KB, and 0.20.5 reports itself as 0.20.4.';
 
 -- Name: _net_pending(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3630,7 +3680,7 @@ $$;
 
 -- Name: FUNCTION _net_pending(p_most integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_pending(p_most integer) IS 'Requests of anybody that stand in pg_net''s queue, counted up to p_most.';
+COMMENT ON FUNCTION qctl._net_pending(p_most integer) IS 'The number of requests of all programs in pg_net''s queue, counted up to p_most.';
 
 -- Name: _net_readable(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3645,7 +3695,7 @@ $$;
 
 -- Name: FUNCTION _net_readable(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_readable() IS 'May this role look into pg_net''s tables? Also true where there are none: then every request is known to be gone.';
+COMMENT ON FUNCTION qctl._net_readable() IS 'True if this role may read the tables of pg_net. Also true if they do not exist, because then every request is known to be gone.';
 
 -- Name: _net_relation(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3698,7 +3748,7 @@ begin
   if v_epoch is not null then
     taken_back := qctl._take_back(p_queue, c_start);
     if taken_back > 0 and not exists (select from net._http_response r where r.created > v_now - c_start) then
-      perform qctl._net_hold('pg_net has started nothing for 60 s');
+      perform qctl._net_hold('pg_net has started no request for 60 s');
     end if;
   end if;
   return next;
@@ -3707,7 +3757,7 @@ $$;
 
 -- Name: FUNCTION _net_review(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_review(p_queue qctl.queue) IS 'Judges the pg_net requests of a queue that have no answer: those of another epoch lapse at once; those not started within 60 s are taken back; those in neither of pg_net''s tables lapse 60 s after their timeout.';
+COMMENT ON FUNCTION qctl._net_review(p_queue qctl.queue) IS 'Decides about the pg_net requests of a queue that have no answer: those of another epoch lapse at once, those not started within 60 s are taken back, and those in neither table of pg_net lapse 60 s after their timeout.';
 
 -- Name: _net_room(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3727,7 +3777,7 @@ begin
   if v_pending >= v_allowed then
     if v_state.net_held_since is null and not exists (
          select from qctl.in_flight f where f.request_id is not null and f.lapsed_at is null and f.epoch = qctl._net_epoch()) then
-      perform qctl._net_hold(format('%s or more requests of others stand before ours in pg_net''s queue', v_pending));
+      perform qctl._net_hold(format('at least %s requests of other programs wait in pg_net''s queue', v_pending));
     end if;
     return 0;
   end if;
@@ -3754,7 +3804,7 @@ $$;
 
 -- Name: FUNCTION _net_room(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_room(p_queue qctl.queue) IS 'How many requests of this queue pg_net may be handed now: none while it stands still, one to try whether it moves again.';
+COMMENT ON FUNCTION qctl._net_room(p_queue qctl.queue) IS 'How many requests of this queue pg_net may take now: none while it is stalled, one to test whether it works again.';
 
 -- Name: _new_webhook_id(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3768,73 +3818,15 @@ $$;
 -- Name: _note_answers(qctl.queue, integer, integer, timestamp with time zone, boolean, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) RETURNS void
-    LANGUAGE plpgsql
+    LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-  c_window constant interval := '30 s';
-  c_least constant integer := 20;
-  c_longest_wish constant integer := 600;
-  v_gate qctl.gate;
-  v_now timestamptz;
-begin
-  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
-  if p_failed = 0 and p_probe_alive is null and v_gate.failures = 0 and v_gate.window_at is null and v_gate.slow_limit is null then
-    return;
-  end if;
-  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id for update;
-  v_now := clock_timestamp();
-
-  if v_gate.opened_at is not null then
-    -- Only the probe says how the endpoint is now; what was sent before it fell says how it was.
-    if p_probe_alive then
-      perform qctl._close_breaker(p_queue, 'a probe was answered');
-    elsif not p_probe_alive then
-      update qctl.gate g set pauses = g.pauses + 1, probe_lease = null, probe_ends = null,
-        open_reason = coalesce(p_error, g.open_reason),
-        probe_at = v_now + greatest(qctl._breaker_pause(g.pauses + 1, p_queue.breaker_pause_max_s),
-                                    case when p_retry_after_s > 0 then make_interval(secs => least(p_retry_after_s, p_queue.retry_after_max_s, c_longest_wish)) end)
-      where g.queue_id = p_queue.queue_id;
-    end if;
-    return;
-  end if;
-
-  if p_alive > 0 then
-    v_gate.failures := 0;
-    v_gate.failing_since := null;
-  else
-    v_gate.failures := v_gate.failures + p_failed;
-    v_gate.failing_since := coalesce(v_gate.failing_since, p_failing_since);
-  end if;
-  if v_gate.window_at is null or v_gate.window_at < v_now - c_window then
-    v_gate.window_at := case when p_failed > 0 then v_now end;
-    v_gate.window_answers := 0;
-    v_gate.window_failures := 0;
-  end if;
-  if v_gate.window_at is not null then
-    v_gate.window_answers := v_gate.window_answers + p_alive + p_failed;
-    v_gate.window_failures := v_gate.window_failures + p_failed;
-  end if;
-  v_gate.slow_limit := case when v_gate.slow_limit + p_alive < p_queue.max_in_flight then v_gate.slow_limit + p_alive end;
-  update qctl.gate g
-  set (failures, failing_since, window_at, window_answers, window_failures, slow_limit)
-    = (v_gate.failures, v_gate.failing_since, v_gate.window_at, v_gate.window_answers, v_gate.window_failures, v_gate.slow_limit)
-  where g.queue_id = p_queue.queue_id;
-
-  if p_failed > 0 and p_queue.breaker_after > 0 then
-    if v_gate.failures >= p_queue.breaker_after then
-      perform qctl._open_breaker(p_queue, format('%s attempts in a row failed', v_gate.failures), p_error, v_gate.failing_since);
-    elsif v_gate.window_answers >= c_least and v_gate.window_failures >= p_queue.breaker_share * v_gate.window_answers then
-      perform qctl._open_breaker(p_queue, format('%s of %s attempts within 30 s failed', v_gate.window_failures, v_gate.window_answers), p_error,
-                                 least(v_gate.window_at, p_failing_since));
-    end if;
-  end if;
-end
+  select qctl._record_answers(p_queue, p_alive, p_failed, p_failing_since, p_probe_alive, p_retry_after_s, p_error)
 $$;
 
 -- Name: FUNCTION _note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) IS 'Counts answers of the endpoint: p_alive show that it is there, p_failed that it is not; p_probe_alive is null when the probe was not among them.';
+COMMENT ON FUNCTION qctl._note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) IS 'qctl._record_answers() of 0.6.0.';
 
 -- Name: _notify(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3843,7 +3835,7 @@ CREATE FUNCTION qctl._notify(p_queue_id integer) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-  if current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(1902343276, p_queue_id) then
+  if current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(qctl._lock_space('sleeper'), p_queue_id) then
     perform pg_notify('qctl', p_queue_id::text);
   end if;
 end
@@ -3876,7 +3868,7 @@ $_$;
 
 -- Name: FUNCTION _number_of(p_text text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._number_of(p_text text) IS 'A number as inet_aton() reads the parts of an address: decimal, octal after 0, hexadecimal after 0x.';
+COMMENT ON FUNCTION qctl._number_of(p_text text) IS 'A number as inet_aton() reads one part of an address: decimal, octal after 0, hexadecimal after 0x; null if it is not a number.';
 
 -- Name: _objects(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3914,7 +3906,7 @@ $_$;
 
 -- Name: FUNCTION _objects(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._objects() IS 'Each object of schema qctl with a hash of its definition; the capture functions have their attachment.';
+COMMENT ON FUNCTION qctl._objects() IS 'Each object of schema qctl with a hash of its definition, except capture functions, which belong to their attachment.';
 
 -- Name: _octets(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3928,7 +3920,7 @@ $$;
 
 -- Name: FUNCTION _octets(p_text text, p_most integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._octets(p_text text, p_most integer) IS 'The first bytes of a text that may hold no valid UTF-8, as pg_net''s answers may; null for a client of another encoding.';
+COMMENT ON FUNCTION qctl._octets(p_text text, p_most integer) IS 'The first bytes of a text that may not be valid UTF-8, for example an answer kept by pg_net; null if the client encoding differs.';
 
 -- Name: _oldest_transaction(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3944,7 +3936,7 @@ $$;
 
 -- Name: FUNCTION _oldest_transaction(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._oldest_transaction() IS 'The session that keeps vacuum from removing dead rows; null in columns that this role may not see.';
+COMMENT ON FUNCTION qctl._oldest_transaction() IS 'The session that prevents vacuum from removing dead rows. Columns that this role may not see are null.';
 
 -- Name: _open_breaker(qctl.queue, text, text, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3985,7 +3977,17 @@ $$;
 
 -- Name: FUNCTION _order_index(p_queue qctl.queue, p_wanted boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._order_index(p_queue qctl.queue, p_wanted boolean) IS 'What an ordered queue needs: an index by order key. Taken away, its followers become ready.';
+COMMENT ON FUNCTION qctl._order_index(p_queue qctl.queue, p_wanted boolean) IS 'Creates the index by order key that an ordered queue needs; or drops it and makes all followers ready.';
+
+-- Name: _order_key(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._order_key(p_headers jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN "left"((p_headers ->> 'x-pgmq-group'::text), 200);
+
+-- Name: FUNCTION _order_key(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._order_key(p_headers jsonb) IS 'The order key in the headers of a message; null if there is none. PostgreSQL inlines it, so the expression index below matches.';
 
 -- Name: _other_readers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4008,7 +4010,7 @@ $$;
 
 -- Name: FUNCTION _other_readers(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._other_readers(p_queue text) IS 'Active jobs, not ours, that take messages of this queue, as far as this role may see jobs.';
+COMMENT ON FUNCTION qctl._other_readers(p_queue text) IS 'Active jobs that read this queue and do not belong to qctl, as far as this role may see jobs.';
 
 -- Name: _own_capture(qctl.attachment, text, name); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4075,16 +4077,16 @@ declare
   v_parked integer;
 begin
   loop
-    -- Only what is hidden is locked; each page begins where the one before ended, not with the dead rows it left.
+    -- Locks only the rows that it hides. Each page begins where the one before ended, so it does not read that page's dead rows.
     execute format($q$
       with ready as materialized (
-        select q.msg_id, q.vt, left(q.headers ->> 'x-pgmq-group', 200) as key from pgmq.%1$I q
+        select q.msg_id, q.vt, qctl._order_key(q.headers) as key from pgmq.%1$I q
         where q.vt >= $4 and q.vt <= $2 order by q.vt limit $3
       ), follower as materialized (
         select r.msg_id from ready r
         where r.key is not null
           and (exists (select from pgmq.%1$I o
-                       where o.headers ? 'x-pgmq-group' and left(o.headers ->> 'x-pgmq-group', 200) = r.key and o.msg_id < r.msg_id)
+                       where o.headers ? 'x-pgmq-group' and qctl._order_key(o.headers) = r.key and o.msg_id < r.msg_id)
                or exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = r.key and f.lapsed_at is null and f.msg_id <> r.msg_id)
                or exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = r.key))
       ), free as materialized (
@@ -4102,7 +4104,7 @@ $_$;
 
 -- Name: FUNCTION _park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer) IS 'Hides ready messages that must wait for another of their key, until p_heads others have come to the front. Under the gate.';
+COMMENT ON FUNCTION qctl._park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer) IS 'Hides ready messages that must wait for another of their order key, until p_heads messages that may go lead the queue. The caller holds the gate.';
 
 -- Name: _partition_bounds(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4123,7 +4125,7 @@ $_$;
 
 -- Name: FUNCTION _partition_bounds(p_parent text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._partition_bounds(p_parent text) IS 'The partitions of a table, without the default one. Like all that asks pg_partman it runs in UTC, by which partitions are cut and named.';
+COMMENT ON FUNCTION qctl._partition_bounds(p_parent text) IS 'The partitions of a table except the default one. All calls of pg_partman run in UTC because it cuts and names partitions by the time zone.';
 
 -- Name: _partition_interval(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4135,7 +4137,8 @@ declare
   v_interval text := case p_interval when 'hourly' then '1 hour' when 'daily' then '1 day' when 'weekly' then '1 week' when 'monthly' then '1 month' end;
 begin
   if v_interval is null then
-    raise exception 'no partitions are %', p_interval using errcode = 'QC002', hint = 'hourly, daily, weekly or monthly';
+    raise exception '% is not a partition interval', quote_nullable(p_interval)
+      using errcode = 'QC002', hint = 'use hourly, daily, weekly or monthly';
   end if;
   return v_interval;
 end
@@ -4152,7 +4155,7 @@ $$;
 
 -- Name: FUNCTION _partman(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._partman() IS 'The schema of pg_partman, null where it is not installed.';
+COMMENT ON FUNCTION qctl._partman() IS 'The schema of pg_partman; null if it is not installed.';
 
 -- Name: _parts(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4167,7 +4170,7 @@ $$;
 
 -- Name: FUNCTION _parts(p_table regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._parts(p_table regclass) IS 'The tables that have the rows of this one: its partitions, or itself.';
+COMMENT ON FUNCTION qctl._parts(p_table regclass) IS 'The tables that hold the rows of this one: its partitions, or the table itself.';
 
 -- Name: _plan_costs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4175,13 +4178,13 @@ CREATE FUNCTION qctl._plan_costs() RETURNS TABLE(claim_call_s double precision, 
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  -- On 2 cores of a cloud server, flushed to disk; make bench-capacity measures them anew and holds the plan against a real run.
+  -- Measured on 2 cores of a cloud server with commits flushed to disk. make bench-capacity measures again and checks the plan by a run.
   select 0.0014, 0.000022, 0.0014, 0.00003, 0.00002, 0.000075, 5000, 500
 $$;
 
 -- Name: FUNCTION _plan_costs(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._plan_costs() IS 'Seconds of the database for a claim, a settle, a capture; seconds of a worker process for a message, and how many a second it does with room to spare; bytes of a delivered message and its attempt beside the payload.';
+COMMENT ON FUNCTION qctl._plan_costs() IS 'Database seconds for a claim, a settle and a capture; seconds of a worker process for a message, and the messages per second of a process with room to spare; bytes of a delivered message and its attempt without the payload.';
 
 -- Name: _plan_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4196,7 +4199,7 @@ begin
   if not qctl._cron_here() then
     return;
   end if;
-  perform pg_advisory_xact_lock(1902343277, 3);
+  perform pg_advisory_xact_lock(qctl._lock_space('singleton'), qctl._lock_key('plan_jobs'));
   for v_job in
     select h.job_id, h.job_name from qctl.jobs() h
     where h.owner = current_user and not exists (select from qctl._wanted_jobs() w where w.job_name = h.job_name)
@@ -4208,7 +4211,7 @@ begin
     select h.job_name, h.owner from qctl.jobs() h join qctl._wanted_jobs() w on w.job_name = h.job_name
     where h.owner <> current_user and not h.active
   loop
-    raise warning 'job % of role % is switched off, and % may not switch it on', v_job.job_name, v_job.owner, current_user;
+    raise warning 'job ''%'' of role ''%'' is switched off, and role ''%'' may not switch it on', v_job.job_name, v_job.owner, current_user;
   end loop;
   for v_job in
     select w.* from qctl._wanted_jobs() w
@@ -4223,7 +4226,7 @@ $$;
 
 -- Name: FUNCTION _plan_jobs(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._plan_jobs() IS 'Schedules the jobs that are wanted and removes the others of ours. Returns what it changed.';
+COMMENT ON FUNCTION qctl._plan_jobs() IS 'Schedules the missing jobs of qctl and removes those that it no longer needs. Returns the changes.';
 
 -- Name: _post(qctl.queue, uuid[], bigint[], jsonb[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4249,13 +4252,13 @@ begin
     update qctl.net_epoch e set last_request_id = qctl._net_last_id() where e.last_request_id < qctl._net_last_id();
     return v_count;
   exception when others then
-    -- A locked or missing table, a missing right, a full disk are no fault of the request.
+    -- A locked or missing table, a missing privilege or a full disk is not a failure of the request.
     if left(sqlstate, 2) in ('25', '40', '42', '53', '55', '57', '58') then
       raise;
     end if;
     v_error := 'not sent: ' || sqlerrm;
   end;
-  -- A request that is refused harms only itself: halve until it stands alone.
+  -- Halve the batch until the refused request is alone, so it harms no other.
   if v_count > 1 then
     return qctl._post(p_queue, p_lease[:v_half], p_msg_id[:v_half], p_headers[:v_half], p_body[:v_half])
          + qctl._post(p_queue, p_lease[v_half + 1:], p_msg_id[v_half + 1:], p_headers[v_half + 1:], p_body[v_half + 1:]);
@@ -4268,7 +4271,7 @@ $$;
 
 -- Name: FUNCTION _post(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_headers jsonb[], p_body text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._post(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_headers jsonb[], p_body text[]) IS 'Hands claimed messages to pg_net and notes their request ids. What net.http_post refuses counts as a failed attempt.';
+COMMENT ON FUNCTION qctl._post(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_headers jsonb[], p_body text[]) IS 'Hands claimed messages to pg_net and stores their request ids. A request that net.http_post refuses counts as a failed attempt.';
 
 -- Name: _probe(qctl.queue, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4292,7 +4295,7 @@ begin
   if msg_id is not null then
     return;
   end if;
-  -- Nothing is due: one of those that wait for their next attempt. If it fails, it has cost that message nothing.
+  -- No message is due, so the probe is one that waits for its next attempt. If the probe fails, it costs that message no attempt.
   execute format($q$
     select q.msg_id
     from (select * from qctl.retry r where r.queue_id = $1 and r.attempts > 0 order by r.msg_id limit 1000) r
@@ -4310,7 +4313,7 @@ $_$;
 
 -- Name: FUNCTION _probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean) IS 'The message to try an endpoint with: of those due the one with the fewest attempts, else of those that failed in an outage. So a message that fails by itself does not keep the breaker open.';
+COMMENT ON FUNCTION qctl._probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean) IS 'The message to probe the endpoint with: the due message with the fewest attempts, or if none is due, one that failed in an outage. This order prevents a message that always fails from keeping the breaker open.';
 
 -- Name: _purge(text, interval, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4325,7 +4328,7 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
   if p_older_than is null or p_older_than < interval '0' then
-    raise exception 'an age of % makes no sense', p_older_than using errcode = 'QC002';
+    raise exception '% is not a valid age', p_older_than using errcode = 'QC002', hint = 'use 0 or more, for example 7 days';
   end if;
   execute format($q$
     with old as materialized (
@@ -4337,7 +4340,7 @@ begin
       delete from pgmq.%1$I a using old o where a.msg_id = o.msg_id and o.ours
       returning a.msg_id
     ), attempts as (
-      -- A number that lives on in the queue or among the dead letters keeps its log.
+      -- The log stays if a message with the same id is in the queue or among the dead letters.
       delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any (array(select g.msg_id from gone g))
         and not exists (select from pgmq.%2$I q where q.msg_id = t.msg_id)
         and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
@@ -4364,9 +4367,9 @@ declare
 begin
   select * into v_queue from qctl.queue where queue_name = p_queue;
   if not found then
-    raise exception 'no queue named %', quote_literal(coalesce(p_queue, ''))
+    raise exception 'queue % not found', quote_literal(coalesce(p_queue, ''))
       using errcode = 'QC006',
-            hint = coalesce('queues here: ' || (select string_agg(queue_name, ', ' order by queue_name) from qctl.queue),
+            hint = coalesce('existing queues: ' || (select string_agg(queue_name, ', ' order by queue_name) from qctl.queue),
                             'no queue exists yet: qctl create NAME --url URL');
   end if;
   return v_queue;
@@ -4375,7 +4378,28 @@ $$;
 
 -- Name: FUNCTION _queue(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._queue(p_queue text) IS 'The queue of that name, or error QC006 that lists the names there are.';
+COMMENT ON FUNCTION qctl._queue(p_queue text) IS 'The queue with this name. Raises QC006, which lists the existing queues, if there is none.';
+
+-- Name: _queue_status(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._queue_status(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, health text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, lag_s double precision, age_s double precision, delivered_1m bigint, failed_1m bigint, last_error text, paused_at timestamp with time zone, paused_by text, pause_reason text, url text, transport text, since timestamp with time zone, reason text, fix text, depth_exact boolean, depth_estimate bigint, dead_1m bigint, delivered_1h bigint, failed_1h bigint, dead_1h bigint, p50_s double precision, p95_s double precision, growth_per_s double precision, drain_s double precision, last_delivered_at timestamp with time zone, last_failed_at timestamp with time zone)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+  select q.queue_name, h.health, d.depth, d.ready, d.delayed, d.in_flight, d.retrying, d.dead, l.lag_s, l.age_s,
+         r.delivered_1m, r.failed_1m, r.last_error, g.paused_at, g.paused_by, g.pause_reason, q.url, q.transport,
+         h.since, h.reason, h.fix, d.exact, d.estimate, r.dead_1m, r.delivered_1h, r.failed_1h, r.dead_1h, r.p50_s, r.p95_s,
+         w.per_s, w.drain_s, r.last_delivered_at, r.last_failed_at
+  from qctl.queue q
+  join qctl.gate g using (queue_id)
+  left join lateral qctl.health(q.queue_name) h on true
+  left join lateral qctl._depth(q.queue_name) d on true
+  left join lateral qctl.lag(q.queue_name) l on true
+  left join lateral qctl.rates(q.queue_name) r on true
+  left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
+  where p_queue is null or q.queue_name = p_queue
+$$;
 
 -- Name: _queues_to_collect(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4389,7 +4413,7 @@ $$;
 
 -- Name: FUNCTION _queues_to_collect(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._queues_to_collect() IS 'Queues with pg_net requests that may still be answered, whatever their transport is now.';
+COMMENT ON FUNCTION qctl._queues_to_collect() IS 'The queues with pg_net requests that may still be answered, whatever their present transport is.';
 
 -- Name: _readable_columns(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4405,7 +4429,7 @@ $$;
 
 -- Name: FUNCTION _readable_columns(p_table regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._readable_columns(p_table regclass) IS 'Those with neither a payload, a key taken from one, nor what may be a secret.';
+COMMENT ON FUNCTION qctl._readable_columns(p_table regclass) IS 'The columns that hold no payload, no key taken from a payload, and nothing that may be a secret.';
 
 -- Name: _readable_tables(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4415,7 +4439,6 @@ CREATE FUNCTION qctl._readable_tables() RETURNS SETOF regclass
     AS $_$
   select c.oid::regclass from pg_class c
   where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname !~ '_secret$' and pg_has_role(c.relowner, 'usage')
-   
 $_$;
 
 -- Name: _reads_queue(text, text); Type: FUNCTION; Schema: qctl; Owner: -
@@ -4427,7 +4450,7 @@ CREATE FUNCTION qctl._reads_queue(p_code text, p_queue text) RETURNS boolean
   with code as (
     select regexp_replace(regexp_replace(p_code, '--[^\n]*', '', 'g'), '/\*.*?\*/', '', 'g') as text
   ), call as (
-    -- The first argument where it is a literal; null where it is computed.
+    -- The first argument if it is a literal; null if it is computed.
     select m[1] as queue from code, regexp_matches(code.text,
       '\m(?:pgmq|pgmq_public)"?\s*\.\s*"?(?:read\w*|pop|archive|delete|set_vt|purge_queue)"?\s*\(\s*(?:queue_name\s*(?:=>|:=)\s*)?(?:''([^'']*)'')?',
       'gi') as m
@@ -4442,7 +4465,7 @@ $$;
 
 -- Name: FUNCTION _reads_queue(p_code text, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._reads_queue(p_code text, p_queue text) IS 'Does this code read, pop, archive or delete messages of the queue, as far as its text tells? Names put together at run time escape it.';
+COMMENT ON FUNCTION qctl._reads_queue(p_code text, p_queue text) IS 'True if the text of this code reads, pops, archives or deletes messages of the queue. Names built at run time are not found.';
 
 -- Name: gate; Type: TABLE; Schema: qctl; Owner: -
 
@@ -4570,7 +4593,78 @@ $_$;
 
 -- Name: FUNCTION _recall(p_queue qctl.queue, p_gate qctl.gate, p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._recall(p_queue qctl.queue, p_gate qctl.gate, p_now timestamp with time zone) IS 'After an outage: makes the next thousand retries that failed in it due. A page with each claim, so that no step is longer for more of them.';
+COMMENT ON FUNCTION qctl._recall(p_queue qctl.queue, p_gate qctl.gate, p_now timestamp with time zone) IS 'After an outage: makes the next 1,000 messages that failed in it due. Each claim handles one page, so no step takes longer when there are more.';
+
+-- Name: _record_answers(qctl.queue, integer, integer, timestamp with time zone, boolean, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._record_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_window constant interval := '30 s';
+  c_least constant integer := 20;
+  c_longest_wish constant integer := 600;
+  v_gate qctl.gate;
+  v_now timestamptz;
+begin
+  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
+  if p_failed = 0 and p_probe_alive is null and v_gate.failures = 0 and v_gate.window_at is null and v_gate.slow_limit is null then
+    return;
+  end if;
+  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id for update;
+  v_now := clock_timestamp();
+
+  if v_gate.opened_at is not null then
+    -- Only the probe shows the present state of the endpoint; other answers belong to requests sent before the breaker opened.
+    if p_probe_alive then
+      perform qctl._close_breaker(p_queue, 'a probe was answered');
+    elsif not p_probe_alive then
+      update qctl.gate g set pauses = g.pauses + 1, probe_lease = null, probe_ends = null,
+        open_reason = coalesce(p_error, g.open_reason),
+        probe_at = v_now + greatest(qctl._breaker_pause(g.pauses + 1, p_queue.breaker_pause_max_s),
+                                    case when p_retry_after_s > 0 then make_interval(secs => least(p_retry_after_s, p_queue.retry_after_max_s, c_longest_wish)) end)
+      where g.queue_id = p_queue.queue_id;
+    end if;
+    return;
+  end if;
+
+  if p_alive > 0 then
+    v_gate.failures := 0;
+    v_gate.failing_since := null;
+  else
+    v_gate.failures := v_gate.failures + p_failed;
+    v_gate.failing_since := coalesce(v_gate.failing_since, p_failing_since);
+  end if;
+  if v_gate.window_at is null or v_gate.window_at < v_now - c_window then
+    v_gate.window_at := case when p_failed > 0 then v_now end;
+    v_gate.window_answers := 0;
+    v_gate.window_failures := 0;
+  end if;
+  if v_gate.window_at is not null then
+    v_gate.window_answers := v_gate.window_answers + p_alive + p_failed;
+    v_gate.window_failures := v_gate.window_failures + p_failed;
+  end if;
+  v_gate.slow_limit := case when v_gate.slow_limit + p_alive < p_queue.max_in_flight then v_gate.slow_limit + p_alive end;
+  update qctl.gate g
+  set (failures, failing_since, window_at, window_answers, window_failures, slow_limit)
+    = (v_gate.failures, v_gate.failing_since, v_gate.window_at, v_gate.window_answers, v_gate.window_failures, v_gate.slow_limit)
+  where g.queue_id = p_queue.queue_id;
+
+  if p_failed > 0 and p_queue.breaker_after > 0 then
+    if v_gate.failures >= p_queue.breaker_after then
+      perform qctl._open_breaker(p_queue, format('%s attempts in a row failed', v_gate.failures), p_error, v_gate.failing_since);
+    elsif v_gate.window_answers >= c_least and v_gate.window_failures >= p_queue.breaker_share * v_gate.window_answers then
+      perform qctl._open_breaker(p_queue, format('%s of %s attempts within 30 s failed', v_gate.window_failures, v_gate.window_answers), p_error,
+                                 least(v_gate.window_at, p_failing_since));
+    end if;
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _record_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._record_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) IS 'Counts answers of the endpoint. p_alive: answers that show that it works; p_failed: failures of the endpoint; p_probe_alive: the result of the probe, null if the probe is not among them.';
 
 -- Name: _refresh_captures(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4595,7 +4689,7 @@ begin
         perform qctl._own_capture(v_attachment, v_queue, v_owner);
       end if;
     exception when others then
-      raise warning 'the capture of % stays as it is: %', v_attachment.relation, sqlerrm;
+      raise warning 'the capture functions of % were not updated: %', v_attachment.relation, sqlerrm;
     end;
   end loop;
 end
@@ -4603,7 +4697,7 @@ $$;
 
 -- Name: FUNCTION _refresh_captures(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._refresh_captures() IS 'Brings generated functions up to this version without touching a table: triggers go on with the replaced body.';
+COMMENT ON FUNCTION qctl._refresh_captures() IS 'Replaces the generated functions by those of this version. Needs no lock on a table because the triggers stay.';
 
 -- Name: _refresh_grants(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4619,22 +4713,22 @@ begin
     begin
       perform qctl._apply_grants(v_grantee.role_name, v_grantee.level, v_grantee.payloads);
     exception when insufficient_privilege then
-      raise warning 'role % was not given what is new: %', v_grantee.role_name, sqlerrm;
+      raise warning 'new objects could not be granted to role ''%'': %', v_grantee.role_name, sqlerrm;
     end;
   end loop;
-  -- Who may read the view without us having let it in, a dashboard say, goes on doing so: the view calls a function now.
+  -- The view calls a function, so roles that were granted the view by hand, a dashboard for example, need EXECUTE on it.
   for v_grantee in
     select distinct a.grantee::regrole as name from pg_class c cross join aclexplode(c.relacl) a
     where c.oid = 'qctl.status'::regclass and a.privilege_type = 'SELECT' and a.grantee <> 0 and a.grantee <> c.relowner
   loop
-    execute format('grant execute on function qctl._status(text) to %s', v_grantee.name);
+    execute format('grant execute on function qctl._queue_status(text) to %s', v_grantee.name);
   end loop;
 end
 $$;
 
 -- Name: FUNCTION _refresh_grants(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._refresh_grants() IS 'After an upgrade: roles that were let in may use what is new.';
+COMMENT ON FUNCTION qctl._refresh_grants() IS 'After an upgrade: extends each granted level to the new objects.';
 
 -- Name: _refuse_other_readers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4648,9 +4742,9 @@ begin
   select string_agg(format('%s (%s, of %s)', c.job_name, left(regexp_replace(btrim(c.command), '\s+', ' ', 'g'), 60), c.owner), '; ')
   into v_names from qctl._other_readers(p_queue) c;
   if v_names is not null then
-    raise exception 'another cron job takes messages from pgmq queue %: %', p_queue, v_names
-      using errcode = 'QC007', detail = 'Two readers would each see a part of the messages.',
-            hint = 'to switch that job off in the same transaction: --take-over; if it does not: --ignore-readers';
+    raise exception 'another cron job reads pgmq queue ''%'': %', p_queue, v_names
+      using errcode = 'QC007', detail = 'Each of two readers would receive only some of the messages.',
+            hint = 'to switch that job off in the same transaction: --take-over; if it does not read the queue: --ignore-readers';
   end if;
 end
 $$;
@@ -4662,7 +4756,7 @@ CREATE FUNCTION qctl._regclass(p_name text) RETURNS regclass
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 begin
-  -- to_regclass takes numbers from PostgreSQL 16 on only.
+  -- to_regclass accepts an oid only from PostgreSQL 16 on.
   return case when p_name ~ '^[0-9]{1,10}$' then p_name::oid else to_regclass(p_name) end;
 exception when others then
   return null;
@@ -4671,7 +4765,7 @@ $_$;
 
 -- Name: FUNCTION _regclass(p_name text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._regclass(p_name text) IS 'The table of that name or number; null where there is none of that name, or the text is neither.';
+COMMENT ON FUNCTION qctl._regclass(p_name text) IS 'The table with this name or oid; null if no table has the name or the text is neither.';
 
 -- Name: _remember_objects(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4694,7 +4788,7 @@ CREATE FUNCTION qctl._request_headers(p_queue jsonb, p_message jsonb) RETURNS js
 
 -- Name: FUNCTION _request_headers(p_queue jsonb, p_message jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._request_headers(p_queue jsonb, p_message jsonb) IS 'The queue''s headers and those of the message that are fit to be sent; the message''s win.';
+COMMENT ON FUNCTION qctl._request_headers(p_queue jsonb, p_message jsonb) IS 'The headers of the queue and the valid headers of the message, which take precedence.';
 
 -- Name: _resolved_headers(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4710,7 +4804,7 @@ begin
   end if;
   v_missing := qctl._missing_secrets(p_queue.headers);
   if v_missing is not null then
-    raise exception 'queue % sends nothing: there is no %', p_queue.queue_name, v_missing
+    raise exception 'queue ''%'' cannot deliver because % is missing', p_queue.queue_name, v_missing
       using errcode = 'QC006', hint = qctl._secret_hint(v_missing);
   end if;
   return (select jsonb_object_agg(h.key, case when qctl._is_reference(h.value) then qctl._secret_value(h.value) else h.value end)
@@ -4720,7 +4814,7 @@ $$;
 
 -- Name: FUNCTION _resolved_headers(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._resolved_headers(p_queue qctl.queue) IS 'The queue''s headers with the values of secrets put in. One that is missing is an error: nothing goes out without it.';
+COMMENT ON FUNCTION qctl._resolved_headers(p_queue qctl.queue) IS 'The headers of the queue with the values of its secrets. Raises an error if one is missing because nothing may be sent without it.';
 
 -- Name: _text(bytea, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4736,7 +4830,7 @@ begin
   exception when data_exception then
     null;
   end;
-  -- A cut may have split the last character: up to three bytes of it remain.
+  -- The cut may have split the last character, which leaves up to three bytes of it.
   for v_trim in 1..3 loop
     begin
       exit when length(p_bytes) <= p_max_bytes;
@@ -4751,7 +4845,7 @@ $$;
 
 -- Name: FUNCTION _text(p_bytes bytea, p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._text(p_bytes bytea, p_max_bytes integer) IS 'First bytes of an answer as valid text; what is no UTF-8 comes back as PostgreSQL''s escape notation.';
+COMMENT ON FUNCTION qctl._text(p_bytes bytea, p_max_bytes integer) IS 'The first bytes of an answer as valid text. Bytes that are not valid UTF-8 are returned in PostgreSQL''s escape format.';
 
 -- Name: _response_text(bytea); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4761,7 +4855,7 @@ CREATE FUNCTION qctl._response_text(p_response bytea) RETURNS text
 
 -- Name: FUNCTION _response_text(p_response bytea); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._response_text(p_response bytea) IS 'An answer as the attempt log keeps it, null for none. Plain ASCII, as most are, is copied by an expression that needs no call.';
+COMMENT ON FUNCTION qctl._response_text(p_response bytea) IS 'An answer as the attempt log keeps it; null if there is none. Plain ASCII, the usual case, takes an expression without a function call.';
 
 -- Name: _retain(text, qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4793,7 +4887,7 @@ $$;
 
 -- Name: FUNCTION _retain(p_queue text, p_place qctl.purge_place); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) IS 'Deletes one batch of what is past the queue''s retention; returns where to go on, or null.';
+COMMENT ON FUNCTION qctl._retain(p_queue text, p_place qctl.purge_place) IS 'Deletes one batch of messages that are older than the retention of the queue; returns where to continue, or null at the end.';
 
 -- Name: _retain_log(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4832,7 +4926,7 @@ $$;
 
 -- Name: FUNCTION _retain_log(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._retain_log() IS 'Drops, or deletes a batch of, the attempts whose messages went with their partitions; returns how many it deleted: 0 when none is left.';
+COMMENT ON FUNCTION qctl._retain_log() IS 'Removes attempts whose messages were dropped with their partitions: drops partitions of the log or deletes a batch. Returns how many it deleted, 0 if none is left.';
 
 -- Name: _retain_partitions(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4850,7 +4944,7 @@ $_$;
 
 -- Name: FUNCTION _retain_partitions(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._retain_partitions(p_queue qctl.queue) IS 'Tells pg_partman the retention of the queue; without one it keeps everything.';
+COMMENT ON FUNCTION qctl._retain_partitions(p_queue qctl.queue) IS 'Sets the retention of the queue in pg_partman. Without a retention pg_partman keeps everything.';
 
 -- Name: _retention_done(qctl.purge_place); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4864,7 +4958,7 @@ $$;
 
 -- Name: FUNCTION _retention_done(p_place qctl.purge_place); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._retention_done(p_place qctl.purge_place) IS 'Ten minutes of rest, unless there is a place to go on from.';
+COMMENT ON FUNCTION qctl._retention_done(p_place qctl.purge_place) IS 'Pauses retention for 10 min unless a queue has more to delete.';
 
 -- Name: _retry_after_s(jsonb, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4891,7 +4985,7 @@ $_$;
 
 -- Name: FUNCTION _retry_after_s(p_headers jsonb, p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._retry_after_s(p_headers jsonb, p_now timestamp with time zone) IS 'Seconds that a stored answer''s Retry-After asks for, in either form of RFC 9110 section 10.2.3; null for anything else.';
+COMMENT ON FUNCTION qctl._retry_after_s(p_headers jsonb, p_now timestamp with time zone) IS 'Seconds that the Retry-After header of a stored answer asks for, in either form of RFC 9110 section 10.2.3; null otherwise.';
 
 -- Name: _roll_up(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4908,7 +5002,7 @@ begin
   if not found or v_from >= v_to then
     return 0;
   end if;
-  -- After a long pause no more than a day at once; status looks back an hour.
+  -- After a long pause at most one day at a time, so the call stays short; status needs only the last hour.
   v_to := least(v_to, v_from + interval '1 day');
   insert into qctl.throughput as t (queue_id, minute, delivered, failed, dead, lost, p50_ms, p95_ms)
   select a.queue_id, date_trunc('minute', a.settled_at),
@@ -4932,7 +5026,7 @@ $$;
 
 -- Name: FUNCTION _roll_up(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._roll_up() IS 'Adds the minutes that have ended to qctl.throughput.';
+COMMENT ON FUNCTION qctl._roll_up() IS 'Adds the complete minutes to qctl.throughput.';
 
 -- Name: _row_body(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4940,7 +5034,7 @@ CREATE FUNCTION qctl._row_body() RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-  -- Take \u0000 out unless its backslash is itself escaped. What jsonb still refuses, half a surrogate pair say, is null.
+  -- Removes \u0000 unless its backslash is escaped. Text that jsonb still rejects, for example half a surrogate pair, gives null.
   select $body$
 begin
   return regexp_replace(to_json(r)::text, E'(?<!\\\\)((?:\\\\\\\\)*)\\\\u0000', E'\\1', 'g')::jsonb;
@@ -4962,7 +5056,7 @@ $_$;
 
 -- Name: FUNCTION _row_expression(p_row text, p_json boolean, p_max_bytes integer, p_attachment_id integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._row_expression(p_row text, p_json boolean, p_max_bytes integer, p_attachment_id integer) IS 'The row as json; null where it is too large, where json in it cannot be jsonb, or where the table has another owner than the capture.';
+COMMENT ON FUNCTION qctl._row_expression(p_row text, p_json boolean, p_max_bytes integer, p_attachment_id integer) IS 'The row as jsonb; null if it is too large, if json in it is not valid jsonb, or if the table belongs to another role than the capture function.';
 
 -- Name: _schedule_job(text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4974,10 +5068,10 @@ begin
   perform qctl._check_schedule(p_schedule);
   if exists (select from cron.job j where j.jobname::text = p_name and j.username::text = current_user
                and j.database <> current_database()::text) then
-    raise exception 'role % has a job % for another database of this server', current_user, p_name
-      using errcode = 'QC007', hint = 'install qctl here as another role: pg_cron keeps job names per role';
+    raise exception 'role ''%'' already has a job ''%'' for another database of this server', current_user, p_name
+      using errcode = 'QC007', hint = 'install qctl here as another role, because pg_cron keeps job names per role';
   end if;
-  -- schedule() would leave a job that was switched off as it is, and not every role may call alter_job().
+  -- Unscheduled first because schedule() leaves a job switched off, and not every role may call alter_job().
   perform cron.unschedule(j.jobid) from cron.job j
   where j.jobname::text = p_name and j.username::text = current_user and not j.active;
   return cron.schedule(p_name, p_schedule, p_command);
@@ -5000,7 +5094,8 @@ CREATE FUNCTION qctl._secret_hint(p_references text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select case when p_references ~ '^vault:'
-              then format('in Supabase: select vault.create_secret(VALUE, %L); the role that installed qctl must be able to read vault.decrypted_secrets',
+              then format('in Supabase: select vault.create_secret(VALUE, %L); the role that installed qctl must be able to read '
+                          'vault.decrypted_secrets',
                           substring(split_part(p_references, ', ', 1) from 7))
               else 'qctl secret set ' || coalesce(nullif(substring(split_part(p_references, ', ', 1) from 8), ''), 'NAME') end
 $$;
@@ -5038,7 +5133,7 @@ $_$;
 
 -- Name: FUNCTION _secret_value(p_reference text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._secret_value(p_reference text) IS 'The value behind secret:NAME or vault:NAME; null if there is none, or this role may not read it.';
+COMMENT ON FUNCTION qctl._secret_value(p_reference text) IS 'The value that secret:NAME or vault:NAME refers to; null if there is none or this role may not read it.';
 
 -- Name: _setting(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5055,7 +5150,22 @@ $$;
 
 -- Name: FUNCTION _setting(p_name text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._setting(p_name text) IS 'A setting, or null where it is unknown or not for this role to see.';
+COMMENT ON FUNCTION qctl._setting(p_name text) IS 'The value of a setting; null if it does not exist or this role may not read it.';
+
+-- Name: _setting_columns(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._setting_columns() RETURNS TABLE(name text, takes_null boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select a.attname::text, not a.attnotnull from pg_attribute a
+  where a.attrelid = 'qctl.queue'::regclass and a.attnum > 0 and not a.attisdropped
+    and a.attname not in ('queue_id', 'queue_uuid', 'queue_name', 'url', 'headers', 'created_at', 'created_by')
+$$;
+
+-- Name: FUNCTION _setting_columns(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._setting_columns() IS 'The columns of qctl.queue that are settings, and whether each accepts null.';
 
 -- Name: _settle(qctl.queue, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5068,7 +5178,7 @@ $$;
 
 -- Name: FUNCTION _settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean) IS 'Settles without the short way: what pg_net is never handed; and, for one release, calls of 0.6.0 that an upgrade overtakes.';
+COMMENT ON FUNCTION qctl._settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean) IS 'Settles without the fast path: messages that pg_net cannot carry and, for one release, calls of 0.6.0 that run during an upgrade.';
 
 -- Name: _settle_answers(integer, uuid[], bigint[], integer[], text[], bytea[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5084,13 +5194,13 @@ declare
 begin
   select * into v_queue from qctl.queue q where q.queue_id = p_queue_id;
   if not found or to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null
-     or not pg_try_advisory_xact_lock(1902343280, p_queue_id) then
+     or not pg_try_advisory_xact_lock(qctl._lock_space('settle_answers'), p_queue_id) then
     return 0;
   end if;
   perform qctl.settle(v_queue.queue_name, p_lease, p_msg_id, p_status, p_error, p_response,
                       array_fill(null::integer, array[cardinality(p_msg_id)]), p_retry_after_s);
 
-  -- One request that hangs holds up the whole batch, everybody's. An endpoint that only times out gets single tries.
+  -- A request that hangs holds up the batch of all queues, so an endpoint that only times out gets one request at a time.
   select count(*) filter (where a.status is null and a.error ~* '^timeout'), count(a.status) into v_timeouts, v_answered
   from unnest(p_status, p_error) as a (status, error);
   if v_answered > 0 then
@@ -5112,7 +5222,7 @@ $$;
 
 -- Name: FUNCTION _settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]) IS 'Settles answers of one queue; its trouble is recorded and stops nobody else. Returns how many there were.';
+COMMENT ON FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_retry_after_s integer[]) IS 'Settles answers of one queue and returns how many. An error is recorded and does not stop other queues.';
 
 -- Name: _settle_rest(qctl.queue, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[], boolean, integer, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5138,20 +5248,20 @@ declare
   v_outage text;
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
-  -- The rows in the queue, in order of msg_id, are the locks by which settlers, replays and lapses of a message exclude
-  -- each other; claims pass over locked rows.
+  -- Settlers, replays and lapses of a message exclude each other by locking its queue row, in order of msg_id. Claims skip locked
+  -- rows.
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_id;
   perform from qctl.dead_letter d where d.queue_id = p_queue.queue_id and d.msg_id = any (p_msg_id) order by d.msg_id for update;
   v_now := coalesce(p_simple_at, clock_timestamp());
   perform qctl._hold_archive(p_queue.queue_name);
 
-  -- No CTE is joined to another: the planner takes each for one row and would loop. Columns ride along in RETURNING.
+  -- No CTE is joined to another because the planner assumes one row for each and would loop. RETURNING carries the columns instead.
   execute format($q$
     with answer as materialized (
       select distinct on (a.msg_id, a.lease) a.*
       from (select a.lease, a.msg_id, a.status, a.response, a.duration_ms, a.retry_after_s, qctl._is_success(a.status) and m.met and not m.starting as ok,
                    case when not qctl._is_success(a.status) then a.error when m.starting then 'not there yet: n8n is starting'
-                        when not m.met then 'the answer is not what is expected' else a.error end as error
+                        when not m.met then 'the answer does not contain what the queue expects' else a.error end as error
             from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
             cross join lateral (select case when $15 is null and $16 is null then true else qctl._is_expected(a.response, $15, $16) end as met,
                                       qctl._is_starting(a.response) as starting) m) a
@@ -5172,7 +5282,7 @@ begin
              t.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1)
                and (q.msg_id is not null or d.msg_id is not null) as current
       from tried t
-      -- A probe that was not due and found the endpoint still down has cost its message nothing.
+      -- A probe that was sent before its message was due costs no attempt if the endpoint is still down.
       cross join lateral (select case when t.lease = $17 and qctl._is_outage(t.status, t.error) then 0 else 1 end as spent) p
       left join pgmq.%1$I q on q.msg_id = t.msg_id and q.enqueued_at = t.enqueued_at
       left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id and r.enqueued_at = t.enqueued_at
@@ -5219,19 +5329,7 @@ begin
       delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'dead'
       returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost,
                 j.status, j.error, j.webhook_id, j.order_key
-    ), buried as (
-      insert into qctl.dead_letter (queue_id, msg_id, delivery_no, attempts, lost, reason, status_code, error,
-                                    enqueued_at, read_ct, message, headers, webhook_id, died_at, blocks_key)
-      select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
-             case when $14 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
-             d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9,
-             case when $19 = 'block' then d.order_key end
-      from dying d
-      on conflict (queue_id, msg_id, enqueued_at) do update
-        set (delivery_no, attempts, lost, reason, note, status_code, error, read_ct, message, headers, webhook_id, died_at, blocks_key)
-          = (excluded.delivery_no, excluded.attempts, excluded.lost, excluded.reason, null, excluded.status_code, excluded.error,
-             excluded.read_ct, excluded.message, excluded.headers, excluded.webhook_id, excluded.died_at, excluded.blocks_key)
-    ), shown as (
+    ), buried as (%4$s), shown as (
       update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at
     ), noted as (
       insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
@@ -5273,7 +5371,12 @@ begin
            min(j.claimed_at) filter (where j.lapsed_at is null and o.outage), bool_and(not o.outage) filter (where j.lease = $20),
            max(j.retry_after_s) filter (where j.lease = $20), max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.outage)
     from judged j cross join lateral (select qctl._is_outage(j.status, j.error) as outage) o
-  $q$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name))
+  $q$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name), qctl._bury($b$
+      select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
+             case when $14 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
+             null, d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9,
+             case when $19 = 'block' then d.order_key end
+      from dying d $b$))
   into delivered, retrying, dead, paused, late, unknown, v_keys, v_alive, v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
         p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize,
@@ -5284,7 +5387,7 @@ begin
   if v_keys is not null and p_queue.ordered then
     perform qctl._show_next(p_queue, v_keys);
   end if;
-  perform qctl._note_answers(p_queue, v_alive + coalesce(p_simple, 0), v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage);
+  perform qctl._record_answers(p_queue, v_alive + coalesce(p_simple, 0), v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage);
   if dead > 0 then
     perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', dead, 'url', p_queue.url), '1 h');
   end if;
@@ -5320,7 +5423,7 @@ begin
   if p_queue.ordered or p_queue.expect_text is not null or p_queue.expect_json is not null or v_gate.opened_at is not null then
     return;
   end if;
-  -- What names pgmq's tables is planned at each call, so it is kept small; what stands between keeps its plan.
+  -- Statements on pgmq's tables are planned at each call, so they are kept small; the statement between them keeps its plan.
   execute format($q$
     select array_agg(l.lease), array_agg(l.msg_id), array_agg(l.enqueued_at), array_agg(l.status), array_agg(l.response), array_agg(l.duration_ms)
     from (select a.*, q.enqueued_at
@@ -5331,7 +5434,7 @@ begin
   using p_lease, p_msg_id, p_status, p_response, p_duration_ms;
   settled_at := clock_timestamp();
   perform qctl._hold_archive(p_queue.queue_name);
-  -- Each answer has its own look-ups, whatever the tables held when the plan was made: no join, whose order the planner chooses.
+  -- One lookup per answer, whatever the size of the tables was when the plan was made; with a join the planner would choose the order.
   with tried as materialized (
     select a.msg_id, a.status, a.response, a.duration_ms, f.place, f.worker_id, f.transport, f.claimed_at
     from unnest(v_lease, v_ids, v_times, v_status, v_response, v_duration_ms)
@@ -5340,7 +5443,7 @@ begin
       select f.ctid as place, f.worker_id, f.transport, f.claimed_at from qctl.in_flight f
       where f.queue_id = p_queue.queue_id and f.msg_id = a.msg_id and f.lease = a.lease and f.enqueued_at = a.enqueued_at
         and f.lapsed_at is null and f.delivery_no = 1 and f.attempt_no = 1
-      -- An epoch that ended lapses leases without a lock on the queue's rows.
+      -- Locked because the end of an epoch lapses leases without locking the rows of the queue.
       offset 0 for update) f
     where qctl._is_success(a.status) and not qctl._is_starting(a.response)
       and (select count(*) from qctl.retry r where r.queue_id = p_queue.queue_id and r.msg_id = a.msg_id) = 0
@@ -5376,7 +5479,7 @@ $_$;
 
 -- Name: FUNCTION _settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]) IS 'Settles what most answers are, the success of a first attempt, in a statement that costs two thirds of the whole one; returns how many those were, and when. The rest is for qctl._settle_rest.';
+COMMENT ON FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]) IS 'Settles successes of first attempts, the most frequent answers, in a statement that costs two thirds of the general one. Returns how many it settled, and when. qctl._settle_rest settles the others.';
 
 -- Name: _show_next(qctl.queue, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5390,7 +5493,7 @@ CREATE FUNCTION qctl._show_next(p_queue qctl.queue, p_keys text[]) RETURNS integ
 declare
   v_count integer;
 begin
-  -- Under the gate, so that no claim hides a follower of a head that is gone by now without being seen here.
+  -- The gate excludes claims, because a claim could hide a follower whose head is already gone without being seen here.
   perform from qctl.gate g where g.queue_id = p_queue.queue_id for update;
   execute format($q$
     with key as materialized (
@@ -5399,10 +5502,10 @@ begin
         and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = k and f.lapsed_at is null)
     ), next as materialized (
       select n.msg_id from key k cross join lateral (
-        select q.msg_id from pgmq.%1$I q where q.headers ? 'x-pgmq-group' and left(q.headers ->> 'x-pgmq-group', 200) = k.key
+        select q.msg_id from pgmq.%1$I q where q.headers ? 'x-pgmq-group' and qctl._order_key(q.headers) = k.key
         order by q.msg_id limit 1) n
     ), free as materialized (
-      -- Nobody waits for a row while holding the gate. Whoever holds this one comes here himself, or the sweep does.
+      -- A session that holds the gate must not wait for a row. The session that holds the row calls this later, or the sweep does.
       select q.msg_id from pgmq.%1$I q where q.msg_id = any (array(select n.msg_id from next n)) and q.vt = 'infinity' for update skip locked
     )
     update pgmq.%1$I q set vt = clock_timestamp() from free f where q.msg_id = f.msg_id
@@ -5414,7 +5517,7 @@ $_$;
 
 -- Name: FUNCTION _show_next(p_queue qctl.queue, p_keys text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._show_next(p_queue qctl.queue, p_keys text[]) IS 'Shows the next message of each of these keys, if it waits hidden and nothing is before it.';
+COMMENT ON FUNCTION qctl._show_next(p_queue qctl.queue, p_keys text[]) IS 'Shows the next message of each of these order keys if it is hidden and no message of the key blocks it. Returns how many.';
 
 -- Name: _shown_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5424,7 +5527,7 @@ CREATE FUNCTION qctl._shown_headers(p_headers jsonb) RETURNS jsonb
 
 -- Name: FUNCTION _shown_headers(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._shown_headers(p_headers jsonb) IS 'Headers as people may see them: the values of those that look like secrets are left out, the names of secrets are not.';
+COMMENT ON FUNCTION qctl._shown_headers(p_headers jsonb) IS 'Headers as people may see them: values that look like secrets are replaced by …; references to secrets are shown.';
 
 -- Name: _signature(bytea, bytea, bytea); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5434,7 +5537,7 @@ CREATE FUNCTION qctl._signature(p_inner bytea, p_outer bytea, p_text bytea) RETU
 
 -- Name: FUNCTION _signature(p_inner bytea, p_outer bytea, p_text bytea); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._signature(p_inner bytea, p_outer bytea, p_text bytea) IS 'One signature of a webhook-signature header.';
+COMMENT ON FUNCTION qctl._signature(p_inner bytea, p_outer bytea, p_text bytea) IS 'One signature of the webhook-signature header.';
 
 -- Name: _signatures(bytea[], bytea[], bytea); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5470,7 +5573,7 @@ $_$;
 
 -- Name: FUNCTION _skip_waiting(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._skip_waiting(p_queue text) IS 'Moves what waits in a pgmq queue to its archive, undelivered; replay can bring each back.';
+COMMENT ON FUNCTION qctl._skip_waiting(p_queue text) IS 'Moves the messages of a pgmq queue to its archive undelivered. Each can be replayed.';
 
 -- Name: _slow_start(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5480,27 +5583,15 @@ CREATE FUNCTION qctl._slow_start() RETURNS integer
 
 -- Name: FUNCTION _slow_start(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._slow_start() IS 'In flight at most after an outage, a pause or arming; one more with each answer, so it doubles with each round trip.';
+COMMENT ON FUNCTION qctl._slow_start() IS 'The limit of messages in flight after an outage, a pause or arming. Each answer raises it by one, so it doubles with each round trip.';
 
--- Name: _status(text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _stops_delivery(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._status(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, health text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, lag_s double precision, age_s double precision, delivered_1m bigint, failed_1m bigint, last_error text, paused_at timestamp with time zone, paused_by text, pause_reason text, url text, transport text, since timestamp with time zone, reason text, mend text, depth_exact boolean, depth_estimate bigint, dead_1m bigint, delivered_1h bigint, failed_1h bigint, dead_1h bigint, p50_s double precision, p95_s double precision, growth_per_s double precision, drain_s double precision, last_delivered_at timestamp with time zone, last_failed_at timestamp with time zone)
-    LANGUAGE sql SECURITY DEFINER
+CREATE FUNCTION qctl._stops_delivery(p_cause text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET jit TO 'off'
     AS $$
-  select q.queue_name, h.health, d.depth, d.ready, d.delayed, d.in_flight, d.retrying, d.dead, l.lag_s, l.age_s,
-         r.delivered_1m, r.failed_1m, r.last_error, g.paused_at, g.paused_by, g.pause_reason, q.url, q.transport,
-         h.since, h.reason, h.mend, d.exact, d.estimate, r.dead_1m, r.delivered_1h, r.failed_1h, r.dead_1h, r.p50_s, r.p95_s,
-         w.per_s, w.drain_s, r.last_delivered_at, r.last_failed_at
-  from qctl.queue q
-  join qctl.gate g using (queue_id)
-  left join lateral qctl.health(q.queue_name) h on true
-  left join lateral qctl._depth(q.queue_name) d on true
-  left join lateral qctl.lag(q.queue_name) l on true
-  left join lateral qctl.rates(q.queue_name) r on true
-  left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
-  where p_queue is null or q.queue_name = p_queue
+  select exists (select from qctl.health_causes() c where c.cause = p_cause and c.stops = 'delivery')
 $$;
 
 -- Name: _sweep(); Type: FUNCTION; Schema: qctl; Owner: -
@@ -5518,7 +5609,7 @@ begin
   delete from qctl.throughput t where t.minute < clock_timestamp() - interval '30 days';
   perform qctl._sweep_dropped();
   if qctl._cron_here() then
-    -- Runs that a crash cut off have no end, or no start either; those are told by their number.
+    -- A run that a crash ended has no end time and may have no start time; its age then follows from its run id.
     delete from cron.job_run_details d
     where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\('
       and (coalesce(d.end_time, d.start_time) < clock_timestamp() - interval '1 day'
@@ -5532,7 +5623,7 @@ $$;
 
 -- Name: FUNCTION _sweep(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._sweep() IS 'Once an hour: old throughput, what dropped queues left, and the history of our own jobs older than a day.';
+COMMENT ON FUNCTION qctl._sweep() IS 'Once an hour: deletes old throughput, the remains of dropped queues, and the history of qctl''s jobs older than a day.';
 
 -- Name: _sweep_dropped(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5549,12 +5640,12 @@ declare
   v_left integer;
   v_count integer;
 begin
-  -- From one queue's attempts to the next by the index: the log may be long, queues are few.
+  -- Steps from one queue to the next by the index, because the log may be long but queues are few.
   select min(t.queue_id) into v_id from qctl.attempt t;
   while v_id is not null loop
     if not exists (select from qctl.queue q where q.queue_id = v_id) then
       v_left := c_most;
-      -- A ctid names a row within its own partition only.
+      -- A ctid identifies a row only within its partition.
       for v_part in select l.part from qctl._parts('qctl.attempt') as l (part) loop
         execute format('delete from %1$s t where t.ctid = any (array(select o.ctid from %1$s o where o.queue_id = $1 limit $2))', v_part)
           using v_id, v_left;
@@ -5572,7 +5663,7 @@ $_$;
 
 -- Name: FUNCTION _sweep_dropped(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._sweep_dropped() IS 'The attempt log of queues that were dropped, a part of it at a time.';
+COMMENT ON FUNCTION qctl._sweep_dropped() IS 'Deletes attempts and statistics of dropped queues, up to 100,000 attempts of a queue at a time.';
 
 -- Name: _sweep_followers(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5588,14 +5679,14 @@ declare
   v_after text := coalesce((select g.swept_key from qctl.gate g where g.queue_id = p_queue.queue_id), '');
   v_keys text[];
 begin
-  -- From one key to the next by the index; the messages between are not read.
+  -- Steps from one key to the next by the index, without reading the messages between.
   execute format($q$
     with recursive key as (
-      (select left(q.headers ->> 'x-pgmq-group', 200) as key from pgmq.%1$I q
-       where q.headers ? 'x-pgmq-group' and left(q.headers ->> 'x-pgmq-group', 200) > $1 order by 1 limit 1)
+      (select qctl._order_key(q.headers) as key from pgmq.%1$I q
+       where q.headers ? 'x-pgmq-group' and qctl._order_key(q.headers) > $1 order by 1 limit 1)
       union all
-      select (select left(q.headers ->> 'x-pgmq-group', 200) from pgmq.%1$I q
-              where q.headers ? 'x-pgmq-group' and left(q.headers ->> 'x-pgmq-group', 200) > k.key order by 1 limit 1)
+      select (select qctl._order_key(q.headers) from pgmq.%1$I q
+              where q.headers ? 'x-pgmq-group' and qctl._order_key(q.headers) > k.key order by 1 limit 1)
       from key k where k.key is not null
     )
     select array_agg(k.key) from (select key from key where key is not null limit $2) k
@@ -5608,7 +5699,7 @@ $_$;
 
 -- Name: FUNCTION _sweep_followers(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._sweep_followers(p_queue qctl.queue) IS 'Shows followers that nobody released, because the head was deleted by others say; 10000 keys at a time. Returns how many.';
+COMMENT ON FUNCTION qctl._sweep_followers(p_queue qctl.queue) IS 'Shows followers that were not released, for example because another program deleted their head. Checks 10,000 keys a call; returns how many.';
 
 -- Name: _sweep_order(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5645,7 +5736,7 @@ declare
   v_back bigint[];
   v_count integer;
 begin
-  -- pg_net waits for locked rows of its queue, so nothing may be waited for while these are held: first the messages' rows.
+  -- Locks the rows of the messages first: pg_net waits for locked rows of its own queue, so this must not wait while it holds those.
   select array_agg(f.msg_id) into v_ids from qctl.in_flight f
   where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.epoch = v_epoch and f.request_id is not null
     and f.claimed_at <= clock_timestamp() - p_after;
@@ -5659,7 +5750,7 @@ begin
   if v_waiting is null then
     return 0;
   end if;
-  -- Rows of the batch under way are locked by pg_net, or gone already: only what it has not started can be had.
+  -- pg_net has locked or deleted the rows of its current batch, so only requests that it has not started can be taken back.
   with unstarted as materialized (
     select h.ctid from net.http_request_queue h where h.id = any (v_waiting) for update skip locked
   ), back as (
@@ -5680,7 +5771,7 @@ $_$;
 
 -- Name: FUNCTION _take_back(p_queue qctl.queue, p_after interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._take_back(p_queue qctl.queue, p_after interval) IS 'Deletes from pg_net''s queue what it has not started that long after the claim, and releases those messages: no attempt is spent.';
+COMMENT ON FUNCTION qctl._take_back(p_queue qctl.queue, p_after interval) IS 'Deletes requests from pg_net''s queue that it has not started that long after the claim, and releases their messages without an attempt.';
 
 -- Name: _take_grants(name, text, boolean, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5702,7 +5793,7 @@ $$;
 
 -- Name: FUNCTION _take_grants(p_role name, p_level text, p_payloads boolean, p_new_level text, p_new_payloads boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._take_grants(p_role name, p_level text, p_payloads boolean, p_new_level text, p_new_payloads boolean) IS 'Takes what one level gives and the other does not.';
+COMMENT ON FUNCTION qctl._take_grants(p_role name, p_level text, p_payloads boolean, p_new_level text, p_new_payloads boolean) IS 'Revokes the grants of the old level that the new level does not include.';
 
 -- Name: _take_over(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5718,7 +5809,7 @@ begin
     begin
       perform cron.alter_job(job_id := v_job.job_id, active := false);
     exception when others then
-      raise exception 'job % of role % cannot be switched off by %: %', v_job.job_name, v_job.owner, current_user, sqlerrm
+      raise exception 'job ''%'' of role ''%'' cannot be switched off by role ''%'': %', v_job.job_name, v_job.owner, current_user, sqlerrm
         using errcode = 'QC007',
               hint = format('as role %s: select cron.alter_job(%s, active := false);', v_job.owner, v_job.job_id);
     end;
@@ -5730,7 +5821,7 @@ $$;
 
 -- Name: FUNCTION _take_over(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._take_over(p_queue text) IS 'Switches the other readers of a queue off; they stay in cron.job.';
+COMMENT ON FUNCTION qctl._take_over(p_queue text) IS 'Switches off the other readers of a queue. They stay in cron.job.';
 
 -- Name: _take_samples(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5759,7 +5850,7 @@ $$;
 
 -- Name: FUNCTION _take_samples(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._take_samples() IS 'Writes down how deep each queue is, at most once a minute.';
+COMMENT ON FUNCTION qctl._take_samples() IS 'Records the depth of each queue, at most once a minute.';
 
 -- Name: _timeline(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5777,27 +5868,20 @@ $$;
 
 -- Name: FUNCTION _timeline(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._timeline() IS 'The timeline written now. pg_control names the old one until the first checkpoint after a promotion.';
+COMMENT ON FUNCTION qctl._timeline() IS 'The current WAL timeline. After a promotion pg_control names the old one until the first checkpoint.';
 
 -- Name: _unseen(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._unseen(p_relation regclass) RETURNS boolean
-    LANGUAGE plpgsql STABLE
+    LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-begin
-  return p_relation is null or not has_table_privilege(p_relation, 'select')
-      or row_security_active(p_relation)
-         and not exists (select from pg_policy p
-                         where p.polrelid = p_relation and p.polpermissive and p.polcmd in ('*', 'r')
-                           and pg_get_expr(p.polqual, p.polrelid) = 'true'
-                           and exists (select from unnest(p.polroles) as o (id) where o.id = 0 or pg_has_role(o.id, 'usage')));
-end
+  select qctl._is_hidden(p_relation)
 $$;
 
 -- Name: FUNCTION _unseen(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._unseen(p_relation regclass) IS 'Is this table gone, closed to us, or with rows that row level security hides? Then nothing can be said of what is in it.';
+COMMENT ON FUNCTION qctl._unseen(p_relation regclass) IS 'qctl._is_hidden() of 0.6.0.';
 
 -- Name: _upon_log(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5820,11 +5904,11 @@ $$;
 
 -- Name: FUNCTION _upon_log(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._upon_log() IS 'Views, triggers, policies and publications of others that are bound to the attempt log; null for none.';
+COMMENT ON FUNCTION qctl._upon_log() IS 'Views, triggers, policies and publications on the attempt log that do not belong to qctl; null if there are none.';
 
 -- Name: _verify_attachments(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._verify_attachments(p_queue_id integer DEFAULT NULL::integer) RETURNS TABLE(object text, problem text, mend text)
+CREATE FUNCTION qctl._verify_attachments(p_queue_id integer DEFAULT NULL::integer) RETURNS TABLE(object text, problem text, fix text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET quote_all_identifiers TO 'off'
@@ -5851,7 +5935,7 @@ CREATE FUNCTION qctl._verify_attachments(p_queue_id integer DEFAULT NULL::intege
   where t.oid is null or t.tgenabled = 'D' or e.replicated <> (t.tgenabled = 'A')
   union all
   select a.name, format('the capture function for %s is %s', o.operation,
-                        case when p.oid is null then 'missing' else 'not what the table needs now: it was renamed, or has new types' end),
+                        case when p.oid is null then 'missing' else 'outdated because the table was renamed or its columns changed' end),
          format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
   from attached a cross join unnest(a.operations) as o (operation)
   left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(a.attachment_id, o.operation)
@@ -5863,37 +5947,41 @@ CREATE FUNCTION qctl._verify_attachments(p_queue_id integer DEFAULT NULL::intege
   from expected e join pg_trigger t on t.tgname = qctl._capture_trigger(e.attachment_id, e.operation) and t.tgparentid <> 0
   where t.tgenabled = 'D'
   union all
-  select a.name, 'it belongs to another owner than its capture, so only keyless events are captured',
+  select a.name, 'events are captured without data because the table has another owner than its capture functions',
          format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
   from attached a join pg_class c on c.oid = a.relation
   where not a.as_me and exists (select from qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
                                 where p.proowner <> c.relowner)
   union all
-  select a.name, format('tables that inherit from it belong to other roles, so of their rows nothing but the event is captured: %s', qctl._foreign_children(a.relation)),
-         'give all of them one owner, or: ' || format('qctl detach %1$s -q %2$s && qctl attach %1$s -q %2$s --as-me', qctl._word(a.name), a.queue_name)
+  select a.name,
+         format('rows of inheriting tables are captured without data because those tables belong to other roles: %s',
+                qctl._foreign_children(a.relation)),
+         'give these tables the same owner; or: '
+         || format('qctl detach %1$s -q %2$s && qctl attach %1$s -q %2$s --as-me', qctl._word(a.name), a.queue_name)
   from attached a where a.there and not a.as_me and qctl._foreign_children(a.relation) is not null
   union all
-  select a.name, 'it is a part of another table now: what is written through that one is not captured',
+  select a.name, 'it is now a partition or child of another table, and writes through that table are not captured',
          format('qctl detach %1$s -q %2$s && qctl attach %3$s -q %2$s', qctl._word(a.name), a.queue_name, qctl._word(i.inhparent::regclass::text))
   from attached a join pg_inherits i on i.inhrelid = a.relation
   union all
-  select a.name, 'it has parts now, which its triggers do not reach', format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
+  select a.name, 'rows of its new partitions or child tables are not captured because they have no trigger',
+         format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
   from attached a where a.there and a.level = 'statement' and qctl._by_row(a.relation, false)
   union all
-  select a.name, format('column %s, which the attachment names, is gone', c.name),
+  select a.name, format('column ''%s'' of the attachment does not exist', c.name),
          format('qctl detach %1$s -q %2$s && qctl attach %1$s -q %2$s  # with other --columns', qctl._word(a.name), a.queue_name)
   from attached a cross join unnest(a.columns) as c (name)
   where a.there and not exists (select from pg_attribute t where t.attrelid = a.relation and t.attname = c.name and not t.attisdropped)
   union all
   select a.name, format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), e.sqlstate),
-         format('delete from qctl.capture_error where attachment_id = %s; -- when the cause is mended', a.attachment_id)
+         format('delete from qctl.capture_error where attachment_id = %s; -- when the cause is fixed', a.attachment_id)
   from attached a join qctl.capture_error e using (attachment_id) group by a.name, a.attachment_id, e.sqlstate
   order by 1, 2
 $_$;
 
 -- Name: _verify_tables(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._verify_tables(p_queue_name text) RETURNS TABLE(problem text, mend text)
+CREATE FUNCTION qctl._verify_tables(p_queue_name text) RETURNS TABLE(problem text, fix text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -5944,7 +6032,7 @@ $$;
 
 -- Name: FUNCTION _wanted_jobs(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._wanted_jobs() IS 'One job serves all queues of the pg_net transport, further ones and those of single queues come by qctl scale; one does the maintenance.';
+COMMENT ON FUNCTION qctl._wanted_jobs() IS 'The jobs that should exist: one for all queues of pg_net, more shared or dedicated ones as qctl scale sets them, and one for maintenance.';
 
 -- Name: _warn_of_missing_secrets(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5956,7 +6044,7 @@ declare
   v_missing text := qctl._missing_secrets(p_headers);
 begin
   if v_missing is not null then
-    raise warning 'nothing is sent until there is %', v_missing using hint = qctl._secret_hint(v_missing);
+    raise warning 'the queue does not deliver until % exists', v_missing using hint = qctl._secret_hint(v_missing);
   end if;
 end
 $$;
@@ -5969,7 +6057,50 @@ CREATE FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_in
 
 -- Name: FUNCTION _webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]) IS 'The headers of Standard Webhooks for one attempt: signed with each of these keys, unsigned without any.';
+COMMENT ON FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]) IS 'The Standard Webhooks headers of one attempt, signed with each of these keys, or unsigned if there is none.';
+
+-- Name: _with_settings(qctl.queue, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._with_settings(p_queue qctl.queue, p_settings jsonb) RETURNS qctl.queue
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_settings jsonb;
+  v_unknown text;
+begin
+  select string_agg(k, ', ') into v_unknown from jsonb_object_keys(p_settings) as k
+  where k not in (select c.name from qctl._setting_columns() c);
+  if v_unknown is not null then
+    raise exception '% is not a setting of a queue', quote_literal(v_unknown)
+      using errcode = 'QC002', hint = 'the comment of qctl.set_queue() lists the settings: \df+ qctl.set_queue';
+  end if;
+  -- Null leaves a setting unchanged if it must have a value.
+  select coalesce(jsonb_object_agg(s.key, s.value), '{}') into v_settings
+  from jsonb_each(p_settings) s join qctl._setting_columns() c on c.name = s.key
+  where c.takes_null or s.value <> 'null';
+  if v_settings ? 'transport' then
+    v_settings := v_settings || jsonb_build_object('transport', (select c.transport from qctl.choose_transport(v_settings ->> 'transport') c));
+  end if;
+  -- A concurrency set by hand ends the automatic search for one.
+  if v_settings ? 'concurrency' and not v_settings ? 'concurrency_auto' then
+    v_settings := v_settings || '{"concurrency_auto": false}';
+  end if;
+  -- An answer is checked for a text or for a JSON value, not for both, so setting one clears the other.
+  if v_settings ? 'expect_text' and not v_settings ? 'expect_json' then
+    v_settings := v_settings || '{"expect_json": null}';
+  elsif v_settings ? 'expect_json' and not v_settings ? 'expect_text' then
+    v_settings := v_settings || '{"expect_text": null}';
+  end if;
+  return jsonb_populate_record(p_queue, v_settings);
+exception when data_exception then
+  raise exception 'a setting is out of range or not valid: %', sqlerrm using errcode = 'QC002';
+end
+$$;
+
+-- Name: FUNCTION _with_settings(p_queue qctl.queue, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._with_settings(p_queue qctl.queue, p_settings jsonb) IS 'The queue with these settings changed. Writes nothing.';
 
 -- Name: _word(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5979,7 +6110,7 @@ CREATE FUNCTION qctl._word(p_text text) RETURNS text
 
 -- Name: FUNCTION _word(p_text text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._word(p_text text) IS 'A word as a shell takes it.';
+COMMENT ON FUNCTION qctl._word(p_text text) IS 'The text quoted as one word of a shell command.';
 
 -- Name: _work_beat_due(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6039,7 +6170,7 @@ $$;
 
 -- Name: FUNCTION _work_begin(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._work_begin(p_queue text) IS 'Takes a free slot of a shared worker, or a queue''s own; slot is null if there is none, or workers are set to 0.';
+COMMENT ON FUNCTION qctl._work_begin(p_queue text) IS 'Takes a free slot of a shared worker, or the slot of a queue. The slot is null if none is free or workers are set to 0.';
 
 -- Name: _work_busy(qctl.work_run, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6052,7 +6183,7 @@ $$;
 
 -- Name: FUNCTION _work_busy(p_run qctl.work_run, p_busy_s double precision); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._work_busy(p_run qctl.work_run, p_busy_s double precision) IS 'How long a CALL was not asleep, for qctl.doctor().';
+COMMENT ON FUNCTION qctl._work_busy(p_run qctl.work_run, p_busy_s double precision) IS 'Stores how many seconds a CALL was not asleep, for qctl.doctor().';
 
 -- Name: _work_dispatch(qctl.work_run, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6071,7 +6202,7 @@ $$;
 
 -- Name: FUNCTION _work_dispatch(p_run qctl.work_run, p_queue text, p_share integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._work_dispatch(p_run qctl.work_run, p_queue text, p_share integer) IS 'One queue that fails, a dropped or a locked one say, does not stop the others.';
+COMMENT ON FUNCTION qctl._work_dispatch(p_run qctl.work_run, p_queue text, p_share integer) IS 'Dispatches one queue. An error, for example of a dropped or locked queue, is recorded and does not stop other queues.';
 
 -- Name: _work_end(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6079,7 +6210,7 @@ CREATE FUNCTION qctl._work_end(p_run qctl.work_run) RETURNS void
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  -- The job runs again within the minute, so the worker is not gone unless it is no longer wanted.
+  -- The job runs again within a minute, so the worker stops only if it is no longer needed.
   update qctl.worker w set last_seen_at = clock_timestamp(),
     stopped_at = case when p_run.slot > s.workers or s.workers < 1 then clock_timestamp() end
   from qctl.scheduler s
@@ -6101,7 +6232,7 @@ $$;
 
 -- Name: FUNCTION _work_goes_on(p_run qctl.work_run); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._work_goes_on(p_run qctl.work_run) IS 'Read at each step: false at the end of the minute, after an upgrade, or when this worker is no longer wanted.';
+COMMENT ON FUNCTION qctl._work_goes_on(p_run qctl.work_run) IS 'Read before each step. False at the end of the minute, after an upgrade, or when this worker is no longer needed.';
 
 -- Name: _work_holds_slot(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6110,13 +6241,13 @@ CREATE FUNCTION qctl._work_holds_slot(p_run qctl.work_run) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select case when (select s.workers from qctl.scheduler s) < 1 then false
-              when p_run.queue_id is null then pg_try_advisory_xact_lock(1902343278, p_run.slot)
-              else pg_try_advisory_xact_lock(1902343279, p_run.queue_id) end
+              when p_run.queue_id is null then pg_try_advisory_xact_lock(qctl._lock_space('job_slot'), p_run.slot)
+              else pg_try_advisory_xact_lock(qctl._lock_space('job_queue'), p_run.queue_id) end
 $$;
 
 -- Name: FUNCTION _work_holds_slot(p_run qctl.work_run); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._work_holds_slot(p_run qctl.work_run) IS 'Each transaction of a CALL takes the lock of its slot anew, so that a session whose CALL was cancelled keeps none.';
+COMMENT ON FUNCTION qctl._work_holds_slot(p_run qctl.work_run) IS 'True if this CALL holds its slot. Each transaction takes the lock again, so a session whose CALL was cancelled does not keep it.';
 
 -- Name: _work_nap_s(qctl.work_run, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6124,8 +6255,12 @@ CREATE FUNCTION qctl._work_nap_s(p_run qctl.work_run, p_moved integer) RETURNS d
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select greatest(0, least(case when p_moved > 0 then 0.2 else 0.5 end, extract(epoch from p_run.deadline - clock_timestamp())))
+  select qctl._work_sleep_s(p_run, p_moved)
 $$;
+
+-- Name: FUNCTION _work_nap_s(p_run qctl.work_run, p_moved integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._work_nap_s(p_run qctl.work_run, p_moved integer) IS 'qctl._work_sleep_s() of 0.6.0.';
 
 -- Name: _work_plan(qctl.work_run); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6142,7 +6277,7 @@ declare
   v_plan qctl.work_plan;
   v_epoch uuid;
 begin
-  -- Also queues that have moved to another transport, until the last of their requests is settled.
+  -- Includes queues that moved to another transport until their last pg_net request is settled.
   select array_agg(distinct f.queue_id) into v_plan.collect from qctl.in_flight f join qctl.queue q using (queue_id)
   where f.request_id is not null and f.lapsed_at is null
     and case when p_run.queue_id is null then not q.dedicated else q.queue_id = p_run.queue_id end;
@@ -6157,7 +6292,7 @@ begin
       and not q.queue_id = any (coalesce(v_plan.collect, '{}'));
   end if;
   if qctl.is_armed() and v_epoch is not null then
-    -- A queue on hold takes no share.
+    -- A queue on hold gets no share of the batch.
     select array_agg(r.name order by random()) into v_plan.dispatch
     from qctl.ready_queues(qctl._work_queues(p_run.queue_id)) as r (name)
     join qctl.queue q on q.queue_name = r.name join qctl.gate g using (queue_id)
@@ -6200,7 +6335,7 @@ $$;
 
 -- Name: FUNCTION _work_review(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._work_review(p_queue_id integer) IS 'A slower, wider look at one queue''s requests; its trouble stops nobody else.';
+COMMENT ON FUNCTION qctl._work_review(p_queue_id integer) IS 'Checks all requests of one queue, which is slower than collecting answers. An error is recorded and does not stop other queues.';
 
 -- Name: _work_share(qctl.work_plan); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6214,7 +6349,16 @@ $$;
 
 -- Name: FUNCTION _work_share(p_plan qctl.work_plan); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._work_share(p_plan qctl.work_plan) IS 'With several ready queues each gets its part of a batch, for pg_net serves in the order of arrival. Null: no limit.';
+COMMENT ON FUNCTION qctl._work_share(p_plan qctl.work_plan) IS 'The share of a batch for each ready queue, because pg_net serves requests in order of arrival. Null for a single queue: no limit.';
+
+-- Name: _work_sleep_s(qctl.work_run, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._work_sleep_s(p_run qctl.work_run, p_moved integer) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select greatest(0, least(case when p_moved > 0 then 0.2 else 0.5 end, extract(epoch from p_run.deadline - clock_timestamp())))
+$$;
 
 -- Name: _xor_pad(bytea, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6234,7 +6378,7 @@ $$;
 
 -- Name: FUNCTION _xor_pad(p_key bytea, p_byte integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._xor_pad(p_key bytea, p_byte integer) IS 'RFC 2104: the key, filled to the 64 bytes of a block of SHA-256, each byte xor ipad (54) or opad (92).';
+COMMENT ON FUNCTION qctl._xor_pad(p_key bytea, p_byte integer) IS 'RFC 2104: the key, padded to the 64 bytes of a SHA-256 block, with each byte xor ipad (54) or opad (92).';
 
 -- Name: adopt_webhook(text, text, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6253,19 +6397,22 @@ begin
   if not found then
     raise exception 'table % has no webhook trigger %', quote_literal(p_relation), quote_literal(p_trigger)
       using errcode = 'QC006',
-            hint = coalesce('it has ' || (select string_agg(w.trigger_name, ', ') from qctl.webhooks(p_relation) w), 'it has none; select * from qctl.webhooks();');
+            hint = coalesce('webhooks of the table: ' || (select string_agg(w.trigger_name, ', ') from qctl.webhooks(p_relation) w),
+                            'the table has no webhook; list all: select * from qctl.webhooks();');
   end if;
   if v_hook.method <> 'POST' then
-    raise exception 'webhook % sends %, and qctl only POST', p_trigger, v_hook.method using errcode = 'QC007', hint = 'let the endpoint take a POST';
+    raise exception 'webhook ''%'' sends %, but qctl sends only POST', p_trigger, v_hook.method
+      using errcode = 'QC007', hint = 'change the endpoint to accept POST';
   end if;
   if not v_hook.enabled then
-    raise exception 'webhook % is disabled, so it sends nothing that could be taken over', p_trigger
-      using errcode = 'QC007', hint = 'qctl create and qctl attach --payload supabase make what it would do';
+    raise exception 'webhook ''%'' is disabled, so there is nothing to take over', p_trigger
+      using errcode = 'QC007', hint = 'for the same result: qctl create, then qctl attach --payload supabase';
   end if;
   select string_agg(p.key || '=' || p.value, '&') into v_query from jsonb_each_text(v_hook.params) p;
   if exists (select from jsonb_each_text(v_hook.params) p where p.key || p.value !~ '^[A-Za-z0-9._~-]*$') then
-    raise exception 'webhook % has parameters that want encoding', p_trigger
-      using errcode = 'QC007', hint = 'write them into the URL: qctl create … --url, qctl attach … --payload supabase, then disable the trigger';
+    raise exception 'webhook ''%'' has parameters that need encoding', p_trigger
+      using errcode = 'QC007',
+            hint = 'put them into the URL: qctl create … --url, qctl attach … --payload supabase, then disable the trigger';
   end if;
   queue_name := coalesce(p_queue, left(regexp_replace(lower(p_trigger), '[^a-z0-9_]+', '_', 'g'), 47));
   relation := v_hook.relation;
@@ -6276,16 +6423,16 @@ begin
   created := not exists (select from qctl.queue q where q.queue_name = adopt_webhook.queue_name);
   if created then
     perform qctl.create_queue(queue_name, url, v_headers, p_settings);
-    -- A short timeout did no harm while nobody retried; now each slow answer would be sent again. A longer one is kept.
+    -- Only a longer timeout is taken over: with retries a short one would send each slow request again.
     update qctl.queue q set timeout_ms = least(v_hook.timeout_ms, 300000)
     where q.queue_name = adopt_webhook.queue_name and v_hook.timeout_ms > q.timeout_ms;
   elsif p_settings <> '{}' or exists (select from qctl.queue q where q.queue_name = adopt_webhook.queue_name
                                       and (q.url <> adopt_webhook.url or q.headers <> qctl._lower_keys(v_headers))) then
-    raise exception 'queue % exists already, with another URL, other headers or its own transport', queue_name
-      using errcode = 'QC007', hint = 'name another: -q QUEUE';
+    raise exception 'queue ''%'' already exists with another URL, other headers or its own transport', queue_name
+      using errcode = 'QC007', hint = 'choose another name: -q QUEUE';
   end if;
   select q.transport into transport from qctl.queue q where q.queue_name = adopt_webhook.queue_name;
-  -- Off before on, in one transaction: no change is sent twice, and none is missed.
+  -- Disables the trigger before it attaches, in one transaction, so that no change is sent twice and none is missed.
   execute format('alter table %s disable trigger %I', v_hook.relation, v_hook.trigger_name);
   perform qctl.attach(v_hook.relation, queue_name, v_hook.operations, v_hook.when_sql, nullif(v_hook.columns, '{}'), 'supabase',
                       p_unchanged => true);
@@ -6296,7 +6443,7 @@ $_$;
 
 -- Name: FUNCTION adopt_webhook(p_relation text, p_trigger text, p_queue text, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.adopt_webhook(p_relation text, p_trigger text, p_queue text, p_settings jsonb) IS 'Takes over a Supabase Database Webhook in one transaction: a queue with its URL and headers, the table attached with the same body and conditions, the trigger disabled. To go back: enable the trigger, qctl.detach().';
+COMMENT ON FUNCTION qctl.adopt_webhook(p_relation text, p_trigger text, p_queue text, p_settings jsonb) IS 'Takes over a Supabase Database Webhook in one transaction: creates a queue with its URL and headers, attaches the table with the same body and conditions, and disables the trigger. To undo it: enable the trigger and call qctl.detach().';
 
 -- Name: archive_size(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6327,7 +6474,7 @@ $$;
 
 -- Name: FUNCTION archive_size(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.archive_size(p_queue text) IS 'What a queue''s delivered history takes on disk, by how much it grew in the last day, and how long it is kept; null where unknown.';
+COMMENT ON FUNCTION qctl.archive_size(p_queue text) IS 'The size of a queue''s archive on disk, its growth in the last day, and its retention; null if unknown.';
 
 -- Name: arm(boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6342,7 +6489,8 @@ declare
   v_changed boolean;
 begin
   if pg_is_in_recovery() then
-    raise exception 'this is a standby: it delivers nothing, and cannot be armed' using errcode = 'QC004', hint = 'qctl arm on the primary, or here after a promotion';
+    raise exception 'a standby cannot be armed because it cannot deliver'
+      using errcode = 'QC004', hint = 'run qctl arm on the primary, or here after a promotion';
   end if;
   v_changed := not v_was or v_survive is distinct from (select a.survive_failover from qctl.arming a);
   if v_changed then
@@ -6367,7 +6515,7 @@ $$;
 
 -- Name: FUNCTION arm(p_survive_failover boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.arm(p_survive_failover boolean) IS 'Lets this database deliver. With p_survive_failover also after a standby of it was promoted; null leaves that as it is.';
+COMMENT ON FUNCTION qctl.arm(p_survive_failover boolean) IS 'Allows this database to deliver. p_survive_failover: also after one of its standbys is promoted; null leaves that setting unchanged.';
 
 -- Name: attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6392,32 +6540,34 @@ begin
     v_relation := null;
   end;
   if v_relation is null then
-    raise exception 'no table named %', quote_literal(coalesce(p_relation, ''))
-      using errcode = 'QC006', hint = 'name it with its schema, for example public.users; names with capitals want double quotes';
+    raise exception 'table % not found', quote_literal(coalesce(p_relation, ''))
+      using errcode = 'QC006', hint = 'include the schema, for example public.users; put names with capitals in double quotes';
   end if;
   select * into v_class from pg_class where oid = v_relation;
   if v_class.relkind not in ('r', 'p') then
     raise exception '% is not a table', v_relation
-      using errcode = 'QC007', hint = 'views and foreign tables are not captured';
+      using errcode = 'QC007', hint = 'views and foreign tables cannot be attached';
   elsif v_class.relispartition or exists (select from pg_inherits where inhrelid = v_relation) then
-    raise exception '% is a part of another table', v_relation
-      using errcode = 'QC007', hint = format('attach %s', (select i.inhparent::regclass from pg_inherits i where i.inhrelid = v_relation limit 1));
+    raise exception '% is a partition or child of another table', v_relation
+      using errcode = 'QC007',
+            hint = format('attach %s', (select i.inhparent::regclass from pg_inherits i where i.inhrelid = v_relation limit 1));
   end if;
   if v_class.relnamespace in ('pgmq'::regnamespace, 'qctl'::regnamespace, 'pg_catalog'::regnamespace) then
-    raise exception '% belongs to the pipeline itself', v_relation using errcode = 'QC007', hint = 'attach a table of your own';
+    raise exception '% belongs to the pipeline and cannot be attached', v_relation
+      using errcode = 'QC007', hint = 'attach a table of your own';
   end if;
   if p_operations is null or cardinality(p_operations) = 0 or not p_operations <@ array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] then
-    raise exception 'operations must be some of INSERT, UPDATE, DELETE, TRUNCATE' using errcode = 'QC002';
+    raise exception 'operations must be one or more of INSERT, UPDATE, DELETE, TRUNCATE' using errcode = 'QC002';
   end if;
   p_operations := array(select distinct o from unnest(p_operations) as o order by o desc);
   if p_payload is null or p_payload not in ('qctl', 'supabase') then
-    raise exception 'no such payload: %', quote_nullable(p_payload) using errcode = 'QC002', hint = 'qctl or supabase';
+    raise exception '% is not a payload format', quote_nullable(p_payload) using errcode = 'QC002', hint = 'use qctl or supabase';
   end if;
   if p_on_error is null or p_on_error not in ('fail', 'skip') then
-    raise exception 'no such choice for errors: %', quote_nullable(p_on_error) using errcode = 'QC002', hint = 'fail or skip';
+    raise exception '% is not a valid choice for errors', quote_nullable(p_on_error) using errcode = 'QC002', hint = 'use fail or skip';
   end if;
   if p_max_bytes is null or p_max_bytes not between 1024 and 1048576 then
-    raise exception 'the largest row is 1 KiB to 1 MiB' using errcode = 'QC002';
+    raise exception 'the limit for a row must be between 1 KiB and 1 MiB' using errcode = 'QC002';
   end if;
   select c into v_column from unnest(p_columns) as c
   where not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = c and a.attnum > 0 and not a.attisdropped)
@@ -6429,11 +6579,11 @@ begin
     perform qctl._check_when(v_relation, p_operations, p_when, qctl._by_row(v_relation, p_replicated));
   end if;
   if exists (select from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = v_relation) then
-    raise exception '% is attached to % already', v_relation, p_queue
+    raise exception 'table % is already attached to queue ''%''', v_relation, p_queue
       using errcode = 'QC007', hint = format('to change it: qctl detach %s -q %s, then attach again', qctl._word(v_relation::text), p_queue);
   end if;
 
-  -- Written as the payload has it, record.user_id, or bare.
+  -- The column may be given as in the payload, record.user_id, or without the prefix.
   p_order_by := regexp_replace(p_order_by, '^record\.', '');
   if p_order_by is not null then
     if not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = p_order_by and a.attnum > 0 and not a.attisdropped) then
@@ -6454,17 +6604,19 @@ begin
   if not p_as_me and qctl._foreign_children(v_relation) is not null then
     raise exception 'tables that inherit from % belong to other roles: %', v_relation, qctl._foreign_children(v_relation)
       using errcode = 'QC007',
-            detail = format('The capture runs as %s, who must not run the code that types of those tables may bring.', pg_get_userbyid(v_class.relowner)),
-            hint = 'give all of them one owner; or --as-me, to capture them with your own rights';
+            detail = format('The capture runs as role %s, which must not run the code that types of those tables may contain.',
+                            pg_get_userbyid(v_class.relowner)),
+            hint = 'give these tables the same owner; or --as-me, to capture them with your own rights';
   end if;
   v_owner := pg_get_userbyid(v_class.relowner);
   v_may_own := pg_has_role(v_class.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end)
                and qctl._foreign_children(v_relation) is null;
   if not v_may_own and not p_as_me then
-    raise exception 'the capture of % should run as its owner %, and % may not act for that role', v_relation, v_owner, current_user
+    raise exception 'the capture of % must run as its owner ''%'', but role ''%'' may not act for that role',
+        v_relation, v_owner, current_user
       using errcode = 'QC007',
-            detail = 'Types of that table may bring code of its owner, which would run with your rights instead.',
-            hint = '--as-me accepts that; or let a member of ' || v_owner || ' run attach';
+            detail = 'Types of that table may contain code of its owner, which would run with your rights.',
+            hint = format('use --as-me to accept that; or run attach as a member of role %s', v_owner);
   end if;
 
   insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes, order_by)
@@ -6477,9 +6629,9 @@ begin
     perform qctl._own_capture(v_attachment, v_queue.queue_name, v_owner);
   end if;
   if exists (select from qctl.webhooks(v_relation::oid::text) w where w.enabled) then
-    raise warning 'a Supabase Database Webhook is on % as well: %', v_relation,
+    raise warning 'table % also has a Supabase Database Webhook: %', v_relation,
         (select string_agg(w.trigger_name, ', ') from qctl.webhooks(v_relation::oid::text) w where w.enabled)
-      using hint = 'each change is sent twice; qctl adopt-webhook takes it over';
+      using hint = 'each change is sent twice; to take the webhook over: qctl adopt-webhook';
   end if;
   perform qctl._audit('attach', p_queue, jsonb_build_object(
     'relation', v_relation::text, 'operations', p_operations, 'when', p_when, 'columns', p_columns, 'payload', p_payload,
@@ -6493,7 +6645,7 @@ $$;
 
 -- Name: FUNCTION attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Captures the changes of a table into a queue. Waits at most 2 s for the table''s lock. p_order_by: the column by whose value messages go out one at a time, in their order.';
+COMMENT ON FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Captures the changes of a table into a queue. Waits at most 2 s for the lock on the table. p_order_by: the column whose value is the order key; messages with the same value are delivered one at a time, in order.';
 
 -- Name: capacity(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6537,33 +6689,34 @@ begin
         jsonb_build_object('per_s', qctl._net_batch_size() / c_pg_net_cycle_s, 'limit',
           format('pg_net.batch_size %s, shared by all queues of pg_net', qctl._net_batch_size())),
         jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 2), 0.5), 'limit',
-          format('max_in_flight %s with an answer settled in %s s%s', v_queue.max_in_flight,
+          format('max_in_flight %s, answers settled in %s s%s', v_queue.max_in_flight,
                  round(greatest(coalesce(latency_s, 2), 0.5)::numeric, 1), case when measured = 0 then ' (assumed)' else '' end)),
         jsonb_build_object('per_s', v_queue.batch / c_step_s * workers, 'limit',
-          format('batch %s a step with %s jobs', v_queue.batch, workers)));
+          format('batch %s per step with %s jobs', v_queue.batch, workers)));
       if measured > 0 then
         limits := limits || jsonb_build_object(
           'per_s', least(qctl._net_batch_size(), v_queue.max_in_flight) / greatest(c_pg_net_cycle_s, latency_p95_s - 1), 'limit',
-          format('the endpoint: %s at once, the slowest 5 %% settled after %s s', least(qctl._net_batch_size(), v_queue.max_in_flight),
-                 round(latency_p95_s::numeric, 1)));
+          format('the endpoint: %s requests at once, 95 %% of them settled within %s s',
+                 least(qctl._net_batch_size(), v_queue.max_in_flight), round(latency_p95_s::numeric, 1)));
       end if;
     elsif v_queue.concurrency_auto then
       limits := jsonb_build_array(jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
-        format('max_in_flight %s; with concurrency auto the endpoint itself comes before it', v_queue.max_in_flight)));
+        format('max_in_flight %s; with concurrency auto the endpoint limits it earlier', v_queue.max_in_flight)));
     else
       limits := jsonb_build_array(
         jsonb_build_object('per_s', workers * v_queue.concurrency / greatest(coalesce(latency_s, 0.1), 0.001), 'limit',
-          format('%s worker processes with concurrency %s, an answer in %s ms%s', workers, v_queue.concurrency,
+          format('%s worker processes with concurrency %s, answers in %s ms%s', workers, v_queue.concurrency,
                  round((greatest(coalesce(latency_s, 0.1), 0.001) * 1000)::numeric), case when measured = 0 then ' (assumed)' else '' end)),
         jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
           format('max_in_flight %s', v_queue.max_in_flight)));
     end if;
     if v_queue.rate_per_s is not null then
-      limits := limits || jsonb_build_object('per_s', v_queue.rate_per_s, 'limit', format('its rate, %s a second', v_queue.rate_per_s));
+      limits := limits || jsonb_build_object('per_s', v_queue.rate_per_s, 'limit', format('its rate limit, %s/s', v_queue.rate_per_s));
     end if;
     if workers = 0 then
       limits := jsonb_build_array(jsonb_build_object('per_s', 0, 'limit', case v_queue.transport
-        when 'pg_net' then 'no job: qctl scale --workers 1' else 'no worker process: qctl worker -q ' || v_queue.queue_name end)) || limits;
+        when 'pg_net' then 'no worker job: qctl scale --workers 1'
+        else 'no worker process: qctl worker -q ' || v_queue.queue_name end)) || limits;
     end if;
     select (l.value ->> 'per_s')::double precision, l.value ->> 'limit' into ceiling_per_s, limited_by
     from jsonb_array_elements(limits) with ordinality as l (value, n) order by (l.value ->> 'per_s')::double precision, l.n limit 1;
@@ -6575,18 +6728,18 @@ $$;
 
 -- Name: FUNCTION capacity(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.capacity(p_queue text) IS 'What each queue can carry in messages a second, and what limits it. Latency is that of the last 1000 answers within 10 minutes: of the request on http, from claim to settled on pg_net. hanging_per_s: attempts a second while every one times out.';
+COMMENT ON FUNCTION qctl.capacity(p_queue text) IS 'The messages per second that each queue can deliver, and what limits it. The latency is that of the last 1,000 answers within 10 min: of the request on http, from claim to settle on pg_net. hanging_per_s: attempts per second if every one times out.';
 
 -- Name: check(text, double precision, double precision, bigint, bigint, double precision, double precision, double precision, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl."check"(p_queue text DEFAULT NULL::text, p_max_lag_s double precision DEFAULT 60, p_max_age_s double precision DEFAULT 900, p_max_depth bigint DEFAULT NULL::bigint, p_max_dead bigint DEFAULT NULL::bigint, p_max_failure_rate double precision DEFAULT 0.2, p_max_silence_s double precision DEFAULT NULL::double precision, p_workers_seen_s double precision DEFAULT NULL::double precision, p_ignore text[] DEFAULT '{}'::text[]) RETURNS TABLE(queue_name text, cause text, since timestamp with time zone, problem text, value double precision, "limit" double precision, mend text)
+CREATE FUNCTION qctl."check"(p_queue text DEFAULT NULL::text, p_max_lag_s double precision DEFAULT 60, p_max_age_s double precision DEFAULT 900, p_max_depth bigint DEFAULT NULL::bigint, p_max_dead bigint DEFAULT NULL::bigint, p_max_failure_rate double precision DEFAULT 0.2, p_max_silence_s double precision DEFAULT NULL::double precision, p_workers_seen_s double precision DEFAULT NULL::double precision, p_ignore text[] DEFAULT '{}'::text[]) RETURNS TABLE(queue_name text, cause text, since timestamp with time zone, problem text, value double precision, "limit" double precision, fix text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
 declare
   v_queue qctl.queue;
-  v_ailment qctl.ailment;
+  v_cause qctl.cause;
   v_depth record;
   v_lag record;
   v_excused boolean;
@@ -6596,35 +6749,36 @@ begin
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
     v_excused := false;
-    for v_ailment in select * from qctl._ailments(v_queue, false, make_interval(secs => p_workers_seen_s)) loop
-      -- Whoever excuses a pause does not want to hear that messages wait.
-      v_excused := v_excused or v_ailment.health = any (p_ignore) and v_ailment.health in ('unarmed', 'no_worker', 'paused', 'gone', 'secret_missing', 'circuit_open');
-      continue when v_excused and v_ailment.health = 'growing';
-      return query select v_queue.queue_name, v_ailment.health, v_ailment.since, v_ailment.reason, null::double precision,
-                          null::double precision, v_ailment.mend
-      where not v_ailment.health = any (p_ignore);
+    for v_cause in select * from qctl._causes(v_queue, false, make_interval(secs => p_workers_seen_s)) loop
+      -- If a cause that stops delivery is ignored, its consequences are ignored too.
+      v_excused := v_excused or v_cause.cause = any (p_ignore) and qctl._stops_delivery(v_cause.cause);
+      continue when v_excused and v_cause.cause = 'growing';
+      return query select v_queue.queue_name, v_cause.cause, v_cause.since, v_cause.reason, null::double precision,
+                          null::double precision, v_cause.fix
+      where not v_cause.cause = any (p_ignore);
     end loop;
     select * into v_depth from qctl._depth(v_queue.queue_name, least(greatest(p_max_depth, p_max_dead, 0), 10000000) + 1);
     if v_depth.depth > p_max_depth and not v_depth.exact then
-      -- Once there is an alarm, its number may cost something.
+      -- An exact count is worth its cost only when the limit is exceeded.
       select * into v_depth from qctl.depth(v_queue.queue_name);
     end if;
     select * into v_lag from qctl.lag(v_queue.queue_name);
     return query
-    select v_queue.queue_name, m.cause, null::timestamptz, m.problem, m.value, m."limit", m.mend
+    select v_queue.queue_name, m.cause, null::timestamptz, m.problem, m.value, m."limit", m.fix
     from (values
-      ('lag', 'the oldest ready message has waited for a worker', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
-      ('age', 'the oldest unfinished message has not been delivered', v_lag.age_s, p_max_age_s,
+      ('lag', 'waiting time of the oldest ready message', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
+      ('age', 'age of the oldest unfinished message', v_lag.age_s, p_max_age_s,
        format('qctl messages -q %s --retrying', v_queue.queue_name)),
       ('depth', 'unfinished messages', greatest(v_depth.depth, v_depth.estimate), p_max_depth, 'qctl scale -q ' || v_queue.queue_name),
       ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || v_queue.queue_name),
-      ('failure_rate', 'of the attempts of 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
+      ('failure_rate', 'of the attempts in the last 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
        format('qctl tail -q %s --failed', v_queue.queue_name))
-    ) as m (cause, problem, value, "limit", mend)
+    ) as m (cause, problem, value, "limit", fix)
     where m.value > m."limit" and not m.cause = any (p_ignore) and not (v_excused and m.cause in ('lag', 'age'));
     if p_max_silence_s is not null and not 'silence' = any (p_ignore) then
       return query
-      select v_queue.queue_name, 'silence', null::timestamptz, s.relation || ' was captured last', s.silence_s, p_max_silence_s, 'qctl verify'
+      select v_queue.queue_name, 'silence', null::timestamptz, 'since the last captured change of ' || s.relation, s.silence_s,
+             p_max_silence_s, 'qctl verify'
       from qctl.silence(v_queue.queue_name) s where s.silence_s > p_max_silence_s;
     end if;
   end loop;
@@ -6633,7 +6787,7 @@ $$;
 
 -- Name: FUNCTION "check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl."check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]) IS 'Each thing that is not well: what qctl.health() knows, all of it, and what is over a limit (null: no limit). A failure rate needs at least ten attempts within ten minutes. p_ignore: causes that are no trouble now. No rows: all is well.';
+COMMENT ON FUNCTION qctl."check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]) IS 'Every problem of the queues: all causes that qctl.health() knows, and every limit that is exceeded (null: no limit). The failure rate needs at least 10 attempts within 10 min. p_ignore: causes to leave out. No rows: no problem.';
 
 -- Name: choose_transport(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6646,18 +6800,18 @@ declare
   v_problem text;
 begin
   if p_wanted = 'http' then
-    return query select 'http', 'asked for';
+    return query select 'http', 'as requested';
     return;
   elsif p_wanted is null or p_wanted not in ('auto', 'pg_net') then
-    raise exception 'no such transport: %', quote_literal(coalesce(p_wanted, ''))
-      using errcode = 'QC002', hint = 'auto, pg_net or http';
+    raise exception '% is not a transport', quote_literal(coalesce(p_wanted, ''))
+      using errcode = 'QC002', hint = 'use auto, pg_net or http';
   end if;
   v_problem := case
     when not exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
                      where n.nspname = 'net' and p.proname = 'http_post')
       then 'pg_net is not installed in this database'
            || case when exists (select from pg_available_extensions where name = 'pg_net') then ' (create extension pg_net)' else '' end
-    when v_net_database <> current_database() then format('pg_net works in database %s, not here', v_net_database)
+    when v_net_database <> current_database() then format('pg_net works in database %s and not in this one', v_net_database)
     when not qctl._net_readable() or not exists (
            select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
            where n.nspname = 'net' and p.proname = 'http_post' and has_schema_privilege(n.oid, 'usage')
@@ -6666,18 +6820,19 @@ begin
   if p_wanted = 'pg_net' then
     if v_problem is not null then
       raise exception 'transport pg_net cannot be used: %', v_problem
-        using errcode = 'QC004', hint = '--transport http, and a qctl worker process, needs no extension';
+        using errcode = 'QC004', hint = 'use --transport http with a qctl worker process, which needs no extension';
     end if;
-    return query select 'pg_net', 'asked for';
+    return query select 'pg_net', 'as requested';
     return;
   end if;
   v_problem := coalesce(v_problem, case
     when not exists (select from pg_namespace where nspname = 'cron')
-      then coalesce('pg_cron works in database ' || nullif(qctl._setting('cron.database_name'), current_database()) || ', not here',
+      then coalesce('pg_cron works in database ' || nullif(qctl._setting('cron.database_name'), current_database())
+                    || ' and not in this one',
                     'pg_cron is not installed in this database')
     when not qctl._cron_here() then format('role %s may not use schema cron', current_user) end);
   if v_problem is null then
-    return query select 'pg_net', 'pg_net and pg_cron are here, so nothing needs to be hosted';
+    return query select 'pg_net', 'pg_net and pg_cron are available, so no worker process is needed';
   else
     return query select 'http', v_problem;
   end if;
@@ -6686,7 +6841,7 @@ $$;
 
 -- Name: FUNCTION choose_transport(p_wanted text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.choose_transport(p_wanted text) IS 'What auto, pg_net or http comes to in this database, and why. Error QC004 where pg_net is asked for and cannot be used.';
+COMMENT ON FUNCTION qctl.choose_transport(p_wanted text) IS 'The transport that auto, pg_net or http gives in this database, and the reason. Raises QC004 if pg_net is requested and cannot be used.';
 
 -- Name: claim(text, integer, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6699,7 +6854,7 @@ $$;
 
 -- Name: FUNCTION claim(p_queue text, p_limit integer, p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint) IS 'Leases up to p_limit ready messages, of 256 MiB together but always one, to one worker and returns all that is needed to send them. Nothing while the queue is paused, the database not armed, or for a queue of another transport. lease_ms counts from before the call; a request must be over by then.';
+COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint) IS 'Leases up to p_limit ready messages to one worker, at least one and at most 256 MiB, and returns the requests to send. Returns nothing while the queue is paused, the database is not armed or the queue has another transport. Count lease_ms from before the call; a request must end within it.';
 
 -- Name: claim(text, integer, bigint, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6712,7 +6867,7 @@ $$;
 
 -- Name: FUNCTION claim(p_queue text, p_limit integer, p_worker_id bigint, p_max_bytes bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint, p_max_bytes bigint) IS 'The same for at most p_max_bytes of bodies, but always for one message: what a worker has room for.';
+COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint, p_max_bytes bigint) IS 'As qctl.claim(text, integer, bigint), for at most p_max_bytes of bodies but at least one message.';
 
 -- Name: collect(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6739,7 +6894,7 @@ $$;
 
 -- Name: FUNCTION collect(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.collect(p_queue text) IS 'Settles the answers that pg_net has for a queue, late ones too, and judges the requests that got none. Returns how many answers there were.';
+COMMENT ON FUNCTION qctl.collect(p_queue text) IS 'Settles the answers that pg_net has for a queue, including late ones, and decides about requests without an answer. Returns the number of answers.';
 
 -- Name: compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6773,7 +6928,7 @@ $$;
 
 -- Name: FUNCTION compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Names of the options in which an attachment differs from these, nulls not compared; missing where the table is not attached to that queue.';
+COMMENT ON FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'The names of the options in which the attachment differs from these, or ''missing'' if the table is not attached to the queue. Null options are not compared.';
 
 -- Name: compare_queue(text, text, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6803,7 +6958,7 @@ $$;
 
 -- Name: FUNCTION compare_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.compare_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Names of the settings in which a queue differs from these; missing where there is no such queue. Headers null: not compared.';
+COMMENT ON FUNCTION qctl.compare_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'The names of the settings in which the queue differs from these, or ''missing'' if there is no such queue. Null headers are not compared.';
 
 -- Name: create_queue(text, text, jsonb, jsonb, text, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6829,14 +6984,14 @@ begin
   perform qctl._check_url(p_url);
   perform qctl._check_headers(p_headers);
   if p_waiting is not null and p_waiting not in ('deliver', 'skip') then
-    raise exception 'not a choice for waiting messages: %', quote_literal(left(p_waiting, 100))
-      using errcode = 'QC002', hint = 'deliver or skip';
+    raise exception '% is not a valid choice for waiting messages', quote_literal(left(p_waiting, 100))
+      using errcode = 'QC002', hint = 'use deliver or skip';
   end if;
   select c.transport, c.reason into v_transport, v_reason
   from qctl.choose_transport(coalesce(p_settings ->> 'transport', 'auto')) c;
   perform pg_advisory_xact_lock(hashtextextended('qctl.create_queue', 0));
   if exists (select from qctl.queue q where q.queue_name = p_queue) then
-    raise exception 'queue % exists already', p_queue
+    raise exception 'queue ''%'' already exists', p_queue
       using errcode = 'QC007', hint = format('to change it: qctl set -q %s …; to see it: qctl describe %s', p_queue, p_queue);
   end if;
 
@@ -6844,11 +6999,12 @@ begin
   v_exists := found;
   if v_exists then
     if v_meta.is_partitioned or v_meta.is_unlogged then
-      raise exception 'pgmq queue % is %', p_queue, case when v_meta.is_unlogged then 'unlogged' else 'partitioned' end
+      raise exception 'pgmq queue ''%'' is %, which qctl does not support', p_queue,
+          case when v_meta.is_unlogged then 'unlogged' else 'partitioned' end
         using errcode = 'QC007',
-              detail = case when v_meta.is_unlogged then 'An unlogged queue loses its messages in a crash.'
-                       else 'Retention of a partitioned queue drops messages that were never delivered.' end,
-              hint = 'make a plain one under another name and move the messages';
+              detail = case when v_meta.is_unlogged then 'A crash deletes the messages of an unlogged queue.'
+                       else 'The retention of a partitioned queue deletes messages that were never delivered.' end,
+              hint = 'create a queue that is logged and not partitioned under another name, and move the messages';
     end if;
     execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_waiting;
     if p_take_over then
@@ -6857,7 +7013,7 @@ begin
       perform qctl._refuse_other_readers(p_queue);
     end if;
     if p_waiting is null and v_waiting > 0 then
-      raise exception 'pgmq queue % exists already and holds % messages', p_queue, v_waiting
+      raise exception 'pgmq queue ''%'' already exists and holds % messages', p_queue, v_waiting
         using errcode = 'QC007',
               hint = 'to deliver them to this endpoint: --waiting deliver; to archive them undelivered: --waiting skip';
     elsif p_waiting = 'skip' then
@@ -6867,7 +7023,7 @@ begin
     v_archived := to_regclass(format('pgmq.%I', 'a_' || p_queue)) is not null;
     perform pgmq.create(p_queue);
     if v_archived then
-      -- The archive of a queue that was dropped: numbers go on behind it.
+      -- The archive of a dropped queue remains, so new ids continue after its highest id.
       execute format('select coalesce(max(msg_id), 0) from pgmq.%I', 'a_' || p_queue) into v_last;
       if v_last > 0 then
         perform setval(pg_get_serial_sequence(format('pgmq.%I', 'q_' || p_queue), 'msg_id'), v_last);
@@ -6877,7 +7033,8 @@ begin
   execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, '
                  'autovacuum_vacuum_cost_delay = 0)', 'q_' || p_queue);
 
-  -- The history of an adopted or dropped queue is its owner's; a new one's would grow for ever. On pg_net a slow request stalls those of all.
+  -- Only a new queue gets a retention, because the history of an adopted or dropped queue belongs to the user. pg_net gets a short
+  -- timeout because one slow request holds up the requests of all queues.
   insert into qctl.queue (queue_name, url, headers, timeout_ms, retention_s)
   values (p_queue, p_url, qctl._lower_keys(p_headers), case v_transport when 'pg_net' then 5000 else 15000 end,
           case when not v_exists and not v_archived then 7 * 86400 end)
@@ -6896,7 +7053,7 @@ $$;
 
 -- Name: FUNCTION create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean) IS 'Makes a pgmq queue, or adopts one, with its endpoint. p_waiting says what becomes of messages that wait in an adopted one: deliver, or skip: to the archive. p_take_over switches off cron jobs that take messages from it, p_ignore_readers lets them be. Settings: see qctl.set_queue.';
+COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean) IS 'Creates a pgmq queue with its endpoint, or adopts an existing one. p_waiting: what happens to the messages of an adopted queue: deliver, or skip (move to the archive). p_take_over: switch off cron jobs that read the queue; p_ignore_readers: leave them active. Settings: see qctl.set_queue.';
 
 -- Name: dead(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6914,7 +7071,7 @@ $$;
 
 -- Name: FUNCTION dead(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.dead(p_queue text) IS 'Dead letters by reason and status, with the error (or note) that is most frequent among them; of the newest 100000.';
+COMMENT ON FUNCTION qctl.dead(p_queue text) IS 'The newest 100,000 dead letters grouped by reason and status, with the most frequent error or note of each group.';
 
 -- Name: depth(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6927,7 +7084,7 @@ $$;
 
 -- Name: FUNCTION depth(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.depth(p_queue text) IS 'Unfinished messages by state, and dead letters. Exact to 100000; above it (exact is false) the numbers are "at least", in_flight is still exact, and estimate is PostgreSQL''s own of the depth. Dead letters are counted up to 100000.';
+COMMENT ON FUNCTION qctl.depth(p_queue text) IS 'Unfinished messages by state, and dead letters. Exact up to 100,000. Above that exact is false, the numbers are lower bounds except in_flight, and estimate is PostgreSQL''s estimate of the depth. Dead letters are counted up to 100,000.';
 
 -- Name: describe(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6952,7 +7109,7 @@ $$;
 
 -- Name: FUNCTION describe(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.describe(p_queue text) IS 'A queue''s settings. Headers that look like secrets come by name only.';
+COMMENT ON FUNCTION qctl.describe(p_queue text) IS 'The settings of a queue. Of headers that look like secrets it shows only the names.';
 
 -- Name: detach(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6963,7 +7120,7 @@ CREATE FUNCTION qctl.detach(p_relation text, p_queue text DEFAULT NULL::text) RE
     AS $_$
 #variable_conflict use_column
 declare
-  -- A table that was dropped is known by its number only, as describe shows it.
+  -- A dropped table is known only by its oid, as describe shows it.
   v_relation regclass := case when p_relation ~ '^[0-9]{1,10}$' then p_relation::oid else to_regclass(p_relation) end;
   v_attachment record;
   v_operation text;
@@ -6976,9 +7133,10 @@ begin
   end if;
   if not exists (select from qctl.attachment a join qctl.queue q using (queue_id)
                  where a.relation = v_relation and (p_queue is null or q.queue_name = p_queue)) then
-    raise exception '% is not attached%', coalesce(v_relation::text, quote_literal(p_relation)), coalesce(' to ' || p_queue, '')
+    raise exception 'table % is not attached%', coalesce(v_relation::text, quote_literal(p_relation)),
+        coalesce(' to queue ' || quote_literal(p_queue), '')
       using errcode = 'QC006',
-            hint = coalesce('attached: ' || (select string_agg(distinct a.relation::text, ', ') from qctl.attachment a),
+            hint = coalesce('attached tables: ' || (select string_agg(distinct a.relation::text, ', ') from qctl.attachment a),
                             'no table is attached');
   end if;
   for v_attachment in
@@ -6987,7 +7145,7 @@ begin
   loop
     foreach v_operation in array v_attachment.operations loop
       v_name := qctl._capture_function(v_attachment.attachment_id, v_operation);
-      -- Wherever the trigger is: a table may have joined or left the inheritance since. PostgreSQL drops those of partitions.
+      -- Looks for the triggers on all tables because the inheritance may have changed. PostgreSQL drops those of partitions.
       for v_table in
         select t.tgrelid from pg_trigger t
         where t.tgname = qctl._capture_trigger(v_attachment.attachment_id, v_operation) and t.tgparentid = 0
@@ -7017,7 +7175,7 @@ $_$;
 
 -- Name: FUNCTION detach(p_relation text, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.detach(p_relation text, p_queue text) IS 'Stops capturing a table. What is in the queue stays.';
+COMMENT ON FUNCTION qctl.detach(p_relation text, p_queue text) IS 'Stops capturing a table. Its messages stay in the queue.';
 
 -- Name: disarm(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7029,7 +7187,7 @@ CREATE FUNCTION qctl.disarm() RETURNS TABLE(armed boolean, changed boolean, data
 declare
   v_was boolean := qctl.is_armed();
 begin
-  -- No database has this oid; whether it survives a failover is remembered.
+  -- No database has oid 0. The row stays because it keeps survive_failover.
   update qctl.arming set database_oid = 0;
   if v_was then
     perform qctl._emit('database.disarmed', null, jsonb_build_object('by', session_user));
@@ -7041,7 +7199,7 @@ $$;
 
 -- Name: FUNCTION disarm(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.disarm() IS 'Nothing is claimed any more, by whatever transport; what is in flight settles, capture goes on.';
+COMMENT ON FUNCTION qctl.disarm() IS 'Stops claiming on every transport. Messages in flight still settle, and capture continues.';
 
 -- Name: discard(text, bigint[], text, text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7097,7 +7255,7 @@ $_$;
 
 -- Name: FUNCTION discard(p_queue text, p_msg_ids bigint[], p_reason text, p_seen_states text[], p_seen_delivery_nos integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text, p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Moves unfinished messages to the dead letters, reason kept. One in flight too: its answer, if it is a success, still counts. Outcomes: discarded; unblocked (a dead letter that held up its order key does so no more); finished (nothing to give up); unknown; changed (as for qctl.replay).';
+COMMENT ON FUNCTION qctl.discard(p_queue text, p_msg_ids bigint[], p_reason text, p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Moves unfinished messages to the dead letters and stores the reason. A message in flight is moved too; a late success still counts. Outcomes: discarded; unblocked (a dead letter no longer blocks its order key); finished (already finished); unknown; changed (as in qctl.replay).';
 
 -- Name: dispatch(text, integer, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7123,12 +7281,12 @@ begin
   if qctl._net_epoch() is null then
     raise exception 'pg_net is not installed in this database' using errcode = 'QC004', hint = 'qctl set --transport http';
   end if;
-  -- Nothing may reach the endpoint of which a crash could take the record.
+  -- The commit must be durable, because a crash must not lose the record of a request that reached the endpoint.
   if current_setting('synchronous_commit') in ('off', 'local') then
     perform set_config('synchronous_commit', 'on', true);
   end if;
-  -- Room is counted and taken by one at a time; the transaction is short.
-  perform pg_advisory_xact_lock(1902343277, 4);
+  -- One session at a time counts and takes the room in pg_net's queue; the transaction is short.
+  perform pg_advisory_xact_lock(qctl._lock_space('singleton'), qctl._lock_key('dispatch'));
   v_room := least(coalesce(p_limit, v_queue.batch), v_queue.batch, qctl._net_room(v_queue));
   if v_room < 1 then
     return 0;
@@ -7156,11 +7314,11 @@ $$;
 
 -- Name: FUNCTION dispatch(p_queue text, p_limit integer, p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.dispatch(p_queue text, p_limit integer, p_worker_id bigint) IS 'Claims messages of a pg_net queue and hands them to pg_net, which starts when the transaction commits. Returns how many.';
+COMMENT ON FUNCTION qctl.dispatch(p_queue text, p_limit integer, p_worker_id bigint) IS 'Claims messages of a pg_net queue and hands them to pg_net, which starts them after the commit. Returns how many.';
 
 -- Name: doctor(); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.doctor() RETURNS TABLE(severity text, kind text, object text, problem text, mend text)
+CREATE FUNCTION qctl.doctor() RETURNS TABLE(severity text, kind text, object text, problem text, fix text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -7169,28 +7327,28 @@ declare
   v_queue qctl.queue;
 begin
   return query
-  select 'broken', 'database', current_database()::text, a.health || ': ' || a.reason, a.mend from qctl._ails_unarmed() a
-  union all select 'broken', 'database', current_database()::text, a.health || ': ' || a.reason, a.mend from qctl._ails_schema() a;
+  select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from qctl._cause_unarmed() a
+  union all select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from qctl._cause_schema() a;
   for v_queue in select * from qctl.queue q order by q.queue_name loop
-    -- What the attachments lack is among what verify finds.
+    -- Problems of attachments and missing tables are left to qctl.verify(), which reports them below.
     return query
-    select 'broken', 'queue', v_queue.queue_name, a.health || ': ' || a.reason, a.mend from qctl._ailments(v_queue, false) a
-    where a.health not in ('unarmed', 'schema_outdated', 'capture_broken') and a.reason not like 'pgmq''s table%';
-    return query select * from qctl._examine_queue(v_queue);
+    select 'broken', 'queue', v_queue.queue_name, a.cause || ': ' || a.reason, a.fix from qctl._causes(v_queue, false) a
+    where a.cause not in ('unarmed', 'schema_outdated', 'capture_broken') and a.reason not like 'pgmq''s table%';
+    return query select * from qctl._doctor_queue(v_queue);
   end loop;
-  return query select 'broken', v.kind, v.object, v.problem, v.mend from qctl.verify() v;
+  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
   return query
-  select * from qctl._examine_versions() union all select * from qctl._examine_settings() union all select * from qctl._examine_copies()
-  union all select * from qctl._examine_roles() union all select * from qctl._examine_sight();
-  return query select * from qctl._examine_jobs();
+  select * from qctl._doctor_versions() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
+  union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();
+  return query select * from qctl._doctor_jobs();
   return query
-  select * from qctl._examine_failures() union all select * from qctl._examine_vacuum() union all select * from qctl._examine_load();
+  select * from qctl._doctor_failures() union all select * from qctl._doctor_vacuum() union all select * from qctl._doctor_load();
 end
 $$;
 
 -- Name: FUNCTION doctor(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.doctor() IS 'Everything that is wrong (broken) or will be (warning), or is good to know (note): health, what qctl.verify() finds, versions, settings, roles, jobs, failures, vacuum, load; each with what to type.';
+COMMENT ON FUNCTION qctl.doctor() IS 'Present problems (broken), coming problems (warning) and advice (note), each with the command that fixes it: health, the findings of qctl.verify(), versions, settings, roles, jobs, failures, vacuum, load.';
 
 -- Name: drop_header_secret(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7202,12 +7360,12 @@ declare
   v_users text[] := qctl._secret_users('secret:' || p_name);
 begin
   if cardinality(v_users) > 0 then
-    raise exception 'secret % is sent by %', p_name, array_to_string(v_users, ', ')
-      using errcode = 'QC007', hint = 'they would stand still without it; change their headers first: qctl set -q QUEUE --no-header NAME';
+    raise exception 'secret ''%'' is in use by %, which could not deliver without it', p_name, array_to_string(v_users, ', ')
+      using errcode = 'QC007', hint = 'change the headers first: qctl set -q QUEUE --no-header NAME';
   end if;
   delete from qctl.header_secret s where s.name = p_name;
   if not found then
-    raise exception 'no secret named %', quote_literal(coalesce(left(p_name, 100), '')) using errcode = 'QC006', hint = 'qctl secret list';
+    raise exception 'secret % not found', quote_literal(coalesce(left(p_name, 100), '')) using errcode = 'QC006', hint = 'qctl secret list';
   end if;
   perform qctl._audit('secret_drop', null, jsonb_build_object('name', p_name));
   name := p_name;
@@ -7233,8 +7391,8 @@ declare
 begin
   queue_name := p_queue;
   discarded := 0;
-  -- With row_security off a policy that hides messages is an error, and not a queue that looks empty.
-  -- Triggers first: a writer then never meets a table that is gone.
+  -- row_security is off so that a policy that hides messages raises an error; otherwise the queue would look empty.
+  -- Triggers are dropped first so that no writer finds the queue table missing.
   for v_relation in select a.relation from qctl.attachment a where a.queue_id = v_queue.queue_id order by 1 loop
     perform qctl.detach(v_relation::oid::text, p_queue);
   end loop;
@@ -7243,8 +7401,8 @@ begin
     execute format('lock table pgmq.%I in access exclusive mode', v_q);
     execute format('select count(*) from pgmq.%I', v_q) into v_unfinished;
     if v_unfinished > 0 and not p_discard then
-      raise exception 'queue % holds % unfinished messages', p_queue, v_unfinished
-        using errcode = 'QC007', hint = 'to give them up: --discard; they stay in the archive, undelivered';
+      raise exception 'queue ''%'' holds % unfinished messages', p_queue, v_unfinished
+        using errcode = 'QC007', hint = 'to discard them: --discard; they are moved to the archive undelivered';
     end if;
     discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
   end if;
@@ -7283,7 +7441,7 @@ $_$;
 
 -- Name: FUNCTION drop_queue(p_queue text, p_discard boolean, p_with_archive boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.drop_queue(p_queue text, p_discard boolean, p_with_archive boolean) IS 'Drops a queue: triggers, then settings and pgmq''s table. Refuses while it holds unfinished messages, unless p_discard. The archive stays, with dead letters and discarded messages moved into it, unless p_with_archive. The attempt log goes with the maintenance.';
+COMMENT ON FUNCTION qctl.drop_queue(p_queue text, p_discard boolean, p_with_archive boolean) IS 'Drops a queue: triggers, settings and pgmq''s table. Fails if the queue has unfinished messages, unless p_discard is true. The archive stays and receives dead letters and discarded messages, unless p_with_archive is true. Maintenance deletes the attempt log later.';
 
 -- Name: event_route(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7300,36 +7458,13 @@ CREATE FUNCTION qctl.fall_asleep(p_queues text[]) RETURNS TABLE(queue_id integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select q.queue_id, q.queue_name, pg_try_advisory_lock(1902343276, q.queue_id)
+  select q.queue_id, q.queue_name, pg_try_advisory_lock(qctl._lock_space('sleeper'), q.queue_id)
   from qctl.queue q where q.queue_name = any (p_queues)
 $$;
 
 -- Name: FUNCTION fall_asleep(p_queues text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.fall_asleep(p_queues text[]) IS 'Takes the sleeper''s lock of each queue where no writer is under way. A worker looks for work once more, then listens.';
-
--- Name: give_up(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl.give_up(p_queue text, p_discard boolean DEFAULT false) RETURNS TABLE(discarded bigint, dead bigint)
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET row_security TO 'off'
-    AS $$
-declare
-  v_queue qctl.queue := qctl._queue(p_queue);
-begin
-  discarded := 0;
-  if p_discard and to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
-    discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
-  end if;
-  dead := qctl._archive_dead(v_queue);
-  return next;
-end
-$$;
-
--- Name: FUNCTION give_up(p_queue text, p_discard boolean); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl.give_up(p_queue text, p_discard boolean) IS 'Moves dead letters, with p_discard every unfinished message too, to the archive: the long part of a drop, before it locks a table of the application. Returns how many were discarded, and how many dead letters were moved.';
+COMMENT ON FUNCTION qctl.fall_asleep(p_queues text[]) IS 'Takes the sleeper lock of each queue that has no active writer. The worker then looks for work once more before it listens.';
 
 -- Name: grant_role(text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7343,17 +7478,20 @@ declare
   v_before qctl.grantee;
 begin
   if p_as is null or p_as not in ('read', 'operate', 'work') then
-    raise exception 'no such level: %', quote_literal(coalesce(left(p_as, 50), '')) using errcode = 'QC002', hint = '--as read, operate or work';
+    raise exception '% is not an access level', quote_literal(coalesce(left(p_as, 50), ''))
+      using errcode = 'QC002', hint = 'use --as read, operate or work';
   end if;
   if p_as = 'work' and p_payloads then
-    raise exception 'a worker is given the payloads that it delivers, and no others' using errcode = 'QC002', hint = '--as work, without --payloads';
+    raise exception 'level work cannot be combined with payloads because a worker sees only the payloads that it delivers'
+      using errcode = 'QC002', hint = 'use --as work without --payloads';
   end if;
   if not exists (select from pg_roles r where r.rolname = p_role) then
-    raise exception 'no role named %', quote_literal(coalesce(left(p_role, 63), ''))
+    raise exception 'role % not found', quote_literal(coalesce(left(p_role, 63), ''))
       using errcode = 'QC006', hint = format('create role %I login;', coalesce(left(p_role, 63), 'name'));
   end if;
   if p_role = (select pg_get_userbyid(n.nspowner) from pg_namespace n where n.nspname = 'qctl') then
-    raise exception 'role % installed qctl and may do everything already', p_role using errcode = 'QC007', hint = 'name another role';
+    raise exception 'role ''%'' installed qctl, so it already has full access', p_role
+      using errcode = 'QC007', hint = 'choose another role';
   end if;
   select g.* into v_before from qctl.grantee g where g.role_name = p_role;
   v_changed := (v_before.level, v_before.payloads) is distinct from (p_as, p_payloads);
@@ -7370,7 +7508,7 @@ $$;
 
 -- Name: FUNCTION grant_role(p_role text, p_as text, p_payloads boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.grant_role(p_role text, p_as text, p_payloads boolean) IS 'Lets a role look (read), also act on messages (operate), or deliver (work); one level a role, the last one given. With p_payloads it sees payloads, too. Nothing else that the role has is touched. An upgrade gives it what is new.';
+COMMENT ON FUNCTION qctl.grant_role(p_role text, p_as text, p_payloads boolean) IS 'Grants a role one level: read (look), operate (also act on messages) or work (deliver). The last level granted replaces the one before. p_payloads: also read payloads. Other grants of the role stay unchanged. An upgrade extends the level to new objects.';
 
 -- Name: growth(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7388,7 +7526,7 @@ $$;
 
 -- Name: FUNCTION growth(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.growth(p_queue text) IS 'By how many messages a second the queue grew in the last minutes, less than 0 if it drains, and the seconds until it is empty at that pace. Null where nothing is known, for no maintenance has run; drain_s also where it does not drain.';
+COMMENT ON FUNCTION qctl.growth(p_queue text) IS 'per_s: the growth of the queue in the last minutes in messages per second, negative if it drains. drain_s: the seconds until it is empty at that rate. Both are null if no maintenance has run; drain_s is also null if the queue does not drain.';
 
 -- Name: header_secrets(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7405,11 +7543,11 @@ $$;
 
 -- Name: FUNCTION header_secrets(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.header_secrets() IS 'Which header secrets there are, or are named by queues, and which queues send them; never the values.';
+COMMENT ON FUNCTION qctl.header_secrets() IS 'The header secrets that exist or that queues name, and the queues that send them. Never returns the values.';
 
 -- Name: health(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.health(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, health text, since timestamp with time zone, reason text, mend text)
+CREATE FUNCTION qctl.health(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, health text, since timestamp with time zone, reason text, fix text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -7421,15 +7559,16 @@ begin
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
-    select v_queue.queue_name, a.health, a.since, a.reason, a.mend into queue_name, health, since, reason, mend
-    from qctl._ailments(v_queue, true) a limit 1;
+    select v_queue.queue_name, a.cause, a.since, a.reason, a.fix into queue_name, health, since, reason, fix
+    from qctl._causes(v_queue, true) a limit 1;
     if not found then
       queue_name := v_queue.queue_name;
       health := 'ok';
       since := null;
-      reason := case when qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)))
-                     then format('depth and endpoint unknown: row level security, or a missing right, hides its messages from role %s', current_user) end;
-      mend := null;
+      reason := case when qctl._is_hidden(to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)))
+                     then format('depth and state of the endpoint are unknown because row level security or a missing privilege hides '
+                                 'messages from role %s', current_user) end;
+      fix := null;
     end if;
     return next;
   end loop;
@@ -7438,7 +7577,26 @@ $$;
 
 -- Name: FUNCTION health(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.health(p_queue text) IS 'The first that holds of: unarmed, schema_outdated (a worker is newer), no_worker, paused (by a person), gone (the endpoint answered 410, or pgmq''s table is gone), secret_missing, circuit_open (the breaker), capture_broken, endpoint_failing (20 % of the attempts of 10 minutes, or all of the last ones), growing, ok; since when as far as is known, why, and the command that mends it.';
+COMMENT ON FUNCTION qctl.health(p_queue text) IS 'The health of each queue, since when if known, the reason, and the command that fixes it. Health is the first that holds of: unarmed, schema_outdated (a worker is newer), no_worker, paused (by a person), gone (the endpoint answered 410, or pgmq''s table is gone), secret_missing, circuit_open (the circuit breaker), capture_broken, endpoint_failing (20 % of the attempts in 10 min, or all of the last ones), growing, ok.';
+
+-- Name: health_causes(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.health_causes() RETURNS TABLE(cause text, stops text, scope text)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  values ('unarmed', 'delivery', 'database'), ('schema_outdated', null, 'database'), ('no_worker', 'delivery', 'queue'),
+         ('paused', 'delivery', 'queue'), ('gone', 'delivery', 'queue'), ('secret_missing', 'delivery', 'queue'),
+         ('circuit_open', 'delivery', 'queue'), ('capture_broken', 'capture', 'queue'), ('endpoint_failing', null, 'queue'),
+         ('growing', null, 'queue'),
+         -- Limits of qctl.check() that can be exceeded.
+         ('lag', null, 'limit'), ('age', null, 'limit'), ('depth', null, 'limit'), ('dead', null, 'limit'),
+         ('failure_rate', null, 'limit'), ('silence', null, 'limit')
+$$;
+
+-- Name: FUNCTION health_causes(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.health_causes() IS 'Every cause that qctl.health() and qctl.check() can report, the worst first, with what it stops (delivery, capture; null: nothing) and its scope: the database, a queue, or a limit of qctl.check().';
 
 -- Name: heartbeat(bigint, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7455,7 +7613,7 @@ $$;
 
 -- Name: FUNCTION heartbeat(p_worker_id bigint, p_queues text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.heartbeat(p_worker_id bigint, p_queues text[]) IS 'False when the worker was taken for gone: its leases may have lapsed, so it sends nothing more of them.';
+COMMENT ON FUNCTION qctl.heartbeat(p_worker_id bigint, p_queues text[]) IS 'Reports that the worker is alive. False if it was marked as gone: its leases may have lapsed, so it must not send those messages.';
 
 -- Name: is_armed(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7474,7 +7632,7 @@ $$;
 
 -- Name: FUNCTION is_armed(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.is_armed() IS 'May this database deliver? False in a copy: another cluster, database or timeline.';
+COMMENT ON FUNCTION qctl.is_armed() IS 'True if this database may deliver. False in a copy: another cluster, database or timeline.';
 
 -- Name: jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7494,7 +7652,7 @@ $$;
 
 -- Name: FUNCTION jobs(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.jobs() IS 'Our jobs in pg_cron, as far as this role may see them.';
+COMMENT ON FUNCTION qctl.jobs() IS 'The jobs of qctl in pg_cron, as far as this role may see them.';
 
 -- Name: label(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7511,7 +7669,7 @@ $$;
 
 -- Name: FUNCTION label(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.label() IS 'The label, if there is one; a copy, another cluster or database, is not protected by what the original was called.';
+COMMENT ON FUNCTION qctl.label() IS 'The label, if there is one. In a copy, that is another cluster or database, the label does not protect.';
 
 -- Name: lag(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7530,9 +7688,9 @@ begin
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
-    continue when qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)));
+    continue when qctl._is_hidden(to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)));
     queue_name := v_queue.queue_name;
-    -- Ids rise with enqueued_at, so the oldest of each kind stands among the first: untried and ready, tried or replayed, in flight.
+    -- Ids rise with enqueued_at, so the oldest message of each kind is among the first: untried and ready, tried or replayed, in flight.
     execute format($q$
       select extract(epoch from $2 - (
                select greatest(q.vt, q.enqueued_at) from pgmq.%1$I q
@@ -7559,7 +7717,7 @@ $_$;
 
 -- Name: FUNCTION lag(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.lag(p_queue text) IS 'lag_s: how long the oldest ready message has waited for a worker; age_s: how old the oldest unfinished, not delayed one is.';
+COMMENT ON FUNCTION qctl.lag(p_queue text) IS 'lag_s: how long the oldest ready message has waited for a worker. age_s: the age of the oldest unfinished message that is not delayed.';
 
 -- Name: life(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7577,14 +7735,15 @@ begin
     select * from (
       select v_message.enqueued_at, 'enqueued', null::integer, null::integer, null::integer, null::integer, null::text, null::text, null::text,
              coalesce(qctl._captured_from(v_message.message),
-                      case when v_message.message ? 'table' then 'sent, or captured from a table that is gone' else 'sent' end), null::timestamptz
+                      case when v_message.message ? 'table' then 'sent, or captured from a table that no longer exists' else 'sent' end),
+             null::timestamptz
       union all
       select t.claimed_at, t.outcome, t.delivery_no, t.attempt_no, t.status_code, t.duration_ms, t.error, t.response, w.name,
-             case when t.next_at is not null then 'to be tried again' end, t.next_at
+             case when t.next_at is not null then 'next attempt' end, t.next_at
       from qctl.attempt t left join qctl.worker w using (worker_id) where t.queue_id = v_queue.queue_id and t.msg_id = p_msg_id
       union all
       select f.claimed_at, case when f.lapsed_at is null then 'in_flight' else 'lapsed' end, f.delivery_no, f.attempt_no, null, null, null, null, w.name,
-             case when f.lapsed_at is null then 'its lease ends' else 'no answer in its lease; a late success still counts' end,
+             case when f.lapsed_at is null then 'lease ends' else 'no answer, a late success still counts; lease ended' end,
              coalesce(f.lapsed_at, f.expires_at)
       from qctl.in_flight f left join qctl.worker w using (worker_id) where f.queue_id = v_queue.queue_id and f.msg_id = p_msg_id
       union all
@@ -7595,7 +7754,8 @@ begin
       union all
       select v_message.finished_at, case v_message.state when 'delivered' then 'archived' else v_message.state end, v_message.delivery_no, null,
              null, null, null, null, null,
-             case v_message.state when 'dead' then concat_ws(': ', v_message.reason, v_message.note) when 'archived' then 'by somebody else than qctl' end, null
+             case v_message.state when 'dead' then concat_ws(': ', v_message.reason, v_message.note)
+                                  when 'archived' then 'by another program than qctl' end, null
       where v_message.finished_at is not null
     ) e order by 1 nulls first, 3 nulls first, 4;
 
@@ -7603,16 +7763,17 @@ begin
                when 'delivered' then v_message.finished_at + make_interval(secs => v_queue.retention_s) end;
     event := 'next';
     detail := case v_message.state
-      when 'ready' then 'attempt, as soon as a worker claims it'
+      when 'ready' then 'attempt as soon as a worker claims it'
       when 'retrying' then format('attempt %s', v_message.attempts + 1)
       when 'delayed' then 'becomes ready'
       when 'in_flight' then 'the answer, or the end of the lease'
-      when 'delivered' then case when v_queue.retention_s is null then 'nothing; kept until it is purged' else 'deleted, by the retention of its queue' end
-      when 'dead' then format('nothing, unless: qctl replay %s/%s', p_queue, p_msg_id)
-      else format('nothing, unless: qctl replay %s/%s', p_queue, p_msg_id) end
+      when 'delivered' then case when v_queue.retention_s is null then 'nothing; kept until purged'
+                                 else 'deleted by the retention of its queue' end
+      when 'dead' then format('nothing, unless replayed: qctl replay %s/%s', p_queue, p_msg_id)
+      else format('nothing, unless replayed: qctl replay %s/%s', p_queue, p_msg_id) end
       || case when v_message.state in ('ready', 'retrying', 'delayed')
               then coalesce((select format(' (but %s: %s)', h.health, h.reason) from qctl.health(p_queue) h
-                             where h.health in ('unarmed', 'schema_outdated', 'no_worker', 'paused', 'gone', 'secret_missing', 'circuit_open')), '') else '' end;
+                             where qctl._stops_delivery(h.health)), '') else '' end;
     delivery_no := null; attempt_no := null; status_code := null; duration_ms := null; error := null; response := null; actor := null; until := null;
     return next;
   end loop;
@@ -7621,7 +7782,7 @@ $$;
 
 -- Name: FUNCTION life(p_queue text, p_msg_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.life(p_queue text, p_msg_id bigint) IS 'A message''s whole life in order: enqueued, each attempt, leases that lapsed, replays and discards with who and why, its end, what comes next.';
+COMMENT ON FUNCTION qctl.life(p_queue text, p_msg_id bigint) IS 'The history of a message in order: enqueued, each attempt, lapsed leases, replays and discards with actor and reason, its end, and what comes next.';
 
 -- Name: locate(bigint, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7653,7 +7814,7 @@ $_$;
 
 -- Name: FUNCTION locate(p_msg_id bigint, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.locate(p_msg_id bigint, p_queue text) IS 'The queues that know a message of this id.';
+COMMENT ON FUNCTION qctl.locate(p_msg_id bigint, p_queue text) IS 'The queues that know a message with this id.';
 
 -- Name: maintenance(interval); Type: PROCEDURE; Schema: qctl; Owner: -
 
@@ -7701,7 +7862,7 @@ $$;
 
 -- Name: PROCEDURE maintenance(IN p_for interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON PROCEDURE qctl.maintenance(IN p_for interval) IS 'Collects answers of pg_net where no job does, lapses leases, rolls up throughput, deletes what is past retention, and cleans up after our own jobs. Run it each minute; p_for bounds the deleting.';
+COMMENT ON PROCEDURE qctl.maintenance(IN p_for interval) IS 'Collects answers of pg_net that no job collects, lapses leases, rolls up throughput, deletes messages older than the retention, and deletes the old history of qctl''s jobs. Run it every minute. p_for: the time limit for deleting.';
 
 -- Name: message(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7744,7 +7905,7 @@ $_$;
 
 -- Name: FUNCTION message(p_queue text, p_msg_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.message(p_queue text, p_msg_id bigint) IS 'One message as it stands now, wherever it is.';
+COMMENT ON FUNCTION qctl.message(p_queue text, p_msg_id bigint) IS 'The present state of one message, wherever it is stored.';
 
 -- Name: message_state(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7792,7 +7953,7 @@ $_$;
 
 -- Name: FUNCTION message_states(p_queue text, p_msg_ids bigint[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.message_states(p_queue text, p_msg_ids bigint[]) IS 'How each of these messages stands now, and in which delivery; those that the queue knows.';
+COMMENT ON FUNCTION qctl.message_states(p_queue text, p_msg_ids bigint[]) IS 'The present state and delivery of those of these messages that the queue knows.';
 
 -- Name: messages(text, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7806,7 +7967,7 @@ $$;
 
 -- Name: FUNCTION messages(p_queue text, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.messages(p_queue text, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone) IS 'A queue''s messages with their last attempt, newest first, without their payload. Of their last attempt: p_since and p_until its time, p_status_codes (404, 5xx), p_error a part of the error, p_response and p_not_response of the answer; those come by that time, newest first, all others by id. p_retrying: unfinished and tried. The next page: p_before_id the last msg_id, and p_before_at its last_attempt_at.';
+COMMENT ON FUNCTION qctl.messages(p_queue text, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone) IS 'The messages of a queue with their last attempt, newest first, without payload. Filters on the last attempt: p_since and p_until (its time), p_status_codes (404, 5xx), p_error (part of the error), p_response and p_not_response (part of the answer). With such a filter the order is by that time, otherwise by id. p_retrying: unfinished and tried. Next page: p_before_id = last msg_id, p_before_at = its last_attempt_at.';
 
 -- Name: messages_where(text, jsonb, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7820,7 +7981,7 @@ $$;
 
 -- Name: FUNCTION messages_where(p_queue text, p_where jsonb, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.messages_where(p_queue text, p_where jsonb, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone) IS 'As qctl.messages(), those whose payload contains p_where (jsonb @>). For roles that may see payloads.';
+COMMENT ON FUNCTION qctl.messages_where(p_queue text, p_where jsonb, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone) IS 'As qctl.messages(), only messages whose payload contains p_where (jsonb @>). For roles that may read payloads.';
 
 -- Name: move_archived(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7837,7 +7998,7 @@ $$;
 
 -- Name: FUNCTION move_archived(p_queue text, p_rows integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.move_archived(p_queue text, p_rows integer) IS 'Moves a stretch of what was archived before the partitions into them, the newest first; returns how many. 0 when nothing is left, and the old table is gone then.';
+COMMENT ON FUNCTION qctl.move_archived(p_queue text, p_rows integer) IS 'Moves about p_rows rows that were archived before the partitioning, the newest first; returns how many. When none is left, it drops the old table and returns 0.';
 
 -- Name: move_attempts(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7855,7 +8016,7 @@ $$;
 
 -- Name: FUNCTION move_attempts(p_rows integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.move_attempts(p_rows integer) IS 'Moves a stretch of what was logged before the partitions into them, the newest first; returns how many: 0 when nothing is left, and the old table is gone then.';
+COMMENT ON FUNCTION qctl.move_attempts(p_rows integer) IS 'Moves about p_rows attempts that were logged before the partitioning, the newest first; returns how many. When none is left, it drops the old table and returns 0.';
 
 -- Name: partition_archive(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7874,15 +8035,16 @@ begin
   changed := not qctl._is_partitioned(p_queue);
   if changed then
     perform qctl._need_partman();
-    -- Whoever reads or settles just now is waited for only this long.
+    -- Sessions that read or settle are waited for no longer than this.
     set local lock_timeout = '2s';
     v_old := to_regclass(format('pgmq.%I', v_a));
     if v_old is null then
-      raise exception 'queue % has no archive', p_queue using errcode = 'QC006', hint = 'qctl verify';
+      raise exception 'queue ''%'' has no archive', p_queue using errcode = 'QC006', hint = 'qctl verify';
     end if;
     perform pgmq.convert_archive_partitioned(p_queue, v_interval, '100 years');
     if (select pg_get_partkeydef(c.oid) from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_a))) is distinct from 'RANGE (archived_at)' then
-      raise exception 'this version of pgmq partitions archives by number, not by time' using errcode = 'QC004', hint = 'alter extension pgmq update';
+      raise exception 'this version of pgmq partitions archives by msg_id, not by time'
+        using errcode = 'QC004', hint = 'alter extension pgmq update';
     end if;
     execute format('create index on pgmq.%I (msg_id)', v_a);
     perform qctl._grant_alike(v_old, format('pgmq.%I', v_a));
@@ -7904,7 +8066,7 @@ $$;
 
 -- Name: FUNCTION partition_archive(p_queue text, p_interval text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.partition_archive(p_queue text, p_interval text) IS 'Puts the archive into partitions by date: hourly, daily, weekly or monthly. What was archived before is left beside and is moved in by qctl.move_archived(), call by call; until then no command sees it.';
+COMMENT ON FUNCTION qctl.partition_archive(p_queue text, p_interval text) IS 'Partitions the archive by date: hourly, daily, weekly or monthly. Existing rows stay in a separate table until qctl.move_archived() moves them, call by call; until then no command sees them.';
 
 -- Name: partition_attempts(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7921,18 +8083,18 @@ declare
 begin
   changed := not qctl._is_log_partitioned() and not (p_only_empty and exists (select from qctl.attempt));
   if changed then
-    -- The partitions are whose role makes them, and the maintenance of the owner must be able to drop them.
+    -- A partition belongs to the role that creates it, and the maintenance of the log's owner must be able to drop it.
     if v_owner <> current_user then
-      raise exception 'the attempt log belongs to role %, and this is role %', v_owner, current_user
+      raise exception 'the attempt log belongs to role ''%'', but the current role is ''%''', v_owner, current_user
         using errcode = 'QC004', hint = format('connect as %s', v_owner);
     end if;
     perform qctl._need_partman();
-    -- Whoever reads or settles just now is waited for only this long.
+    -- Sessions that read or settle are waited for no longer than this.
     set local lock_timeout = '2s';
     lock table qctl.attempt;
     if qctl._upon_log() is not null then
-      raise exception 'not of qctl, but bound to the attempt log: %', qctl._upon_log()
-        using errcode = 'QC007', hint = 'drop it, and make it anew afterwards: a table that is put into partitions is another table';
+      raise exception 'the attempt log cannot be partitioned because other objects depend on it: %', qctl._upon_log()
+        using errcode = 'QC007', hint = 'drop them and create them again afterwards, because the partitioned log is a new table';
     end if;
     alter table qctl.attempt rename to attempt_old;
     alter index qctl.attempt_pkey rename to attempt_old_pkey;
@@ -7970,7 +8132,7 @@ $_$;
 
 -- Name: FUNCTION partition_attempts(p_interval text, p_only_empty boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.partition_attempts(p_interval text, p_only_empty boolean) IS 'Puts the attempt log, which all queues share, into partitions by date: hourly, daily, weekly or monthly. What was logged before is left beside and is moved in by qctl.move_attempts(), call by call; until then no command sees it. With p_only_empty a log in which something is stays as it is.';
+COMMENT ON FUNCTION qctl.partition_attempts(p_interval text, p_only_empty boolean) IS 'Partitions the attempt log, which all queues share, by date: hourly, daily, weekly or monthly. Existing rows stay in a separate table until qctl.move_attempts() moves them, call by call; until then no command sees them. p_only_empty: do nothing unless the log is empty.';
 
 -- Name: pause(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7996,7 +8158,7 @@ $$;
 
 -- Name: FUNCTION pause(p_queue text, p_reason text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.pause(p_queue text, p_reason text) IS 'Stops claiming; what is in flight settles, capture goes on.';
+COMMENT ON FUNCTION qctl.pause(p_queue text, p_reason text) IS 'Stops claiming. Messages in flight still settle, and capture continues.';
 
 -- Name: payloads(text, bigint[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8018,7 +8180,7 @@ $_$;
 
 -- Name: FUNCTION payloads(p_queue text, p_msg_ids bigint[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.payloads(p_queue text, p_msg_ids bigint[]) IS 'Headers and payloads of messages, wherever they are. For roles that may see payloads.';
+COMMENT ON FUNCTION qctl.payloads(p_queue text, p_msg_ids bigint[]) IS 'The headers and payloads of messages, wherever they are stored. For roles that may read payloads.';
 
 -- Name: plan(double precision, integer, integer, double precision, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8028,9 +8190,9 @@ CREATE FUNCTION qctl.plan(p_per_s double precision, p_payload_bytes integer DEFA
     AS $$
 #variable_conflict use_column
 declare
-  -- A worker looks again 10 ms after a claim that was not full, and settles what has come within 10 ms.
+  -- A worker claims again 10 ms after a claim that was not full, and settles the answers of 10 ms together.
   c_look_s constant double precision := 0.01;
-  -- A job of pg_cron takes four steps a second, and pg_net sends what it has a second after another.
+  -- A pg_cron job takes four steps a second, and pg_net sends one batch a second.
   c_steps_per_s constant double precision := 4;
   c_net_delay_s constant double precision := 1;
   c_net_max_bytes constant integer := 48 * 1024;
@@ -8042,12 +8204,12 @@ declare
   v_settles_per_s double precision;
 begin
   if p_per_s is null or not p_per_s > 0 or p_per_s > 10000000 then
-    raise exception 'not a rate that makes sense: % a second', p_per_s using errcode = 'QC002';
+    raise exception '% is not a valid rate', p_per_s using errcode = 'QC002', hint = 'use more than 0 and at most 10,000,000 messages/s';
   elsif coalesce(p_payload_bytes, -1) < 0 or coalesce(p_latency_ms, 0) < 1 or not coalesce(p_hours, 0) between 0.01 and 24 then
-    raise exception 'a payload of % bytes, an answer after % ms or % hours a day makes no sense', p_payload_bytes, p_latency_ms, p_hours
-      using errcode = 'QC002';
+    raise exception 'a payload of % bytes, a latency of % ms or % hours a day is out of range', p_payload_bytes, p_latency_ms, p_hours
+      using errcode = 'QC002', hint = 'use at least 0 bytes, at least 1 ms, and 0.01 to 24 hours';
   elsif p_transport not in ('pg_net', 'http') then
-    raise exception 'there is no transport %', p_transport using errcode = 'QC002', hint = 'pg_net or http';
+    raise exception '% is not a transport', quote_literal(p_transport) using errcode = 'QC002', hint = 'use pg_net or http';
   end if;
   select * into v_cost from qctl._plan_costs();
   if v_has_net then
@@ -8064,10 +8226,11 @@ begin
     v_settles_per_s := v_claims_per_s;
     worker_cores := 0;
     reason := case
-      when p_per_s > v_net_per_s * 0.9 then format('pg_net does about %s requests a second for all queues together: this needs http', v_net_per_s)
-      when p_payload_bytes > c_net_max_bytes then 'some versions of pg_net do not send bodies over 48 KiB: this needs http'
-      when p_latency_ms > 1000 then 'one slow answer holds up its whole batch in pg_net: http is better for this endpoint'
-      else format('%s %% of what pg_net does in a second; nothing else to host', round((p_per_s / v_net_per_s * 100)::numeric)) end;
+      when p_per_s > v_net_per_s * 0.9
+        then format('this load needs http because pg_net sends about %s requests/s for all queues together', v_net_per_s)
+      when p_payload_bytes > c_net_max_bytes then 'this load needs http because some versions of pg_net do not send bodies over 48 KiB'
+      when p_latency_ms > 1000 then 'http is better for this endpoint because in pg_net one slow answer delays its whole batch'
+      else format('%s %% of the throughput of pg_net; no worker process is needed', round((p_per_s / v_net_per_s * 100)::numeric)) end;
   else
     workers := ceil(p_per_s / v_cost.process_per_s);
     in_flight := p_per_s * p_latency_ms / 1000.0;
@@ -8075,12 +8238,12 @@ begin
     v_settles_per_s := p_per_s / (1 + p_per_s / workers * c_look_s);
     batch := ceil(greatest(1, p_per_s / v_claims_per_s));
     worker_cores := p_per_s * v_cost.process_message_s;
-    reason := format('%s requests under way at a time, and room for half as many again%s', ceil(in_flight),
+    reason := format('%s requests in flight, with room for half as many more%s', ceil(in_flight),
       case when p_transport is not null then ''
-           when not v_has_net then '; pg_net and pg_cron are not here'
-           when p_per_s > v_net_per_s / 2 then format('; past half of what pg_net does (%s a second)', v_net_per_s)
+           when not v_has_net then '; pg_net and pg_cron are not available'
+           when p_per_s > v_net_per_s / 2 then format('; more than half of the throughput of pg_net (%s/s)', v_net_per_s)
            when p_payload_bytes > c_net_max_bytes then '; bodies over 48 KiB'
-           else '; an answer that slow holds up others in pg_net' end);
+           else '; in pg_net such slow answers delay other requests' end);
   end if;
   concurrency := greatest(1, ceil(in_flight * c_room / workers));
   max_in_flight := greatest(200, ceil(in_flight * c_room * 4));
@@ -8094,7 +8257,7 @@ $$;
 
 -- Name: FUNCTION plan(p_per_s double precision, p_payload_bytes integer, p_latency_ms integer, p_hours double precision, p_transport text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.plan(p_per_s double precision, p_payload_bytes integer, p_latency_ms integer, p_hours double precision, p_transport text) IS 'What so many messages a second need: transport, worker processes or jobs, settings, the share of a core that the database and the workers spend, and disk in 30 days of so many hours each. Without a transport it chooses. A formula over measured costs, not a promise.';
+COMMENT ON FUNCTION qctl.plan(p_per_s double precision, p_payload_bytes integer, p_latency_ms integer, p_hours double precision, p_transport text) IS 'What p_per_s messages per second need: transport, worker processes or jobs, settings, CPU cores of the database and of the workers, and disk for 30 days of p_hours each. p_transport null: choose one. An estimate from measured costs, not a guarantee.';
 
 -- Name: purge(text, interval, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8114,7 +8277,7 @@ $$;
 
 -- Name: FUNCTION purge(p_queue text, p_older_than interval, p_after timestamp with time zone, p_after_id bigint, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestamp with time zone, p_after_id bigint, p_limit integer) IS 'Deletes one batch of delivered messages archived longer ago than that, with their attempts. Call again with next_after and next_after_id until they are null. Never touches unfinished or dead messages, nor what others archived.';
+COMMENT ON FUNCTION qctl.purge(p_queue text, p_older_than interval, p_after timestamp with time zone, p_after_id bigint, p_limit integer) IS 'Deletes one batch of delivered messages that were archived longer ago than that, with their attempts. Call it again with next_after and next_after_id until they are null. Never deletes unfinished or dead messages, nor messages that other programs archived.';
 
 -- Name: purge_attempts(text, timestamp with time zone, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8131,7 +8294,7 @@ begin
   if qctl._is_log_partitioned() then
     return qctl._drop_log(100);
   end if;
-  -- Messages that are being moved into partitions are nowhere else meanwhile.
+  -- Messages that are being moved into partitions are in neither table that is checked below.
   if to_regclass(format('pgmq.%I', 'a_' || p_queue || '_old')) is not null then
     return 0;
   end if;
@@ -8153,7 +8316,7 @@ $_$;
 
 -- Name: FUNCTION purge_attempts(p_queue text, p_before timestamp with time zone, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purge_attempts(p_queue text, p_before timestamp with time zone, p_limit integer) IS 'Deletes a batch of attempts settled before that whose message is gone, as after a partition was dropped; where the log itself is in partitions, drops those of no more use to any queue. Call again until it returns 0.';
+COMMENT ON FUNCTION qctl.purge_attempts(p_queue text, p_before timestamp with time zone, p_limit integer) IS 'Deletes a batch of attempts that were settled before p_before and whose message is gone, for example with a dropped partition. If the log is partitioned, drops the partitions that no queue needs. Call it until it returns 0.';
 
 -- Name: purge_dead(text, interval, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8168,7 +8331,7 @@ $$;
 
 -- Name: FUNCTION purge_dead(p_queue text, p_older_than interval, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purge_dead(p_queue text, p_older_than interval, p_limit integer) IS 'Deletes one batch of dead letters that died longer ago than that. Call again until it deletes none.';
+COMMENT ON FUNCTION qctl.purge_dead(p_queue text, p_older_than interval, p_limit integer) IS 'Deletes one batch of dead letters that are older than that. Call it until it deletes none.';
 
 -- Name: purge_leftovers(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8185,7 +8348,7 @@ begin
   get diagnostics v_count = row_count;
   return query select 'throughput', v_count;
   v_count := 0;
-  -- Attempts that were logged late, when their message had been purged already.
+  -- Attempts that were logged after their message was purged.
   for v_queue in select * from qctl.queue q where to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) is not null
                  and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null loop
     execute format($q$
@@ -8214,7 +8377,7 @@ $_$;
 
 -- Name: FUNCTION purge_leftovers(p_older_than interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purge_leftovers(p_older_than interval) IS 'Deletes statistics, runs of our jobs in pg_cron''s history, and attempts whose message is gone, all older than that.';
+COMMENT ON FUNCTION qctl.purge_leftovers(p_older_than interval) IS 'Deletes statistics, the history of qctl''s jobs in pg_cron, and attempts whose message is gone, all older than that.';
 
 -- Name: purge_partitions(text, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8231,7 +8394,7 @@ declare
   v_rows bigint;
 begin
   if p_older_than is null or p_older_than < interval '0' then
-    raise exception 'an age of % makes no sense', p_older_than using errcode = 'QC002';
+    raise exception '% is not a valid age', p_older_than using errcode = 'QC002', hint = 'use 0 or more, for example 7 days';
   end if;
   partitions := 0;
   messages := 0;
@@ -8259,7 +8422,7 @@ $_$;
 
 -- Name: FUNCTION purge_partitions(p_queue text, p_older_than interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purge_partitions(p_queue text, p_older_than interval) IS 'Drops the partitions of the archive that are wholly older than that, whoever archived what is in them; the messages are the planner''s estimate.';
+COMMENT ON FUNCTION qctl.purge_partitions(p_queue text, p_older_than interval) IS 'Drops partitions of the archive in which every message is older than that, including messages archived by other programs. The number of messages is the planner''s estimate.';
 
 -- Name: purge_preview(text, interval, boolean, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8292,7 +8455,7 @@ $_$;
 
 -- Name: FUNCTION purge_preview(p_queue text, p_older_than interval, p_dead boolean, p_after timestamp with time zone, p_after_id bigint, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purge_preview(p_queue text, p_older_than interval, p_dead boolean, p_after timestamp with time zone, p_after_id bigint, p_limit integer) IS 'The next batch that a purge would delete, locked until the transaction ends: write it down, then qctl.purge_these().';
+COMMENT ON FUNCTION qctl.purge_preview(p_queue text, p_older_than interval, p_dead boolean, p_after timestamp with time zone, p_after_id bigint, p_limit integer) IS 'The next batch that a purge would delete, locked until the transaction ends: store it, then call qctl.purge_these().';
 
 -- Name: purge_these(text, bigint[], text[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8324,7 +8487,7 @@ begin
     $q$, 'a_' || p_queue) into v_gone using p_msg_ids, p_enqueued_at;
   end if;
   messages := coalesce(cardinality(v_gone), 0);
-  -- A number that lives on elsewhere, replayed say, keeps its log.
+  -- The log stays if a message with the same id is elsewhere, for example after a replay.
   execute format($q$
     with logged as (
       delete from qctl.attempt t where t.queue_id = $1 and t.msg_id = any ($2)
@@ -8343,7 +8506,7 @@ $_$;
 
 -- Name: FUNCTION purge_these(p_queue text, p_msg_ids bigint[], p_enqueued_at text[], p_dead boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purge_these(p_queue text, p_msg_ids bigint[], p_enqueued_at text[], p_dead boolean) IS 'Deletes these delivered messages, or with p_dead these dead letters, and their attempts. Never an unfinished one.';
+COMMENT ON FUNCTION qctl.purge_these(p_queue text, p_msg_ids bigint[], p_enqueued_at text[], p_dead boolean) IS 'Deletes these delivered messages, or with p_dead these dead letters, and their attempts. Never deletes an unfinished message.';
 
 -- Name: purgeable(text, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8370,7 +8533,7 @@ $_$;
 
 -- Name: FUNCTION purgeable(p_queue text, p_older_than interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purgeable(p_queue text, p_older_than interval) IS 'What purge would delete. Reads all of it: slow on a large archive.';
+COMMENT ON FUNCTION qctl.purgeable(p_queue text, p_older_than interval) IS 'Counts what qctl.purge() would delete. Reads all of it, so it is slow on a large archive.';
 
 -- Name: purgeable_dead(text, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8394,7 +8557,7 @@ $$;
 
 -- Name: FUNCTION purgeable_dead(p_queue text, p_older_than interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.purgeable_dead(p_queue text, p_older_than interval) IS 'What purge_dead would delete.';
+COMMENT ON FUNCTION qctl.purgeable_dead(p_queue text, p_older_than interval) IS 'Counts what qctl.purge_dead() would delete.';
 
 -- Name: rates(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8414,7 +8577,7 @@ begin
   where t.queue_id = v_queue.queue_id and t.settled_at > statement_timestamp() - interval '1 minute' and t.outcome <> 'late';
   select c.delivered, c.failed, c.dead into delivered_1h, failed_1h, dead_1h
   from qctl._counts(v_queue.queue_id, statement_timestamp() - interval '1 h') c;
-  if not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue))) then
+  if not qctl._is_hidden(to_regclass(format('pgmq.%I', 'a_' || p_queue))) then
     select d.p50_s, d.p95_s into p50_s, p95_s from qctl._durations(p_queue) d;
     last_delivered_at := qctl._last_delivered(p_queue);
   end if;
@@ -8429,7 +8592,7 @@ $$;
 
 -- Name: FUNCTION rates(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.rates(p_queue text) IS 'Attempts of the last minute and hour by what became of them (failed: all that did not deliver, dead ones among them); p50 and p95 from enqueued to delivered; the last delivery, and the last failure within a day.';
+COMMENT ON FUNCTION qctl.rates(p_queue text) IS 'Attempts of the last minute and hour by outcome (failed: every attempt that did not deliver, including dead); p50 and p95 of the time from enqueued to delivered; the last delivery, and the last failure within a day.';
 
 -- Name: ready_queues(text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8458,7 +8621,7 @@ begin
     begin
       execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
         into v_ready using clock_timestamp();
-      -- A probe, and what is recalled after an outage, need not be due.
+      -- A probe, and messages recalled after an outage, are sent before they are due.
       if v_ready or v_opened_at is not null and exists (select from qctl.retry r where r.queue_id = v_queue_id and r.attempts > 0)
          or v_recall_after is not null and exists (select from qctl.retry r where r.queue_id = v_queue_id and r.msg_id > v_recall_after) then
         return next v_name;
@@ -8472,7 +8635,7 @@ $_$;
 
 -- Name: FUNCTION ready_queues(p_queues text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.ready_queues(p_queues text[]) IS 'Those of these queues that are not paused and hold a ready message; none in a database that is not armed.';
+COMMENT ON FUNCTION qctl.ready_queues(p_queues text[]) IS 'Those of these queues that are not paused and have a ready message; none if the database is not armed.';
 
 -- Name: reattach(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8488,7 +8651,8 @@ declare
 begin
   select * into v_attachment from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = to_regclass(p_relation);
   if not found then
-    raise exception '% is not attached to %', p_relation, p_queue using errcode = 'QC006', hint = format('qctl attach %s -q %s', qctl._word(p_relation), p_queue);
+    raise exception 'table % is not attached to queue ''%''', p_relation, p_queue
+      using errcode = 'QC006', hint = format('qctl attach %s -q %s', qctl._word(p_relation), p_queue);
   end if;
   perform qctl.detach(p_relation, p_queue);
   return query select * from qctl.attach(
@@ -8499,7 +8663,7 @@ $$;
 
 -- Name: FUNCTION reattach(p_relation text, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.reattach(p_relation text, p_queue text) IS 'Makes the triggers of an attachment anew with the options it has: after a renamed table or column, a new child, a lost trigger.';
+COMMENT ON FUNCTION qctl.reattach(p_relation text, p_queue text) IS 'Creates the triggers of an attachment again with its present options, after a renamed table or column, a new child table or a lost trigger.';
 
 -- Name: register_worker(text, text, text[], text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8538,7 +8702,7 @@ $_$;
 
 -- Name: FUNCTION release(p_queue text, p_lease uuid[], p_msg_id bigint[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) IS 'Gives back messages that were claimed but not sent: visible at once, no attempt spent.';
+COMMENT ON FUNCTION qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) IS 'Gives back messages that were claimed but not sent. They are visible at once, and it costs them no attempt.';
 
 -- Name: replay(text, bigint[], text, boolean, double precision, double precision, text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8561,7 +8725,7 @@ declare
   v_gap_s double precision := coalesce(1 / nullif(p_per_s, 0), 0);
 begin
   if p_per_s <= 0 or p_after_s < 0 then
-    raise exception 'a rate is more than 0 a second' using errcode = 'QC002', hint = 'for example 50/s';
+    raise exception 'the rate must be more than 0' using errcode = 'QC002', hint = 'for example 50/s';
   end if;
   execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_ids;
   if p_seen_states is not null then
@@ -8612,7 +8776,7 @@ begin
     with asked as (
       select distinct id from unnest($2::bigint[]) as id where id is not null
     ), state as materialized (
-      -- What waited already comes after what was moved, and never later than it was due.
+      -- Messages that already waited follow the moved ones, but no later than they were due.
       select a.id, q.enqueued_at, least(q.vt, $4 + make_interval(secs => $5 + (row_number() over (
                partition by a.id = any (coalesce($3, '{}')) order by a.id) - 1 + cardinality(coalesce($3, '{}'))) * $6)) as due_at,
              case when a.id = any (coalesce($3, '{}')) then 'replayed'
@@ -8649,7 +8813,7 @@ $_$;
 
 -- Name: FUNCTION replay(p_queue text, p_msg_ids bigint[], p_reason text, p_new_id boolean, p_per_s double precision, p_after_s double precision, p_seen_states text[], p_seen_delivery_nos integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text, p_new_id boolean, p_per_s double precision, p_after_s double precision, p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Moves finished messages back into the queue for a new delivery. p_new_id: under new webhook-ids, for receivers that acknowledged the old ones. p_per_s spreads them in the order of their ids, the first after p_after_s. Outcomes: replayed; due_now (was waiting, is tried now); ready; in_flight (left alone); unknown; changed (left alone: given p_seen_states and p_seen_delivery_nos, it is no longer as it was seen).';
+COMMENT ON FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text, p_new_id boolean, p_per_s double precision, p_after_s double precision, p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Moves finished messages back into the queue for a new delivery. p_new_id: use new webhook-ids, for receivers that already acknowledged the old ones. p_per_s: spread them at this rate in order of id, beginning after p_after_s. Outcomes: replayed; due_now (was waiting, now due); ready; in_flight (unchanged); unknown; changed (unchanged because it no longer matches p_seen_states and p_seen_delivery_nos).';
 
 -- Name: resume(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8682,7 +8846,7 @@ $$;
 
 -- Name: FUNCTION resume(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.resume(p_queue text) IS 'Lets workers claim again, slowly at first; closes the breaker.';
+COMMENT ON FUNCTION qctl.resume(p_queue text) IS 'Starts claiming again, slowly at first, and closes the circuit breaker.';
 
 -- Name: revoke_role(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8698,7 +8862,7 @@ begin
   if v_before.role_name is not null and exists (select from pg_roles r where r.rolname = p_role) then
     perform qctl._take_grants(p_role, v_before.level, v_before.payloads);
     if qctl._owns_captures(p_role) then
-      raise warning 'role % owns captures here, so it keeps USAGE on schema qctl', p_role;
+      raise warning 'role ''%'' keeps USAGE on schema qctl because it owns capture functions there', p_role;
     else
       execute format('revoke usage on schema qctl from %I', p_role);
     end if;
@@ -8710,7 +8874,7 @@ $$;
 
 -- Name: FUNCTION revoke_role(p_role text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.revoke_role(p_role text) IS 'Takes back what qctl.grant_role() gave; a role that owns captures keeps what it needs for that.';
+COMMENT ON FUNCTION qctl.revoke_role(p_role text) IS 'Revokes what qctl.grant_role() granted. A role that owns capture functions keeps USAGE on the schema, which they need.';
 
 -- Name: revoke_secret(text, integer, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8728,14 +8892,15 @@ begin
   perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
   v_newest := (select max(s.secret_id) from qctl.signing_secret s where s.queue_id = v_queue.queue_id);
   if p_secret_id is not null and not exists (select from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.secret_id = p_secret_id) then
-    raise exception 'queue % has no signing secret %', p_queue, p_secret_id using errcode = 'QC006', hint = 'qctl secret list -q ' || p_queue;
+    raise exception 'queue ''%'' has no signing secret %', p_queue, p_secret_id
+      using errcode = 'QC006', hint = 'qctl secret list -q ' || p_queue;
   end if;
   select count(*) into v_left from qctl.signing_secret s
   where s.queue_id = v_queue.queue_id and (s.expires_at is null or s.expires_at > v_now)
     and s.secret_id <> coalesce(p_secret_id, s.secret_id) or p_secret_id is null and s.secret_id = v_newest;
   if v_left = 0 and not p_unsigned and v_newest is not null then
-    raise exception 'without this secret requests of queue % would go out unsigned', p_queue
-      using errcode = 'QC007', hint = format('first qctl secret rotate -q %s; or --unsigned, if that is what you want', p_queue);
+    raise exception 'this is the last signing secret of queue ''%'', so its requests would go out unsigned', p_queue
+      using errcode = 'QC007', hint = format('first qctl secret rotate -q %s; or --unsigned, to send unsigned requests', p_queue);
   end if;
   return query
   with gone as (
@@ -8745,7 +8910,7 @@ begin
   )
   select p_queue, g.secret_id, g.mark, v_left from gone g order by g.secret_id;
   if found then
-    -- Once the newest is gone the one before it signs for good: no queue becomes unsigned by the clock.
+    -- If the newest secret is gone, the one before it no longer expires, so no queue becomes unsigned by time alone.
     update qctl.signing_secret s set expires_at = null
     where s.secret_id = (select max(o.secret_id) from qctl.signing_secret o
                          where o.queue_id = v_queue.queue_id and (o.expires_at is null or o.expires_at > v_now))
@@ -8757,7 +8922,7 @@ $$;
 
 -- Name: FUNCTION revoke_secret(p_queue text, p_secret_id integer, p_unsigned boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.revoke_secret(p_queue text, p_secret_id integer, p_unsigned boolean) IS 'Ends a signing secret at once; without a number all but the newest. The newest that is left signs for good. The last one goes only with p_unsigned.';
+COMMENT ON FUNCTION qctl.revoke_secret(p_queue text, p_secret_id integer, p_unsigned boolean) IS 'Ends a signing secret at once, or without p_secret_id all but the newest. The newest remaining secret no longer expires. The last one is removed only with p_unsigned.';
 
 -- Name: rotate_secret(text, text, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8773,18 +8938,18 @@ declare
   v_mark text;
 begin
   if p_overlap is null or p_overlap < interval '0' or p_overlap > interval '90 days' then
-    raise exception 'an overlap is 0 to 90 days' using errcode = 'QC002';
+    raise exception 'the overlap must be between 0 and 90 days' using errcode = 'QC002';
   end if;
-  -- gen_random_uuid() draws 122 bits from the server's strong source: 244 bits for a key of 256.
+  -- gen_random_uuid() gives 122 bits from the server's strong random source, so two of them give a 256-bit key 244 random bits.
   v_key := case when p_secret is null then sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) else qctl._key_of(p_secret) end;
   v_mark := left(encode(sha256(v_key), 'hex'), 8);
   perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
   delete from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.expires_at <= v_now;
-  -- One that is on its way out may come back, and is the newest then.
+  -- A secret that is about to expire may be given again; it then becomes the newest.
   delete from qctl.signing_secret s
   where s.queue_id = v_queue.queue_id and s.expires_at is not null and s.inner_pad = qctl._xor_pad(v_key, 54);
   if exists (select from qctl.signing_secret s where s.queue_id = v_queue.queue_id and s.inner_pad = qctl._xor_pad(v_key, 54)) then
-    raise exception 'queue % signs with this secret already', p_queue using errcode = 'QC007', hint = 'qctl secret list -q ' || p_queue;
+    raise exception 'queue ''%'' already signs with this secret', p_queue using errcode = 'QC007', hint = 'qctl secret list -q ' || p_queue;
   end if;
   with old as (
     update qctl.signing_secret s set expires_at = v_now + p_overlap
@@ -8806,7 +8971,7 @@ $$;
 
 -- Name: FUNCTION rotate_secret(p_queue text, p_secret text, p_overlap interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.rotate_secret(p_queue text, p_secret text, p_overlap interval) IS 'A new signing secret for a queue, made here or given as whsec_…; returned this once. It signs from the next claim on; older ones sign beside it for p_overlap, so that receivers can change over.';
+COMMENT ON FUNCTION qctl.rotate_secret(p_queue text, p_secret text, p_overlap interval) IS 'Adds a signing secret to a queue: generated, or given as whsec_…. This is the only time it is returned. It signs from the next claim on; older secrets also sign for p_overlap, so that receivers can change over.';
 
 -- Name: running_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8814,15 +8979,16 @@ CREATE FUNCTION qctl.running_jobs() RETURNS TABLE(pid integer, slot integer, que
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select l.pid, case l.classid::bigint when 1902343278 then l.objid::bigint::integer end, case l.classid::bigint when 1902343279 then l.objid::bigint::integer end
+  select l.pid, case l.classid::bigint when qctl._lock_space('job_slot') then l.objid::bigint::integer end,
+         case l.classid::bigint when qctl._lock_space('job_queue') then l.objid::bigint::integer end
   from pg_locks l
-  where l.locktype = 'advisory' and l.objsubid = 2 and l.granted and l.classid::bigint in (1902343278, 1902343279)
+  where l.locktype = 'advisory' and l.objsubid = 2 and l.granted and l.classid::bigint in (qctl._lock_space('job_slot'), qctl._lock_space('job_queue'))
     and l.database = (select d.oid from pg_database d where d.datname = current_database())
 $$;
 
 -- Name: FUNCTION running_jobs(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.running_jobs() IS 'Each CALL of qctl.work that runs now: a shared worker with its slot, or a queue''s own.';
+COMMENT ON FUNCTION qctl.running_jobs() IS 'The running CALLs of qctl.work: a shared worker has a slot, a dedicated one a queue.';
 
 -- Name: scale(text, integer, boolean, integer, integer, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8840,27 +9006,28 @@ begin
   if p_queue is not null then
     v_queue := qctl._queue(p_queue);
     if v_queue.transport <> 'pg_net' and v_settings ?| array['dedicated', 'batch'] then
-      raise exception 'queue % is of the http transport: jobs and batches are those of pg_net', p_queue
-        using errcode = 'QC002', hint = 'an http queue has --concurrency and --max-in-flight, and as many processes as you start';
+      raise exception 'queue ''%'' has transport http, but jobs and batches exist only on pg_net', p_queue
+        using errcode = 'QC002', hint = 'use --concurrency and --max-in-flight, and start as many worker processes as you need';
     end if;
     perform qctl._apply_settings(p_queue, v_settings);
   elsif v_settings <> '{}' then
-    raise exception 'which queue?' using errcode = 'QC002', hint = '-q QUEUE';
+    raise exception 'these settings need a queue' using errcode = 'QC002', hint = 'add -q QUEUE';
   end if;
   if p_workers is not null then
     if p_workers < 0 then
-      raise exception 'workers are 0 or more' using errcode = 'QC002';
+      raise exception 'the number of workers must not be negative' using errcode = 'QC002';
     end if;
     if not qctl._cron_here() then
-      raise exception 'there is no pg_cron in this database whose jobs could be scaled'
-        using errcode = 'QC004', hint = 'the http transport scales by processes: start another qctl worker';
+      raise exception 'pg_cron is not available in this database, so there are no jobs to scale'
+        using errcode = 'QC004', hint = 'scale the http transport by its processes: start another qctl worker';
     end if;
     update qctl.scheduler s set workers = least(p_workers, 64);
   end if;
   select count(*) into v_jobs from qctl._wanted_jobs();
   if v_jobs > qctl._cron_slots() / 2 and (p_workers > 1 or p_dedicated) then
-    raise exception '% jobs would take more than half of the % that pg_cron runs at once', v_jobs, qctl._cron_slots()
-      using errcode = 'QC007', hint = format('at most %s, maintenance included; raise cron.max_running_jobs, or use qctl worker', qctl._cron_slots() / 2);
+    raise exception '% jobs would be more than half of the % that pg_cron runs at once', v_jobs, qctl._cron_slots()
+      using errcode = 'QC007',
+            hint = format('use at most %s including maintenance, raise cron.max_running_jobs, or use qctl worker', qctl._cron_slots() / 2);
   end if;
   return query select p.job_name, p.done from qctl._plan_jobs() p;
   perform qctl._audit('scale', p_queue, jsonb_strip_nulls(v_settings || jsonb_build_object('workers', p_workers)));
@@ -8869,7 +9036,7 @@ $$;
 
 -- Name: FUNCTION scale(p_queue text, p_workers integer, p_dedicated boolean, p_batch integer, p_max_in_flight integer, p_concurrency integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.scale(p_queue text, p_workers integer, p_dedicated boolean, p_batch integer, p_max_in_flight integer, p_concurrency integer) IS 'Sets the number of shared worker jobs (0 stops them) and what concerns one queue; reschedules in this transaction. Running CALLs follow within a second or so. Returns the jobs that were scheduled or unscheduled.';
+COMMENT ON FUNCTION qctl.scale(p_queue text, p_workers integer, p_dedicated boolean, p_batch integer, p_max_in_flight integer, p_concurrency integer) IS 'Sets the number of shared worker jobs (0 stops them) and the capacity settings of one queue, and schedules the jobs in this transaction. Running CALLs follow within about a second. Returns the jobs that were scheduled or unscheduled.';
 
 -- Name: send(text, jsonb[], jsonb, double precision, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8884,12 +9051,13 @@ begin
     perform qctl._check_headers(p_headers);
   end if;
   if p_delay_s is null or p_delay_s < 0 or p_delay_s > 315360000 then
-    raise exception 'a delay is 0 to 10 years' using errcode = 'QC002';
+    raise exception 'the delay must be between 0 and 10 years' using errcode = 'QC002';
   end if;
   if p_order_key is not null and length(p_order_key) not between 1 and 200 then
-    raise exception 'an order key has 1 to 200 characters' using errcode = 'QC002';
+    raise exception 'the order key must have 1 to 200 characters' using errcode = 'QC002';
   elsif p_order_key is not null and not v_queue.ordered then
-    raise exception 'queue % is not ordered', p_queue using errcode = 'QC007', hint = format('qctl set -q %s --ordered', p_queue);
+    raise exception 'queue ''%'' is not ordered, so it takes no order key', p_queue
+      using errcode = 'QC007', hint = format('qctl set -q %s --ordered', p_queue);
   end if;
   return query execute format(
     'insert into pgmq.%I (vt, message, headers)
@@ -8907,7 +9075,7 @@ $_$;
 
 -- Name: FUNCTION send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean, p_order_key text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean, p_order_key text) IS 'Enqueues messages, all with the same headers and delay; returns their ids in order. p_audit records that it was done, not what was sent. p_order_key: one at a time with the others of this key.';
+COMMENT ON FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb, p_delay_s double precision, p_audit boolean, p_order_key text) IS 'Enqueues messages with the same headers and delay; returns their ids in order. p_audit: record the call in the audit, without the messages. p_order_key: deliver messages with this key one at a time, in order.';
 
 -- Name: send_once(text, jsonb, text, interval, jsonb, double precision, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8920,12 +9088,13 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
   if p_dedup_key is null or length(p_dedup_key) not between 1 and 200 then
-    raise exception 'a dedup key has 1 to 200 characters' using errcode = 'QC002', hint = 'for example the id of the order, or a hash of the event';
+    raise exception 'the dedup key must have 1 to 200 characters'
+      using errcode = 'QC002', hint = 'for example the id of the order, or a hash of the event';
   end if;
   if p_window is null or p_window <= interval '0' or p_window > interval '90 days' then
-    raise exception 'a dedup window is more than 0 and at most 90 days' using errcode = 'QC002';
+    raise exception 'the dedup window must be more than 0 and at most 90 days' using errcode = 'QC002';
   end if;
-  -- Two at once: the second waits at the key for the end of the first one's transaction, and then sees what became of it.
+  -- If two sessions send one key at once, the second waits here until the first transaction ends and then sees its result.
   insert into qctl.dedup as d (queue_id, dedup_key, expires_at)
   values (v_queue.queue_id, p_dedup_key, clock_timestamp() + p_window)
   on conflict (queue_id, dedup_key) do update set msg_id = null, expires_at = excluded.expires_at where d.expires_at <= clock_timestamp();
@@ -8942,7 +9111,7 @@ $$;
 
 -- Name: FUNCTION send_once(p_queue text, p_message jsonb, p_dedup_key text, p_window interval, p_headers jsonb, p_delay_s double precision, p_order_key text, p_audit boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.send_once(p_queue text, p_message jsonb, p_dedup_key text, p_window interval, p_headers jsonb, p_delay_s double precision, p_order_key text, p_audit boolean) IS 'Enqueues a message unless one of this key was enqueued within its window; then that one''s id comes back, and duplicate is true.';
+COMMENT ON FUNCTION qctl.send_once(p_queue text, p_message jsonb, p_dedup_key text, p_window interval, p_headers jsonb, p_delay_s double precision, p_order_key text, p_audit boolean) IS 'Enqueues a message unless one with this key was enqueued within its window. In that case it returns the id of that message, with duplicate true.';
 
 -- Name: set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8972,7 +9141,7 @@ $$;
 
 -- Name: FUNCTION set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Attaches a table, or changes these options of its attachment in one transaction; nulls leave an option as it is, an empty p_when, p_columns or p_order_by takes it away.';
+COMMENT ON FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Attaches a table, or changes these options of its attachment, in one transaction. Null leaves an option unchanged; an empty p_when, p_columns or p_order_by removes it.';
 
 -- Name: set_event_route(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8996,7 +9165,7 @@ begin
   end if;
   v_queue := qctl._queue(p_queue);
   if p_throttle_s not between 0 and 604800 then
-    raise exception 'a throttle is 0 to 7 days' using errcode = 'QC002';
+    raise exception 'the throttle must be between 0 and 7 days' using errcode = 'QC002';
   end if;
   insert into qctl.event_route as r (queue_id, throttle_s) values (v_queue.queue_id, coalesce(p_throttle_s, 600))
   on conflict (one) do update set (queue_id, throttle_s, set_at, set_by)
@@ -9009,7 +9178,7 @@ $$;
 
 -- Name: FUNCTION set_event_route(p_queue text, p_throttle_s integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_event_route(p_queue text, p_throttle_s integer) IS 'Operational events go into this queue from now on; null: nowhere. Types: breaker.opened, breaker.closed, queue.paused, message.dead, database.disarmed, worker.gone. Of each about one queue at most one in p_throttle_s (600).';
+COMMENT ON FUNCTION qctl.set_event_route(p_queue text, p_throttle_s integer) IS 'Sets the queue for operational events; null switches them off. Types: breaker.opened, breaker.closed, queue.paused, message.dead, database.disarmed, worker.gone. Of each type at most one about a queue is sent in p_throttle_s (default 600).';
 
 -- Name: set_header_secret(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9023,11 +9192,12 @@ declare
   v_old text;
 begin
   if p_name is null or p_name !~ '^[A-Za-z0-9_.-]{1,100}$' then
-    raise exception 'not a name of a secret: %', quote_literal(coalesce(left(p_name, 100), ''))
-      using errcode = 'QC002', hint = 'letters, digits, _, . and -; at most 100';
+    raise exception '% is not a valid secret name', quote_literal(coalesce(left(p_name, 100), ''))
+      using errcode = 'QC002', hint = 'use 1 to 100 letters, digits, _, . or -';
   end if;
   if v_value is null or v_value = '' or not qctl._is_header('x', to_jsonb(v_value)) then
-    raise exception 'the value of secret % cannot be sent as a header', p_name using errcode = 'QC002', hint = 'one line, 1 to 4096 characters';
+    raise exception 'the value of secret ''%'' cannot be sent as a header', p_name
+      using errcode = 'QC002', hint = 'use one line of 1 to 4096 characters';
   end if;
   select s.value into v_old from qctl.header_secret s where s.name = p_name;
   if v_old is distinct from v_value then
@@ -9042,7 +9212,7 @@ $_$;
 
 -- Name: FUNCTION set_header_secret(p_name text, p_value text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_header_secret(p_name text, p_value text) IS 'Keeps the value of a header. A queue sends it where its headers say secret:NAME, from the next claim on.';
+COMMENT ON FUNCTION qctl.set_header_secret(p_name text, p_value text) IS 'Stores the value of a header. From the next claim on, queues send it where their headers say secret:NAME.';
 
 -- Name: set_label(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9065,7 +9235,8 @@ begin
     return;
   end if;
   if p_label !~ '^[[:alnum:]][[:alnum:]_.-]{0,39}$' then
-    raise exception 'a label is up to 40 letters, digits, _, . and -, not %', quote_literal(left(p_label, 50)) using errcode = 'QC002', hint = 'for example: prod';
+    raise exception '% is not a valid label', quote_literal(left(p_label, 50))
+      using errcode = 'QC002', hint = 'use 1 to 40 letters, digits, _, . or -, beginning with a letter or digit; for example prod';
   end if;
   v_protected := coalesce(p_protected, v_before.label = p_label and v_before.protected, false);
   insert into qctl.label as l (label, protected, system_identifier, database_oid)
@@ -9080,7 +9251,7 @@ $_$;
 
 -- Name: FUNCTION set_label(p_label text, p_protected boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_label(p_label text, p_protected boolean) IS 'Names this database for people. Protected: qctl wants the label typed before what cannot be undone. Null as protection leaves it; a null label removes it.';
+COMMENT ON FUNCTION qctl.set_label(p_label text, p_protected boolean) IS 'Names this database for people. Protected: before a step that cannot be undone qctl asks for the label. p_protected null leaves the protection unchanged; p_label null removes the label.';
 
 -- Name: set_queue(text, text, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9114,7 +9285,7 @@ $$;
 
 -- Name: FUNCTION set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; one with value null goes. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, trust_location, retention_s (null: for ever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets, allow_networks (of addresses that are not public).';
+COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; a header with value null is removed. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, trust_location, retention_s (null: forever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets, allow_networks (networks with addresses that are not public).';
 
 -- Name: settle(text, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9137,7 +9308,7 @@ begin
   begin
     select * into v_simple from qctl._settle_simple(v_queue, p_lease, p_msg_id, p_status, p_response, p_duration_ms);
     if v_simple.delivered = v_count then
-      perform qctl._note_answers(v_queue, v_count, 0, null, null, null, null);
+      perform qctl._record_answers(v_queue, v_count, 0, null, null, null, null);
       return query select v_count, 0, 0, 0, 0, 0, 0;
     else
       return query select s.*, 0 from qctl._settle_rest(v_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms,
@@ -9148,7 +9319,7 @@ begin
                  or cardinality_violation then
     get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
   end;
-  -- In order of msg_id, so that two settlers who halve batches with messages in common lock them in one order.
+  -- Sorted by msg_id so that two settlers that halve overlapping batches lock the messages in the same order.
   select array_agg(a.lease order by a.msg_id, a.lease), array_agg(a.msg_id order by a.msg_id, a.lease),
          array_agg(a.status order by a.msg_id, a.lease), array_agg(a.error order by a.msg_id, a.lease),
          array_agg(a.response order by a.msg_id, a.lease), array_agg(a.duration_ms order by a.msg_id, a.lease),
@@ -9156,7 +9327,7 @@ begin
   into p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s
   from unnest(p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s)
     as a (lease, msg_id, status, error, response, duration_ms, retry_after_s);
-  -- One bad row harms only itself: halve until it stands alone. Its lease lapses, so it is tried again, and dead at last.
+  -- Halve the batch until the failing row is alone, so it harms no other. Its lease lapses, so it is retried and becomes dead at last.
   if v_count = 1 then
     perform qctl._audit_rarely('settle_failed', p_queue, v_state, format('message %s: %s', p_msg_id[1], v_message));
     return query select 0, 0, 0, 0, 0, 0, 1;
@@ -9178,7 +9349,7 @@ $$;
 
 -- Name: FUNCTION settle(p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.settle(p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[]) IS 'Applies answers by (lease, msg_id): archive, schedule the next attempt or dead-letter, and log. Idempotent. A null status is a timeout or a connection error. Returns how many messages went which way.';
+COMMENT ON FUNCTION qctl.settle(p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[]) IS 'Applies answers by (lease, msg_id): archives the message, schedules its next attempt or makes it a dead letter, and logs the attempt. Idempotent. A null status is a timeout or a connection error. Returns the number of messages by result.';
 
 -- Name: settled_until(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9193,7 +9364,218 @@ $$;
 
 -- Name: FUNCTION settled_until(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.settled_until() IS 'Attempts settled before this instant are all committed, but for a second: when the oldest transaction that writes began. Null where the role that installed qctl may not see that of others.';
+COMMENT ON FUNCTION qctl.settled_until() IS 'The start of the oldest writing transaction: all attempts settled before it are committed, to within a second. Null if the role that installed qctl may not see the transactions of other roles.';
+
+-- Name: sign_off(bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.sign_off(p_worker_id bigint) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select qctl.unregister_worker(p_worker_id)
+$$;
+
+-- Name: FUNCTION sign_off(p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.sign_off(p_worker_id bigint) IS 'qctl.unregister_worker() of 0.6.0.';
+
+-- Name: signing_secrets(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.signing_secrets(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, secret_id integer, mark text, created_at timestamp with time zone, created_by text, expires_at timestamp with time zone, signs boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select q.queue_name, s.secret_id, s.mark, s.created_at, s.created_by, s.expires_at, coalesce(s.expires_at > clock_timestamp(), true)
+  from qctl.signing_secret s join qctl.queue q using (queue_id)
+  where p_queue is null or q.queue_id = (qctl._queue(p_queue)).queue_id
+  order by q.queue_name, s.secret_id desc
+$$;
+
+-- Name: FUNCTION signing_secrets(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.signing_secrets(p_queue text) IS 'The signing secrets of the queues, without their values.';
+
+-- Name: silence(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.silence(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, relation text, silence_s double precision, at_least boolean)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_attached record;
+  v_since timestamptz;
+  v_seen_from timestamptz;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  for v_attached in
+    select q.queue_name, n.nspname, c.relname, a.created_at from qctl.attachment a join qctl.queue q using (queue_id)
+    join pg_class c on c.oid = a.relation join pg_namespace n on n.oid = c.relnamespace
+    where p_queue is null or q.queue_name = p_queue order by 1, 2, 3
+  loop
+    continue when qctl._is_hidden(to_regclass(format('pgmq.%I', 'q_' || v_attached.queue_name)))
+               or qctl._is_hidden(to_regclass(format('pgmq.%I', 'a_' || v_attached.queue_name)));
+    queue_name := v_attached.queue_name;
+    relation := format('%I.%I', v_attached.nspname, v_attached.relname);
+    execute format($q$
+      with newest as (
+        (select 1 as place, m.enqueued_at, m.message from pgmq.%1$I m where isfinite(m.enqueued_at) order by m.msg_id desc limit 1000)
+        union all (select 2, m.enqueued_at, m.message from pgmq.%2$I m where isfinite(m.enqueued_at) order by m.msg_id desc limit 1000)
+        union all (select 3, d.enqueued_at, d.message from qctl.dead_letter d
+                   where d.queue_id = (select q.queue_id from qctl.queue q where q.queue_name = $3) and isfinite(d.enqueued_at)
+                   order by d.msg_id desc limit 1000)
+      )
+      select (select max(n.enqueued_at) from newest n where n.message ->> 'table' = $2 and coalesce(n.message ->> 'schema', $1) = $1),
+             (select max(p.oldest) from (select min(n.enqueued_at) as oldest from newest n group by n.place having count(*) = 1000) p)
+    $q$, 'q_' || v_attached.queue_name, 'a_' || v_attached.queue_name)
+    into v_since, v_seen_from using v_attached.nspname, v_attached.relname, v_attached.queue_name;
+    at_least := v_since is null and v_seen_from is not null;
+    silence_s := extract(epoch from clock_timestamp() - coalesce(v_since, greatest(v_seen_from, v_attached.created_at)));
+    return next;
+  end loop;
+end
+$_$;
+
+-- Name: FUNCTION silence(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.silence(p_queue text) IS 'Seconds since each attachment last captured a change, by the newest 1,000 messages of queue, archive and dead letters. If none of them is from the attachment, silence_s counts from the oldest of them or from the attach; at_least is true if older messages may exist.';
+
+-- Name: sizing(text, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.sizing(p_queue text, p_per_s double precision) RETURNS TABLE(reachable boolean, batch integer, max_in_flight integer, concurrency integer, reason text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_now record;
+  v_reach double precision;
+  v_needed integer;
+begin
+  if p_per_s is null or not p_per_s > 0 or p_per_s > 1000000 then
+    raise exception '% is not a valid rate', p_per_s using errcode = 'QC002', hint = 'use more than 0 and at most 1,000,000 messages/s';
+  end if;
+  select * into v_now from qctl.capacity(p_queue);
+  batch := v_queue.batch;
+  max_in_flight := v_queue.max_in_flight;
+  concurrency := v_queue.concurrency;
+  reachable := true;
+  if v_queue.rate_per_s < p_per_s then
+    reachable := false;
+    reason := format('the rate limit of the queue is %s/s: qctl set -q %s --rate none', v_queue.rate_per_s, p_queue);
+  elsif v_queue.transport = 'pg_net' then
+    v_reach := floor(qctl._net_batch_size() * 0.9);
+    if p_per_s > v_reach then
+      reachable := false;
+      reason := format('pg_net sends about %s requests/s for all queues together', v_reach);
+    else
+      batch := greatest(batch, ceil(p_per_s * 0.5));
+      v_needed := least(ceil(p_per_s * greatest(coalesce(v_now.latency_p95_s, 3), 2) * 1.5), 100000);
+      max_in_flight := greatest(max_in_flight, v_needed);
+      reason := format('at most %s messages in flight%s', v_needed,
+                       case when v_now.measured = 0 then ', assuming answers in 3 s because none is measured yet' else '' end);
+    end if;
+  else
+    v_needed := ceil(p_per_s * greatest(coalesce(v_now.latency_p95_s, 0.1), 0.005) * 1.5 / greatest(v_now.workers, 1));
+    if v_needed > 10000 then
+      reachable := false;
+      reason := format('one process cannot send %s requests at once: run more worker processes', v_needed);
+    else
+      concurrency := greatest(v_needed, 1);
+      max_in_flight := greatest(max_in_flight, least(4 * concurrency * greatest(v_now.workers, 1), 100000));
+      reason := format('%s requests at once in each of %s worker processes%s', concurrency, greatest(v_now.workers, 1),
+                       case when v_now.measured = 0 then ', assuming answers in 100 ms because none is measured yet' else '' end);
+    end if;
+  end if;
+  return next;
+end
+$$;
+
+-- Name: FUNCTION sizing(p_queue text, p_per_s double precision); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.sizing(p_queue text, p_per_s double precision) IS 'The settings that a queue needs for p_per_s messages per second; reachable is false if its transport cannot deliver them.';
+
+-- Name: stop_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.stop_jobs() RETURNS TABLE(job_name text, done text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_job record;
+begin
+  update qctl.scheduler s set workers = 0, generation = s.generation + 1;
+  for v_job in select * from qctl.jobs() loop
+    perform cron.unschedule(v_job.job_id);
+    return query select v_job.job_name, 'unscheduled';
+  end loop;
+  if qctl._cron_here() then
+    delete from cron.job_run_details d
+    where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\(' and d.end_time is not null;
+  end if;
+exception when insufficient_privilege then
+  raise exception 'a job of qctl belongs to another role: %', sqlerrm
+    using errcode = 'QC004', hint = 'connect as the role that installed qctl';
+end
+$$;
+
+-- Name: FUNCTION stop_jobs(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.stop_jobs() IS 'Unschedules the jobs of qctl, deletes their history and ends running CALLs, which takes about a second after the commit.';
+
+-- Name: undeclared(text[], text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.undeclared(p_queues text[], p_relations text[], p_relation_queues text[]) RETURNS TABLE(kind text, name text, queue_name text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'queue', q.queue_name, q.queue_name from qctl.queue q where not q.queue_name = any (p_queues)
+  union all
+  select 'attachment', coalesce(format('%I.%I', n.nspname, c.relname), a.relation::oid::text), q.queue_name
+  from qctl.attachment a join qctl.queue q using (queue_id)
+  left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
+  where q.queue_name = any (p_queues)
+    and not exists (select from unnest(p_relations, p_relation_queues) as d (relation, queue)
+                    where qctl._regclass(d.relation) = a.relation and d.queue = q.queue_name)
+  order by 1 desc, 2
+$$;
+
+-- Name: FUNCTION undeclared(p_queues text[], p_relations text[], p_relation_queues text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.undeclared(p_queues text[], p_relations text[], p_relation_queues text[]) IS 'Queues that the file does not declare, and attachments of its queues that it does not declare.';
+
+-- Name: undelivered(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.undelivered(p_queue text) RETURNS TABLE(queue_name text, unfinished bigint, dead bigint, archived bigint, attached bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  queue_name := p_queue;
+  if not qctl._is_hidden(to_regclass(format('pgmq.%I', 'q_' || p_queue))) then
+    execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into unfinished;
+  end if;
+  if not qctl._is_hidden(to_regclass(format('pgmq.%I', 'a_' || p_queue))) then
+    execute format('select count(*) from pgmq.%I', 'a_' || p_queue) into archived;
+  end if;
+  select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+  select count(*) into attached from qctl.attachment a where a.queue_id = v_queue.queue_id;
+  return next;
+end
+$$;
+
+-- Name: FUNCTION undelivered(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.undelivered(p_queue text) IS 'Counts what a drop of the queue would discard. Null where row level security or a missing privilege hides the rows.';
 
 -- Name: in_flight; Type: TABLE; Schema: qctl; Owner: -
 
@@ -9223,9 +9605,9 @@ COMMENT ON TABLE qctl.in_flight IS 'One row per attempt under way: a lease on a 
 
 COMMENT ON COLUMN qctl.in_flight.enqueued_at IS 'With msg_id names the event: sequences hand out numbers again after a failover, a re-create or a setval.';
 
--- Name: sign_off(bigint); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: unregister_worker(bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.sign_off(p_worker_id bigint) RETURNS void
+CREATE FUNCTION qctl.unregister_worker(p_worker_id bigint) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     BEGIN ATOMIC
  UPDATE qctl.in_flight f SET expires_at = clock_timestamp()
@@ -9233,214 +9615,17 @@ CREATE FUNCTION qctl.sign_off(p_worker_id bigint) RETURNS void
              o_1.msg_id,
              o_1.lease
             FROM qctl.in_flight o_1
-           WHERE ((o_1.lapsed_at IS NULL) AND (o_1.worker_id = sign_off.p_worker_id))
+           WHERE ((o_1.lapsed_at IS NULL) AND (o_1.worker_id = unregister_worker.p_worker_id))
            ORDER BY o_1.queue_id, o_1.msg_id
           FOR UPDATE OF o_1 SKIP LOCKED) o
    WHERE ((f.queue_id = o.queue_id) AND (f.msg_id = o.msg_id) AND (f.lease = o.lease));
  UPDATE qctl.worker SET last_seen_at = clock_timestamp(), stopped_at = clock_timestamp()
-   WHERE (worker.worker_id = sign_off.p_worker_id);
+   WHERE (worker.worker_id = unregister_worker.p_worker_id);
 END;
 
--- Name: FUNCTION sign_off(p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION unregister_worker(p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.sign_off(p_worker_id bigint) IS 'A worker ends: what it still holds need not wait for the end of its leases.';
-
--- Name: signing_secrets(text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl.signing_secrets(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, secret_id integer, mark text, created_at timestamp with time zone, created_by text, expires_at timestamp with time zone, signs boolean)
-    LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select q.queue_name, s.secret_id, s.mark, s.created_at, s.created_by, s.expires_at, coalesce(s.expires_at > clock_timestamp(), true)
-  from qctl.signing_secret s join qctl.queue q using (queue_id)
-  where p_queue is null or q.queue_id = (qctl._queue(p_queue)).queue_id
-  order by q.queue_name, s.secret_id desc
-$$;
-
--- Name: FUNCTION signing_secrets(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl.signing_secrets(p_queue text) IS 'Which signing secrets there are, never the secrets.';
-
--- Name: silence(text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl.silence(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, relation text, silence_s double precision, at_least boolean)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    SET jit TO 'off'
-    AS $_$
-#variable_conflict use_column
-declare
-  v_attached record;
-  v_since timestamptz;
-  v_seen_from timestamptz;
-begin
-  if p_queue is not null then
-    perform qctl._queue(p_queue);
-  end if;
-  for v_attached in
-    select q.queue_name, n.nspname, c.relname, a.created_at from qctl.attachment a join qctl.queue q using (queue_id)
-    join pg_class c on c.oid = a.relation join pg_namespace n on n.oid = c.relnamespace
-    where p_queue is null or q.queue_name = p_queue order by 1, 2, 3
-  loop
-    continue when qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || v_attached.queue_name)))
-               or qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || v_attached.queue_name)));
-    queue_name := v_attached.queue_name;
-    relation := format('%I.%I', v_attached.nspname, v_attached.relname);
-    execute format($q$
-      with newest as (
-        (select 1 as place, m.enqueued_at, m.message from pgmq.%1$I m where isfinite(m.enqueued_at) order by m.msg_id desc limit 1000)
-        union all (select 2, m.enqueued_at, m.message from pgmq.%2$I m where isfinite(m.enqueued_at) order by m.msg_id desc limit 1000)
-        union all (select 3, d.enqueued_at, d.message from qctl.dead_letter d
-                   where d.queue_id = (select q.queue_id from qctl.queue q where q.queue_name = $3) and isfinite(d.enqueued_at)
-                   order by d.msg_id desc limit 1000)
-      )
-      select (select max(n.enqueued_at) from newest n where n.message ->> 'table' = $2 and coalesce(n.message ->> 'schema', $1) = $1),
-             (select max(p.oldest) from (select min(n.enqueued_at) as oldest from newest n group by n.place having count(*) = 1000) p)
-    $q$, 'q_' || v_attached.queue_name, 'a_' || v_attached.queue_name)
-    into v_since, v_seen_from using v_attached.nspname, v_attached.relname, v_attached.queue_name;
-    at_least := v_since is null and v_seen_from is not null;
-    silence_s := extract(epoch from clock_timestamp() - coalesce(v_since, greatest(v_seen_from, v_attached.created_at)));
-    return next;
-  end loop;
-end
-$_$;
-
--- Name: FUNCTION silence(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl.silence(p_queue text) IS 'Seconds since each attachment last captured anything. Looks at the newest 1000 messages of each of queue, archive and dead letters; if nothing of it is among them it is at_least as long ago as they reach back, or since it was attached.';
-
--- Name: sizing(text, double precision); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl.sizing(p_queue text, p_per_s double precision) RETURNS TABLE(reachable boolean, batch integer, max_in_flight integer, concurrency integer, reason text)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-#variable_conflict use_column
-declare
-  v_queue qctl.queue := qctl._queue(p_queue);
-  v_now record;
-  v_reach double precision;
-  v_needed integer;
-begin
-  if p_per_s is null or not p_per_s > 0 or p_per_s > 1000000 then
-    raise exception 'not a rate that makes sense: % a second', p_per_s using errcode = 'QC002';
-  end if;
-  select * into v_now from qctl.capacity(p_queue);
-  batch := v_queue.batch;
-  max_in_flight := v_queue.max_in_flight;
-  concurrency := v_queue.concurrency;
-  reachable := true;
-  if v_queue.rate_per_s < p_per_s then
-    reachable := false;
-    reason := format('its own rate is %s a second: qctl set -q %s --rate none', v_queue.rate_per_s, p_queue);
-  elsif v_queue.transport = 'pg_net' then
-    v_reach := floor(qctl._net_batch_size() * 0.9);
-    if p_per_s > v_reach then
-      reachable := false;
-      reason := format('pg_net does about %s requests a second here, for all queues together', v_reach);
-    else
-      batch := greatest(batch, ceil(p_per_s * 0.5));
-      v_needed := least(ceil(p_per_s * greatest(coalesce(v_now.latency_p95_s, 3), 2) * 1.5), 100000);
-      max_in_flight := greatest(max_in_flight, v_needed);
-      reason := format('at most %s messages in flight at a time%s', v_needed, case when v_now.measured = 0 then ', nothing being measured yet' else '' end);
-    end if;
-  else
-    v_needed := ceil(p_per_s * greatest(coalesce(v_now.latency_p95_s, 0.1), 0.005) * 1.5 / greatest(v_now.workers, 1));
-    if v_needed > 10000 then
-      reachable := false;
-      reason := format('%s requests at once in one process are too many: run more worker processes', v_needed);
-    else
-      concurrency := greatest(v_needed, 1);
-      max_in_flight := greatest(max_in_flight, least(4 * concurrency * greatest(v_now.workers, 1), 100000));
-      reason := format('%s at once in each of %s worker processes%s', concurrency, greatest(v_now.workers, 1),
-                       case when v_now.measured = 0 then ', an answer assumed in 100 ms, nothing being measured yet' else '' end);
-    end if;
-  end if;
-  return next;
-end
-$$;
-
--- Name: FUNCTION sizing(p_queue text, p_per_s double precision); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl.sizing(p_queue text, p_per_s double precision) IS 'The settings with which a queue carries so many messages a second; reachable is false where its transport cannot.';
-
--- Name: stop_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl.stop_jobs() RETURNS TABLE(job_name text, done text)
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-#variable_conflict use_column
-declare
-  v_job record;
-begin
-  update qctl.scheduler s set workers = 0, generation = s.generation + 1;
-  for v_job in select * from qctl.jobs() loop
-    perform cron.unschedule(v_job.job_id);
-    return query select v_job.job_name, 'unscheduled';
-  end loop;
-  if qctl._cron_here() then
-    delete from cron.job_run_details d
-    where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\(' and d.end_time is not null;
-  end if;
-exception when insufficient_privilege then
-  raise exception 'a job of ours belongs to another role: %', sqlerrm
-    using errcode = 'QC004', hint = 'run this as the role that installed qctl';
-end
-$$;
-
--- Name: FUNCTION stop_jobs(); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl.stop_jobs() IS 'Unschedules our jobs and their history and tells running CALLs to end, which they do within about a second of the commit.';
-
--- Name: undeclared(text[], text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl.undeclared(p_queues text[], p_relations text[], p_relation_queues text[]) RETURNS TABLE(kind text, name text, queue_name text)
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select 'queue', q.queue_name, q.queue_name from qctl.queue q where not q.queue_name = any (p_queues)
-  union all
-  select 'attachment', coalesce(format('%I.%I', n.nspname, c.relname), a.relation::oid::text), q.queue_name
-  from qctl.attachment a join qctl.queue q using (queue_id)
-  left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
-  where q.queue_name = any (p_queues)
-    and not exists (select from unnest(p_relations, p_relation_queues) as d (relation, queue)
-                    where qctl._regclass(d.relation) = a.relation and d.queue = q.queue_name)
-  order by 1 desc, 2
-$$;
-
--- Name: FUNCTION undeclared(p_queues text[], p_relations text[], p_relation_queues text[]); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl.undeclared(p_queues text[], p_relations text[], p_relation_queues text[]) IS 'Queues that are not among these, and attachments of those that are which are not.';
-
--- Name: undelivered(text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl.undelivered(p_queue text) RETURNS TABLE(queue_name text, unfinished bigint, dead bigint, archived bigint, attached bigint)
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-#variable_conflict use_column
-declare
-  v_queue qctl.queue := qctl._queue(p_queue);
-begin
-  queue_name := p_queue;
-  if not qctl._unseen(to_regclass(format('pgmq.%I', 'q_' || p_queue))) then
-    execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into unfinished;
-  end if;
-  if not qctl._unseen(to_regclass(format('pgmq.%I', 'a_' || p_queue))) then
-    execute format('select count(*) from pgmq.%I', 'a_' || p_queue) into archived;
-  end if;
-  select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
-  select count(*) into attached from qctl.attachment a where a.queue_id = v_queue.queue_id;
-  return next;
-end
-$$;
-
--- Name: FUNCTION undelivered(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl.undelivered(p_queue text) IS 'What would be given up with a queue. Counts all of it; null where row level security or a missing right hides it.';
+COMMENT ON FUNCTION qctl.unregister_worker(p_worker_id bigint) IS 'Ends a worker and its leases, so that its messages do not wait until the leases expire.';
 
 -- Name: upkeep(interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9456,7 +9641,7 @@ begin
   lapsed := 0;
   reaped := 0;
   workers_gone := 0;
-  if not pg_try_advisory_xact_lock(1902343277, 0) then
+  if not pg_try_advisory_xact_lock(qctl._lock_space('singleton'), qctl._lock_key('upkeep')) then
     return next;
     return;
   end if;
@@ -9515,11 +9700,11 @@ $$;
 
 -- Name: FUNCTION upkeep(p_silent interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.upkeep(p_silent interval) IS 'Lapses expired leases and those of silent workers, logs answers that never came. Any worker may call it; one runs at a time.';
+COMMENT ON FUNCTION qctl.upkeep(p_silent interval) IS 'Lapses expired leases and the leases of silent workers, and logs lost attempts. Any worker may call it; one call runs at a time.';
 
 -- Name: verify(); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.verify() RETURNS TABLE(kind text, object text, problem text, mend text)
+CREATE FUNCTION qctl.verify() RETURNS TABLE(kind text, object text, problem text, fix text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -9527,24 +9712,25 @@ CREATE FUNCTION qctl.verify() RETURNS TABLE(kind text, object text, problem text
 declare
   v_version integer := current_setting('server_version_num')::integer / 10000;
 begin
-  -- Another major version may write the same definition otherwise.
+  -- Another major version may print the same definition differently.
   return query
   select k.kind, k.identity, case when o.identity is null then 'missing' else 'changed' end,
          case when k.kind in ('function', 'procedure', 'view') then 'qctl upgrade --repair'
-              else '-- restore it as it stands in sql/schema.sql' end
+              else '-- restore it as defined in sql/schema.sql' end
   from qctl.object k left join qctl._objects() o on o.kind = k.kind and o.identity = k.identity
   where o.identity is null or (o.definition <> k.definition and k.server_version = v_version)
   order by 1, 2;
 
   return query
-  select 'queue', q.queue_name, v.problem, v.mend from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v
+  select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v
   union all
-  select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash empties it' else 'partitioned: its retention drops messages' end,
-         '-- move its messages to a plain queue'
+  select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash deletes its messages'
+                                      else 'partitioned: its retention deletes undelivered messages' end,
+         '-- move its messages to a queue that is logged and not partitioned'
   from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where m.is_unlogged or m.is_partitioned
   order by 2, 3;
 
-  return query select 'attachment', v.object, v.problem, v.mend from qctl._verify_attachments() v;
+  return query select 'attachment', v.object, v.problem, v.fix from qctl._verify_attachments() v;
 
   if qctl._cron_here() then
     return query
@@ -9559,7 +9745,7 @@ $$;
 
 -- Name: FUNCTION verify(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.verify() IS 'What differs from what was installed: objects, pgmq''s tables, triggers, jobs; with the command that mends it. No rows: all is well.';
+COMMENT ON FUNCTION qctl.verify() IS 'Differences from the installation, each with the command that fixes it: objects, pgmq''s tables, triggers, jobs. No rows: no differences.';
 
 -- Name: waiting(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9581,7 +9767,7 @@ $$;
 
 -- Name: FUNCTION waiting(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.waiting(p_queue text) IS 'Messages in a pgmq queue that qctl does not deliver yet.';
+COMMENT ON FUNCTION qctl.waiting(p_queue text) IS 'How many messages a pgmq queue has that qctl does not deliver yet.';
 
 -- Name: wake_up(integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9589,7 +9775,7 @@ CREATE FUNCTION qctl.wake_up(p_queue_ids integer[]) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select count(pg_advisory_unlock(1902343276, id)) from unnest(p_queue_ids) as id
+  select count(pg_advisory_unlock(qctl._lock_space('sleeper'), id)) from unnest(p_queue_ids) as id
 $$;
 
 -- Name: webhook_id(uuid, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
@@ -9600,7 +9786,7 @@ CREATE FUNCTION qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_a
 
 -- Name: FUNCTION webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone) IS 'Standard Webhooks id of an event: the same over retries and replays, another after a re-create or failover.';
+COMMENT ON FUNCTION qctl.webhook_id(p_queue_uuid uuid, p_msg_id bigint, p_enqueued_at timestamp with time zone) IS 'The Standard Webhooks id of an event. It stays the same over retries and replays and changes when the queue is created again or fails over.';
 
 -- Name: webhooks(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9618,7 +9804,7 @@ CREATE FUNCTION qctl.webhooks(p_relation text DEFAULT NULL::text) RETURNS TABLE(
   from pg_trigger t
   join pg_proc p on p.oid = t.tgfoid and p.proname = 'http_request'
   join pg_namespace n on n.oid = p.pronamespace and n.nspname = 'supabase_functions'
-  -- Arguments are kept one after the other, each ended by a zero byte, which no text may hold.
+  -- The arguments are stored one after another, each ended by a zero byte, which text cannot contain.
   cross join lateral (
     select array_agg(convert_from(decode(replace(b.octets, ' ', ''), 'hex'), getdatabaseencoding()) order by b.n) as argument
     from string_to_table(regexp_replace(encode(t.tgargs, 'hex'), '(..)', '\1 ', 'g'), '00 ') with ordinality as b (octets, n)
@@ -9629,7 +9815,7 @@ $$;
 
 -- Name: FUNCTION webhooks(p_relation text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.webhooks(p_relation text) IS 'Supabase Database Webhooks of a table, or of all: triggers on supabase_functions.http_request().';
+COMMENT ON FUNCTION qctl.webhooks(p_relation text) IS 'The Supabase Database Webhooks of a table, or of all tables: triggers on supabase_functions.http_request().';
 
 -- Name: work(text); Type: PROCEDURE; Schema: qctl; Owner: -
 
@@ -9675,7 +9861,7 @@ begin
     commit;
     exit when not (qctl._work_holds_slot(v_run) and qctl._work_goes_on(v_run));
     v_busy_s := qctl._seconds_since(v_awake_at, v_busy_s);
-    perform pg_catalog.pg_sleep(qctl._work_nap_s(v_run, v_moved));
+    perform pg_catalog.pg_sleep(qctl._work_sleep_s(v_run, v_moved));
     commit;
     v_awake_at := pg_catalog.clock_timestamp();
     exit when not qctl._work_goes_on(v_run);
@@ -9688,7 +9874,7 @@ $$;
 
 -- Name: PROCEDURE work(IN p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON PROCEDURE qctl.work(IN p_queue text) IS 'Delivers the queues of the pg_net transport for up to a minute, or to 2 s before the statement_timeout: collects and settles answers, hands over what is ready, commits each step. Schedule it with pg_cron each minute; qctl scale does. With a queue: only that one.';
+COMMENT ON PROCEDURE qctl.work(IN p_queue text) IS 'Delivers the queues of the pg_net transport for up to a minute, or until 2 s before statement_timeout: collects and settles answers, hands ready messages to pg_net and commits each step. pg_cron runs it every minute; qctl scale schedules it. p_queue: deliver only this queue.';
 
 -- Name: workers(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9713,7 +9899,7 @@ $$;
 
 -- Name: FUNCTION workers(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.workers() IS 'Who delivers: processes and jobs as they last reported, and the schedules of pg_cron behind the jobs with how they last ended. busy: the share of its time in which the database worked for it.';
+COMMENT ON FUNCTION qctl.workers() IS 'The workers: processes and jobs as they last reported, and the pg_cron schedules of the jobs with the result of the last run. busy: the share of its time in which the database worked for it.';
 
 -- Name: arming; Type: TABLE; Schema: qctl; Owner: -
 
@@ -10140,7 +10326,7 @@ CREATE VIEW qctl.status AS
     transport,
     since,
     reason,
-    mend,
+    fix,
     depth_exact,
     depth_estimate,
     dead_1m,
@@ -10153,11 +10339,11 @@ CREATE VIEW qctl.status AS
     drain_s,
     last_delivered_at,
     last_failed_at
-   FROM qctl._status() _status(queue_name, health, depth, ready, delayed, in_flight, retrying, dead, lag_s, age_s, delivered_1m, failed_1m, last_error, paused_at, paused_by, pause_reason, url, transport, since, reason, mend, depth_exact, depth_estimate, dead_1m, delivered_1h, failed_1h, dead_1h, p50_s, p95_s, growth_per_s, drain_s, last_delivered_at, last_failed_at);
+   FROM qctl._queue_status() _queue_status(queue_name, health, depth, ready, delayed, in_flight, retrying, dead, lag_s, age_s, delivered_1m, failed_1m, last_error, paused_at, paused_by, pause_reason, url, transport, since, reason, fix, depth_exact, depth_estimate, dead_1m, delivered_1h, failed_1h, dead_1h, p50_s, p95_s, growth_per_s, drain_s, last_delivered_at, last_failed_at);
 
 -- Name: VIEW status; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON VIEW qctl.status IS 'One row per queue: health with since, reason and the command that mends; depth by state, lag and age; what became of the attempts of the last minute and hour; p50 and p95 from enqueued to delivered; growth. Depth as in qctl.depth(), but counted to 10000; null where this role may not see it.';
+COMMENT ON VIEW qctl.status IS 'One row per queue: health with since, reason and the command that fixes it; depth by state, lag and age; attempts of the last minute and hour by outcome; p50 and p95 of the time from enqueued to delivered; growth. Depth is counted to 10,000, otherwise as in qctl.depth(); null where this role may not read the queue.';
 
 -- Name: throughput; Type: TABLE; Schema: qctl; Owner: -
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from processes import Endpoint
-from qctl import db, migrate
+from processes import Endpoint, WorkerProcess
+from qctl import db
 from qctl.config import Database
+from qctl.operations import migrate
 from servers import GivenServer, Server, start_embedded
 
 for name in [n for n in os.environ if n.startswith(("QCTL_", "PG")) or n in ("DATABASE_URL", "NO_COLOR")]:
@@ -23,7 +24,7 @@ for name in [n for n in os.environ if n.startswith(("QCTL_", "PG")) or n in ("DA
 _numbers = itertools.count(1)
 
 # What waits for full minutes or breaks servers takes longest, so it begins first, beside all the rest.
-_LONGEST_FIRST = ("scheduler", "chaos", "hosts", "e2e", "shells", "net", "worker")
+_LONGEST_FIRST = ("scheduler", "chaos", "hosts", "e2e", "shells", "pg_net", "worker")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -123,6 +124,20 @@ def endpoint(tmp_path) -> Iterator[Callable[..., Endpoint]]:
 
     def start(*options: str) -> Endpoint:
         started.append(Endpoint(tmp_path, *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+@pytest.fixture
+def worker(dsn: str) -> Iterator[Callable[..., WorkerProcess]]:
+    """Starts workers that are gone after the test."""
+    started: list[WorkerProcess] = []
+
+    def start(*arguments: str, at: str = dsn) -> WorkerProcess:
+        started.append(WorkerProcess(at, *arguments))
         return started[-1]
 
     yield start

@@ -1,18 +1,33 @@
 """What many tests do: a queue, a claim, an answer."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
+from subprocess import CompletedProcess
 from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 QUEUE = "orders"
+URL = "http://127.0.0.1:9/hook"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+# Commands that only look, with a queue orders and a message 1.
+LOOKING = [
+    ["status"], ["status", "--workers"], ["depth"], ["lag"], ["queues"], ["describe", "orders"], ["messages"],
+    ["messages", "--response", "fine"], ["show", "1"], ["dead"], ["tail"], ["check"], ["doctor"], ["verify"], ["scale"],
+]  # fmt: skip
 
 
 def create(conn: psycopg.Connection, name: str = QUEUE, url: str = "http://127.0.0.1:9/x", **settings) -> None:
     settings = {"allow_networks": ["127.0.0.0/8", "::1/128"], **settings}
     conn.execute("select qctl.create_queue(%s, %s, p_settings => %s)", (name, url, Jsonb(settings)))
+
+
+def create_pg_net(conn: psycopg.Connection, name: str = QUEUE, **settings) -> None:
+    """A queue that pg_net delivers."""
+    create(conn, name, transport="pg_net", **settings)
 
 
 def send(conn: psycopg.Connection, count: int = 1, name: str = QUEUE) -> list[int]:
@@ -69,6 +84,14 @@ def settle(
     return {key: value for key, value in zip(names, cursor.fetchone(), strict=True) if value}
 
 
+def deliver(conn: psycopg.Connection, count: int = 1) -> list[Claim]:
+    """Sends and delivers so many."""
+    send(conn, count)
+    claimed = claim(conn, count)
+    settle(conn, claimed, 200)
+    return claimed
+
+
 def state(conn: psycopg.Connection, msg_id: int, name: str = QUEUE) -> str | None:
     row = conn.execute("select state from qctl.message(%s, %s)", (name, msg_id)).fetchone()
     return row and row[0]
@@ -85,6 +108,11 @@ def outcomes(conn: psycopg.Connection, msg_id: int) -> list[str]:
     return [row[0] for row in rows]
 
 
+def outcome_counts(done: CompletedProcess[str]) -> Counter:
+    """How many messages came out how, from what a command printed with -o json."""
+    return Counter(row["outcome"] for row in json.loads(done.stdout))
+
+
 def expire_leases(conn: psycopg.Connection) -> None:
     """As if the leases' time had passed."""
     conn.execute("update qctl.in_flight set expires_at = clock_timestamp() - interval '1 ms' where lapsed_at is null")
@@ -98,6 +126,23 @@ def make_due(conn: psycopg.Connection, name: str = QUEUE) -> None:
     """As if every wait had passed."""
     conn.execute(f"update pgmq.q_{name} q set vt = clock_timestamp() where vt > clock_timestamp() and not exists"
                  " (select from qctl.in_flight f where f.msg_id = q.msg_id and f.lapsed_at is null)")  # fmt: skip
+
+
+def grow_old(conn: psycopg.Connection, days: int, count: int = 1000, table: str = "a_orders") -> None:
+    """Delivered messages with an attempt each, spread evenly over so many days until now."""
+    conn.execute(
+        f"""with made as (
+              insert into pgmq.{table} (msg_id, enqueued_at, archived_at, vt, message, headers)
+              select 100000 + n, t.at, t.at, t.at, '{{}}', '{{"qctl": {{"outcome": "delivered", "status": 200, "attempts": 1}}}}'
+              from generate_series(1, %(count)s) n
+              cross join lateral (select now() - make_interval(secs => %(days)s * 86400.0 * n / %(count)s) as at) t
+              returning msg_id, archived_at)
+            insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, transport,
+                                      claimed_at, settled_at, status_code)
+            select q.queue_id, m.msg_id, 1, 1, 'delivered', 'http', m.archived_at, m.archived_at, 200
+            from made m, qctl.queue q where q.queue_name = 'orders'""",
+        {"days": days, "count": count},
+    )
 
 
 def replay(conn: psycopg.Connection, *ids: int, name: str = QUEUE) -> dict[int, str]:

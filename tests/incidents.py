@@ -1,4 +1,4 @@
-"""What an operator types when something is wrong, and whether that mends it."""
+"""What an operator types when something is wrong, and whether that fixes it."""
 
 import json
 import os
@@ -23,15 +23,15 @@ def sick(dsn: str, cause: str) -> str:
     assert f"orders {cause}:" in done.stdout
     assert done.stdout.count("\n") == 1
     found = json.loads(qctl("check", "-o", "json", dsn=dsn).stdout)
-    mends = [problem["mend"] for problem in found["problems"] if problem["cause"] == cause]
+    fixes = [problem["fix"] for problem in found["problems"] if problem["cause"] == cause]
     doctor = qctl("doctor", "-o", "json", dsn=dsn)
     assert doctor.returncode == 8
-    broken = [row["mend"] for row in json.loads(doctor.stdout) if row["severity"] == "broken"]
-    assert set(mends) & set(broken), (mends, broken)
-    return mends[0]
+    broken = [row["fix"] for row in json.loads(doctor.stdout) if row["severity"] == "broken"]
+    assert set(fixes) & set(broken), (fixes, broken)
+    return fixes[0]
 
 
-def mend(dsn: str, command: str) -> None:
+def fix(dsn: str, command: str) -> None:
     """Types what doctor says: into psql or into the shell."""
     if not command.startswith("qctl "):
         with psycopg.connect(dsn, autocommit=True) as connection:

@@ -1,10 +1,17 @@
-"""Real processes for tests: the installed executable, the misbehaving endpoint."""
+"""Real processes for tests: the installed executable, at a terminal too, the misbehaving endpoint, workers."""
 
+import fcntl
 import io
+import json
 import os
+import pty
+import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from forkserver import LONGEST, ForkServer
-from qctl.receiver import Entry, read_ledger
+from qctl.demo.receiver import Entry, read_ledger
 
 QCTL = Path(sys.executable).with_name("qctl")
 CONFIG = Path(__file__).with_name("config.toml")
@@ -48,6 +55,71 @@ def _text(raw: bytes) -> str:
     return io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8").read()
 
 
+def ok(*arguments: str, **keywords):
+    """Runs qctl, which must succeed."""
+    done = qctl(*arguments, **keywords)
+    assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+    return done
+
+
+def failed(code: int, *arguments: str, **keywords):
+    """Runs qctl, which must end with that exit code, in a way a user can read."""
+    done = qctl(*arguments, **keywords)
+    assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def failing(code: int, *arguments: str, **keywords) -> str:
+    """What :func:`failed` writes to stderr."""
+    return failed(code, *arguments, **keywords).stderr
+
+
+def data(*arguments: str, code: int = 0, **keywords):
+    """Runs qctl, which must end with that exit code; the JSON that it prints."""
+    done = qctl(*arguments, "-o", "json", **keywords)
+    assert done.returncode == code, (arguments, done.stdout, done.stderr)
+    return json.loads(done.stdout)
+
+
+def screen(dsn: str, *arguments: str, columns: int, rows: int, seconds: float = 3.0, stop: int | None = None) -> str:
+    """What qctl sends to a terminal of that size."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    env = environment(QCTL_DSN=dsn, TERM="xterm-256color")
+    env.pop("COLUMNS", None)
+    process = subprocess.Popen(
+        [str(QCTL), *arguments], env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    seen, until = b"", time.monotonic() + seconds
+    while time.monotonic() < until or (stop is None and process.poll() is None):
+        if select.select([ours], [], [], 0.1)[0]:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:
+                break
+            seen += part
+        elif process.poll() is not None:
+            break
+    if stop is not None:
+        process.send_signal(stop)
+        process.wait(10)
+        while select.select([ours], [], [], 0.3)[0]:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError:
+                break
+    process.wait(10)
+    os.close(ours)
+    return seen.decode()
+
+
+def plain(text: str) -> str:
+    """What a person reads of it."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "")
+
+
 def wait_until(condition: Callable[[], object], timeout_s: float = 30, what: str = "the condition") -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -70,7 +142,8 @@ class Endpoint:
     def start_again(self) -> None:
         """Starts it, after :meth:`kill` on the same port."""
         self._process = subprocess.Popen(
-            [*self._prefix, sys.executable, "-m", "qctl.receiver", str(self.ledger), *self._options, "--port", str(self.port)],
+            [*self._prefix, sys.executable, "-m", "qctl.demo.receiver", str(self.ledger), *self._options,
+             "--port", str(self.port)],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._process.stdout

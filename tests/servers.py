@@ -17,7 +17,7 @@ from typing import ClassVar
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from qctl import embedded
+from qctl.demo import embedded
 
 
 def crash(uri: str) -> None:

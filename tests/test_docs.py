@@ -1,5 +1,6 @@
 """Documents say what the commands do."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -67,6 +68,69 @@ def test_the_glossarys_never_column_is_kept():
             continue
         for word, pattern in NEVER.items():
             assert not re.search(pattern, path.read_text(), re.IGNORECASE), (path.name, word)
+
+
+REFUSED = [
+    r"\bmend(s|ed|ing)?\b",
+    r"\bis no (valid|toml|time|gzip|url|json|id|number|status)",
+    r", for (it|they|he|there|this|that|what) (is|are|has|have|had|would|may|was|were)\b",
+    r"\bwhereof\b",
+    r"\bas which\b",
+    r"\bbehind (our|your) back\b",
+    r"\bcries\b",
+    r"\bflying\b",
+    r"\bso often\b",
+    r"\bone or other\b",
+]
+
+
+def texts_of_python(path: Path) -> list[str]:
+    """The strings of a module, without docstrings except those of commands, which are their help."""
+    tree = ast.parse(path.read_text())
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+        and not (path.parent.name == "commands" and isinstance(node, ast.FunctionDef))
+    }  # fmt: skip
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    ]
+
+
+def texts_of_sql(path: Path) -> list[str]:
+    """A file without its comments: what is left of English in it are messages and what psql users see."""
+    return [re.sub(r"--[^\n]*", "", path.read_text())]
+
+
+def texts_of_document(path: Path) -> list[str]:
+    """A document; the page of changes and that of upgrades may name an old key in backticks."""
+    text = path.read_text()
+    return [re.sub(r"`[^`\n]*`", "", text) if path.name in ("CHANGELOG.md", "upgrading.md") else text]
+
+
+def test_the_patterns_that_english_does_not_use_are_refused():
+    """What a user reads is plain standard English: documents, help, errors, findings."""
+    texts = [
+        (path, texts_of_document(path))
+        for path in [*DOCS, TOP / "CHANGELOG.md", TOP / "SECURITY.md", TOP / "CONTRIBUTING.md"]
+    ]
+    texts += [(path, texts_of_python(path)) for path in (TOP / "src").rglob("*.py")]
+    sql = [
+        path for path in (TOP / "sql").rglob("*.sql") if path.parent.name != "migrations" and path.name != "schema.sql"
+    ]
+    texts += [(path, texts_of_sql(path)) for path in sql]
+    found = [
+        f"{path.relative_to(TOP)}: {match[0]}"
+        for path, parts in texts
+        for part in parts
+        for pattern in REFUSED
+        if (match := re.search(pattern, part, re.IGNORECASE))
+    ]
+    assert not found
 
 
 def test_release_notes_come_from_the_changelog():

@@ -1,2 +1,2 @@
 -- Each queue now, or one: what view qctl.status shows.
-select * from qctl._status(:'queue'::text) order by queue_name;
+select * from qctl._queue_status(:'queue'::text) order by queue_name;

@@ -13,7 +13,7 @@ from qctl.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Which database, and where that was said.
+    """Which database, and where that was set.
 
     ``conninfo`` is what libpq takes: a URI, keywords and values, or empty for libpq's own defaults. ``profile`` is the name
     of the profile that it is from, if any.
@@ -47,7 +47,7 @@ def database(dsn: str | None, profile: str | None = None, environ: Mapping[str, 
     if path.exists() and (default := _read(path).get("default")) is not None:
         if not isinstance(default, str):
             raise UsageError(
-                f"{path}: default is no name", hint='default = "dev"; what commands start from is [defaults]'
+                f"{path}: default is not a name", hint='default = "dev"; what commands start from is [defaults]'
             )
         return _of_profile(str(default), "the default profile", environ)
     if url := environ.get("DATABASE_URL"):
@@ -74,7 +74,7 @@ def config_file(environ: Mapping[str, str] = os.environ) -> Path:
     return home / ".config" / "qctl" / "config.toml"
 
 
-# The driver and the parser are read where they are needed, for every command asks here for its defaults, its help, too.
+# The driver and the TOML parser are imported where they are needed, because every command, even its help, asks here for defaults.
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is no TOML: {error}") from None
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
     if unknown := sorted(set(content) - {"default", "profiles", "defaults"}):
         raise UsageError(f"{path}: no such key: {', '.join(unknown)}", hint="there are default, profiles and defaults")
     return content
@@ -95,23 +95,25 @@ def _of_profile(name: str, source: str, environ: Mapping[str, str]) -> Database:
     path = config_file(environ)
     if not path.exists():
         raise UsageError(
-            f"there is no profile {name}, for there is no {path}",
+            f"profile '{name}' not found: {path} does not exist",
             hint=f'[profiles.{name}]\n        dsn = "postgresql://…"',
         )
     listed = _read(path).get("profiles")
     profiles = cast("dict[str, Any]", listed) if isinstance(listed, dict) else {}
     known = sorted(profiles)
     if name not in known:
-        raise UsageError(f"{path} has no profile {name}", hint=f"it has {', '.join(known) or 'none'}")
+        raise UsageError(f"profile '{name}' not found in {path}", hint=f"its profiles: {', '.join(known) or 'none'}")
     found = profiles[name]
     where = f"{path}: profiles.{name}"
     if not isinstance(found, dict) or not found:
-        raise UsageError(f"{where} says nothing", hint='dsn = "postgresql://…", or host, dbname, user …')
+        raise UsageError(f"{where} is empty", hint='dsn = "postgresql://…", or host, dbname, user …')
     from psycopg.conninfo import conninfo_to_dict
 
     conninfo = _conninfo(cast("dict[str, Any]", found), where)
     if "password" in conninfo_to_dict(conninfo) and path.stat().st_mode & 0o077:
-        raise UsageError(f"{path} holds a password, and others can read it", hint=f"chmod 600 {path}, or use ~/.pgpass")
+        raise UsageError(
+            f"{path} contains a password, and others can read the file", hint=f"chmod 600 {path}, or use ~/.pgpass"
+        )
     return Database(conninfo, source, name)
 
 
@@ -137,7 +139,7 @@ def defaults(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     path = config_file(environ)
     found: Any = _read(path).get("defaults", {}) if path.exists() else {}
     if not isinstance(found, dict):
-        raise UsageError(f"{path}: defaults is no table", hint='[defaults] and output = "json"')
+        raise UsageError(f"{path}: defaults is not a table", hint='[defaults] and output = "json"')
     return cast("dict[str, Any]", found)
 
 
@@ -207,7 +209,7 @@ def _libpq_settings(chosen: Database, environ: Mapping[str, str]) -> "list[model
     if not any(row.setting == "password" for row in rows):
         passfile = Path(str(given.get("passfile") or environ.get("PGPASSFILE") or Path.home() / ".pgpass"))
         rows.append(
-            models.Setting("password", None, f"{passfile}, if it has a line for this" if passfile.exists() else "none")
+            models.Setting("password", None, f"{passfile}, if it has a matching line" if passfile.exists() else "none")
         )
     return rows
 

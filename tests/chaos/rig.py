@@ -16,8 +16,9 @@ from psycopg.types.json import Jsonb
 
 from helpers import one
 from processes import QCTL, Endpoint, environment, wait_until
-from qctl import db, migrate
+from qctl import db
 from qctl.config import Database
+from qctl.operations import migrate
 from servers import DebianServer
 
 SETTINGS = {

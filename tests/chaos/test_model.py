@@ -29,7 +29,7 @@ from psycopg.types.json import Jsonb
 
 import standin
 from helpers import one
-from qctl import sqlfiles
+from qctl.db import files
 
 LONG = bool(os.environ.get("QCTL_TEST_CHAOS"))
 SEED = int(os.environ.get("QCTL_TEST_SEED", "20261124"))
@@ -442,7 +442,7 @@ MUTANTS = {
         "    perform pgmq.archive(p_queue.queue_name, p_msg_id);\n    return v_count;\n  exception",
     ),
     "no epoch": (
-        "net",
+        "pg_net",
         "    if found then\n      return v_epoch;",
         "    if true then\n      return '00000000-0000-0000-0000-000000000000';",
     ),
@@ -464,7 +464,7 @@ MUTANTS = {
 def test_mutants_are_caught(fast, mutant):
     """Patched into this database only."""
     name, right, wrong = MUTANTS[mutant]
-    [text] = [file.text.decode() for file in sqlfiles.routines() if file.name == name]
+    [text] = [file.text.decode() for file in files.routines() if file.name == name]
     assert text.count(right) == 1, "the mutant no longer fits"
     fast.execute(text.replace(right, wrong).encode())
     # Flaky: the history failed, and not in the same way when it was run again on what the mutant had left behind.

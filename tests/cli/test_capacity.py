@@ -5,13 +5,7 @@ import json
 import pytest
 
 from helpers import create
-from processes import qctl
-
-
-def ok(*arguments: str, **keywords):
-    done = qctl(*arguments, **keywords)
-    assert done.returncode == 0, done.stderr
-    return done
+from processes import ok, qctl
 
 
 def plans(dsn, *arguments: str) -> list[dict]:
@@ -46,8 +40,8 @@ def test_pg_net_when_asked_for_says_where_it_ends(conn, dsn):
     near, past, _ = plans(dsn, "--rate", "50/s", "--transport", "pg_net")
     assert near["workers"] == 1
     assert near["worker_cores"] == 0
-    assert "nothing else to host" in near["reason"]
-    assert "this needs http" in past["reason"]
+    assert "no worker process is needed" in near["reason"]
+    assert "this load needs http" in past["reason"]
 
 
 def test_it_says_what_it_assumed_and_what_comes_next(conn, dsn):
@@ -63,9 +57,9 @@ def test_it_says_what_it_assumed_and_what_comes_next(conn, dsn):
     [
         (("--rate", "1/s", "--users", "5"), "exclude each other"),
         (("--rate", "0/s"), ""),
-        (("--users", "5", "--active", "0%"), "no events at all"),
-        (("--rate", "1/s", "-q", "orders"), "no queue in particular"),
-        (("--rate", "1/s", "--transport", "pigeon"), "no transport pigeon"),
+        (("--users", "5", "--active", "0%"), "no events to plan for"),
+        (("--rate", "1/s", "-q", "orders"), "does not belong to a queue"),
+        (("--rate", "1/s", "--transport", "pigeon"), "'pigeon' is not a transport"),
         (("--rate", "1/s", "--payload", "big"), "is not a size"),
     ],
 )

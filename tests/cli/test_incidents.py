@@ -1,4 +1,4 @@
-"""Incidents, as they happen: check exits 8 and names the cause, status says the same, doctor gives the command, it mends."""
+"""Incidents, as they happen: check exits 8 and names the cause, status says the same, doctor gives the command, it fixes."""
 
 import json
 import signal
@@ -8,27 +8,14 @@ import psycopg
 import pytest
 
 from helpers import create, one, send
-from incidents import health, mend, sick, well
+from incidents import fix, health, sick, well
 from processes import WorkerProcess, qctl, wait_until
 
 RETRIES = {"retry_schedule_s": [1] * 30, "retry_jitter": 0.0, "timeout_ms": 5000}
 
 
-@pytest.fixture
-def worker(dsn):
-    started = []
-
-    def start():
-        started.append(WorkerProcess(dsn, "-q", "orders"))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.close()
-
-
 def running(conn, worker):
-    process = worker()
+    process = worker("-q", "orders")
     wait_until(lambda: one(conn, "select count(*) from qctl.worker where stopped_at is null") == 1, 20, "a worker")
     return process
 
@@ -44,7 +31,7 @@ def test_the_endpoint_is_down(conn, dsn, endpoint, worker):
     send(conn, 20)
     command = sick(dsn, "circuit_open")
     receiver.start_again()
-    mend(dsn, command)
+    fix(dsn, command)
     well(dsn)
 
 
@@ -56,7 +43,7 @@ def test_the_endpoint_answers_404(conn, dsn, endpoint, worker):
     command = sick(dsn, "circuit_open")
     assert "HTTP 404" in qctl("check", dsn=dsn).stdout
     receiver.become()
-    mend(dsn, command)
+    fix(dsn, command)
     well(dsn)
 
 
@@ -67,7 +54,7 @@ def test_the_worker_is_gone(conn, dsn, endpoint, worker):
     process.end()
     conn.execute("update qctl.worker set last_seen_at = last_seen_at - interval '40 s'")
     assert sick(dsn, "no_worker") == "qctl worker -q orders"
-    worker()
+    worker("-q", "orders")
     well(dsn)
 
 
@@ -84,14 +71,14 @@ def test_a_trigger_is_disabled(attached, dsn):
     well(dsn)
     name = one(attached, "select tgname from pg_trigger where tgname like 'qctl%%insert'")
     attached.execute(f"alter table public.users disable trigger {name}")
-    mend(dsn, sick(dsn, "capture_broken"))
+    fix(dsn, sick(dsn, "capture_broken"))
     well(dsn)
 
 
 def test_a_trigger_is_dropped(attached, dsn):
     name = one(attached, "select tgname from pg_trigger where tgname like 'qctl%%insert'")
     attached.execute(f"drop trigger {name} on public.users")
-    mend(dsn, sick(dsn, "capture_broken"))
+    fix(dsn, sick(dsn, "capture_broken"))
     well(dsn)
     attached.execute("insert into public.users values (1)")
     wait_until(lambda: one(attached, "select count(*) from pgmq.a_orders") == 1)
@@ -104,7 +91,7 @@ def test_paused_and_forgotten(attached, dsn):
     assert "for the move" in line
     assert "(since " in line
     assert qctl("check", "--ignore", "paused", dsn=dsn).returncode == 0
-    mend(dsn, command)
+    fix(dsn, command)
     well(dsn)
 
 
@@ -118,7 +105,7 @@ def test_a_copy_of_the_database(server, conn, dsn, worker, endpoint):
     process = WorkerProcess(copy, "-q", "orders")
     try:
         assert sick(copy, "unarmed") == "qctl arm"
-        mend(copy, "qctl arm")
+        fix(copy, "qctl arm")
         well(copy)
     finally:
         process.close()
@@ -137,7 +124,7 @@ def test_a_slow_endpoint(conn, dsn, endpoint, worker):
     conn.execute("insert into qctl.sample select queue_id, now() - interval '2 min', 5, 0 from qctl.queue")
     command = sick(dsn, "growing")
     assert command == "qctl scale -q orders --concurrency 4"
-    mend(dsn, command)
+    fix(dsn, command)
     wait_until(lambda: health(dsn) == "ok", 60, "health ok")
     assert qctl("check", "--max-age", "1h", "--max-lag", "1h", dsn=dsn).returncode == 0
 
@@ -157,7 +144,7 @@ def test_an_old_transaction_holds_vacuum(attached, dsn, other):
         command = sick(dsn, "growing")
         assert command == f"select pg_terminate_backend({old.info.backend_pid});"
         assert "dead rows" in qctl("check", dsn=dsn).stdout
-        mend(dsn, command)
+        fix(dsn, command)
         with pytest.raises(psycopg.OperationalError):
             old.execute("select 1")
     well(dsn)

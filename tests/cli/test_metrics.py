@@ -135,7 +135,7 @@ def test_an_exporter_counts_what_anybody_delivers_and_survives_a_lost_connection
 @pytest.mark.parametrize("text", ["x", "1:2:x", "99999", ""])
 def test_a_port_that_is_none(dsn, text):
     done = qctl("metrics", "--port", text, dsn=dsn)
-    assert (done.returncode, "is no port" in done.stderr) == (2, True)
+    assert (done.returncode, "is not a port" in done.stderr) == (2, True)
 
 
 def test_two_cannot_have_one_port(dsn, conn):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers import create, one, send
-from processes import WorkerProcess, qctl, wait_until
+from helpers import URL, create, one, send
+from processes import WorkerProcess, ok, qctl, wait_until
 
 PAYLOAD = "planted-payload-7301"
 HEADER = "planted-header-7302"
@@ -93,3 +93,27 @@ def test_a_payload_comes_when_it_is_asked_for(conn, dsn, planted):
     assert PAYLOAD in shown.stdout
     assert not any(word in shown.stdout for word in (HEADER, KEY))
     assert json.loads(shown.stdout)
+
+
+def test_secrets_in_headers_are_not_shown(conn, dsn):
+    ok("create", "orders", "--url", URL, "-H", "X-Plain: seen", dsn=dsn)
+    conn.execute("""select qctl.set_queue('orders', p_headers => '{"Authorization": "Bearer hush"}')""")
+    for output in ("json", "plain", "csv"):
+        text = ok("describe", "orders", "-o", output, dsn=dsn).stdout
+        assert "hush" not in text
+        assert "seen" in text
+    assert "hush" not in ok("set", "--timeout", "9s", "-o", "json", dsn=dsn).stdout
+
+
+def test_no_secret_reaches_the_servers_log_or_activity(conn, dsn):
+    """With every statement and every parameter logged, what COPY carries is not."""
+    create(conn)
+    conn.execute("create table public.seen (query text)")
+    path = one(conn, "select pg_current_logfile()") or one(conn, "select current_setting('data_directory') || '/log'")
+    conn.execute("alter database {} set log_statement = 'all'".format(one(conn, "select current_database()")))
+    ok("secret", "set", "token", "-", dsn=dsn, stdin="planted-1")
+    ok("secret", "rotate", "--given", "-", dsn=dsn, stdin="whsec_UExBTlRFRC0yLVBMQU5URUQtMi1QTEFOVEVE")
+    text = one(conn, "select pg_read_file(%s)", path)
+    assert "set_header_secret" in text
+    assert "planted-1" not in text
+    assert "UExBTlRFRC0y" not in text

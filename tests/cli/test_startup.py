@@ -28,25 +28,27 @@ print(*read, file=sys.stderr)
     )
     loaded, read = done.stderr.splitlines()[-2:]
     mine = {name for name in loaded.split() if name.startswith("qctl.cli.")}
-    assert "qctl.cli.redo" in mine
-    assert ("qctl.cli.look" in mine) == (arguments != ["replay", "--help"])
+    assert "qctl.cli.commands.replay" in mine
+    assert ("qctl.cli.commands.status" in mine) == (arguments != ["replay", "--help"])
     assert HEAVY.isdisjoint(loaded.split())
-    assert {"qctl.db", "qctl.queues"}.isdisjoint(read.split())
+    assert {"qctl.db", "qctl.operations.queues"}.isdisjoint(read.split())
     assert not [name for name in read.split() if name.startswith("qctl.models.")]
 
 
-def test_every_operation_is_late_and_still_an_ordinary_module():
+def test_every_operation_is_lazy_and_still_an_ordinary_module():
     code = """
 import importlib, pkgutil, sys
 import qctl.cli
-late = {n.removeprefix("qctl.") for n, m in sys.modules.items() if n.startswith("qctl.") and type(m).__name__ == "_LazyModule"}
+lazy = {n.removeprefix("qctl.") for n, m in sys.modules.items() if n.startswith("qctl.") and type(m).__name__ == "_LazyModule"}
 here = {m.name for m in pkgutil.iter_modules(sys.modules["qctl"].__path__)}
-print(*sorted(here - late - {"cli", "output", "errors", "late", "models", "durations", "hosts"}))
-from qctl import queues
-print(queues.creation.__module__)
+print(*sorted(here - lazy - {"cli", "output", "errors", "lazy", "models", "units"}))
+operations = {f"operations.{m.name}" for m in pkgutil.iter_modules(sys.modules["qctl.operations"].__path__)}
+print(operations <= lazy)
+from qctl.operations import queues
+print(queues.create.__module__)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.splitlines() == ["__main__ embedded metrics receiver sqlfiles", "qctl.queues"]
+    assert done.stdout.splitlines() == ["__main__ demo operations", "True", "qctl.operations.queues"]
 
 
 def test_options_are_completed_whatever_the_executable_is_called(tmp_path):
@@ -78,3 +80,8 @@ def test_a_class_that_stands_in_is_the_real_one_when_it_is_used():
     code += "print(type(Markdown('*a*')).__module__, Markdown.elements is not None, 'markdown_it' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["False", "rich.markdown", "True", "True"]
+
+
+def test_python_m_qctl():
+    done = subprocess.run([sys.executable, "-m", "qctl", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("qctl ")

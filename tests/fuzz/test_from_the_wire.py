@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from bounded import bounded
+from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
@@ -16,10 +17,6 @@ from qctl.models import Claimed
 from qctl.worker.request import JUDGED_BYTES, Egress, Request
 from qctl.worker.sender import Sender, clock
 
-CASES = int(os.environ.get("QCTL_TEST_FUZZ", "60"))
-bounded = settings(
-    max_examples=CASES, deadline=None, derandomize=CASES < 1000, suppress_health_check=list(HealthCheck), database=None
-)
 texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=40)
 
 

@@ -2,25 +2,20 @@
 
 import contextlib
 import datetime
-import os
 import socket
 import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from bounded import bounded
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qctl import addresses, config, declared, durations
-from qctl.cli import choice, options
-from qctl.cli import settings as queue_settings
+from qctl import config, ssrf, units
+from qctl.cli import options, queue_settings, selection
 from qctl.errors import ExitCode, QctlError, UsageError
+from qctl.operations import manifest
 from qctl.worker.request import retry_after_seconds
-
-CASES = int(os.environ.get("QCTL_TEST_FUZZ", "60"))
-bounded = settings(
-    max_examples=CASES, deadline=None, derandomize=CASES < 1000, suppress_health_check=list(HealthCheck), database=None
-)
 
 near_durations = st.from_regex(r"[0-9.]{0,12}(ms|s|m|h|d|w|min)?([0-9]{1,4}(ms|s|m|h|d|w))*", fullmatch=True)
 near_rates = st.from_regex(r"[-0-9.e]{0,12}/?(s|sec|min|m|h|d)?", fullmatch=True)
@@ -35,7 +30,7 @@ texts = st.text(max_size=60)
 @example("٣s")
 @example("1" * 400 + "s")
 def test_durations(text):
-    value = durations.parse(text)
+    value = units.parse(text)
     assert value is None or 0 <= value < 10**18
 
 
@@ -44,7 +39,7 @@ def test_durations(text):
 @example("0/s")
 @example("1e9/s")
 def test_rates(text):
-    value = durations.rate(text)
+    value = units.rate(text)
     assert value is None or 0 < value < 10**10
 
 
@@ -54,8 +49,9 @@ def test_rates(text):
     "parse",
     [
         options.size, options.retention, options.duration, options.moment, options.per_second, options.share, options.durations,
-        lambda text: options.headers([text]), lambda text: options.open_headers([text]), queue_settings.expectation,
-        lambda text: choice.criteria(status_code=[text], where=text),
+        lambda text: options.headers([text]), lambda text: options.open_headers([text]),
+        lambda text: queue_settings.parsed({"expect_body": text}),
+        lambda text: selection.criteria(status_code=[text], where=text),
     ],
 )  # fmt: skip
 def test_options(parse, text):
@@ -100,10 +96,14 @@ toml_values = st.recursive(
 
 @bounded
 @given(st.dictionaries(st.one_of(st.sampled_from(["url", "headers", "rate", "retry", "attach", "concurrency", "expect_json",
-    "allow_networks", "order_retry", "timeout", "retention"]), texts), toml_values, max_size=5))  # fmt: skip
+    "allow_networks", "order_retry", "timeout", "retention", "breaker", "on_dead", "ordered", "expect_body"]), texts),
+    toml_values, max_size=5))  # fmt: skip
 def test_a_declared_queue_of_anything(table):
     with contextlib.suppress(UsageError):
-        declared._queue("orders", {"url": "https://h/", **table}, "file: queues.orders")
+        manifest._queue(
+            "orders", {"url": "https://h/", **table}, "file: queues.orders",
+            setting_keys=queue_settings.toml_keys(), parse=queue_settings.parsed,
+        )  # fmt: skip
 
 
 @bounded
@@ -111,7 +111,7 @@ def test_a_declared_queue_of_anything(table):
 def test_a_declared_file_of_anything(tmp_path_factory, text):
     file = _file(tmp_path_factory, text)
     with pytest.raises(UsageError):
-        declared.read(file)
+        manifest.read(file, queue_settings.toml_keys(), queue_settings.parsed)
         raise UsageError("it was right")
 
 
@@ -119,12 +119,12 @@ def test_a_declared_file_of_anything(tmp_path_factory, text):
 @given(st.one_of(st.integers(0, 2**32 - 1).map(lambda n: socket.inet_ntoa(n.to_bytes(4, "big"))),
                  st.binary(min_size=16, max_size=16).map(lambda data: socket.inet_ntop(socket.AF_INET6, data))))  # fmt: skip
 def test_every_address_has_an_answer_and_what_carries_another_has_the_same(address):
-    why = addresses.refusal(address, ())
+    why = ssrf.refusal(address, ())
     assert why is None or address in why
     if "." in address and ":" not in address and why is not None:
-        assert addresses.refusal(f"::ffff:{address}", ())
+        assert ssrf.refusal(f"::ffff:{address}", ())
         number = int.from_bytes(socket.inet_aton(address), "big")
-        assert addresses.refusal(f"64:ff9b::{number >> 16:x}:{number & 0xFFFF:x}", ())
+        assert ssrf.refusal(f"64:ff9b::{number >> 16:x}:{number & 0xFFFF:x}", ())
 
 
 @bounded

@@ -5,8 +5,9 @@ import pytest
 
 from helpers import claim, create, send, settle
 from processes import qctl
-from qctl import db, migrate
+from qctl import db
 from qctl.config import Database
+from qctl.operations import migrate
 from servers import DebianServer, debian_binaries
 
 EXPLAIN = {

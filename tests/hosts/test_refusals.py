@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from processes import qctl
-from qctl.hosts import hint
+from qctl.db.connect_hints import hint
 
 DIRECT = "db.abcdefghijklmnopqrst.supabase.co"
 POOLER = "aws-0-eu-central-1.pooler.supabase.com"
@@ -26,8 +26,8 @@ POOLER = "aws-0-eu-central-1.pooler.supabase.com"
         (POOLER, "postgres.abc", "FATAL:  MaxClientsInSessionMode: max clients reached", "6543"),
         ("db.example.com", "me", "fe_sendauth: no password supplied", "~/.pgpass: db.example.com:*:*:me:PASSWORD"),
         ("db.example.com", "me", "FATAL:  connection is insecure (try using `sslmode=require`)", "sslmode=require"),
-        ("db.example.com", "me", "connection to server failed: session is read-only", "name the primary"),
-        ("db.example.com", "me", "FATAL:  sorry, too many clients already", "every connection is taken"),
+        ("db.example.com", "me", "connection to server failed: session is read-only", "connect to the primary"),
+        ("db.example.com", "me", "FATAL:  sorry, too many clients already", "every connection is in use"),
     ],
 )  # fmt: skip
 def test_what_is_said(host, user, message, said):

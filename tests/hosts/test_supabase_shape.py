@@ -5,13 +5,7 @@ import json
 import psycopg
 import pytest
 
-from processes import qctl, wait_until
-
-
-def ok(*arguments: str, **keywords):
-    done = qctl(*arguments, **keywords)
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    return done
+from processes import ok, wait_until
 
 
 @pytest.mark.timeout(240)

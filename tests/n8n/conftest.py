@@ -1,7 +1,7 @@
 """One n8n for the session, with a database of its own; only where ``make test-n8n`` asks for it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from n8n_process import N8n
 
-from processes import WorkerProcess
 from servers import Server
 
 _HERE = Path(__file__).parent
@@ -60,16 +59,3 @@ def allowing_crypto(server: Server, tmp_path: Path) -> Iterator[N8n]:
     """One whose Code nodes may require Node's crypto."""
     with _running(server, tmp_path, NODE_FUNCTION_ALLOW_BUILTIN="crypto") as other:
         yield other
-
-
-@pytest.fixture
-def worker(dsn: str) -> Iterator[Callable[..., WorkerProcess]]:
-    started: list[WorkerProcess] = []
-
-    def start(*arguments: str) -> WorkerProcess:
-        started.append(WorkerProcess(dsn, *arguments))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()

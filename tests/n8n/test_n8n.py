@@ -14,9 +14,9 @@ import pytest
 from n8n_process import TOP, Flow, N8n, node, workflow
 from standardwebhooks.webhooks import Webhook
 
+from helpers import SECRET
 from processes import qctl, wait_until
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 IMPORTED = TOP / "docs/n8n/verify-signature.json"
 CODE = "Verify"
 

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from qctl import db, migrate
+from qctl import db
 from qctl.config import Database
+from qctl.operations import migrate
 from servers import DebianServer, debian_binaries
 
 _numbers = itertools.count(1)

@@ -11,21 +11,6 @@ import psycopg
 import pytest
 from page import BLOCKS, Api, EdgeFunction, NodeReceiver, PythonReceiver, Receiver, program
 
-from processes import WorkerProcess
-
-
-@pytest.fixture
-def worker(dsn) -> Iterator[Callable[..., WorkerProcess]]:
-    started: list[WorkerProcess] = []
-
-    def start(*arguments: str) -> WorkerProcess:
-        started.append(WorkerProcess(dsn, *arguments))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
-
 
 @pytest.fixture(scope="session")
 def npm_library(tmp_path_factory) -> Callable[[], Path]:

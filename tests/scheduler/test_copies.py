@@ -32,7 +32,7 @@ def is_silent(dsn: str) -> None:
 def delivers_once_armed(dsn: str) -> None:
     done = qctl("arm", dsn=dsn)
     assert done.returncode == 0, done.stderr
-    assert "delivered now: 2 messages" in done.stderr
+    assert "2 waiting messages will be delivered now" in done.stderr
     with psycopg.connect(dsn, autocommit=True) as connection:
         assert len(claim(connection, name="by_http")) == 1
         assert one(connection, "select qctl.dispatch('by_net')") == 1

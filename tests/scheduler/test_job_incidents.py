@@ -1,11 +1,11 @@
-"""Incidents of jobs in pg_cron: the cause is named, and what doctor says mends it."""
+"""Incidents of jobs in pg_cron: the cause is named, and what doctor says fixes it."""
 
 import json
 
 import pytest
 
 from helpers import create, one, send
-from incidents import mend, sick, well
+from incidents import fix, sick, well
 from processes import qctl, wait_until
 
 pytestmark = pytest.mark.timeout(400)
@@ -47,7 +47,7 @@ def test_a_job_fails(site, running):
     command = sick(site.dsn, "no_worker")
     assert "does not exist" in qctl("check", dsn=site.dsn).stdout
     assert [row for row in doctor(site) if row["kind"] == "job" and row["problem"].startswith("it fails")]
-    mend(site.dsn, command)
+    fix(site.dsn, command)
     well(site.dsn, 100)
     jobs = json.loads(qctl("status", "--workers", "-o", "json", dsn=site.dsn).stdout)
     (job,) = (row for row in jobs if row["job_name"] == "qctl-worker")
@@ -59,7 +59,7 @@ def test_a_job_is_switched_off(site, running):
     silence(running)
     assert sick(site.dsn, "no_worker") == "qctl scale --workers 1"
     assert "switched off" in qctl("check", dsn=site.dsn).stdout
-    mend(site.dsn, "qctl scale --workers 1")
+    fix(site.dsn, "qctl scale --workers 1")
     assert one(running, "select active from cron.job where jobname = 'qctl-worker'")
 
 
@@ -72,13 +72,13 @@ def test_doctor_sees_what_would_stop_the_jobs(site, running):
     conn.execute("reset role")
     conn.execute("alter role leaver nosuperuser; drop owned by leaver; drop role leaver")
     (finding,) = (row for row in doctor(site) if row["object"] == "theirs")
-    assert (finding["severity"], finding["mend"].split("(")[0]) == ("broken", "select cron.unschedule")
-    mend(site.dsn, finding["mend"])
+    assert (finding["severity"], finding["fix"].split("(")[0]) == ("broken", "select cron.unschedule")
+    fix(site.dsn, finding["fix"])
     assert not [row for row in doctor(site) if row["object"] == "theirs"]
     conn.execute("insert into cron.job_run_details (jobid, runid, command, status, return_message)"
                  " select 1, 1000000 + g, 'x', 'succeeded', repeat(md5(g::text), 60) from generate_series(1, 120000)"
                  " g")  # fmt: skip
-    assert [row["mend"] for row in doctor(site) if row["object"] == "cron.job_run_details"]
+    assert [row["fix"] for row in doctor(site) if row["object"] == "cron.job_run_details"]
 
 
 def test_jobs_that_succeed_while_nothing_is_delivered(site, running):

@@ -9,9 +9,11 @@ import pytest
 
 from helpers import create, one, send, states
 from processes import qctl, wait_until
-from qctl import db, migrate, sqlfiles
+from qctl import db
 from qctl.config import Database
-from qctl.sqlfiles import SqlFile
+from qctl.db import files
+from qctl.db.files import SqlFile
+from qctl.operations import migrate
 
 
 def jobs(conn) -> dict[str, tuple[str, str, bool]]:
@@ -33,7 +35,7 @@ MAINTENANCE = ("* * * * *", "call qctl.maintenance()", True)
 def test_auto_is_pg_net_where_both_are_and_makes_one_worker_and_one_maintenance_job(site, cron):
     done = qctl("create", "orders", "--url", "http://127.0.0.1:9/x", dsn=site.dsn)
     assert done.returncode == 0, done.stderr
-    assert "transport pg_net: pg_net and pg_cron are here" in done.stderr
+    assert "transport pg_net: pg_net and pg_cron are available" in done.stderr
     assert jobs(cron) == {"qctl-worker": WORKER, "qctl-maintenance": MAINTENANCE}
     create(cron, "second")
     assert jobs(cron) == {"qctl-worker": WORKER, "qctl-maintenance": MAINTENANCE}
@@ -68,7 +70,7 @@ def test_scale_prints_before_after_ceiling_and_what_limits_it(site, cron):
     assert (row["workers_before"], row["workers"]) == (1, 3)
     assert row["ceiling_per_s"] == pytest.approx(200 / 1.02)
     assert "pg_net.batch_size" in row["limited_by"]
-    assert "more jobs do not lift its ceiling" in done.stderr
+    assert "more jobs do not raise its limit" in done.stderr
     assert set(jobs(cron)) == {"qctl-worker", "qctl-worker-2", "qctl-worker-3", "qctl-maintenance"}
     assert qctl("scale", "--workers", "1", dsn=site.dsn).returncode == 0
     assert set(jobs(cron)) == {"qctl-worker", "qctl-maintenance"}
@@ -119,7 +121,7 @@ def test_a_job_that_was_switched_off_is_switched_on_again(site, cron):
 
 @pytest.mark.parametrize("schedule", ["*/30 * * * * *", "* * * *", "60 seconds", "every minute", "* * * * *; drop"])
 def test_schedules_that_pg_cron_would_misread_are_refused(conn, schedule):
-    with pytest.raises(psycopg.Error, match="not a schedule") as caught:
+    with pytest.raises(psycopg.Error, match="is not a valid schedule") as caught:
         conn.execute("select qctl._check_schedule(%s)", (schedule,))
     assert caught.value.sqlstate == "QC002"
 
@@ -199,7 +201,7 @@ def test_another_roles_job_that_is_off_is_named(site, cron):
     cron.execute("create role other_role login superuser")
     cron.execute("update cron.job set username = 'other_role', active = false where jobname = 'qctl-worker'")
     done = qctl("scale", "--workers", "1", dsn=site.dsn)
-    assert "job qctl-worker of role other_role is switched off" in done.stderr
+    assert "job 'qctl-worker' of role 'other_role' is switched off" in done.stderr
 
 
 def test_a_job_of_our_name_for_another_database_is_refused(site, cron):
@@ -213,9 +215,9 @@ def test_a_job_of_our_name_for_another_database_is_refused(site, cron):
 def test_upgrade_reaches_a_running_call(site, cron):
     create(cron)
     thread, ended = calling(site)
-    changed = [SqlFile(f.name, f.text + b"-- changed\n") if f.name == "work" else f for f in sqlfiles.routines()]
+    changed = [SqlFile(f.name, f.text + b"-- changed\n") if f.name == "work" else f for f in files.routines()]
     with db.connect(Database(site.dsn, "test"), application="test") as connection:
-        migrate.apply(connection, sqlfiles.migrations(), changed)
+        migrate.apply(connection, files.migrations(), changed)
     upgraded = time.monotonic()
     thread.join(5)
     assert ended[0] - upgraded < 2
@@ -235,7 +237,7 @@ def test_for_computes_settings_and_says_when_they_already_do(site, cron):
     create(cron)
     done = qctl("scale", "-q", "orders", "--for", "5000/min", "-o", "json", dsn=site.dsn)
     assert done.returncode == 0, done.stderr
-    assert "the present settings carry that" in done.stderr
+    assert "the current settings are enough" in done.stderr
     cron.execute("select qctl.set_queue('orders', p_settings => '{\"max_in_flight\": 10, \"batch\": 5}')")
     [row] = json.loads(qctl("scale", "-q", "orders", "--for", "5000/min", "-o", "json", dsn=site.dsn).stdout)
     assert row["batch_before"] == 5
@@ -338,7 +340,7 @@ def test_drop_of_the_last_queue_leaves_no_job(site, cron):
 )
 def test_verify_finds_what_is_wrong_with_a_job_and_scale_mends_it(site, cron, damage, problem):
     create(cron)
-    for _ in range(2):  # the maintenance job mends it, too, if a full minute comes between
+    for _ in range(2):  # the maintenance job fixes it, too, if a full minute comes between
         cron.execute(damage)
         done = qctl("verify", "-o", "json", dsn=site.dsn)
         if done.returncode == 8:
@@ -346,6 +348,6 @@ def test_verify_finds_what_is_wrong_with_a_job_and_scale_mends_it(site, cron, da
     assert done.returncode == 8
     [finding] = json.loads(done.stdout)
     assert (finding["kind"], finding["object"], finding["problem"]) == ("job", "qctl-worker", problem)
-    assert qctl(*finding["mend"].split()[1:], dsn=site.dsn).returncode == 0
+    assert qctl(*finding["fix"].split()[1:], dsn=site.dsn).returncode == 0
     assert jobs(cron)["qctl-worker"] == WORKER
     assert qctl("verify", dsn=site.dsn).returncode == 0

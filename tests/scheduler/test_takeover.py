@@ -13,9 +13,9 @@ QUEUE = "webhooks_n8n"
 
 
 @pytest.fixture
-def seeded(sites):
+def seeded(renewed):
     """A cluster where the seed ran first, and qctl was installed after it."""
-    site = sites(qctl=False)
+    site = renewed(qctl=False)
     with site.connect() as connection:
         connection.execute("create extension pg_cron")
         connection.execute(get_embedded_install_sql().encode())
@@ -63,7 +63,7 @@ def test_take_over_switches_the_readers_off_in_the_same_transaction(seeded):
 def test_skip_moves_what_waits_to_the_archive(seeded):
     done = create(seeded, "--take-over", "--waiting", "skip")
     assert done.returncode == 0, done.stderr
-    assert "5 skipped to the archive" in done.stderr
+    assert "5 waiting messages skipped to the archive" in done.stderr
     with seeded.connect() as connection:
         assert one(connection, f"select count(*) from pgmq.a_{QUEUE}") == 5
         assert one(connection, "select count(*) from qctl.dead_letter") == 0

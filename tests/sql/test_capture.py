@@ -10,9 +10,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from helpers import create, one
-from qctl import db, migrate, sqlfiles
+from qctl import db
 from qctl.config import Database
-from qctl.sqlfiles import SqlFile
+from qctl.db import files
+from qctl.db.files import SqlFile
+from qctl.operations import migrate
 
 
 @pytest.fixture
@@ -147,7 +149,7 @@ def test_one_column(table):
 )
 def test_a_when_that_is_no_condition_is_refused(table, when):
     table.execute("insert into users (id) values (1)")
-    with pytest.raises(psycopg.Error, match="not a condition") as caught:
+    with pytest.raises(psycopg.Error, match="--when is not a valid condition") as caught:
         attach(table, when=when)
     assert caught.value.sqlstate == "QC002"
     assert one(table, "select count(*) from public.users") == 1
@@ -391,9 +393,9 @@ def test_inheritance(queue):
         ("UPDATE", {"id": 2, "v": "b!", "extra": 3}),
     ]
     queue.execute("create table later () inherits (parent)")
-    problem, mend = queue.execute("select problem, mend from qctl.verify() where problem ~ 'INSERT'").fetchone()
+    problem, fix = queue.execute("select problem, fix from qctl.verify() where problem ~ 'INSERT'").fetchone()
     assert "missing on public.later" in problem
-    assert mend == "qctl attach public.parent -q orders --again"
+    assert fix == "qctl attach public.parent -q orders --again"
     queue.execute("select qctl.reattach('public.parent', 'orders')")
     queue.execute("insert into later values (9, 'z')")
     assert bodies(queue)[-1]["record"] == {"id": 9, "v": "z"}
@@ -426,12 +428,12 @@ def test_verify_tells_of_a_child_that_changed_hands(queue, roles):
     queue.execute("create table child (extra int) inherits (parent)")
     queue.execute("select qctl.attach('public.parent', 'orders')")
     queue.execute(f"alter table child owner to {child_owner}")
-    problem, mend = queue.execute("select problem, mend from qctl.verify()").fetchone()
+    problem, fix = queue.execute("select problem, fix from qctl.verify()").fetchone()
     assert (
-        f"belong to other roles, so of their rows nothing but the event is captured: public.child of {child_owner}"
+        f"are captured without data because those tables belong to other roles: public.child of {child_owner}"
         in problem
     )
-    assert "--as-me" in mend
+    assert "--as-me" in fix
 
 
 def test_replicated_writes(queue):
@@ -570,7 +572,7 @@ def test_a_renamed_column_or_table_stops_nobody(table):
     table.execute("update users set paid = true")
     assert len(bodies(table)) == 3  # it cannot be told any more, so it counts
     problems = [row[0] for row in table.execute("select problem from qctl.verify()")]
-    assert any("column name, which the attachment names, is gone" in problem for problem in problems)
+    assert any("column 'name' of the attachment does not exist" in problem for problem in problems)
     table.execute("alter table users rename to people")
     table.execute("insert into people (id) values (2)")
     assert bodies(table)[-1]["table"] == "users"
@@ -675,9 +677,9 @@ def test_a_capture_made_by_an_older_version_is_refreshed_by_the_upgrade(table, d
         "create or replace function qctl.capture_1_insert() returns trigger language plpgsql as $$ begin return null; end $$"
     )
     assert one(table, "select count(*) from qctl.verify()") == 1
-    changed = [SqlFile(f.name, f.text + b"-- changed\n") if f.name == "capture" else f for f in sqlfiles.routines()]
+    changed = [SqlFile(f.name, f.text + b"-- changed\n") if f.name == "capture" else f for f in files.routines()]
     with db.connect(Database(dsn, "test"), application="test") as connection:
-        migrate.apply(connection, sqlfiles.migrations(), changed)
+        migrate.apply(connection, files.migrations(), changed)
     table.execute("insert into users (id) values (1)")
     assert len(bodies(table)) == 1
     assert one(table, "select count(*) from qctl.verify()") == 0
@@ -735,7 +737,7 @@ def test_detaching_one_table_leaves_the_rights_that_another_needs(queue, role):
     ],
 )
 def test_a_condition_is_one_expression_and_ends_within_its_parenthesis(json_table, when):
-    with pytest.raises(psycopg.Error, match="--when is not a condition") as caught:
+    with pytest.raises(psycopg.Error, match="--when is not a valid condition") as caught:
         attach(json_table, operations=["INSERT"], when=when)
     assert caught.value.sqlstate == "QC002"
 
@@ -775,7 +777,7 @@ def test_verify_sees_a_table_that_became_a_part_and_a_trigger_disabled_on_a_part
     queue.execute("select qctl.attach('public.s', 'orders', '{TRUNCATE}')")
     queue.execute("create table par (id int not null) partition by range (id)")
     queue.execute("alter table par attach partition s for values from (0) to (10)")
-    assert one(queue, "select count(*) from qctl.verify() where problem ~ 'part of another table'") == 1
+    assert one(queue, "select count(*) from qctl.verify() where problem ~ 'partition or child of another table'") == 1
     queue.execute("alter table par detach partition s")
     queue.execute("create table par1 partition of par default")
     queue.execute("select qctl.attach('public.par', 'orders')")
@@ -836,7 +838,7 @@ def test_a_non_superuser_can_upgrade_what_another_role_attached(server, empty_ds
             c.execute("select qctl.create_queue('orders', 'http://127.0.0.1:9/x')")
             admin.execute("create table theirs (id int)")
             admin.execute("select qctl.attach('public.theirs', 'orders')")
-            changed = [SqlFile(f.name, f.text + b"-- changed\n") for f in sqlfiles.routines()]
-            migrate.apply(c, sqlfiles.migrations(), changed)
+            changed = [SqlFile(f.name, f.text + b"-- changed\n") for f in files.routines()]
+            migrate.apply(c, files.migrations(), changed)
         admin.execute("insert into theirs values (1)")
         assert one(admin, "select count(*) from pgmq.q_orders") == 1

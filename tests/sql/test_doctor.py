@@ -1,4 +1,4 @@
-"""What doctor finds besides the health, and that its commands mend it."""
+"""What doctor finds besides the health, and that its commands fix it."""
 
 import uuid
 
@@ -11,7 +11,7 @@ from helpers import claim, create, one, send, settle
 
 
 def findings(conn, kind: str | None = None) -> list[tuple]:
-    rows = conn.execute("select severity, kind, object, problem, mend from qctl.doctor()").fetchall()
+    rows = conn.execute("select severity, kind, object, problem, fix from qctl.doctor()").fetchall()
     return [row for row in rows if kind is None or row[1] == kind]
 
 
@@ -73,9 +73,9 @@ def test_a_function_that_a_worker_may_not_execute(live, dsn, role):
     work_as(dsn, role)
     assert findings(live, "role") == []
     live.execute(f"revoke execute on function qctl.upkeep(interval) from {role}")
-    ((severity, _, who, problem, mend),) = findings(live, "role")
+    ((severity, _, who, problem, fix),) = findings(live, "role")
     assert (severity, who, "qctl.upkeep" in problem) == ("broken", role, True)
-    assert mend == f"qctl grant {role} --as work"
+    assert fix == f"qctl grant {role} --as work"
     live.execute("select qctl.grant_role(%s, 'work')", [role])
     assert findings(live, "role") == []
 
@@ -95,9 +95,9 @@ def test_dead_letters_failures_and_load(live):
     )
     assert findings(live, "load") == []
     live.execute("update qctl.worker set busy_s = 30 where name = 'j'")
-    ((_, _, _, problem, mend),) = findings(live, "load")
+    ((_, _, _, problem, fix),) = findings(live, "load")
     assert "50 %" in problem
-    assert mend.endswith("qctl worker -q orders")
+    assert fix.endswith("qctl worker -q orders")
 
 
 def test_history_that_is_kept_for_ever_with_its_growth_a_day(live):
@@ -107,11 +107,11 @@ def test_history_that_is_kept_for_ever_with_its_growth_a_day(live):
                  " select g, now(), now(), to_jsonb(repeat(md5(g::text), 32)) from generate_series(1, 120000) g")  # fmt: skip
     live.execute("insert into qctl.throughput values (1, date_trunc('minute', now()), 60000, 0, 0, 0, 1, 1)")
     live.execute("analyze pgmq.a_orders")
-    ((severity, _, _, problem, mend),) = findings(live, "queue")
+    ((severity, _, _, problem, fix),) = findings(live, "queue")
     assert severity == "note"
-    assert "for ever" in problem
-    assert "MB more a day" in problem
-    assert mend == "qctl set -q orders --retention 7d"
+    assert "kept forever" in problem
+    assert "MB more per day" in problem
+    assert fix == "qctl set -q orders --retention 7d"
 
 
 def test_a_long_queue_says_whether_it_ends(live):
@@ -145,9 +145,9 @@ def test_an_old_transaction_is_told_before_it_does_harm(live, dsn):
         old.execute("set transaction isolation level repeatable read")
         old.execute("select 1")
         fresh.execute("select pg_sleep(0.7)")
-        ((severity, _, who, _, mend),) = findings(fresh, "transaction")
+        ((severity, _, who, _, fix),) = findings(fresh, "transaction")
         assert (severity, who) == ("warning", f"pid {old.info.backend_pid}")
-        fresh.execute(mend)
+        fresh.execute(fix)
         fresh.execute("select pg_sleep(0.2)")
         assert findings(fresh, "transaction") == []
     old.close()

@@ -70,7 +70,7 @@ def test_a_queue_of_the_same_name_numbers_on_behind_the_archive(full):
 
 def test_a_queue_whose_tables_are_gone(full):
     full.execute("select pgmq.drop_queue('orders')")
-    with pytest.raises(psycopg.Error, match="dead letters, and no archive that could keep them"):
+    with pytest.raises(psycopg.Error, match="dead letters but no archive that could keep them"):
         drop(full, discard=True)
     assert drop(full, discard=True, with_archive=True)[3] is None
     full.execute("insert into users values (9)")
@@ -109,7 +109,7 @@ def test_dead_letters_whose_number_was_handed_out_again_are_all_kept(full):
 
 def test_the_long_part_of_a_drop_locks_no_table_of_the_application(full, other):
     with full.transaction():
-        assert full.execute("select * from qctl.give_up('orders', true)").fetchone() == (2, 3)
+        assert full.execute("select * from qctl._drop_begin('orders', true)").fetchone() == (2, 3)
         other.execute("set lock_timeout = '500ms'")
         other.execute("update users set id = id + 100")
 

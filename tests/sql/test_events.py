@@ -118,7 +118,7 @@ def test_a_2xx_without_what_is_expected_is_a_failure(conn, wanted, answer, good)
     settle(conn, claim(conn), 200, response=answer)
     assert outcomes(conn, msg_id) == ["delivered" if good else "retrying"]
     if not good:
-        assert one(conn, "select error from qctl.attempt") == "the answer is not what is expected"
+        assert one(conn, "select error from qctl.attempt") == "the answer does not contain what the queue expects"
         make_due(conn)
         expect(conn, **dict.fromkeys(wanted))
         settle(conn, claim(conn), 200, response=answer)

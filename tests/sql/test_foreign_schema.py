@@ -3,9 +3,10 @@
 import psycopg
 import pytest
 
-from qctl import db, migrate
+from qctl import db
 from qctl.config import Database
 from qctl.errors import ExitCode, QctlError
+from qctl.operations import migrate
 
 
 @pytest.fixture

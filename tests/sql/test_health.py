@@ -54,7 +54,7 @@ def test_the_first_that_holds_is_the_health_and_check_tells_all(live):
         "capture_broken",
         "endpoint_failing",
     ]
-    rows = live.execute("select since, reason, mend from qctl.health()").fetchall()
+    rows = live.execute("select since, reason, fix from qctl.health()").fetchall()
     assert all(all(row) for row in rows)
 
 
@@ -254,7 +254,7 @@ def test_row_level_security_that_hides_messages_makes_the_depth_unknown_not_zero
     live.execute("create role installer login; create role hider login")
     try:
         send(live, 3)
-        for function in ("depth(text)", "lag(text)", "health(text)", "_status(text)", "rates(text)"):
+        for function in ("depth(text)", "lag(text)", "health(text)", "_queue_status(text)", "rates(text)"):
             live.execute(f"alter function qctl.{function} owner to installer")
         live.execute(
             "grant usage on schema qctl, pgmq to installer; grant select on all tables in schema qctl, pgmq to installer"

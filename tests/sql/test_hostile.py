@@ -131,8 +131,9 @@ def test_one_queue_that_cannot_lapse_does_not_hold_up_upkeep(conn):
 
 
 def test_an_upgrade_does_not_wait_for_sleeping_workers_or_writers(dsn, conn, other):
-    from qctl import db, migrate
+    from qctl import db
     from qctl.config import Database
+    from qctl.operations import migrate
 
     create(conn)
     conn.execute("create table public.users (id int); select qctl.attach('public.users', 'orders')")

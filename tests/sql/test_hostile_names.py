@@ -342,10 +342,10 @@ def test_the_command_shows_and_takes_a_table_of_any_name(installer, mallory, sha
         installer.execute(f"drop trigger {trigger} on {table}")
         broken = qctl("verify", "-o", "json", dsn=shared_dsn)
         assert broken.returncode == 8
-        advice = shlex.split(json.loads(broken.stdout)[0]["mend"])
+        advice = shlex.split(json.loads(broken.stdout)[0]["fix"])
         assert advice == ["qctl", "attach", table, "-q", "orders", "--again"]
-        mended = qctl(*advice[1:], dsn=shared_dsn)
-        assert mended.returncode == 0
+        fixed = qctl(*advice[1:], dsn=shared_dsn)
+        assert fixed.returncode == 0
         assert "\x1b" not in again.stderr
     finally:
         mallory.execute(f"drop table {table}")

@@ -127,7 +127,7 @@ def test_by_payload(mixed):
 
 
 def test_an_unknown_state_is_refused(mixed):
-    with pytest.raises(psycopg.Error, match="no such state: lost"):
+    with pytest.raises(psycopg.Error, match="'lost' is not a message state"):
         found(mixed, states=["lost"])
 
 
@@ -149,7 +149,7 @@ def test_a_life_in_order(conn):
     settle(conn, claim(conn), 500, response=b"it broke")
     make_due(conn)
     settle(conn, claim(conn), 500)
-    conn.execute("select qctl.replay('orders', '{1}', 'mended')")
+    conn.execute("select qctl.replay('orders', '{1}', 'fixed')")
     conn.execute("set application_name = 'x'")
     claim(conn)
     events = conn.execute("select event, delivery_no, attempt_no, detail from qctl.life('orders', 1)").fetchall()
@@ -158,7 +158,7 @@ def test_a_life_in_order(conn):
         None, None),
     ]  # fmt: skip
     assert events[0][3] == "captured from INSERT on public.t"
-    assert events[3][3] == "mended"
+    assert events[3][3] == "fixed"
     assert "the answer" in events[-1][3]
 
 

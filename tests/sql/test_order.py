@@ -138,7 +138,7 @@ def test_maintenance_finds_followers_whose_head_others_took(queue):
 
 def test_an_order_key_wants_an_ordered_queue(conn):
     create(conn)
-    with pytest.raises(psycopg.Error, match="queue orders is not ordered"):
+    with pytest.raises(psycopg.Error, match="queue 'orders' is not ordered"):
         send_keys(conn, "a")
 
 

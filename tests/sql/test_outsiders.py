@@ -5,9 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from helpers import claim, create, one, send, settle
-
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+from helpers import SECRET, claim, create, one, send, settle
 
 READS = [
     "select * from qctl.queue", "select headers from qctl.queue", "select * from qctl.status", "select * from qctl.orders_status",

@@ -29,7 +29,7 @@ URL = "https://n8n.example.com/webhook/orders"
     ],
 )
 def test_bad_names_are_refused(conn, name):
-    with pytest.raises(psycopg.Error, match="not a queue name") as caught:
+    with pytest.raises(psycopg.Error, match="is not a valid queue name") as caught:
         conn.execute("select qctl.create_queue(%s, %s)", (name, URL))
     assert caught.value.sqlstate == "QC002"
     assert one(conn, "select count(*) from pgmq.meta") == 0

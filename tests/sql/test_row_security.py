@@ -8,8 +8,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from helpers import claim, create, make_due, one, send, settle
-from qctl import db, migrate
+from qctl import db
 from qctl.config import Database
+from qctl.operations import migrate
 from traps import attacker, caught
 
 
@@ -125,7 +126,7 @@ def hidden(owner) -> Iterator[psycopg.Connection]:
         "select qctl.drop_queue('orders')",
         "select qctl.drop_queue('orders', true)",
         "select qctl.drop_queue('orders', true, true)",
-        "select qctl.give_up('orders', true)",
+        "select qctl._drop_begin('orders', true)",
     ],
 )
 def test_a_queue_is_not_dropped_while_messages_are_hidden(hidden, statement):
@@ -141,7 +142,7 @@ def test_what_is_hidden_counts_as_unknown_and_doctor_says_who_is_to_blame(hidden
     assert one(hidden, "select unfinished from qctl.undelivered('orders')") is None
     assert hidden.execute("select depth, reason ~ 'row level security' from qctl.status").fetchall() == [(None, True)]
     found = hidden.execute("select * from qctl.doctor()").fetchall()
-    advice = [row[-1] for row in found if "row level security hides messages of pgmq.q_orders" in row[-2]]
+    advice = [row[-1] for row in found if "row level security hides rows of pgmq.q_orders" in row[-2]]
     assert len(advice) == 1
     hidden.execute(advice[0])
     assert one(hidden, "select depth from qctl.depth('orders')") == 3

@@ -163,7 +163,7 @@ def test_a_header_that_names_no_secret_is_warned_of(queue):
     notices = []
     queue.add_notice_handler(lambda notice: notices.append(notice.message_primary))
     with_header(queue, "secret:nothere")
-    assert notices == ["nothing is sent until there is secret:nothere"]
+    assert notices == ["the queue does not deliver until secret:nothere exists"]
     assert queue.execute("select reference, there from qctl.header_secrets()").fetchall() == [("secret:nothere", False)]
 
 
@@ -179,7 +179,7 @@ def test_secrets_are_in_no_list_and_no_audit(queue):
 
 def test_the_same_secret_twice_is_refused(queue):
     secret = rotate(queue)
-    with pytest.raises(psycopg.Error, match="signs with this secret already"):
+    with pytest.raises(psycopg.Error, match="already signs with this secret"):
         rotate(queue, secret)
 
 
@@ -199,13 +199,13 @@ def test_a_header_secret_is_put_in_at_the_claim(queue):
 def test_without_its_secret_nothing_goes_out(queue):
     with_header(queue, "secret:token")
     [msg_id] = send(queue)
-    with pytest.raises(psycopg.Error, match="queue orders sends nothing: there is no secret:token") as refused:
+    with pytest.raises(psycopg.Error, match="queue 'orders' cannot deliver because secret:token is missing") as refused:
         claim(queue)
     assert refused.value.diag.message_hint == "qctl secret set token"
     assert one(queue, "select state from qctl.message('orders', %s)", msg_id) == "ready"
     assert one(queue, "select count(*) from qctl.in_flight") == 0
     queue.execute("select qctl.set_header_secret('token', 'x')")
-    with pytest.raises(psycopg.Error, match="secret token is sent by orders"):
+    with pytest.raises(psycopg.Error, match="secret 'token' is in use by orders"):
         queue.execute("select qctl.drop_header_secret('token')")
 
 
@@ -218,7 +218,7 @@ def test_a_messages_header_never_names_a_secret(queue):
 def test_supabase_vault(queue):
     with_header(queue, "vault:n8n")
     send(queue)
-    with pytest.raises(psycopg.Error, match="there is no vault:n8n"):
+    with pytest.raises(psycopg.Error, match="vault:n8n is missing"):
         claim(queue)
     # The view that Supabase's Vault has, in the columns that are read.
     queue.execute(

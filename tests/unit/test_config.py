@@ -84,13 +84,13 @@ def test_what_a_profile_says(file):
 @pytest.mark.parametrize(
     ("text", "name", "words"),
     [
-        (FILE, "staging", "it has dev, prod"),
+        (FILE, "staging", "its profiles: dev, prod"),
         ("[profiles.x]\nhots = 1", "x", "hots"),
-        ("[profiles.x]", "x", "says nothing"),
-        ("profiles = 1", "x", "it has none"),
-        ("[profiles.x", "x", "is no TOML"),
+        ("[profiles.x]", "x", "is empty"),
+        ("profiles = 1", "x", "its profiles: none"),
+        ("[profiles.x", "x", "is not valid TOML"),
         ("profile = 1", "x", "no such key: profile"),
-        ('[profiles.x]\ndsn = "postgresql://me:geheim@h/d"', "x", "others can read it"),
+        ('[profiles.x]\ndsn = "postgresql://me:geheim@h/d"', "x", "others can read the file"),
     ],
 )
 def test_a_profile_that_cannot_be_used(tmp_path, text, name, words):
@@ -115,7 +115,7 @@ def test_a_file_in_the_current_folder_is_never_read(tmp_path):
     done = subprocess.run([str(QCTL), "status", "--profile", "prod"], cwd=tmp_path, env={"HOME": "/nonexistent", "PATH": "/bin"},
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 2
-    assert "there is no profile prod" in done.stderr
+    assert "profile 'prod' not found" in done.stderr
 
 
 def test_the_nightly_line_with_a_profile(conn, dsn, tmp_path):

@@ -32,7 +32,7 @@ def test_one_is_read_with_its_module_alone():
         "import sys; from qctl.models import Lag; print(sorted(n for n in sys.modules if n.startswith('qctl.models.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "['qctl.models.state']\n"
+    assert done.stdout == "['qctl.models.queues']\n"
 
 
 def test_no_other_name_is():

@@ -3,7 +3,7 @@
 import json
 import threading
 
-from qctl.receiver import read_ledger
+from qctl.demo.receiver import read_ledger
 
 COUNT = 3000
 

@@ -5,8 +5,9 @@ from email.utils import format_datetime
 
 import pytest
 
-from qctl import config, sqlfiles
+from qctl import config
 from qctl.cli import options
+from qctl.db import files
 from qctl.errors import UsageError
 from qctl.output import columns
 from qctl.worker.request import retry_after_seconds
@@ -78,7 +79,7 @@ def test_one_line():
 
 
 def test_every_query_is_one_statement_that_psql_can_run():
-    for path in (sqlfiles.root() / "queries").glob("*.sql"):
+    for path in (files.root() / "queries").glob("*.sql"):
         text = path.read_text()
         assert text.startswith("-- "), path
         assert text.rstrip().endswith(";"), path
@@ -87,7 +88,7 @@ def test_every_query_is_one_statement_that_psql_can_run():
 
 
 def test_variables_of_psql_become_parameters():
-    text = sqlfiles.query("attachments")
+    text = files.query("attachments")
     assert b"%(queue)s" in text
     assert b"%%'" in text
 

@@ -1,6 +1,7 @@
 """Install and upgrade: twice, at once, half way, on the wrong server, and equal to a fresh install."""
 
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,10 +13,13 @@ from psycopg.conninfo import make_conninfo
 
 from helpers import claim, one, send, settle, state
 from processes import qctl
-from qctl import __version__, db, embedded, migrate, sqlfiles
+from qctl import __version__, db
 from qctl.config import Database
+from qctl.db import files
+from qctl.db.files import SqlFile
+from qctl.demo import embedded
 from qctl.errors import ExitCode, QctlError
-from qctl.sqlfiles import SqlFile
+from qctl.operations import migrate
 
 TOP = Path(__file__).parents[2]
 RELEASED = Path(__file__).parent / "released"
@@ -55,7 +59,7 @@ def test_twelve_installs_at_once_end_in_one(empty_dsn):
         thread.join()
     assert errors == []
     assert sorted(applied)[:11] == [0] * 11
-    assert sorted(applied)[11] == len(sqlfiles.migrations()) + len(sqlfiles.routines())
+    assert sorted(applied)[11] == len(files.migrations()) + len(files.routines())
 
 
 def test_a_failure_in_the_middle_leaves_the_database_as_it_was(dsn):
@@ -63,29 +67,29 @@ def test_a_failure_in_the_middle_leaves_the_database_as_it_was(dsn):
     bad = SqlFile(
         "bad",
         b"create table qctl.half_made (id int);\nselect 1;\nselect nothing from nowhere;\n",
-        len(sqlfiles.migrations()) + 1,
+        len(files.migrations()) + 1,
     )
     with connected(dsn) as connection:
         with pytest.raises(QctlError) as caught:
-            migrate.apply(connection, [*sqlfiles.migrations(), bad])
+            migrate.apply(connection, [*files.migrations(), bad])
         assert f"{bad.version:04d}_bad.sql:3" in caught.value.message
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
     assert schema_dump.schema(dsn) == before
 
 
 def test_a_failing_first_install_leaves_nothing_behind(empty_dsn):
-    bad = SqlFile("bad", b"select nothing from nowhere", len(sqlfiles.migrations()) + 1)
+    bad = SqlFile("bad", b"select nothing from nowhere", len(files.migrations()) + 1)
     with connected(empty_dsn) as connection:
         with pytest.raises(QctlError):
-            migrate.apply(connection, [*sqlfiles.migrations(), bad])
+            migrate.apply(connection, [*files.migrations(), bad])
         assert one(connection, "select to_regnamespace('qctl') is null and to_regnamespace('pgmq') is null")
 
 
 def test_a_new_migration_and_a_changed_routine_are_applied_and_nothing_else(dsn):
-    new = SqlFile("more", b"create table qctl.more (id int);", len(sqlfiles.migrations()) + 1)
-    changed = [SqlFile(f.name, f.text + b"-- changed\n") if f.name == "audit" else f for f in sqlfiles.routines()]
+    new = SqlFile("more", b"create table qctl.more (id int);", len(files.migrations()) + 1)
+    changed = [SqlFile(f.name, f.text + b"-- changed\n") if f.name == "audit" else f for f in files.routines()]
     with connected(dsn) as connection:
-        steps = migrate.apply(connection, [*sqlfiles.migrations(), new], changed)
+        steps = migrate.apply(connection, [*files.migrations(), new], changed)
         assert [(step.kind, step.name) for step in steps] == [("migration", "more"), ("routine", "audit")]
 
 
@@ -207,7 +211,7 @@ def test_a_capture_that_ran_as_another_role_goes_on_whole_through_the_upgrade(em
 
 def test_released_migrations_are_frozen():
     recorded = dict(line.split("  ")[::-1] for line in (RELEASED / "checksums.txt").read_text().splitlines())
-    present = {f"{file.version:04d}_{file.name}": file.checksum for file in sqlfiles.migrations()}
+    present = {f"{file.version:04d}_{file.name}": file.checksum for file in files.migrations()}
     assert {name: present.get(name) for name in recorded} == recorded
 
 
@@ -215,7 +219,7 @@ def test_file_names_must_be_contiguous(tmp_path):
     (tmp_path / "0001_a.sql").write_text("select 1")
     (tmp_path / "0003_b.sql").write_text("select 1")
     with pytest.raises(QctlError, match="should be number 0002"):
-        sqlfiles.migrations(tmp_path)
+        files.migrations(tmp_path)
 
 
 def test_a_claimed_message_survives_an_upgrade(dsn):
@@ -224,6 +228,32 @@ def test_a_claimed_message_survives_an_upgrade(dsn):
         send(connection)
         claims = claim(connection)
         connection.execute("update qctl.routine set checksum = 'old'")
-        assert len(migrate.apply(connection)) == len(sqlfiles.routines())
+        assert len(migrate.apply(connection)) == len(files.routines())
         assert settle(connection, claims, 200) == {"delivered": 1}
         assert one(connection, "select distinct qctl_version from qctl.routine") == __version__
+
+
+def test_a_file_that_only_moved_to_another_folder_is_not_applied_again(dsn, tmp_path):
+    shutil.copytree(files.root() / "routines", tmp_path / "routines")
+    (tmp_path / "routines/deliver/claim.sql").rename(tmp_path / "routines/queue/claim.sql")
+    with db.connect(Database(dsn, "test"), application="test") as connection:
+        assert migrate.apply(connection, routines=files.routines(tmp_path / "routines")) == []
+
+
+def test_no_two_routine_files_have_one_name():
+    names = [path.stem for path in (files.root() / "routines").rglob("*.sql")]
+    assert len(names) == len(set(names))
+
+
+def test_a_view_of_somebody_elses_on_the_status_view_survives_its_renamed_column(empty_dsn):
+    schema_dump.restore(empty_dsn, RELEASED / "v0.6.0.sql")
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute("create view public.board as select queue_name, health, mend as advice from qctl.status")
+    with db.connect(Database(empty_dsn, "test"), application="test") as connection:
+        migrate.apply(connection)
+        connection.execute("select qctl.arm()")
+        rows = connection.execute(
+            "select b.advice = s.fix from public.board b join qctl.status s using (queue_name)"
+        ).fetchall()
+    assert rows
+    assert all(row[0] for row in rows)

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from helpers import create, one
-from qctl import embedded
+from qctl.demo import embedded
 
 
 def restored(server, dsn: str, empty_dsn: str) -> None:

@@ -15,9 +15,11 @@ import pytest
 import standin
 from helpers import create, one, send
 from processes import environment, qctl, wait_until
-from qctl import db, migrate, sqlfiles
+from qctl import db
 from qctl.config import Database
-from qctl.sqlfiles import SqlFile
+from qctl.db import files
+from qctl.db.files import SqlFile
+from qctl.operations import migrate
 from standin import NetWorker
 
 TOP = Path(__file__).parents[2]
@@ -99,9 +101,9 @@ def test_an_upgrade_under_running_calls_loses_nothing(conn, dsn, endpoint):
             send(conn, 1500)
             for n in range(3):
                 wait_until(lambda n=n: len(receiver.entries()) > 300 * (n + 1), 30)
-                changed = [SqlFile(f.name, f.text + f"-- {n}\n".encode()) for f in sqlfiles.routines()]
+                changed = [SqlFile(f.name, f.text + f"-- {n}\n".encode()) for f in files.routines()]
                 with db.connect(Database(dsn, "test"), application="test") as installer:
-                    assert len(migrate.apply(installer, sqlfiles.migrations(), changed)) == len(changed)
+                    assert len(migrate.apply(installer, files.migrations(), changed)) == len(changed)
             wait_until(lambda: one(conn, "select count(*) from pgmq.q_orders") == 0, 60)
     finally:
         pg_net.close()
@@ -111,13 +113,11 @@ def test_an_upgrade_under_running_calls_loses_nothing(conn, dsn, endpoint):
 def test_an_upgrade_that_postgresql_ends_for_a_deadlock_is_tried_again(conn, dsn):
     conn.execute("create table public.a (); create table public.b ()")
     locking = b"\ndo $$ begin lock table public.a; perform pg_sleep(0.5); lock table public.b; end $$;\n"
-    changed = [SqlFile(f.name, f.text + locking) for f in sqlfiles.routines()[:1]]
+    changed = [SqlFile(f.name, f.text + locking) for f in files.routines()[:1]]
     with psycopg.connect(dsn) as other, db.connect(Database(dsn, "test"), application="test") as installer:
         # So that the upgrade is the one that PostgreSQL ends.
         other.execute("set deadlock_timeout = '1min'; lock table public.b")
-        upgrade = threading.Thread(
-            target=lambda: applied.extend(migrate.apply(installer, sqlfiles.migrations(), changed))
-        )
+        upgrade = threading.Thread(target=lambda: applied.extend(migrate.apply(installer, files.migrations(), changed)))
         applied: list = []
         upgrade.start()
         wait_until(lambda: one(conn, "select count(*) from pg_locks where relation = 'public.a'::regclass and granted"))

@@ -10,8 +10,9 @@ import pytest
 
 from helpers import create, one, send
 from processes import wait_until
-from qctl import db, migrate
+from qctl import db
 from qctl.config import Database
+from qctl.operations import migrate
 from servers import free_port, is_up, start_embedded
 
 COUNT = 5000

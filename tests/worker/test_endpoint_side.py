@@ -6,11 +6,9 @@ import string
 import pytest
 from psycopg.types.json import Jsonb
 
-from helpers import create, one, send, states
+from helpers import SECRET, create, one, send, states
 from processes import wait_until
 from verifier import verifying
-
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def odd_messages(count: int) -> list[Jsonb]:
@@ -65,10 +63,10 @@ def test_a_missing_header_secret_sends_nothing_and_holds_up_nobody_else(conn, en
     process = worker("--all")
     wait_until(lambda: len(receiver.accepted()) == 5)
     assert states(conn, ids) == {"ready": 5}
-    health, reason, mend = conn.execute(
-        "select health, reason, mend from qctl.status where queue_name = 'orders'"
+    health, reason, fix = conn.execute(
+        "select health, reason, fix from qctl.status where queue_name = 'orders'"
     ).fetchone()
-    assert (health, mend) == ("secret_missing", "qctl secret set token")
+    assert (health, fix) == ("secret_missing", "qctl secret set token")
     assert "secret:token" in reason
     process.close()
     conn.execute("select qctl.set_header_secret('token', 'x')")

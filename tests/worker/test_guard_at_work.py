@@ -64,7 +64,7 @@ def test_nothing_arrives_however_the_address_is_written(conn, dsn):
     assert len(rows) == len(HOSTS)
     for name, outcome, error in rows:
         # Forms that this libc does not read as an address fail as names.
-        refused = "is no public address" in error or "resolve" in error.lower()
+        refused = "is not a public address" in error or "resolve" in error.lower()
         assert (outcome, refused) == ("retrying", True), (HOSTS[int(name[1:])], error)
 
 
@@ -96,7 +96,7 @@ def test_a_connection_that_another_queue_may_use_is_not_lent(conn, endpoint, dsn
     assert len(receiver.accepted()) == 20
     assert states(conn, ids, "second")["delivered"] == 0
     assert one(conn, "select count(*) from qctl.attempt a join qctl.queue q using (queue_id) where queue_name = 'second'"
-                     " and error ~ '^refused: 127.0.0.1 is no public address'") > 0  # fmt: skip
+                     " and error ~ '^refused: 127.0.0.1 is not a public address'") > 0  # fmt: skip
 
 
 def test_a_refused_address_opens_the_breaker_and_says_what_to_type(conn, endpoint, dsn):
@@ -138,7 +138,7 @@ def _redirecting(to: str) -> Iterator[str]:
 def test_create_says_so_beforehand_and_on_pg_net_refuses(conn, dsn):
     done = qctl("create", "orders", "--url", "http://0x7f.1/hook", dsn=dsn, **NO_FILE)
     assert done.returncode == 0
-    assert "0x7f.1 is no public address: qctl worker sends nothing there" in done.stderr
+    assert "'0x7f.1' is not a public address, so qctl worker does not send there" in done.stderr
     assert "Try:  qctl set -q orders --allow-private" in done.stderr
 
 

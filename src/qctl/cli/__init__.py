@@ -1,40 +1,13 @@
 """The command line."""
 
-from qctl.late import late, late_class
+from qctl.lazy import lazy, lazy_class, modules_in
 
-late(
-    *(
-        "qctl.access",
-        "qctl.addresses",
-        "qctl.arming",
-        "qctl.attachments",
-        "qctl.attempts",
-        "qctl.bulk",
-        "qctl.config",
-        "qctl.db",
-        "qctl.declared",
-        "qctl.demo",
-        "qctl.events",
-    ),
-    *(
-        "qctl.health",
-        "qctl.label",
-        "qctl.messages",
-        "qctl.migrate",
-        "qctl.partitions",
-        "qctl.probe",
-        "qctl.purging",
-        "qctl.queues",
-        "qctl.scaling",
-        "qctl.secret",
-        "qctl.serving",
-    ),
-    *("qctl.testing", "qctl.worker"),
-)
+lazy("qctl.config", "qctl.db", "qctl.http_server", "qctl.ssrf", "qctl.demo.pipeline", "qctl.worker")
+lazy(*modules_in("qctl.operations"))
 
-# Typer imports both for help and uses neither here: help is no Markdown, and no traceback reaches a user.
-late_class("Markdown", "rich.markdown")
-late_class("Traceback", "rich.traceback")
+# Typer imports both for help and uses neither here: help is not Markdown, and no traceback reaches a user.
+lazy_class("Markdown", "rich.markdown")
+lazy_class("Traceback", "rich.traceback")
 
 from qctl.cli.app import main  # noqa: E402
 

@@ -13,9 +13,10 @@ from typer.completion import completion_init  # pyright: ignore[reportPrivateImp
 from typer.core import TyperGroup
 
 import qctl
-from qctl.cli import completing
-from qctl.cli.defaults import option_defaults
-from qctl.cli.guard import Guard, report
+from qctl.cli import completers
+from qctl.cli.config_defaults import option_defaults
+from qctl.cli.console import report
+from qctl.cli.guard import Guard
 from qctl.errors import ExitCode, UsageError
 
 app = typer.Typer(
@@ -30,6 +31,46 @@ app = typer.Typer(
     epilog="First steps: qctl demo · qctl install · qctl create orders --url https://… --attach public.orders",
 )
 
+# Each command with its place in the help. Its module in qctl.cli.commands has its name, with _ for -.
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "Set up": (
+        *(
+            "install",
+            "upgrade",
+            "create",
+            "set",
+            "attach",
+            "detach",
+            "adopt-webhook",
+            "apply",
+            "arm",
+            "disarm",
+            "grant",
+        ),
+        *("revoke", "secret", "partition", "events", "verify", "drop", "uninstall", "demo"),
+    ),
+    "Look": (
+        *(
+            "status",
+            "depth",
+            "lag",
+            "queues",
+            "describe",
+            "metrics",
+            "check",
+            "doctor",
+            "messages",
+            "dead",
+            "show",
+            "tail",
+        ),
+        *("capacity", "config"),
+    ),
+    "Act": ("replay", "discard", "purge", "send", "test", "pause", "resume", "scale", "worker"),
+    "Help": ("completion",),
+}
+_registered: set[str] = set()
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -40,13 +81,15 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def root(
     ctx: typer.Context,
-    dsn: Annotated[str | None, typer.Option("--dsn", help="Connection string for the command.", metavar="DSN")] = None,
+    dsn: Annotated[str | None, typer.Option("--dsn", help="Connection string of the database.", metavar="DSN")] = None,
     profile: Annotated[
         str | None,
-        typer.Option("--profile", help="Profile for the command.", metavar="NAME", autocompletion=completing.profiles),
+        typer.Option(
+            "--profile", help="Profile of config.toml to use.", metavar="NAME", autocompletion=completers.profiles
+        ),
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """What holds for every command."""
@@ -62,57 +105,43 @@ def root(
     ctx.default_map = {command: option_defaults(_group, command) | given}
 
 
-# The module of each command, in the order of the help.
-MODULES: dict[str, tuple[str, ...]] = {
-    "setup": ("install", "upgrade", "create", "set"),
-    "capture": ("attach", "detach", "adopt-webhook"),
-    "apply": ("apply",),
-    "arm": ("arm", "disarm"),
-    "access": ("grant", "revoke"),
-    "secret": ("secret",),
-    "partition": ("partition",),
-    "events": ("events",),
-    "care": ("verify", "drop", "uninstall"),
-    "look": ("status", "depth", "lag", "queues"),
-    "describe": ("describe",),
-    "measure": ("metrics",),
-    "examine": ("check", "doctor"),
-    "find": ("messages", "dead"),
-    "trace": ("show", "tail"),
-    "configure": ("config",),
-    "redo": ("replay", "discard"),
-    "purge": ("purge",),
-    "act": ("send", "test", "pause", "resume"),
-    "scale": ("scale",),
-    "capacity": ("capacity",),
-    "run": ("worker", "demo"),
-    "completion": ("completion",),
-}
-_registered: set[str] = set()
+def module_of(command: str) -> str:
+    """The dotted name of a command's module."""
+    return f"qctl.cli.commands.{command.replace('-', '_')}"
 
 
-def _register(modules: Iterable[str]) -> None:
-    for name in modules:
-        if name not in _registered:
+def _register(names: Iterable[str]) -> None:
+    """Adds commands: a module has its ``command``, and a class for it if need be, or the commands of a ``group``."""
+    for panel, commands in COMMANDS.items():
+        for name in commands:
+            if name in _registered or name not in names:
+                continue
             _registered.add(name)
-            import_module(f"qctl.cli.{name}").register(app)
+            module = import_module(module_of(name))
+            if hasattr(module, "group"):
+                app.add_typer(module.group, name=name, rich_help_panel=panel)
+            else:
+                app.command(name, rich_help_panel=panel, cls=getattr(module, "Command", None))(module.command)
+
+
+def _all() -> list[str]:
+    return [name for commands in COMMANDS.values() for name in commands]
 
 
 def _register_for(words: list[str]) -> None:
-    """What these words need: Typer makes every command that it is given at each start, and one of fifty runs."""
+    """Adds the commands that these words need: Typer builds every command that it is given, at each start."""
     # Named after the executable, which somebody may have renamed.
     if any(name.startswith("_") and name.endswith("_COMPLETE") for name in os.environ):
-        _register(MODULES)
+        _register(_all())
         return
-    asked = [module for module, commands in MODULES.items() if words and words[0] in commands]
-    _register(asked or MODULES)
+    _register(words[:1] if words and words[0] in _all() else _all())
     if not words or words[0] in ("-h", "--help"):
         for command in app.registered_commands:
             command.callback = _outline(command.callback)
 
 
 def _outline(callback: Callable[..., Any] | None) -> Callable[[], None]:
-    """As much of a command as the help of all of them shows; its options are told by its own."""
+    """A command as the overview shows it; its options appear only in its own help."""
 
     def outline() -> None: ...
 
@@ -127,8 +156,8 @@ def _group() -> TyperGroup:
 
 
 def whole() -> typer.Typer:
-    """The command line with all its commands: for help, completion, a word that is no command, and generators."""
-    _register(MODULES)
+    """The command line with all its commands: for help, completion, an unknown word, and generators."""
+    _register(_all())
     return app
 
 

@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from qctl import config
+from qctl.cli.console import report, say
 from qctl.errors import ExitCode, QctlError
-from qctl.output.columns import visible
 
 
 class Guard(TyperGroup):
@@ -49,17 +49,3 @@ class Guard(TyperGroup):
             say("  Try:  QCTL_DEBUG=1 qctl … shows the traceback; please report it")
             raise typer.Exit(ExitCode.BUG) from None
         return result
-
-
-def say(line: str) -> None:
-    """A line for people, on stderr."""
-    typer.echo(visible(line), err=True)
-
-
-def report(error: QctlError) -> None:
-    """What happened, what more is known, what to type next."""
-    say(f"Error: {error.message}")
-    if error.detail:
-        say(f"  {error.detail}")
-    if error.hint:
-        say(f"  Try:  {error.hint}")

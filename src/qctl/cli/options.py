@@ -1,13 +1,13 @@
-"""Option types, each defined once."""
+"""Options that several commands share, each defined once, and how their values are read."""
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from qctl import durations as durations_
-from qctl.cli import completing
+from qctl import units
+from qctl.cli import completers
 from qctl.errors import UsageError
 from qctl.output import Format
 
@@ -25,52 +25,28 @@ Profile = Annotated[
         "--profile",
         help="A profile of config.toml. Without it: QCTL_PROFILE.",
         metavar="NAME",
-        autocompletion=completing.profiles,
+        autocompletion=completers.profiles,
     ),
 ]
 Queue = Annotated[
     str | None,
     typer.Option(
-        "--queue", "-q", help="The queue.", envvar="QCTL_QUEUE", metavar="QUEUE", autocompletion=completing.queue_names
+        "--queue", "-q", help="The queue.", envvar="QCTL_QUEUE", metavar="QUEUE", autocompletion=completers.queue_names
     ),
 ]
-Output = Annotated[Format | None, typer.Option("--output", "-o", help="Output format; json, csv … hold every field.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, change nothing.")]
-AsSql = Annotated[
-    bool, typer.Option("--sql", help="Print the SQL instead, for migration files; no connection is made.")
+Output = Annotated[
+    Format | None, typer.Option("--output", "-o", help="Output format; json, csv … contain every field.")
 ]
-Reason = Annotated[str | None, typer.Option("--reason", help="Kept in the audit.", metavar="TEXT")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and change nothing.")]
+AsSql = Annotated[bool, typer.Option("--sql", help="Print the SQL instead, for migration files; makes no connection.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Reason to record in the audit.", metavar="TEXT")]
 Headers = Annotated[
     list[str] | None,
-    typer.Option("--header", "-H", help="HTTP header, 'Name: value'; may be repeated.", metavar="'NAME: VALUE'"),
+    typer.Option("--header", "-H", help="HTTP header to send; may be repeated.", metavar="'NAME: VALUE'"),
 ]
-
-
-Transport = Annotated[
-    str | None,
-    typer.Option(
-        "--transport",
-        help="auto: pg_net where it and pg_cron are here, else http. pg_net: jobs in the database. http: qctl worker.",
-        metavar="auto|pg_net|http",
-    ),
-]
-Retention = Annotated[
-    str | None,
-    typer.Option(
-        "--retention", help="How long delivered messages are kept: 7d, or never to delete.", metavar="DURATION"
-    ),
-]
-
-
-TrustLocation = Annotated[
-    bool | None,
-    typer.Option(
-        "--trust-location/--no-trust-location",
-        help="pg_net: a 2xx with a Location is the endpoint's own, not a redirect's end.",
-    ),
-]
-All = Annotated[bool, typer.Option("--all", help="Every queue.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree beforehand.")]
+Role = Annotated[str, typer.Argument(help="A role of the server.", metavar="ROLE")]
+All = Annotated[bool, typer.Option("--all", help="All queues.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree without being asked.")]
 
 
 def size(text: str) -> int:
@@ -85,6 +61,29 @@ def size(text: str) -> int:
     return int(match[1]) * {"": 1, "k": 1024, "m": 1024**2}[match[2]]
 
 
+def named_queue(queue: str | None) -> str:
+    """The queue that ``--sql`` needs, because it makes no connection that could find the only one.
+
+    Raises:
+        UsageError: none was named.
+    """
+    if queue is None:
+        raise UsageError("--sql makes no connection, so it needs -q QUEUE")
+    return queue
+
+
+def texts(value: object) -> list[str]:
+    """The value if it is a list of texts.
+
+    Raises:
+        UsageError: it is not.
+    """
+    items = cast("list[object]", value) if isinstance(value, list) else None
+    if items is None or not all(isinstance(item, str) for item in items):
+        raise UsageError(f"{value!r} is not a list of texts", hint='["…"]')
+    return cast("list[str]", items)
+
+
 def retention(text: str) -> int | None:
     """Seconds of a retention; None for ``never``."""
     return None if text.strip() == "never" else round(duration(text))
@@ -96,7 +95,7 @@ def duration(text: str) -> float:
     Raises:
         UsageError: it is none of these.
     """
-    found = durations_.parse(text)
+    found = units.parse(text)
     if found is None:
         raise UsageError(f"'{text[:50]}' is not a duration", hint="for example 30s, 15m, 12h, 7d or 1h30m")
     return found
@@ -109,21 +108,23 @@ def moment(text: str) -> datetime:
         UsageError: it is neither.
     """
     try:
-        back_s = durations_.parse(text)
+        back_s = units.parse(text)
         if back_s is not None:
             return datetime.now(UTC) - timedelta(seconds=back_s)
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
-        raise UsageError(f"'{text[:50]}' is no time", hint="for example 15m, 7d or '2026-11-24 03:10'") from None
+        raise UsageError(
+            f"'{text[:50]}' is not a valid time", hint="for example 15m, 7d or '2026-11-24 03:10'"
+        ) from None
 
 
 def per_second(text: str) -> float:
     """Messages a second of ``50/s``, ``5000/min`` or ``100000/h``.
 
     Raises:
-        UsageError: it is none of these, or none at all.
+        UsageError: it is none of these, or zero.
     """
-    found = durations_.rate(text)
+    found = units.rate(text)
     if found is None:
         raise UsageError(f"'{text[:50]}' is not a rate", hint="for example 50/s, 5000/min or 100000/h")
     return found
@@ -138,7 +139,7 @@ def share(text: str) -> float:
     match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text.strip(), re.ASCII)
     value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
     if not 0 <= value <= 1:
-        raise UsageError(f"'{text[:50]}' is no share", hint="for example 20% or 0.2")
+        raise UsageError(f"'{text[:50]}' is not a share", hint="for example 20% or 0.2")
     return value
 
 
@@ -160,7 +161,7 @@ def open_headers(lines: list[str] | None) -> dict[str, str]:
     for name, value in found.items():
         if _SECRET_NAMES.search(name) and value and not re.match(r"(secret|vault):.", value):
             raise UsageError(
-                f"the value of header {name} would stand in the shell's history, the process list and the settings",
+                f"the value of header {name} would show in the shell's history, the process list and the settings",
                 hint=f"qctl secret set NAME; then --header '{name}: secret:NAME'",
             )
     return found

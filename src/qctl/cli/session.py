@@ -3,8 +3,9 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from qctl import config, db, label, models
-from qctl.cli.guard import say
+from qctl import config, db, models
+from qctl.cli.console import say
+from qctl.operations import label
 
 
 @contextmanager

@@ -1,99 +1,103 @@
 """Rows as they come back from the database: JSON keys, model fields and SQL columns have the same names.
 
-Each is read with its module when it is first asked for: a command uses a few of the seventy, and each takes half a millisecond
-to make.
+Each is read with its module when it is first asked for: a command uses a few of the seventy, and each takes half a
+millisecond to make.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qctl.models.access import Granted as Granted
-    from qctl.models.access import Label as Label
-    from qctl.models.access import LabelSet as LabelSet
-    from qctl.models.access import Revoked as Revoked
-    from qctl.models.access import Setting as Setting
+    from qctl.models.arming import Armed as Armed
     from qctl.models.arming import Arming as Arming
     from qctl.models.arming import Disarming as Disarming
-    from qctl.models.attachment import AdoptedWebhook as AdoptedWebhook
-    from qctl.models.attachment import AttachedTrigger as AttachedTrigger
-    from qctl.models.attachment import Attachment as Attachment
-    from qctl.models.attachment import DetachedTrigger as DetachedTrigger
-    from qctl.models.event import EventRoute as EventRoute
-    from qctl.models.event import EventRouteSet as EventRouteSet
+    from qctl.models.attachments import AdoptedWebhook as AdoptedWebhook
+    from qctl.models.attachments import AttachedTrigger as AttachedTrigger
+    from qctl.models.attachments import Attachment as Attachment
+    from qctl.models.attachments import DetachedTrigger as DetachedTrigger
+    from qctl.models.attempts import Attempt as Attempt
+    from qctl.models.attempts import MeasuredAttempt as MeasuredAttempt
+    from qctl.models.capacity import Capacity as Capacity
+    from qctl.models.capacity import Job as Job
+    from qctl.models.capacity import JobChange as JobChange
+    from qctl.models.capacity import Plan as Plan
+    from qctl.models.capacity import RunningJob as RunningJob
+    from qctl.models.capacity import Sizing as Sizing
+    from qctl.models.config import Setting as Setting
+    from qctl.models.events import EventRoute as EventRoute
+    from qctl.models.events import EventRouteSet as EventRouteSet
+    from qctl.models.grants import Granted as Granted
+    from qctl.models.grants import Revoked as Revoked
+    from qctl.models.health import Cause as Cause
     from qctl.models.health import Diagnosis as Diagnosis
     from qctl.models.health import Problem as Problem
-    from qctl.models.message import Attempt as Attempt
-    from qctl.models.message import DeadGroup as DeadGroup
-    from qctl.models.message import LifeEvent as LifeEvent
-    from qctl.models.message import MeasuredAttempt as MeasuredAttempt
-    from qctl.models.message import Message as Message
-    from qctl.models.message import MessageListed as MessageListed
-    from qctl.models.message import Payload as Payload
-    from qctl.models.message import Replayed as Replayed
-    from qctl.models.message import ReplayedMessage as ReplayedMessage
-    from qctl.models.message import SentMessage as SentMessage
-    from qctl.models.message import SentOnce as SentOnce
+    from qctl.models.label import Label as Label
+    from qctl.models.label import LabelSet as LabelSet
+    from qctl.models.manifest import PlannedChange as PlannedChange
+    from qctl.models.manifest import Undeclared as Undeclared
+    from qctl.models.messages import DeadGroup as DeadGroup
+    from qctl.models.messages import LifeEvent as LifeEvent
+    from qctl.models.messages import Message as Message
+    from qctl.models.messages import MessageListed as MessageListed
+    from qctl.models.messages import Payload as Payload
+    from qctl.models.messages import Replayed as Replayed
+    from qctl.models.messages import ReplayedMessage as ReplayedMessage
+    from qctl.models.messages import SentMessage as SentMessage
+    from qctl.models.messages import SentOnce as SentOnce
+    from qctl.models.migrate import Finding as Finding
+    from qctl.models.migrate import Remains as Remains
+    from qctl.models.migrate import Step as Step
+    from qctl.models.partitions import DroppedPartitions as DroppedPartitions
+    from qctl.models.partitions import Partitioned as Partitioned
     from qctl.models.purge import ArchiveSize as ArchiveSize
-    from qctl.models.purge import DroppedPartitions as DroppedPartitions
     from qctl.models.purge import Exported as Exported
     from qctl.models.purge import Leftovers as Leftovers
-    from qctl.models.purge import Partitioned as Partitioned
     from qctl.models.purge import Purgeable as Purgeable
     from qctl.models.purge import Purged as Purged
     from qctl.models.purge import PurgedBatch as PurgedBatch
     from qctl.models.purge import PurgedSome as PurgedSome
-    from qctl.models.scaling import Capacity as Capacity
-    from qctl.models.scaling import Job as Job
-    from qctl.models.scaling import JobChange as JobChange
-    from qctl.models.scaling import Plan as Plan
-    from qctl.models.scaling import RunningJob as RunningJob
-    from qctl.models.scaling import Sizing as Sizing
-    from qctl.models.secret import HeaderSecretGone as HeaderSecretGone
-    from qctl.models.secret import HeaderSecretSet as HeaderSecretSet
-    from qctl.models.secret import RevokedSecret as RevokedSecret
-    from qctl.models.secret import RotatedSecret as RotatedSecret
-    from qctl.models.secret import Secret as Secret
-    from qctl.models.setup import CreatedQueue as CreatedQueue
-    from qctl.models.setup import DroppedQueue as DroppedQueue
-    from qctl.models.setup import Finding as Finding
-    from qctl.models.setup import GivenUp as GivenUp
-    from qctl.models.setup import PlannedChange as PlannedChange
-    from qctl.models.setup import Remains as Remains
-    from qctl.models.setup import Step as Step
-    from qctl.models.setup import TransportChoice as TransportChoice
-    from qctl.models.setup import Undeclared as Undeclared
-    from qctl.models.setup import Undelivered as Undelivered
-    from qctl.models.state import Armed as Armed
-    from qctl.models.state import Depth as Depth
-    from qctl.models.state import Hour as Hour
-    from qctl.models.state import Lag as Lag
-    from qctl.models.state import PauseState as PauseState
-    from qctl.models.state import Queue as Queue
-    from qctl.models.state import QueueListed as QueueListed
-    from qctl.models.state import Status as Status
-    from qctl.models.state import WorkerState as WorkerState
-    from qctl.models.work import Claimed as Claimed
-    from qctl.models.work import Settled as Settled
-    from qctl.models.work import Sleeper as Sleeper
-    from qctl.models.work import Upkeep as Upkeep
-    from qctl.models.work import WorkQueue as WorkQueue
+    from qctl.models.queues import CreatedQueue as CreatedQueue
+    from qctl.models.queues import Depth as Depth
+    from qctl.models.queues import DroppedQueue as DroppedQueue
+    from qctl.models.queues import GivenUp as GivenUp
+    from qctl.models.queues import Hour as Hour
+    from qctl.models.queues import Lag as Lag
+    from qctl.models.queues import PauseState as PauseState
+    from qctl.models.queues import Queue as Queue
+    from qctl.models.queues import QueueListed as QueueListed
+    from qctl.models.queues import Status as Status
+    from qctl.models.queues import TransportChoice as TransportChoice
+    from qctl.models.queues import Undelivered as Undelivered
+    from qctl.models.secrets import HeaderSecretGone as HeaderSecretGone
+    from qctl.models.secrets import HeaderSecretSet as HeaderSecretSet
+    from qctl.models.secrets import RevokedSecret as RevokedSecret
+    from qctl.models.secrets import RotatedSecret as RotatedSecret
+    from qctl.models.secrets import Secret as Secret
+    from qctl.models.worker import Claimed as Claimed
+    from qctl.models.worker import Settled as Settled
+    from qctl.models.worker import Sleeper as Sleeper
+    from qctl.models.worker import Upkeep as Upkeep
+    from qctl.models.worker import WorkerState as WorkerState
+    from qctl.models.worker import WorkQueue as WorkQueue
 
 _MODULES = {
-    "setup": "Step CreatedQueue TransportChoice PlannedChange Undeclared Undelivered GivenUp DroppedQueue Remains "
-    "Finding",
-    "state": "Queue QueueListed PauseState Status Hour Depth Lag WorkerState Armed",
-    "arming": "Arming Disarming",
-    "scaling": "Job JobChange RunningJob Capacity Plan Sizing",
-    "secret": "RotatedSecret RevokedSecret HeaderSecretSet HeaderSecretGone Secret",
-    "event": "EventRoute EventRouteSet",
-    "attachment": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger",
-    "health": "Problem Diagnosis",
-    "access": "Granted Revoked Label LabelSet Setting",
-    "message": "MeasuredAttempt Message MessageListed Payload LifeEvent DeadGroup Attempt Replayed SentMessage "
-    "SentOnce ReplayedMessage",
-    "purge": "PurgedBatch Purged Partitioned DroppedPartitions Exported PurgedSome Leftovers ArchiveSize Purgeable",
-    "work": "Claimed Settled Upkeep Sleeper WorkQueue",
+    "queues": "Queue QueueListed PauseState Status Hour Depth Lag CreatedQueue TransportChoice Undelivered GivenUp DroppedQueue",
+    "messages": "Message MessageListed Payload LifeEvent DeadGroup Replayed SentMessage SentOnce ReplayedMessage",
+    "attempts": "Attempt MeasuredAttempt",
+    "attachments": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger",
+    "health": "Cause Problem Diagnosis",
+    "grants": "Granted Revoked",
+    "label": "Label LabelSet",
+    "config": "Setting",
+    "arming": "Arming Disarming Armed",
+    "secrets": "RotatedSecret RevokedSecret HeaderSecretSet HeaderSecretGone Secret",
+    "events": "EventRoute EventRouteSet",
+    "manifest": "PlannedChange Undeclared",
+    "migrate": "Step Finding Remains",
+    "purge": "PurgedBatch Purged Exported PurgedSome Leftovers ArchiveSize Purgeable",
+    "partitions": "Partitioned DroppedPartitions",
+    "capacity": "Job JobChange RunningJob Capacity Plan Sizing",
+    "worker": "Claimed Settled Upkeep Sleeper WorkQueue WorkerState",
 }
 
 

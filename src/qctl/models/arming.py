@@ -1,4 +1,4 @@
-"""What arming and disarming did."""
+"""Whether this database may deliver."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,3 +25,11 @@ class Disarming:
     armed: bool
     changed: bool
     database: str
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """Whether this database may deliver, and its clock."""
+
+    armed: bool
+    at: datetime

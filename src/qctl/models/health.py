@@ -1,7 +1,16 @@
-"""What is wrong."""
+"""What check and doctor find."""
 
 from dataclasses import dataclass
 from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A cause that a queue is not healthy: what it stops (``delivery``, ``capture`` or nothing), and its scope."""
+
+    cause: str
+    stops: str | None
+    scope: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +23,7 @@ class Problem:
     problem: str
     value: float | None
     limit: float | None
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +34,4 @@ class Diagnosis:
     kind: str
     object: str
     problem: str
-    mend: str
+    fix: str

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
-from qctl.late import late
+from qctl.lazy import lazy
 from qctl.output.columns import Column
 
-late("qctl.output.machine", "qctl.output.table", "qctl.output.text")
+lazy("qctl.output.machine", "qctl.output.table", "qctl.output.text")
 
 from qctl.output import machine, table, text  # noqa: E402
 

@@ -88,8 +88,8 @@ def write_findings(rows: Sequence[tuple[str, str, str, str]]) -> None:
     Not in columns: a command that is broken over lines cannot be copied.
     """
     target = console()
-    for word, style, what, mend in rows:
-        target.print(Text(word, style=style) + Text(visible(f" {what}\n    {mend}"), style=""), soft_wrap=True)
+    for word, style, what, fix in rows:
+        target.print(Text(word, style=style) + Text(visible(f" {what}\n    {fix}"), style=""), soft_wrap=True)
 
 
 def write_line(row: Any, columns: Sequence[Column]) -> None:

@@ -3,7 +3,6 @@
 import gc
 import os
 import select
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,15 +11,16 @@ from enum import Enum
 
 import psycopg
 
-from qctl import __version__, db, sqlfiles
-from qctl.addresses import networks
+from qctl import db
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
-from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
-from qctl.worker.held import AWAKE_S, LONGEST_POLL_S, SHORTEST_POLL_S, HeldQueue
-from qctl.worker.progress import Progress
+from qctl.models import WorkQueue
+from qctl.ssrf import networks
+from qctl.worker.concurrency import ConcurrencyLimit
+from qctl.worker.queue_state import AWAKE_S, LONGEST_POLL_S, SHORTEST_POLL_S, QueueState
 from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, Answer, Egress, Request
 from qctl.worker.sender import Sender, clock
-from qctl.worker.tuner import Tuner
+from qctl.worker.session import WorkerSession
+from qctl.worker.totals import Totals
 
 MAX_BYTES = 32 << 20
 SETTLE_BATCH = 500
@@ -33,7 +33,6 @@ BROKEN_S = 30.0
 REPORT_S = 60.0
 MAINTENANCE_S = 60.0
 ROUND_WITHIN_S = 60.0
-MAINTENANCE_FOR = "0.5 s"
 
 _PASSING = (ExitCode.CANNOT_CONNECT, ExitCode.BUSY)
 
@@ -63,7 +62,7 @@ def _silent(_line: str) -> None:
     pass
 
 
-def _unseen(_progress: Progress) -> None:
+def _ignore(_totals: Totals) -> None:
     pass
 
 
@@ -83,7 +82,7 @@ class Worker:
         allow_private: send to any address, for every queue.
         egress: a proxy, authorities and a certificate for the requests.
         talk: called with each line for people.
-        on_progress: called after each change of the totals.
+        on_totals: called after each change of the totals.
         on_answer: called with each attempt's answer, before it is settled.
     """
 
@@ -97,9 +96,9 @@ class Worker:
     allow_private: bool = False
     egress: Egress = field(default_factory=Egress)
     talk: Callable[[str], None] = _silent
-    on_progress: Callable[[Progress], None] = _unseen
+    on_totals: Callable[[Totals], None] = _ignore
     on_answer: Callable[[Answer], None] | None = None
-    progress: Progress = field(default_factory=Progress)
+    totals: Totals = field(default_factory=Totals)
 
     def __post_init__(self) -> None:
         self._stop_at: float | None = None
@@ -110,10 +109,9 @@ class Worker:
         self._told_most = 0
         self._armed = True
         self._next_maintenance = 0.0
-        self._queues: dict[str, HeldQueue] = {}
+        self._queues: dict[str, QueueState] = {}
         self._notified: set[int] = set()
         self._free_bytes = self.max_bytes
-        self._worker_id: int | None = None
         self._next_heartbeat = 0.0
         self._next_look = 0.0
         self._next_report = time.monotonic() + REPORT_S
@@ -122,6 +120,7 @@ class Worker:
         self._pause_s = 0.1
         self._wake_out, self.wake_fd = wake_pipe()
         self._sender = Sender(self._wake, self.egress)
+        self._session = WorkerSession(self.connect)
 
     def stop(self) -> None:
         """Asks the worker to end: nothing more is claimed, what is in flight is settled. Safe in a signal handler."""
@@ -133,14 +132,14 @@ class Worker:
         with suppress(BlockingIOError):
             os.write(self.wake_fd, b"x")
 
-    def run(self) -> Progress:
+    def run(self) -> Totals:
         """Works until stopped, or as the mode says.
 
         Raises:
             QctlError: the first connection fails (3), a queue is unknown (6), the schema is not there (5); answers were
                 left that could not be settled, so those messages will be sent again (9).
         """
-        self._connection = self.connect()
+        self._session.open()
         # Messages are tuples of plain values, without cycles: looking for those among them was 3 % of the work.
         gc.freeze()
         gc.set_threshold(50_000)
@@ -153,16 +152,16 @@ class Worker:
                 self._finish()
         finally:
             self._sender.close()
-            self._connection.close()
+            self._session.close()
         if cut := sum(queue.outstanding for queue in self._queues.values()):
-            self.talk(f"{cut} requests had no answer in time; those messages are sent again")
+            self.talk(f"{cut} requests had no answer in time; their messages are sent again")
         if left := sum(len(queue.unsettled) for queue in self._queues.values()):
             raise QctlError(
-                f"{left} answers could not be settled; those messages are sent again",
-                hint="was the database there? qctl status",
+                f"{left} answers could not be settled; their messages are sent again",
+                hint="check the database: qctl status",
                 code=ExitCode.PARTLY_DONE,
             )
-        return self.progress
+        return self.totals
 
     def alive(self, within_s: float = ROUND_WITHIN_S) -> bool:
         """Whether the loop went round lately. For other threads."""
@@ -191,7 +190,7 @@ class Worker:
             self._take_answers()
             self._settle(everything=True)
             self._release_unsent()
-            db.call_value(self._connection, "sign_off", worker_id=self._worker_id)
+            self._session.unregister()
 
     def _begin(self) -> None:
         """What a new connection needs: the worker's registration, the queues, notifications."""
@@ -200,28 +199,26 @@ class Worker:
         for queue in self._queues.values():
             queue.asleep = False
             queue.saw_work()
-        self._listens = not db.is_pooled(self._connection) if self.listen is None else self.listen
+        self._listens = not self._session.is_pooled() if self.listen is None else self.listen
         if self.listen is None and not self._listens:
-            self.talk("a pooler stands between: polls once a second; behind a session pooler --listen wakes at once")
+            self.talk("behind a pooler: polls once a second; behind a session pooler --listen wakes it at once")
         if self._listens:
-            self._connection.add_notify_handler(lambda notice: self._on_notify(notice.payload))
-            with db.translating():
-                self._connection.execute("listen qctl")
+            self._session.listen(self._on_notify)
 
     def _on_notify(self, payload: str) -> None:
         if payload.isdecimal():
             self._notified.add(int(payload))
 
     def _read_queues(self) -> None:
-        rows = db.fetch(self._connection, WorkQueue, sqlfiles.query("work_queues"), {"queues": self.queues})
+        rows = self._session.queues(self.queues)
         found = {row.queue_name: row for row in rows if row.transport == "http"}
         moved = {row.queue_name: row.transport for row in rows if row.transport != "http"}
         self._look_at_arming(armed=all(row.armed for row in rows))
-        if self._worker_id is None:
+        if self._session.worker_id is None:
             for name in set(self.queues or []) - set(found):
-                db.call_value(self._connection, "_queue", queue=name)
+                self._session.require_queue(name)
                 raise UsageError(
-                    f"queue {name} is of transport {moved.get(name)}: jobs in the database deliver it, not a worker process",
+                    f"queue {name} has transport {moved.get(name)}, so jobs in the database deliver it, not a worker process",
                     hint=f"qctl set -q {name} --transport http",
                 )
         for name, queue in list(self._queues.items()):
@@ -230,7 +227,7 @@ class Worker:
             elif name not in found or found[name].queue_id != queue.queue_id:
                 self._forget(queue, f"has moved to {moved[name]}" if name in moved else "was dropped")
         for name, row in found.items():
-            queue = self._queues.setdefault(name, HeldQueue(name, row.queue_id, row.concurrency, row.max_in_flight))
+            queue = self._queues.setdefault(name, QueueState(name, row.queue_id, row.concurrency, row.max_in_flight))
             queue.leaving = False
             queue.max_in_flight = row.max_in_flight
             queue.kept_bytes = JUDGED_BYTES if row.expects else KEPT_BYTES
@@ -239,22 +236,22 @@ class Worker:
         if (wanted := sum(queue.concurrency for queue in self._queues.values())) > self._sender.most > self._told_most:
             self._told_most = self._sender.most
             self.talk(
-                f"at most {self._sender.most} of {wanted} requests at once: this process may open no more files (ulimit -n)"
+                f"at most {self._sender.most} of {wanted} requests at once: this process may not open more files (ulimit -n)"
             )
         if self.queues and not self._queues:
             raise NotFoundError(f"no queue is left to work on: {', '.join(self.queues)}", hint="qctl queues")
 
-    def _set_concurrency(self, queue: HeldQueue, row: WorkQueue) -> None:
+    def _set_concurrency(self, queue: QueueState, row: WorkQueue) -> None:
         """Takes over a queue's concurrency: a number, or one that its tuner finds."""
         if self.concurrency is None and row.concurrency_auto:
-            queue.tuner = queue.tuner or Tuner(row.max_in_flight)
+            queue.tuner = queue.tuner or ConcurrencyLimit(row.max_in_flight)
             queue.tuner.most = row.max_in_flight
             queue.concurrency = queue.tuner.at_once
         else:
             queue.tuner = None
             queue.concurrency = self.concurrency or row.concurrency
 
-    def _tune(self, queue: HeldQueue, answer: Answer) -> None:
+    def _tune(self, queue: QueueState, answer: Answer) -> None:
         if queue.tuner is not None:
             queue.tuner.note(answer.status, answer.duration_ms, answer.at_once)
             if queue.tuner.at_once != queue.concurrency:
@@ -266,32 +263,32 @@ class Worker:
         if not armed and self.mode is not Mode.FOREVER:
             raise QctlError(
                 "this database is not armed, so nothing is sent: it is a copy, or was disarmed",
-                hint="qctl arm, if it is this one that shall deliver",
+                hint="qctl arm, if this is the database that is to deliver",
                 code=ExitCode.REFUSED,
             )
         if armed is not self._armed:
             self._armed = armed
             self.talk("armed again" if armed else "this database is not armed: nothing is sent until: qctl arm")
 
-    def _forget(self, queue: HeldQueue, why: str) -> None:
+    def _forget(self, queue: QueueState, why: str) -> None:
         """Goes on without a queue that was dropped or delivered otherwise."""
         self.talk(f"queue {queue.name} {why}; no longer working on it")
         del self._queues[queue.name]
         if queue.asleep:
-            db.call_value(self._connection, "wake_up", queue_ids=[queue.queue_id])
+            self._session.wake_up([queue.queue_id])
 
-    def _guarded(self, queue: HeldQueue, step: Callable[[HeldQueue], None]) -> None:
+    def _guarded(self, queue: QueueState, step: Callable[[QueueState], None]) -> None:
         """Does one step for a queue. Its trouble holds up only itself: a while for a lock, longer for anything else."""
         if time.monotonic() < queue.held_until:
             return
         try:
             step(queue)
         except QctlError as error:
-            if error.code in (ExitCode.CANNOT_CONNECT, ExitCode.SCHEMA_VERSION) or self._connection.closed:
+            if error.code in (ExitCode.CANNOT_CONNECT, ExitCode.SCHEMA_VERSION) or self._session.closed:
                 raise
             pause_s = BUSY_S if error.code is ExitCode.BUSY else BROKEN_S
             queue.held_until = time.monotonic() + pause_s
-            self.talk(f"queue {queue.name} is left alone for {pause_s:.0f} s: {error.message}")
+            self.talk(f"queue {queue.name} is set aside for {pause_s:.0f} s: {error.message}")
             if self.mode is not Mode.FOREVER and error.code is not ExitCode.BUSY:
                 raise
 
@@ -309,7 +306,7 @@ class Worker:
         if self._sender.failure is not None:
             raise QctlError(
                 f"the sender failed: {self._sender.failure!r}",
-                hint="start the worker again; what was in flight is sent again",
+                hint="start the worker again; messages that were in flight are sent again",
                 code=ExitCode.BUG,
             )
         now = time.monotonic()
@@ -322,7 +319,7 @@ class Worker:
         if self._stop_at is not None:
             if not self._told_stop:
                 self._told_stop = True
-                self.talk("stopping: what is in flight is settled first")
+                self.talk("stopping: messages in flight are settled first")
             self._sender.hand_back()
         else:
             self._look_at_sleeping(now)
@@ -361,70 +358,41 @@ class Worker:
             if queue.unsettled:
                 self._guarded(queue, self._settle_queue)
 
-    def _settle_queue(self, queue: HeldQueue) -> None:
+    def _settle_queue(self, queue: QueueState) -> None:
         while queue.unsettled:
             batch = queue.unsettled[:SETTLE_BATCH]
-            settled = db.call(
-                self._connection,
-                Settled,
-                "settle",
-                queue=queue.name,
-                lease=[a.request.message.lease for a in batch],
-                msg_id=[a.request.message.msg_id for a in batch],
-                status=[a.status for a in batch],
-                error=[a.error for a in batch],
-                response=[a.response for a in batch],
-                duration_ms=[a.duration_ms for a in batch],
-                retry_after_s=[a.retry_after_s for a in batch],
-            )[0]
+            settled = self._session.settle(queue.name, batch)
             del queue.unsettled[: len(batch)]
             queue.saw_work()
-            self.progress.add(settled)
-            self.on_progress(self.progress)
+            self.totals.add(settled)
+            self.on_totals(self.totals)
 
     def _release_unsent(self) -> None:
         for queue in list(self._queues.values()):
             if queue.unsent:
                 self._guarded(queue, self._release_queue)
 
-    def _release_queue(self, queue: HeldQueue) -> None:
-        db.call_value(
-            self._connection,
-            "release",
-            queue=queue.name,
-            lease=[a.request.message.lease for a in queue.unsent],
-            msg_id=[a.request.message.msg_id for a in queue.unsent],
-        )
-        self.progress.unsent += len(queue.unsent)
+    def _release_queue(self, queue: QueueState) -> None:
+        self._session.release(queue.name, queue.unsent)
+        self.totals.unsent += len(queue.unsent)
         queue.unsent.clear()
         queue.saw_work()
 
     def _heartbeat(self) -> None:
         before = clock()
         names = sorted(self._queues)
-        known = (
-            self._worker_id is not None
-            and (db.call_value(self._connection, "heartbeat", worker_id=self._worker_id, queues=names)[0])
-        )
-        if not known:
+        if not self._session.heartbeat(names):
             # Taken for gone: what was claimed under the old registration may be with another worker by now.
             self._sender.valid_since = before
-            self._worker_id = db.call_value(
-                self._connection,
-                "register_worker",
-                name=f"{socket.gethostname()}:{os.getpid()}",
-                transport="http",
-                queues=names,
-                version=__version__,
-            )[0]
+            self._session.register(names)
         self._sender.alive_until = before + ALIVE_S
         self._next_heartbeat = time.monotonic() + HEARTBEAT_S
         try:
-            db.call(self._connection, Upkeep, "upkeep")
+            self._session.upkeep()
         except QctlError as error:
-            if error.code is ExitCode.CANNOT_CONNECT or self._connection.closed:
+            if error.code is ExitCode.CANNOT_CONNECT or self._session.closed:
                 raise
-            self.talk(f"upkeep is put off: {error.message}")
+            self.talk(f"upkeep is postponed: {error.message}")
         self._maintain()
 
     def _maintain(self) -> None:
@@ -433,11 +401,11 @@ class Worker:
             return
         self._next_maintenance = time.monotonic() + MAINTENANCE_S
         try:
-            db.call_procedure(self._connection, "maintenance", **{"for": MAINTENANCE_FOR})
+            self._session.maintain()
         except QctlError as error:
-            if error.code is ExitCode.CANNOT_CONNECT or self._connection.closed:
+            if error.code is ExitCode.CANNOT_CONNECT or self._session.closed:
                 raise
-            self.talk(f"maintenance is put off: {error.message}")
+            self.talk(f"maintenance is postponed: {error.message}")
 
     def _look_at_sleeping(self, now: float) -> None:
         """Wakes queues that a writer notified of or, looked at once a second, that hold a message now due."""
@@ -446,15 +414,15 @@ class Worker:
         self._notified.clear()
         if sleeping and now >= self._next_look:
             self._next_look = now + LONGEST_POLL_S
-            woken.update(db.call_value(self._connection, "ready_queues", queues=sorted(sleeping)))
+            woken.update(self._session.ready_queues(sorted(sleeping)))
         if woken:
             ids = [sleeping[name].queue_id for name in woken]
-            db.call_value(self._connection, "wake_up", queue_ids=ids)
+            self._session.wake_up(ids)
             for name in woken:
                 sleeping[name].asleep = False
                 sleeping[name].saw_work()
 
-    def _claim(self, queue: HeldQueue) -> None:
+    def _claim(self, queue: QueueState) -> None:
         once = self.mode is Mode.ONCE
         room = queue.concurrency if once else queue.capacity - queue.outstanding
         if (
@@ -468,19 +436,11 @@ class Worker:
         if not queue.has_room(self._free_bytes):
             return
         before = clock()
-        messages = db.call_tuples(
-            self._connection,
-            Claimed,
-            "claim",
-            queue=queue.name,
-            limit=room,
-            worker_id=self._worker_id,
-            max_bytes=queue.room_bytes(self._free_bytes),
-        )
+        messages = self._session.claim(queue.name, room, queue.room_bytes(self._free_bytes))
         queue.claimed_once = True
         if messages:
             queue.outstanding += len(messages)
-            self.progress.claimed += len(messages)
+            self.totals.claimed += len(messages)
             kept, allowed = queue.kept_bytes, queue.allowed
             requests = [
                 Request(
@@ -502,17 +462,16 @@ class Worker:
         elif self.mode is Mode.FOREVER and self._listens and quiet_s >= AWAKE_S:
             self._fall_asleep(queue)
 
-    def _has_ready(self, queue: HeldQueue) -> bool:
+    def _has_ready(self, queue: QueueState) -> bool:
         """Whether a message is ready all the same: other workers may have filled the gate."""
-        return bool(db.call_value(self._connection, "ready_queues", queues=[queue.name]))
+        return bool(self._session.ready_queues([queue.name]))
 
-    def _fall_asleep(self, queue: HeldQueue) -> None:
+    def _fall_asleep(self, queue: QueueState) -> None:
         """Sleeps on a queue unless a writer is under way, and looks once more for what came before the lock."""
-        sleeper = db.call(self._connection, Sleeper, "fall_asleep", queues=[queue.name])
-        if not sleeper or not sleeper[0].asleep:
+        if not self._session.fall_asleep(queue.name):
             return
         if self._has_ready(queue):
-            db.call_value(self._connection, "wake_up", queue_ids=[queue.queue_id])
+            self._session.wake_up([queue.queue_id])
         else:
             queue.asleep = True
 
@@ -520,7 +479,7 @@ class Worker:
         """Once a minute, the totals, if they changed."""
         if now >= self._next_report and self.mode is Mode.FOREVER:
             self._next_report = now + REPORT_S
-            if (line := str(self.progress)) != self._reported:
+            if (line := str(self.totals)) != self._reported:
                 self._reported = line
                 self.talk(line)
 
@@ -541,10 +500,9 @@ class Worker:
                     moments.append(self._next_look)
                 elif queue.has_room(self._free_bytes) and not (self.mode is Mode.ONCE and queue.claimed_once):
                     moments.append(queue.poll_at if queue.poll_at > now else now + SHORTEST_POLL_S)
-        with db.translating():
-            fd = self._connection.fileno()
-            if fd in self._poll(max(0.0, min(moments) - now), fd):
-                self._connection.execute("select")
+        fd = self._session.fileno()
+        if fd in self._poll(max(0.0, min(moments) - now), fd):
+            self._session.read_notifications()
 
     def _poll(self, timeout_s: float, *fds: int) -> set[int]:
         """Waits until the sender or a signal wakes us, or one of these is readable."""
@@ -558,15 +516,14 @@ class Worker:
 
     def _recover(self, error: QctlError) -> None:
         """After a lost connection: tries again with growing pauses; answers are kept and settled then."""
-        if error.code is ExitCode.BUSY and not self._connection.closed:
+        if error.code is ExitCode.BUSY and not self._session.closed:
             self._poll(BUSY_S)
             return
         self.talk(f"{error.message}; trying again")
         self._is_ready = False
         while True:
             self._beat_at = time.monotonic()
-            with suppress(psycopg.Error):
-                self._connection.close()
+            self._session.close()
             if self._is_over():
                 return
             until = time.monotonic() + self._pause_s
@@ -575,7 +532,7 @@ class Worker:
                 self._poll(left_s)
                 self._take_answers()
             try:
-                self._connection = self.connect()
+                self._session.open()
                 self._begin()
             except QctlError as again:
                 if again.code not in _PASSING:

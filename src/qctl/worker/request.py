@@ -11,7 +11,7 @@ from typing import NamedTuple
 import certifi
 import pycurl
 
-from qctl import __version__, addresses
+from qctl import __version__, ssrf
 from qctl.models import Claimed
 
 KEPT_BYTES = 4096
@@ -34,7 +34,7 @@ class Request(NamedTuple):
     lease_ends: float
     size: int
     kept_bytes: int = KEPT_BYTES
-    allowed: tuple[addresses.Network, ...] | None = ()
+    allowed: tuple[ssrf.Network, ...] | None = ()
 
 
 class Answer(NamedTuple):
@@ -73,7 +73,7 @@ class Handle:
         self.at_once = 0
         self.refused: str | None = None
         self._set: tuple[str, int] | None = None
-        self._vetted: tuple[str, tuple[addresses.Network, ...] | None] | None = None
+        self._vetted: tuple[str, tuple[ssrf.Network, ...] | None] | None = None
         self.curl = pycurl.Curl()
         for option, value in (
             (pycurl.NOSIGNAL, 1),
@@ -92,7 +92,7 @@ class Handle:
             self.curl.setopt(option, value)
         if egress.proxy is None:
             # The first for new connections, before a packet leaves; the second also for those that another queue opened.
-            self.curl.setopt(pycurl.OPENSOCKETFUNCTION, addresses.opener(self._refuses))
+            self.curl.setopt(pycurl.OPENSOCKETFUNCTION, ssrf.opener(self._refuses))
             self.curl.setopt(pycurl.PREREQFUNCTION, self._may_send)
 
     def prepare(self, request: Request) -> None:
@@ -124,7 +124,7 @@ class Handle:
             if self.refused is not None:
                 text = self.refused
             elif flooded:
-                text = "headers without end, and no answer"
+                text = "endless headers and no answer"
             elif code == pycurl.E_OPERATION_TIMEDOUT:
                 text = f"no complete answer within {self.request.message.timeout_ms} ms"
             text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
@@ -145,11 +145,9 @@ class Handle:
 
     def _refuses(self, address: str) -> bool:
         allowed = self.request.allowed
-        why = None if allowed is None else addresses.refusal(address, allowed)
+        why = None if allowed is None else ssrf.refusal(address, allowed)
         if why is not None:
-            self.refused = (
-                f"refused: {why}; if requests shall go there: qctl set -q {self.request.queue} --allow-private"
-            )
+            self.refused = f"refused: {why}; to allow it: qctl set -q {self.request.queue} --allow-private"
         return why is not None
 
     def _header(self, name: bytes) -> bytes:

@@ -1,0 +1,301 @@
+-- Doctor: every present and coming problem, each with the command that fixes it.
+
+create or replace function qctl._doctor_versions() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when e.extname = 'pgmq' and e.extversion in ('1.10.0', '1.10.1') then 'broken' else 'warning' end, 'extension', e.extname::text,
+         case when e.extname = 'pgmq' and e.extversion in ('1.10.0', '1.10.1')
+              then format('version %s breaks existing queues', e.extversion)
+              else format('its SQL objects have version %s, but its library has version %s', e.extversion, a.default_version) end,
+         format('alter extension %I update;', e.extname)
+  from pg_extension e join pg_available_extensions a on a.name = e.extname
+  where e.extname in ('pgmq', 'pg_net', 'pg_cron') and e.extversion <> a.default_version
+$$;
+
+create or replace function qctl._doctor_settings() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'broken', 'setting', s.name,
+         format('it is set to %s, so the extension works in that database and not in %s', qctl._setting(s.name), current_database()),
+         format('alter system set %s = %L; -- then restart the server', s.name, current_database())
+  from (values ('pg_net.database_name', 'pg_net'), ('cron.database_name', 'pg_cron')) as s (name, extension)
+  where qctl._setting(s.name) <> current_database()
+    and exists (select from pg_extension e where e.extname = s.extension) and exists (select from qctl.queue q where q.transport = 'pg_net')
+  union all
+  select 'warning', 'pg_net', 'worker', 'no process of pg_net is running', 'select net.worker_restart();'
+  where exists (select from qctl.queue q where q.transport = 'pg_net') and pg_has_role('pg_read_all_stats', 'usage')
+    and exists (select from pg_extension e where e.extname = 'pg_net')
+    and not exists (select from pg_stat_activity a where a.backend_type ~ '^pg_net' or a.application_name ~ '^pg_net')
+$$;
+
+create or replace function qctl._doctor_copies() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'warning', 'arming', current_database()::text,
+         format('%s standbys are attached; after a promotion the new primary does not deliver until it is armed', count(*)),
+         'qctl arm --survive-failover'
+  from pg_stat_replication r
+  where coalesce(r.state, 'streaming') = 'streaming' and not exists (select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical')
+    and not (select a.survive_failover from qctl.arming a)
+  having count(*) > 0
+$$;
+
+create or replace function qctl._doctor_roles() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with caller as (
+    select distinct r.oid, r.rolname, w.queues, w.transport
+    from qctl.worker w join pg_roles r on r.rolname = w.role_name where w.last_seen_at > statement_timestamp() - interval '1 day'
+  ), worker as (
+    -- Functions called by a process run as the owner of qctl; the CALL of a job runs as the role of the job.
+    select distinct r.oid, r.rolname, r.rolsuper, r.rolbypassrls, c.queues
+    from caller c join pg_roles r on r.oid = case c.transport when 'http' then (select n.nspowner from pg_namespace n where n.nspname = 'qctl') else c.oid end
+  ), served as (
+    select w.*, q.queue_name, c.oid as relation, c.relowner, c.relrowsecurity, c.relforcerowsecurity
+    from worker w join qctl.queue q on q.queue_name = any (w.queues)
+    join pg_class c on c.oid in (to_regclass(format('pgmq.%I', 'q_' || q.queue_name)), to_regclass(format('pgmq.%I', 'a_' || q.queue_name)))
+  )
+  select distinct 'broken', 'role', s.rolname::text,
+         format('row level security hides rows of %s from this worker role', s.relation::regclass),
+         format('create policy qctl_worker on %s to %I using (true) with check (true);', s.relation::regclass, s.rolname)
+  from served s
+  where s.relrowsecurity and not s.rolsuper and not s.rolbypassrls and (not pg_has_role(s.oid, s.relowner, 'usage') or s.relforcerowsecurity)
+    and not exists (select from pg_policy p where p.polrelid = s.relation and p.polpermissive and p.polcmd = '*'
+                      and pg_get_expr(p.polqual, p.polrelid) = 'true'
+                      and exists (select from unnest(p.polroles) as o (id) where o.id = 0 or pg_has_role(s.oid, o.id, 'usage')))
+  union all
+  select distinct 'broken', 'role', s.rolname::text, format('this worker role may not %s %s', lower(p.privilege), s.relation::regclass),
+         format('grant select, insert, update, delete on %s to %I;', s.relation::regclass, s.rolname)
+  from served s cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as p (privilege)
+  where not has_table_privilege(s.oid, s.relation, p.privilege)
+  union all
+  select 'broken', 'role', m.rolname::text, 'this worker role may not execute ' || string_agg(m.name::text, ', ' order by m.name::text),
+         case when m.transport = 'http' and not exists (select from qctl.grantee g where g.role_name = m.rolname and g.level <> 'work')
+              then format('qctl grant %s --as work', qctl._word(m.rolname::text))
+              else format('grant execute on routine %s to %I;', string_agg(m.name::text, ', ' order by m.name::text), m.rolname) end
+  from (select distinct c.rolname, c.transport, p.oid::regprocedure as name
+        from caller c cross join pg_proc p
+        where p.pronamespace = 'qctl'::regnamespace
+          and (c.transport = 'http' and p.oid in (select r from qctl._level_routines('work', false) r)
+               or c.transport <> 'http' and p.proname in ('work', 'maintenance', 'dispatch', 'collect'))
+          and not has_function_privilege(c.oid, p.oid, 'execute')) m
+  group by m.rolname, m.transport
+$$;
+
+create or replace function qctl._doctor_sight() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'note', 'role', current_user::text, 'transactions that hold up vacuum are unknown because this role may not see other sessions',
+         format('grant pg_read_all_stats to %I;', current_user)
+  where not pg_has_role('pg_read_all_stats', 'usage')
+  union all
+  select 'note', 'role', current_user::text, 'the state of the jobs is unknown because this role may not use schema cron',
+         format('grant usage on schema cron to %I;', current_user)
+  where exists (select from pg_namespace n where n.nspname = 'cron') and not qctl._cron_here()
+  union all
+  select 'note', 'role', current_user::text,
+         format('the number of messages in %s is unknown because row level security or a missing privilege hides rows from this role',
+                t.relation),
+         format('grant select on %s to %I; -- with row level security also: create policy', t.relation, current_user)
+  from (select to_regclass(format('pgmq.%I', p.prefix || q.queue_name)) as relation from qctl.queue q, (values ('q_'), ('a_')) as p (prefix)) t
+  where t.relation is not null and qctl._is_hidden(t.relation)
+$$;
+comment on function qctl._doctor_sight() is 'Checks that cannot run because the role that installed qctl lacks access.';
+
+create or replace function qctl._doctor_queue(p_queue qctl.queue) returns setof qctl.finding
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_size record;
+  v_depth record;
+  v_growth record;
+begin
+  if p_queue.transport = 'pg_net' and (qctl._shown_headers(p_queue.headers) <> p_queue.headers or p_queue.headers::text ~ '"(secret|vault):')
+     and exists (select from pg_namespace n where n.nspname = 'net' and has_schema_privilege('public', n.oid, 'usage')) then
+    return query select 'warning', 'queue', p_queue.queue_name, 'every role of this database can read its secret headers in schema net',
+                        format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+  end if;
+  if exists (select from qctl.signing_secret s where s.queue_id = p_queue.queue_id)
+     and not exists (select from qctl.signing_secret s where s.queue_id = p_queue.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp())) then
+    return query select 'broken', 'queue', p_queue.queue_name, 'its requests go out unsigned because its last signing secret has expired',
+                        'qctl secret rotate -q ' || p_queue.queue_name;
+  end if;
+  if qctl._forbidden_host(p_queue) is not null then
+    return query select 'broken', 'queue', p_queue.queue_name,
+                        format('requests are not sent because %s is not a public address', qctl._forbidden_host(p_queue)),
+                        format('qctl set -q %s --allow-private', p_queue.queue_name);
+  elsif '0.0.0.0/0' = any (p_queue.allow_networks) and qctl._literal_address(qctl._host_of(p_queue.url)) is null
+        and qctl._host_of(p_queue.url) ~ '\.' and p_queue.transport = 'http' then
+    return query select 'note', 'queue', p_queue.queue_name, 'its requests may go to any address, including addresses inside your networks',
+                        format('qctl set -q %s --no-allow-private; or --allow-network 10.0.0.0/8', p_queue.queue_name);
+  end if;
+  if p_queue.ordered and to_regclass(format('pgmq.%I', 'qctl_order_' || p_queue.queue_id)) is null
+     and to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
+    return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is missing, so each claim reads the whole queue',
+                        format('qctl set -q %s --ordered', p_queue.queue_name);
+  end if;
+  select * into v_depth from qctl.depth(p_queue.queue_name);
+  if v_depth.dead > 0 then
+    return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
+  end if;
+  if v_depth.depth > 1000 then
+    select * into v_growth from qctl._growth(p_queue, v_depth.depth, v_depth.exact, v_depth.estimate);
+    return query select 'note', 'queue', p_queue.queue_name,
+      format('%s%s unfinished messages; %s', case when not v_depth.exact then 'about ' end, v_depth.estimate, case
+        when v_growth.drain_s is not null
+          then format('at the current rate the queue is empty in %s', make_interval(secs => round(v_growth.drain_s)))
+        when v_growth.per_s is null then 'the growth is unknown because no maintenance has run'
+        else format('the queue grows by %s messages/s', round(v_growth.per_s::numeric, 1)) end),
+      'qctl scale -q ' || p_queue.queue_name;
+  end if;
+  select * into v_size from qctl.archive_size(p_queue.queue_name);
+  if v_size.retention_s is null and v_size.bytes > 100 * 1024 ^ 2 then
+    return query select 'note', 'queue', p_queue.queue_name,
+      format('delivered messages are kept forever: %s%s', pg_size_pretty(v_size.bytes),
+             ', about ' || pg_size_pretty(v_size.bytes_per_day) || ' more per day'),
+      format('qctl set -q %s --retention 7d', p_queue.queue_name);
+  end if;
+end
+$$;
+
+create or replace function qctl._doctor_jobs() returns setof qctl.finding
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_busy integer;
+  v_size bigint;
+begin
+  if not qctl._cron_here() then
+    return;
+  end if;
+  return query
+  select 'broken', 'job', coalesce(j.jobname::text, j.jobid::text),
+         format('its owner %s does not exist, so pg_cron stops for all jobs when it starts this one', j.username),
+         format('select cron.unschedule(%s);', j.jobid)
+  from cron.job j where j.active and not exists (select from pg_roles r where r.rolname = j.username::text);
+  return query
+  select 'broken', 'job', j.job_name, format('its owner %s cannot log in', j.owner), format('alter role %I login;', j.owner)
+  from qctl.jobs() j join pg_roles r on r.rolname = j.owner where not r.rolcanlogin and qctl._setting('cron.use_background_workers') is distinct from 'on';
+  return query
+  select 'broken', 'job', j.job_name, 'it fails: ' || left(btrim(r.message), 300),
+         case when w.command is distinct from j.command or j.schedule <> w.schedule
+              then format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)))
+              else format('select * from cron.job_run_details where jobid = %s order by runid desc limit 5;', j.job_id) end
+  from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r left join qctl._wanted_jobs() w on w.job_name = j.job_name
+  where r.status = 'failed' and r.at > statement_timestamp() - interval '10 min';
+  return query
+  select 'broken', 'queue', q.queue_name,
+         format('its jobs succeed, but no message has been sent for 2 min although messages are ready%s',
+                coalesce((select format(': %s, %s', a.verb, a.detail ->> 'error') from qctl.audit a
+                          where a.verb ~ '_failed$' and a.at > statement_timestamp() - interval '1 h' and coalesce(a.queue_name, q.queue_name) = q.queue_name
+                          order by a.at desc limit 1), '')),
+         'select * from qctl.audit where verb ~ ''_failed$'' order by audit_id desc limit 10;'
+  from qctl.queue q join qctl.gate g using (queue_id) cross join lateral qctl.lag(q.queue_name) l
+  where q.transport = 'pg_net' and g.paused_at is null and l.lag_s > 120 and qctl.is_armed()
+    and exists (select from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r
+                where j.command ~ '^call qctl\.work' and r.status in ('running', 'succeeded') and r.at > statement_timestamp() - interval '3 min')
+    and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.claimed_at > statement_timestamp() - interval '2 min')
+    and not exists (select from qctl.attempt t where t.queue_id = q.queue_id and t.settled_at > statement_timestamp() - interval '2 min');
+  select count(*) into v_busy from cron.job j where j.active and (j.schedule ~ 'second' or j.schedule ~ '^\s*\*(/1)?\s');
+  if v_busy > qctl._cron_slots() then
+    return query select 'warning', 'pg_cron', 'slots',
+                        format('%s jobs run at least once a minute, but pg_cron runs only %s at once', v_busy, qctl._cron_slots()),
+                        format('alter system set cron.max_running_jobs = %s; -- then restart the server', v_busy * 2);
+  end if;
+  v_size := pg_total_relation_size('cron.job_run_details');
+  if v_size > 200 * 1024 ^ 2 then
+    return query select 'warning', 'pg_cron', 'cron.job_run_details',
+                        format('the history of all jobs takes %s and is indexed only by run id', pg_size_pretty(v_size)),
+                        'delete from cron.job_run_details where end_time < now() - interval ''7 days'';';
+  end if;
+end
+$$;
+
+create or replace function qctl._doctor_failures() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'warning', 'audit', coalesce(a.queue_name, current_database()), format('%s, last at %s UTC: %s', a.verb,
+           to_char(max(a.at) at time zone 'UTC', 'HH24:MI:SS'), (array_agg(a.detail ->> 'error' order by a.at desc))[1]),
+         format('select * from qctl.audit where verb = %L order by audit_id desc limit 10;', a.verb)
+  from qctl.audit a where a.at > statement_timestamp() - interval '15 min' and a.verb ~ '_failed$'
+  group by a.verb, a.queue_name
+$$;
+
+create or replace function qctl._doctor_vacuum() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'warning', 'transaction', 'pid ' || o.pid,
+         format('open since %s (role %s, %s), so vacuum cannot remove rows that died since then',
+                o.since::timestamptz(0), o.role_name, o.state),
+         format('select pg_terminate_backend(%s);', o.pid)
+  from qctl._oldest_transaction() o
+  where o.since < statement_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min')
+  union all
+  select 'warning', 'transaction', x.gid,
+         format('prepared at %s and not finished, so vacuum cannot remove rows that died since then', x.prepared::timestamptz(0)),
+         format('rollback prepared %L;', x.gid)
+  from pg_prepared_xacts x where x.database = current_database() and x.prepared < statement_timestamp() - interval '15 min'
+  union all
+  select 'note', 'replication slot', s.slot_name::text, 'it is inactive but still retains dead rows and WAL',
+         format('select * from pg_replication_slots where slot_name = %L; -- pg_drop_replication_slot() only if its reader is gone forever',
+                s.slot_name)
+  from pg_replication_slots s where not s.active and coalesce(s.xmin, s.catalog_xmin) is not null
+  union all
+  select 'warning', 'table', t.oid::regclass::text, format('%s dead rows', pg_stat_get_dead_tuples(t.oid)), format('vacuum %s;', t.oid::regclass)
+  from (select to_regclass(format('pgmq.%I', 'q_' || q.queue_name))::oid as oid from qctl.queue q
+        union all select unnest(array['qctl.in_flight'::regclass, 'qctl.retry'])::oid) t
+  where pg_stat_get_dead_tuples(t.oid) > 200000
+$$;
+
+create or replace function qctl._doctor_load() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'warning', 'load', 'jobs', format('delivery keeps one backend busy %s %% of the time', round(100 * sum(w.busy_s / w.busy_of_s))),
+         format('qctl set -q %s --transport http && qctl worker -q %s', min(q.queue_name), min(q.queue_name))
+  from qctl.worker w cross join lateral (select unnest(w.queues) limit 1) as q (queue_name)
+  where w.transport = 'pg_net' and w.busy_of_s > 0 and qctl._is_live(w)
+  having sum(w.busy_s / w.busy_of_s) > 0.3
+$$;
+comment on function qctl._doctor_load() is 'Warns if the jobs take a large share of a backend''s time, as they recorded it themselves.';
+
+create or replace function qctl.doctor()
+returns table (severity text, kind text, object text, problem text, fix text)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue;
+begin
+  return query
+  select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from qctl._cause_unarmed() a
+  union all select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from qctl._cause_schema() a;
+  for v_queue in select * from qctl.queue q order by q.queue_name loop
+    -- Problems of attachments and missing tables are left to qctl.verify(), which reports them below.
+    return query
+    select 'broken', 'queue', v_queue.queue_name, a.cause || ': ' || a.reason, a.fix from qctl._causes(v_queue, false) a
+    where a.cause not in ('unarmed', 'schema_outdated', 'capture_broken') and a.reason not like 'pgmq''s table%';
+    return query select * from qctl._doctor_queue(v_queue);
+  end loop;
+  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
+  return query
+  select * from qctl._doctor_versions() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
+  union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();
+  return query select * from qctl._doctor_jobs();
+  return query
+  select * from qctl._doctor_failures() union all select * from qctl._doctor_vacuum() union all select * from qctl._doctor_load();
+end
+$$;
+comment on function qctl.doctor() is
+  'Present problems (broken), coming problems (warning) and advice (note), each with the command that fixes it: health, the findings of '
+  'qctl.verify(), versions, settings, roles, jobs, failures, vacuum, load.';

@@ -1,0 +1,214 @@
+-- pg_net in this database: whether it can deliver a queue, its epoch, and how many requests it may take.
+
+create or replace function qctl._net_relation(p_name text) returns oid
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'net' and c.relname = p_name
+$$;
+
+create or replace function qctl._net_readable() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(bool_and(has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')), true)
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = 'net' and c.relname in ('http_request_queue', '_http_response')
+$$;
+comment on function qctl._net_readable() is
+  'True if this role may read the tables of pg_net. Also true if they do not exist, because then every request is known to be gone.';
+
+create or replace function qctl.choose_transport(p_wanted text default 'auto')
+returns table (transport text, reason text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_net_database text := qctl._setting('pg_net.database_name');
+  v_problem text;
+begin
+  if p_wanted = 'http' then
+    return query select 'http', 'as requested';
+    return;
+  elsif p_wanted is null or p_wanted not in ('auto', 'pg_net') then
+    raise exception '% is not a transport', quote_literal(coalesce(p_wanted, ''))
+      using errcode = 'QC002', hint = 'use auto, pg_net or http';
+  end if;
+  v_problem := case
+    when not exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+                     where n.nspname = 'net' and p.proname = 'http_post')
+      then 'pg_net is not installed in this database'
+           || case when exists (select from pg_available_extensions where name = 'pg_net') then ' (create extension pg_net)' else '' end
+    when v_net_database <> current_database() then format('pg_net works in database %s and not in this one', v_net_database)
+    when not qctl._net_readable() or not exists (
+           select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+           where n.nspname = 'net' and p.proname = 'http_post' and has_schema_privilege(n.oid, 'usage')
+             and has_function_privilege(p.oid, 'execute'))
+      then format('role %s may not use schema net', current_user) end;
+  if p_wanted = 'pg_net' then
+    if v_problem is not null then
+      raise exception 'transport pg_net cannot be used: %', v_problem
+        using errcode = 'QC004', hint = 'use --transport http with a qctl worker process, which needs no extension';
+    end if;
+    return query select 'pg_net', 'as requested';
+    return;
+  end if;
+  v_problem := coalesce(v_problem, case
+    when not exists (select from pg_namespace where nspname = 'cron')
+      then coalesce('pg_cron works in database ' || nullif(qctl._setting('cron.database_name'), current_database())
+                    || ' and not in this one',
+                    'pg_cron is not installed in this database')
+    when not qctl._cron_here() then format('role %s may not use schema cron', current_user) end);
+  if v_problem is null then
+    return query select 'pg_net', 'pg_net and pg_cron are available, so no worker process is needed';
+  else
+    return query select 'http', v_problem;
+  end if;
+end
+$$;
+comment on function qctl.choose_transport(text) is
+  'The transport that auto, pg_net or http gives in this database, and the reason. Raises QC004 if pg_net is requested and cannot be used.';
+
+create or replace function qctl._check_net_url(p_url text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+             where n.nspname = 'net' and p.proname = '_encode_url_with_params_array') then
+    perform net._encode_url_with_params_array(p_url, '{}'::text[]);
+  end if;
+exception when others then
+  raise exception 'pg_net refuses this URL: %', left(sqlerrm, 200)
+    using errcode = 'QC002', hint = 'write it in a form that curl accepts, or use --transport http';
+end
+$$;
+
+create or replace function qctl._net_is_open() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (select from pg_namespace n join pg_class c on c.relnamespace = n.oid
+                 where n.nspname = 'net' and c.relname = 'http_request_queue'
+                   and has_schema_privilege('public', n.oid, 'usage') and has_table_privilege('public', c.oid, 'select'))
+$$;
+comment on function qctl._net_is_open() is 'True if every role of this database may read the requests of pg_net.';
+
+create or replace function qctl._check_net_headers(p_queue qctl.queue) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  p_headers jsonb := p_queue.headers;
+  v_names text;
+begin
+  select string_agg(h.key, ', ') into v_names from jsonb_each_text(p_headers) as h where qctl._is_reference(h.value);
+  if v_names is not null and not p_queue.net_secrets and qctl._net_is_open() then
+    raise exception 'on pg_net every role of this database can read the secret in header %', v_names
+      using errcode = 'QC007', detail = 'PUBLIC may use schema net and read its tables.',
+            hint = 'use --transport http; or --accept-net-secrets, if no other role can log in to this database';
+  end if;
+  if coalesce(p_headers ->> 'content-type', 'application/json') <> 'application/json' then
+    raise exception 'pg_net can send only the content type application/json'
+      using errcode = 'QC002', hint = 'remove the header, or use --transport http';
+  end if;
+end
+$$;
+
+create or replace function qctl._net_max_body(p_version text) returns integer
+language sql immutable parallel safe
+return case when p_version ~ '^\d+(\.\d+)+$'
+             and (string_to_array(p_version, '.')::integer[] < '{0,11,0}' or string_to_array(p_version, '.')::integer[] > '{0,20,4}')
+            then null else 49152 end;
+comment on function qctl._net_max_body(text) is
+  'The largest body in bytes that this version of pg_net sends reliably; null for no limit. 0.11.0 to 0.20.4 hang on bodies over 64 KB, '
+  'and 0.20.5 reports itself as 0.20.4.';
+
+create or replace function qctl._net_ident() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format('%s/%s/%s/%s/%s', c.system_identifier, d.oid, qctl._net_relation('http_request_queue'),
+                pg_relation_filenode(qctl._net_relation('http_request_queue_id_seq')::regclass), 'qctl.net_epoch'::regclass::oid)
+  from pg_control_system() c, pg_database d
+  where d.datname = current_database() and qctl._net_relation('http_request_queue') is not null
+$$;
+comment on function qctl._net_ident() is
+  'Identifies the cluster, the database, pg_net''s table, the file of its sequence (TRUNCATE … RESTART IDENTITY makes a new one) and '
+  'qctl''s marker table; null if pg_net is not installed.';
+
+create or replace function qctl._net_last_id() returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sequence oid := qctl._net_relation('http_request_queue_id_seq');
+begin
+  if v_sequence is not null and has_sequence_privilege(v_sequence, 'usage, select') then
+    return coalesce(pg_sequence_last_value(v_sequence::regclass), 0);
+  end if;
+  return null;
+end
+$$;
+comment on function qctl._net_last_id() is 'The last request id of pg_net for all programs; null if this role may not see it.';
+
+create or replace function qctl._net_epoch() returns uuid
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ident text := qctl._net_ident();
+  v_epoch uuid;
+begin
+  if v_ident is null then
+    return null;
+  end if;
+  for v_try in 1..2 loop
+    select e.epoch into v_epoch from qctl.net_epoch e
+    where e.ident = v_ident and coalesce(qctl._net_last_id() >= e.last_request_id, true);
+    if found then
+      return v_epoch;
+    end if;
+    if v_try = 1 then
+      perform pg_advisory_xact_lock(qctl._lock_space('singleton'), qctl._lock_key('net_epoch'));
+    end if;
+  end loop;
+  insert into qctl.net_epoch as e (epoch, ident, began_at) values (gen_random_uuid(), v_ident, clock_timestamp())
+  on conflict (one) do update
+    set (epoch, ident, began_at, last_request_id) = (excluded.epoch, excluded.ident, excluded.began_at, 0)
+  returning e.epoch into v_epoch;
+  return v_epoch;
+end
+$$;
+comment on function qctl._net_epoch() is
+  'The present epoch: the time between two losses of pg_net''s tables or ids. An answer counts only for a request of the same epoch, and '
+  'only if it is not older than the epoch. Null if pg_net is not installed.';
+
+create or replace function qctl._net_batch_size() returns integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(qctl._setting('pg_net.batch_size')::integer, 200)
+$$;
+comment on function qctl._net_batch_size() is
+  'The number of requests that pg_net starts at once, which is also about what it sends in a second.';
+
+create or replace function qctl._net_pending(p_most integer) returns integer
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select count(*) from (select from net.http_request_queue limit p_most) as p);
+end
+$$;
+comment on function qctl._net_pending(integer) is 'The number of requests of all programs in pg_net''s queue, counted up to p_most.';
+
+create or replace function qctl._net_allowed(p_timeout_ms integer) returns integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select qctl._net_batch_size() * least(2, greatest(1, 60000 / (p_timeout_ms + 1000)))
+$$;
+comment on function qctl._net_allowed(integer) is
+  'The number of requests that may be in pg_net''s queue: the batches that it starts in 60 s if each takes the whole timeout, at most two '
+  'because more would only delay new requests.';

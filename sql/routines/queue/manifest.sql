@@ -1,0 +1,147 @@
+-- Manifest: compares the database with the queues and attachments that a file declares.
+
+create or replace function qctl._regclass(p_name text) returns regclass
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- to_regclass accepts an oid only from PostgreSQL 16 on.
+  return case when p_name ~ '^[0-9]{1,10}$' then p_name::oid else to_regclass(p_name) end;
+exception when others then
+  return null;
+end
+$$;
+comment on function qctl._regclass(text) is 'The table with this name or oid; null if no table has the name or the text is neither.';
+
+create or replace function qctl.compare_queue(p_queue text, p_url text, p_headers jsonb default null, p_settings jsonb default '{}')
+returns setof text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue qctl.queue;
+begin
+  select * into v_queue from qctl.queue q where q.queue_name = p_queue;
+  if not found then
+    return next 'missing';
+    return;
+  end if;
+  if p_url is distinct from v_queue.url then
+    return next 'url';
+  end if;
+  if p_headers is not null and qctl._lower_keys(p_headers) is distinct from v_queue.headers then
+    return next 'headers';
+  end if;
+  return query
+  select s.key from jsonb_each(p_settings) s
+  where s.value is distinct from coalesce(to_jsonb(v_queue) -> s.key, 'null') and not (s.key = 'transport' and s.value = '"auto"');
+end
+$$;
+comment on function qctl.compare_queue(text, text, jsonb, jsonb) is
+  'The names of the settings in which the queue differs from these, or '
+  '''missing'' if there is no such queue. Null headers are not compared.';
+
+create or replace function qctl.compare_attachment(
+  p_relation text, p_queue text, p_operations text[] default null, p_when text default null, p_columns text[] default null,
+  p_payload text default null, p_unchanged boolean default null, p_as_me boolean default null, p_replicated boolean default null,
+  p_on_error text default null, p_max_bytes integer default null, p_order_by text default null)
+returns setof text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_attachment qctl.attachment;
+begin
+  select a.* into v_attachment from qctl.attachment a join qctl.queue q using (queue_id)
+  where q.queue_name = p_queue and a.relation = qctl._regclass(p_relation);
+  if not found then
+    return next 'missing';
+    return;
+  end if;
+  return query
+  select d.name from (values
+    ('operations', p_operations is not null and array(select distinct upper(o) from unnest(p_operations) o order by 1)
+                                                <> array(select distinct o from unnest(v_attachment.operations) o order by 1)),
+    ('when', p_when is not null and nullif(p_when, '') is distinct from v_attachment.when_sql),
+    ('columns', p_columns is not null and array(select distinct c from unnest(p_columns) c order by 1)
+                                          <> array(select distinct c from unnest(v_attachment.columns) c order by 1)),
+    ('payload', p_payload <> v_attachment.payload), ('unchanged', p_unchanged <> v_attachment.unchanged),
+    ('as_me', p_as_me <> v_attachment.as_me), ('replicated', p_replicated <> v_attachment.replicated),
+    ('on_error', p_on_error <> v_attachment.on_error), ('max_bytes', p_max_bytes <> v_attachment.max_bytes),
+    ('order_by', p_order_by is not null and nullif(regexp_replace(p_order_by, '^record\.', ''), '') is distinct from v_attachment.order_by)
+  ) as d (name, differs) where d.differs;
+end
+$$;
+comment on function qctl.compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text) is
+  'The names of the options in which the attachment differs from these, or ''missing'' if the table is not attached to the queue. '
+  'Null options are not compared.';
+
+create or replace function qctl.set_attachment(
+  p_relation text, p_queue text, p_operations text[] default null, p_when text default null, p_columns text[] default null,
+  p_payload text default null, p_unchanged boolean default null, p_as_me boolean default null, p_replicated boolean default null,
+  p_on_error text default null, p_max_bytes integer default null, p_order_by text default null)
+returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  v_old qctl.attachment;
+begin
+  select a.* into v_old from qctl.attachment a join qctl.queue q using (queue_id)
+  where q.queue_name = p_queue and a.relation = qctl._regclass(p_relation);
+  if found then
+    perform qctl.detach(p_relation, p_queue);
+  end if;
+  return query
+  select * from qctl.attach(
+    p_relation, p_queue, coalesce(p_operations, v_old.operations, '{INSERT,UPDATE,DELETE}'),
+    case when p_when is null then v_old.when_sql else nullif(p_when, '') end,
+    case when p_columns is null then v_old.columns else nullif(p_columns, '{}') end,
+    coalesce(p_payload, v_old.payload, 'qctl'), coalesce(p_unchanged, v_old.unchanged, false), coalesce(p_as_me, v_old.as_me, false),
+    coalesce(p_replicated, v_old.replicated, false), coalesce(p_on_error, v_old.on_error, 'fail'), coalesce(p_max_bytes, v_old.max_bytes, 524288),
+    case when p_order_by is null then v_old.order_by else nullif(p_order_by, '') end);
+end
+$$;
+comment on function qctl.set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text) is
+  'Attaches a table, or changes these options of its attachment, in one transaction. Null leaves an option unchanged; an empty p_when, '
+  'p_columns or p_order_by removes it.';
+
+create or replace function qctl._lock_tables(p_relations text[], p_exclusively text[]) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '300ms'
+as $$
+declare
+  v_table record;
+begin
+  for v_table in
+    select r.id, bool_or(r.exclusively) as exclusively
+    from (select qctl._regclass(n) as id, false as exclusively from unnest(p_relations) n
+          union all select qctl._regclass(n), true from unnest(p_exclusively) n) r
+    where r.id is not null group by r.id order by r.id
+  loop
+    execute format('lock table %s in %s mode', v_table.id, case when v_table.exclusively then 'access exclusive' else 'share row exclusive' end);
+  end loop;
+end
+$$;
+comment on function qctl._lock_tables(text[], text[]) is
+  'Takes the locks of several attaches in a fixed order. Fails after 300 ms without the next lock so that no lock is held for long.';
+
+create or replace function qctl.undeclared(p_queues text[], p_relations text[], p_relation_queues text[])
+returns table (kind text, name text, queue_name text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'queue', q.queue_name, q.queue_name from qctl.queue q where not q.queue_name = any (p_queues)
+  union all
+  select 'attachment', coalesce(format('%I.%I', n.nspname, c.relname), a.relation::oid::text), q.queue_name
+  from qctl.attachment a join qctl.queue q using (queue_id)
+  left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
+  where q.queue_name = any (p_queues)
+    and not exists (select from unnest(p_relations, p_relation_queues) as d (relation, queue)
+                    where qctl._regclass(d.relation) = a.relation and d.queue = q.queue_name)
+  order by 1 desc, 2
+$$;
+comment on function qctl.undeclared(text[], text[], text[]) is
+  'Queues that the file does not declare, and attachments of its queues that it does not declare.';

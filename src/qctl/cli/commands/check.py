@@ -1,0 +1,137 @@
+"""One line for a monitor."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from qctl import models
+from qctl.cli import options
+from qctl.cli.session import session
+from qctl.errors import ExitCode, QctlError
+from qctl.operations import health, queues
+from qctl.output import Column, Format, chosen, machine, render
+from qctl.output.columns import counted, instant, number, one_line, percent, seconds, visible
+
+_PROBLEM_COLUMNS = [
+    Column("queue_name", "queue"),
+    Column("cause", "cause"),
+    Column("problem", "problem", one_line),
+    Column("since", "since", instant),
+    Column("fix", "fix", one_line),
+]
+
+
+_DURATIONS = ("lag", "age", "silence")
+
+
+def command(
+    queue: options.Queue = None,
+    max_lag: Annotated[
+        str,
+        typer.Option(
+            "--max-lag",
+            help="Longest time that a ready message may wait for a worker; none: no limit.",
+            metavar="DURATION",
+        ),
+    ] = "60s",
+    max_age: Annotated[
+        str, typer.Option("--max-age", help="Largest age of an unfinished message; none: no limit.", metavar="DURATION")
+    ] = "15m",
+    max_depth: Annotated[
+        int | None, typer.Option("--max-depth", help="Most unfinished messages of a queue.", min=0)
+    ] = None,
+    max_dead: Annotated[int | None, typer.Option("--max-dead", help="Most dead letters of a queue.", min=0)] = None,
+    max_failure_rate: Annotated[
+        str,
+        typer.Option(
+            "--max-failure-rate",
+            help="Largest share of failures among at least 10 attempts within 10 min.",
+            metavar="PERCENT",
+        ),
+    ] = "20%",
+    max_silence: Annotated[
+        str | None,
+        typer.Option("--max-silence", help="Longest time that an attachment may capture nothing.", metavar="DURATION"),
+    ] = None,
+    workers_seen: Annotated[
+        str | None,
+        typer.Option(
+            "--workers-seen",
+            help="Longest time since a worker reported (default 30s for processes, 90s for jobs).",
+            metavar="DURATION",
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", help="Ignore this cause, for example paused; may be repeated.", metavar="CAUSE"),
+    ] = None,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+) -> None:
+    """One line for a monitor: exit 0 if all is well, 8 if not.
+
+    Checks every cause that health knows (unarmed, schema_outdated, no_worker, paused, gone, secret_missing, circuit_open,
+    capture_broken, endpoint_failing, growing) and the limits, which the line names. The value none removes a limit.
+
+    Example: qctl check --max-dead 0
+    """
+    limits = health.Limits(
+        max_lag_s=_limit(max_lag),
+        max_age_s=_limit(max_age),
+        max_depth=max_depth,
+        max_dead=max_dead,
+        max_failure_rate=None if max_failure_rate.strip() == "none" else options.share(max_failure_rate),
+        max_silence_s=_limit(max_silence),
+        workers_seen_s=_limit(workers_seen),
+        ignore=ignore or [],
+    )
+    with session(dsn, profile, "check") as connection:
+        problems = health.outdated(connection, limits)
+        try:
+            health.refuse_unknown_causes(connection, limits.ignore)
+            problems += health.check(connection, queue, limits)
+            count = len(queues.some(connection, queue))
+        except QctlError as error:
+            # A schema that is too old to have a check is reported as outdated, not as an error.
+            if not problems or error.code is not ExitCode.SCHEMA_VERSION:
+                raise
+            count = 0
+    match chosen(output):
+        case Format.JSON:
+            found = [machine.as_dict(problem) for problem in problems]
+            machine.write_object({"ok": not problems, "queues": count, "limits": asdict(limits), "problems": found})
+        case Format.TABLE | Format.PLAIN:
+            typer.echo(visible(_line(problems, count, limits)))
+        case _:
+            render(problems, _PROBLEM_COLUMNS, output)
+    if problems:
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _limit(text: str | None) -> float | None:
+    return None if text is None or text.strip() == "none" else options.duration(text)
+
+
+def _line(problems: "list[models.Problem]", count: int, limits: "health.Limits") -> str:
+    if problems:
+        return "FAILED " + "; ".join(_told(problem) for problem in problems)
+    shown = [
+        ("lag", seconds, limits.max_lag_s), ("age", seconds, limits.max_age_s), ("depth", number, limits.max_depth),
+        ("dead", number, limits.max_dead), ("failures", percent, limits.max_failure_rate),
+        ("silence", seconds, limits.max_silence_s),
+    ]  # fmt: skip
+    within = ", ".join(f"{name} ≤ {write(limit)}" for name, write, limit in shown if limit is not None)
+    seen = f" (seen {seconds(limits.workers_seen_s)} ago at most)" if limits.workers_seen_s else ""
+    ignored = f"; ignored: {', '.join(limits.ignore)}" if limits.ignore else ""
+    return f"OK {counted(count, 'queue')}: armed, workers live{seen}, none paused, triggers in place; {within}{ignored}"
+
+
+def _told(problem: "models.Problem") -> str:
+    value = ""
+    if problem.value is not None and problem.limit is not None:
+        write = seconds if problem.cause in _DURATIONS else percent if problem.cause == "failure_rate" else number
+        value = f"{write(problem.value)} (limit {write(problem.limit)}) "
+    since = f" (since {instant(problem.since)})" if problem.since else ""
+    return f"{problem.queue_name} {problem.cause}: {value}{one_line(problem.problem)}{since}"

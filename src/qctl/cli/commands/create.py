@@ -1,0 +1,110 @@
+"""Make a queue."""
+
+from typing import Annotated, Any
+
+import typer
+
+from qctl import config, db
+from qctl.cli import options, queue_notes
+from qctl.cli.console import print_calls, say
+from qctl.cli.queue_settings import with_settings
+from qctl.cli.session import session
+from qctl.operations import attachments, capacity, partitions, queues
+from qctl.output import Column, render
+from qctl.output.columns import counted, seconds, yes_no
+
+_COLUMNS = [
+    Column("queue_name", "queue"),
+    Column("transport", "transport"),
+    Column("created", "created", yes_no),
+    Column("waiting", "waiting", right=True),
+]
+
+
+@with_settings
+def command(
+    name: Annotated[str, typer.Argument(help="The queue: a-z, 0-9 and _, at most 47.", metavar="QUEUE")],
+    url: Annotated[str, typer.Option("--url", help="The endpoint.", metavar="URL")],
+    settings: dict[str, Any],
+    attach: Annotated[
+        list[str] | None, typer.Option("--attach", help="Capture this table too; may be repeated.", metavar="TABLE")
+    ] = None,
+    header: options.Headers = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(
+            "--partition",
+            help="Put the archive, and an attempt log that is empty, into partitions by date: daily …",
+            metavar="INTERVAL",
+        ),
+    ] = None,
+    waiting: Annotated[
+        str | None,
+        typer.Option(
+            "--waiting",
+            help="What to do with the messages in an existing pgmq queue of that name.",
+            metavar="deliver|skip",
+        ),
+    ] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Switch off cron jobs that take messages from that pgmq queue.")
+    ] = False,
+    ignore_readers: Annotated[
+        bool, typer.Option("--ignore-readers", help="Leave cron jobs on that seem to take messages from that queue.")
+    ] = False,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+    sql: options.AsSql = False,
+) -> None:
+    """Make a queue with its endpoint, and attach tables to it.
+
+    A pgmq queue of that name is adopted. Its messages are delivered, or skipped to the archive: a terminal is asked, a
+    script says --waiting. A cron job that reads the queue is named, and switched off with --take-over.
+
+    Example: qctl create orders --url https://n8n.example.com/webhook/orders --attach public.orders
+    """
+    headers = options.open_headers(header)
+    captures = [attachments.whole_table(table, name) for table in attach or []]
+
+    def creation(choice: str | None) -> "db.Call[Any]":
+        return queues.create(
+            name, url, headers, settings, waiting=choice, take_over=take_over, ignore_readers=ignore_readers
+        )
+
+    parts = [partitions.archive(name, partition), partitions.attempts(partition, only_empty=True)] if partition else []
+    if sql:
+        print_calls([creation(waiting), *parts, *captures])
+        return
+    with session(dsn, profile, "create", changes=True) as connection, db.transaction(connection):
+        if waiting is None and (count := queues.waiting(connection, name)) and config.can_ask():
+            waiting = typer.prompt(f"{name} holds {counted(count, 'message')}: deliver or skip?", err=True).strip()
+        created = creation(waiting).one(connection)
+        partitioned = [part.one(connection) for part in parts]
+        triggers = [row for call in captures for row in attachments.run(connection, call, say)]
+        kept = queues.described(connection, name).retention_s
+        scheduled = bool(capacity.jobs(connection))
+    render([created], _COLUMNS, output)
+    if triggers:
+        say(f"captures INSERT, UPDATE and DELETE of {', '.join(sorted({t.relation for t in triggers}))}")
+    for job in created.switched_off:
+        say(f"cron job {job} is switched off")
+    if created.waiting:
+        say(
+            f"{counted(created.skipped, 'waiting message')} skipped to the archive"
+            if waiting == "skip"
+            else f"{counted(created.waiting, 'waiting message')} will be delivered too"
+        )
+    queue_notes.tell_transport(created.transport, created.reason, name, scheduled=scheduled)
+    queue_notes.warn_of_url(url, concurrency_set="concurrency" in settings or "concurrency_auto" in settings)
+    say(
+        f"delivered messages are kept for ever; qctl set -q {name} --retention 7d changes that"
+        if kept is None
+        else f"delivered messages are deleted after {seconds(kept)}, dead letters are kept; qctl set --retention changes that"
+    )
+    if partition:
+        say(f"its archive is in {partition} partitions")
+    if partitioned and not partitioned[-1].partitions:
+        say(f"the attempt log stays in one table; qctl partition -q {name} puts it into partitions too")
+    nexts = {"pg_net": "status", "http": f"worker -q {name}"}
+    say(f"Next: qctl {nexts[created.transport] if triggers else f'attach SCHEMA.TABLE -q {name}'}")

@@ -1,0 +1,83 @@
+"""Dead letters."""
+
+import itertools
+from typing import Annotated
+
+import typer
+
+from qctl.cli import options
+from qctl.cli.console import say
+from qctl.cli.session import session
+from qctl.operations import (
+    messages,
+    queues,
+)
+from qctl.output import Column, Format, chosen, machine, render
+from qctl.output.columns import (
+    instant,
+    number,
+    one_line,
+)
+
+_PAGE = 500
+
+
+_GROUP_COLUMNS = [
+    Column("queue_name", "queue", fold=True),
+    Column("reason", "reason"),
+    Column("status_code", "status", right=True),
+    Column("messages", "messages", number, right=True),
+    Column("first_at", "first", instant),
+    Column("last_at", "last", instant),
+    Column("error", "most frequent error", one_line, cut=True),
+]
+
+
+_DEAD_COLUMNS = [
+    Column("queue_name", "queue", fold=True),
+    Column("msg_id", "message", right=True),
+    Column("reason", "reason"),
+    Column("status_code", "status", right=True),
+    Column("attempts", "attempts", right=True),
+    Column("finished_at", "died", instant),
+    Column("note", "note", one_line, cut=True),
+    Column("error", "error", one_line, cut=True),
+    Column("response", "answer", one_line, cut=True, wide=True),
+]
+
+
+def command(
+    queue: options.Queue = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Most messages to list.", min=0)] = 20,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+) -> None:
+    """Dead letters: grouped by reason and status, then the newest of them.
+
+    csv and tsv contain the list, json both. The newest 100,000 dead letters are grouped.
+
+    Example: qctl dead
+    """
+    with session(dsn, profile, "dead") as connection:
+        names = queues.some(connection, queue)
+        groups = messages.dead(connection, queue)
+        found = messages.listed(connection, names, messages.Filter(states=["dead"]), page=max(1, min(limit, _PAGE)))
+        rows = list(itertools.islice(found, limit)) if names else []
+    match chosen(output):
+        case Format.JSON:
+            machine.write_object({
+                "groups": [machine.as_dict(group) for group in groups], "messages": [machine.as_dict(row) for row in rows],
+            })  # fmt: skip
+        case Format.JSONL | Format.CSV | Format.TSV:
+            render(rows, _DEAD_COLUMNS, output)
+        case _ if groups:
+            render(groups, _GROUP_COLUMNS, output)
+            if rows:
+                typer.echo("")
+                render(rows, _DEAD_COLUMNS, output)
+            first = rows[0] if rows else None
+            name = f"{first.queue_name}/{first.msg_id}" if first else "MSG_ID"
+            say(f"Next: qctl show {name}; when the cause is fixed: qctl messages --state dead --ids | qctl replay -")
+        case _:
+            say("no message is dead")

@@ -1,0 +1,88 @@
+"""Everything that is wrong or will be."""
+
+from typing import Annotated
+
+import typer
+
+from qctl import db, models
+from qctl.cli import options
+from qctl.cli.console import say
+from qctl.cli.session import session
+from qctl.errors import ExitCode, QctlError
+from qctl.operations import health, migrate, probe, queues
+from qctl.output import Column, Format, chosen, render, table
+from qctl.output.columns import counted, one_line
+
+_SEVERITIES = ("broken", "warning", "note")
+
+
+_STYLES = {"broken": "bold red", "warning": "yellow", "note": ""}
+
+
+def command(
+    probe_: Annotated[
+        bool,
+        typer.Option(
+            "--probe",
+            help="Also send a HEAD request to each endpoint: does it redirect, does TLS fail, may a worker send there?",
+        ),
+    ] = False,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+) -> None:
+    """Everything that is wrong or soon will be, with what to type. Exit 8 if something is broken.
+
+    Checks health, everything that verify checks, versions, settings, roles, jobs, failures, vacuum, disk and load.
+    broken: deliveries stop or are lost; warning: they will or may be; note: worth knowing.
+
+    Example: qctl doctor --probe
+    """
+    with session(dsn, profile, "doctor") as connection:
+        migrate.require_installed(connection)
+        found = [
+            models.Diagnosis(
+                "broken", "database", problem.queue_name, f"{problem.cause}: {problem.problem}", problem.fix
+            )
+            for problem in health.outdated(connection, health.Limits())
+        ]
+        try:
+            found += health.diagnose(connection)
+        except QctlError as error:
+            if not found or error.code is not ExitCode.SCHEMA_VERSION:
+                raise
+        found += _pooler(connection)
+        if probe_:
+            for row in queues.listed(connection):
+                found += probe.endpoint(queues.described(connection, row.queue_name))
+    found.sort(key=lambda row: _SEVERITIES.index(row.severity))
+    if chosen(output) is Format.TABLE:
+        table.write_findings([
+            (row.severity, _STYLES[row.severity], one_line(f"{row.kind} {row.object}: {row.problem}"), one_line(row.fix))
+            for row in found
+        ])  # fmt: skip
+    elif found or output:
+        fields = ("severity", "kind", "object", "problem", "fix")
+        render(found, [Column(field, field, one_line) for field in fields], output)
+    broken = sum(row.severity == "broken" for row in found)
+    if broken:
+        raise QctlError(
+            f"{broken} broken, {counted(len(found) - broken, 'other finding')}",
+            hint="run the command shown with each finding",
+            code=ExitCode.CHECK_FAILED,
+        )
+    say("nothing is broken" if found else "everything is fine")
+
+
+def _pooler(connection: "db.Connection") -> "list[models.Diagnosis]":
+    if not db.is_pooled(connection):
+        return []
+    return [
+        models.Diagnosis(
+            "note",
+            "connection",
+            db.where(connection),
+            "it goes through a pooler, so a worker here polls once a second; behind a session pooler --listen wakes it at once",
+            "qctl worker --all --listen, behind a session pooler; or connect to the server itself",
+        )
+    ]

@@ -1,0 +1,35 @@
+"""The state of all queues for Prometheus."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from qctl import config, http_server
+from qctl.cli import options
+from qctl.cli.console import say
+from qctl.cli.metrics_page import scrapes
+
+
+def command(
+    port: Annotated[
+        str | None,
+        typer.Option("--port", help="Serve GET /metrics on this port until Ctrl-C.", metavar="[HOST:]PORT"),
+    ] = None,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+) -> None:
+    """The state of all queues for Prometheus: once to stdout, or with --port for its scrapes.
+
+    Attempts are counted from a minute before the start. Every worker's attempts are counted, because they come from the
+    database: scrape one endpoint, not every worker. Needs pip install 'qctl\\[metrics]', and a role with grant --as read.
+
+    Example: qctl metrics --port 9187
+    """
+    page = scrapes(config.database(dsn, profile))
+    if port is None:
+        sys.stdout.write(page().body.decode())
+        return
+    with http_server.serving({http_server.address(port): {"/metrics": page}}) as ports:
+        say(f"GET /metrics on port {ports[0]}; Ctrl-C stops")
+        http_server.until_told()

@@ -1,0 +1,64 @@
+"""Change a queue."""
+
+from typing import Annotated, Any
+
+import typer
+
+from qctl.cli import options, queue_notes
+from qctl.cli.console import print_calls, say
+from qctl.cli.queue_settings import with_settings
+from qctl.cli.session import session
+from qctl.errors import UsageError
+from qctl.operations import capacity, queues
+from qctl.output import Column, render
+from qctl.output.columns import rate, seconds
+
+_COLUMNS = [
+    Column("queue_name", "queue"),
+    Column("transport", "transport"),
+    Column("url", "url"),
+    Column("timeout_ms", "timeout", lambda ms: seconds(ms / 1000), right=True),
+    Column("concurrency", "concurrency", right=True, of=lambda q: "auto" if q.concurrency_auto else str(q.concurrency)),
+    Column("max_in_flight", "max in flight", right=True),
+    Column("rate_per_s", "rate", rate, right=True),
+    Column("retention_s", "kept", seconds, right=True),
+]
+
+
+@with_settings
+def command(
+    settings: dict[str, Any],
+    queue: options.Queue = None,
+    url: Annotated[str | None, typer.Option("--url", help="The endpoint.", metavar="URL")] = None,
+    header: options.Headers = None,
+    no_header: Annotated[
+        list[str] | None, typer.Option("--no-header", help="Stop sending this header; may be repeated.", metavar="NAME")
+    ] = None,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+    sql: options.AsSql = False,
+) -> None:
+    """Change a queue's endpoint or settings; what is not named stays.
+
+    Example: qctl set -q orders --timeout 30s --concurrency 10
+    """
+    headers: dict[str, str | None] = {**options.open_headers(header), **dict.fromkeys(no_header or [])}
+    if not (settings or headers or url):
+        raise UsageError("nothing to change", hint="name a setting: qctl set --help")
+    if sql:
+        print_calls([queues.change(options.named_queue(queue), url, headers, settings)])
+        return
+    with session(dsn, profile, "set", changes=True) as connection:
+        name = queues.the_one(connection, queue)
+        wanted = settings.get("transport")
+        choice = None if wanted is None else queues.transport(connection, wanted)
+        row = queues.alter(connection, name, url, headers, settings)
+        scheduled = bool(capacity.jobs(connection))
+    render([row], _COLUMNS, output)
+    if choice is not None:
+        queue_notes.tell_transport(choice.transport, choice.reason, name, scheduled=scheduled)
+    if url is not None:
+        queue_notes.warn_of_url(url, concurrency_set=True)
+    say("running workers apply it within 5 s")
+    say(f"Next: qctl describe {name}")

@@ -1,0 +1,184 @@
+"""How each queue stands."""
+
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from qctl import config, db, models
+from qctl.cli import options, queue_columns, styles
+from qctl.cli.console import say
+from qctl.cli.session import session
+from qctl.operations import health, queues
+from qctl.output import Column, Format, chosen, render, table
+from qctl.output.columns import ago, instant, number, one_line, percent, seconds, sparkline, words
+
+
+def _drain(row: "models.Status") -> str:
+    """When a queue will be empty."""
+    if row.depth == 0:
+        return "empty"
+    if row.drain_s is not None:
+        return f"empty in {seconds(row.drain_s)}"
+    if row.growth_per_s is None:
+        return ""
+    return "growing" if row.growth_per_s > 0 else "steady"
+
+
+_STATUS_COLUMNS = [
+    queue_columns.QUEUE,
+    Column("health", "health", style=styles.health),
+    *queue_columns.DEPTH_COLUMNS,
+    *queue_columns.LAG_COLUMNS,
+    Column("delivered_1m", "ok/min", number, right=True, wide=True),
+    Column("failed_1m", "failed", number, right=True, wide=True),
+    Column("delivered_1h", "ok/h", number, right=True, wide=True),
+    Column("failed_1h", "failed", number, right=True, wide=True),
+    Column("p50_s", "p50", seconds, right=True, wide=True),
+    Column("p95_s", "p95", seconds, right=True, wide=True),
+    Column("drain_s", "outlook", of=_drain, wide=True),
+    Column("last_error", "last error", one_line, wide=True, cut=True),
+]
+
+
+_WORKER_STATES = {
+    "running": "green",
+    "scheduled": "green",
+    "silent": "bold red",
+    "failing": "bold red",
+    "off": "bold red",
+}
+
+
+_WORKER_COLUMNS = [
+    Column("worker_id", "id", right=True),
+    Column("name", "worker", fold=True),
+    Column("kind", "kind"),
+    Column("state", "state", style=lambda value: _WORKER_STATES.get(value, "dim")),
+    Column("in_flight", "in flight", number, right=True),
+    Column("queues", "queues", words, fold=True),
+    Column("last_seen_at", "seen", lambda value: f"{ago(value)} ago"),
+    Column("holds_since", "holds since", instant, wide=True),
+    Column("busy", "busy", percent, right=True, wide=True),
+    Column("role_name", "role", wide=True),
+    Column("qctl_version", "version", wide=True),
+    Column("last_message", "last run", one_line, wide=True, cut=True),
+]
+
+
+_EVERY = "2s"
+
+
+class Command(TyperCommand):
+    """Lets ``--watch`` stand without its value, which Typer's options cannot."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for place in range(len(args) - 1, -1, -1):
+            if args[place] in ("--watch", "-w") and not _is_duration(args[place + 1 : place + 2]):
+                args.insert(place + 1, _EVERY)
+        return super().parse_args(ctx, args)
+
+
+def command(
+    queue: options.Queue = None,
+    watch: Annotated[
+        str | None,
+        typer.Option("--watch", "-w", help="Refresh in place until Ctrl-C (default every 2 s).", metavar="[SECONDS]"),
+    ] = None,
+    workers: Annotated[bool, typer.Option("--workers", help="Show the workers and pg_cron's jobs instead.")] = False,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+) -> None:
+    """How each queue stands: health, depth by state, lag, age.
+
+    Health is ok or the first cause that applies: unarmed, schema_outdated (a worker is newer than the schema), no_worker,
+    paused, gone (HTTP 410, or pgmq's table is missing), secret_missing, circuit_open, capture_broken, endpoint_failing,
+    growing. Messages are counted up to 10,000, above that shown as ≥. Lag is how long the oldest ready message has waited
+    for a worker; age is how old the oldest unfinished message is that is not delayed. p50 and p95 are times from enqueued to
+    delivered.
+
+    Example: qctl status --watch
+    """
+    pause_s = 0.0 if watch is None else max(0.1, float(watch) if watch.isdigit() else options.duration(watch))
+    with session(dsn, profile, "status") as connection:
+        if workers:
+            render(queues.workers(connection), _WORKER_COLUMNS, output)
+        elif watch is not None:
+            _watch(connection, queue, pause_s, output)
+        else:
+            rows = queues.statuses(connection, queue)
+            render(rows, _STATUS_COLUMNS, output)
+            _advise(connection, rows)
+
+
+def _is_duration(words_: list[str]) -> bool:
+    return bool(words_) and words_[0][:1].isdigit()
+
+
+def _advise(connection: "db.Connection", rows: "list[models.Status]") -> None:
+    """Says what is wrong with each queue, since when, and what to type."""
+    if not config.stderr_is_terminal():
+        return
+    if not rows:
+        say("no queue exists yet. Next: qctl create NAME --url URL")
+    for line in _advice(rows, _of_the_database(connection)):
+        say(line)
+
+
+def _of_the_database(connection: "db.Connection") -> set[str]:
+    """The causes that concern all queues at once."""
+    return {cause.cause for cause in health.causes(connection) if cause.scope == "database"}
+
+
+def _advice(rows: "list[models.Status]", of_all: set[str]) -> list[str]:
+    lines: list[str] = []
+    told: set[str] = set()
+    for row in rows:
+        if row.reason and row.fix:
+            since = f" (since {instant(row.since)}, {ago(row.since)})" if row.since else ""
+            about = "all queues" if row.health in of_all else row.queue_name
+            if about != "all queues" or row.health not in told:
+                lines.append(f"{about}: {row.health}: {one_line(row.reason)}{since}\n  Next: {row.fix}")
+            told.add(row.health)
+        elif row.reason:
+            lines.append(f"{row.queue_name}: {row.reason}")
+        if row.last_error and row.last_failed_at and row.last_error not in (row.reason or ""):
+            lines.append(f"{row.queue_name}: last error {ago(row.last_failed_at)} ago: {one_line(row.last_error)}")
+        if row.depth_exact is False and row.depth and row.depth_estimate:
+            about = number(row.depth_estimate)
+            lines.append(f"{row.queue_name}: at least {number(row.depth)} unfinished; PostgreSQL estimates {about}")
+    return lines
+
+
+def _watch(connection: "db.Connection", queue: str | None, pause_s: float, output: Format | None) -> None:
+    if chosen(output) is not Format.TABLE:
+        while True:
+            render(queues.statuses(connection, queue), _STATUS_COLUMNS, output)
+            sys.stdout.flush()
+            time.sleep(pause_s)
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    console = table.console()
+    of_all = _of_the_database(connection)
+    with Live(console=console, auto_refresh=False, screen=True) as live:
+        while True:
+            rows = queues.statuses(connection, queue)
+            spark = _spark_column(queues.hours(connection, queue), 20 if console.width >= table.WIDE else 10)
+            columns = [*_STATUS_COLUMNS[:2], spark, *_STATUS_COLUMNS[2:]]
+            if console.width < table.WIDE:
+                columns = [column for column in columns if column.field not in ("delayed", "retrying")]
+            at = Text(f"{time.strftime('%H:%M:%S')}  every {seconds(pause_s)}  Ctrl-C to end", style="dim")
+            advice = [Text(line) for line in _advice(rows, of_all)]
+            live.update(Group(at, table.build(rows, columns, console.width), Text(""), *advice), refresh=True)
+            time.sleep(pause_s)
+
+
+def _spark_column(hours: "list[models.Hour]", width: int) -> Column:
+    """Delivered per minute; the last full minute is at the right."""
+    by_queue = {hour.queue_name: sparkline(hour.delivered, width) for hour in hours}
+    return Column("queue_name", "last hour", of=lambda row: by_queue.get(row.queue_name, ""))

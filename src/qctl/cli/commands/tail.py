@@ -1,0 +1,73 @@
+"""The last attempts."""
+
+import select
+import sys
+from typing import Annotated
+
+import typer
+
+from qctl import models
+from qctl.cli import options, styles
+from qctl.cli.session import session
+from qctl.operations import attempts, queues
+from qctl.output import Column, Format, chosen, machine, render, table
+from qctl.output.columns import clock, milliseconds, one_line
+
+_TAIL_COLUMNS = [
+    Column("settled_at", "settled", clock),
+    Column("queue_name", "queue", fold=True),
+    Column("msg_id", "message", right=True),
+    Column("attempt_no", "attempt", right=True),
+    Column("outcome", "outcome", style=styles.outcome),
+    Column("status_code", "status", right=True),
+    Column("duration_ms", "took", milliseconds, right=True),
+    Column("error", "error", one_line, cut=True),
+]
+
+
+def command(
+    queue: options.Queue = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue as attempts settle, until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="Attempts to show first.", min=1)] = 20,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed attempts.")] = False,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+) -> None:
+    """The last attempts, oldest first.
+
+    Example: qctl tail -f --failed
+    """
+    with session(dsn, profile, "tail") as connection:
+        if queue is not None:
+            queues.described(connection, queue)
+        watcher = attempts.Tail(connection, queue, failed=failed)
+        rows = watcher.last(lines)
+        if not follow:
+            render(rows, _TAIL_COLUMNS, output)
+            return
+        _follow(rows, output, first=True)
+        while not _reader_is_gone(0.5):
+            for rows in watcher.look():
+                _follow(rows, output, first=False)
+        raise BrokenPipeError
+
+
+def _reader_is_gone(within_s: float) -> bool:
+    """Waits, and notices at once when nobody reads the output any more, also while there is no row to write."""
+    poller = select.poll()
+    poller.register(sys.stdout.fileno(), 0)
+    return bool(poller.poll(within_s * 1000))
+
+
+def _follow(rows: "list[models.Attempt]", output: Format | None, *, first: bool) -> None:
+    """Writes rows to an output without an end."""
+    match chosen(output) if output or sys.stdout.isatty() else Format.JSONL:
+        case Format.JSON | Format.JSONL:
+            machine.write_jsonl(rows)
+        case Format.CSV | Format.TSV as kind:
+            machine.write_separated(rows, "\t" if kind is Format.TSV else ",", header=first)
+        case _:
+            for row in rows:
+                table.write_line(row, _TAIL_COLUMNS)
+    sys.stdout.flush()

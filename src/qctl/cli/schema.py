@@ -1,0 +1,55 @@
+"""Applies the schema files, for install and upgrade."""
+
+from typing import Any
+
+import typer
+
+from qctl import models
+from qctl.cli.console import say
+from qctl.cli.session import session
+from qctl.operations import capacity, migrate, queues
+from qctl.output import Column, render
+from qctl.output.columns import counted
+
+_STEP_COLUMNS = [Column("kind", "kind"), Column("name", "name"), Column("version", "version", right=True)]
+
+
+def apply(
+    command: str, dsn: str | None, profile: str | None, output: Any, *, dry_run: bool, sql: bool, repair: bool = False
+) -> None:
+    """Installs or upgrades, or shows what that would apply, or prints it as SQL.
+
+    Args:
+        command: ``install``, or ``upgrade``, which wants a database where qctl is installed.
+        dsn: what ``--dsn`` said.
+        profile: what ``--profile`` said.
+        output: the format of the list of files.
+        dry_run: apply nothing.
+        sql: print the script.
+        repair: apply every routine file again.
+    """
+    if sql:
+        typer.echo(migrate.script(repair=repair).decode(), nl=False)
+        return
+    with session(dsn, profile, command, changes=not dry_run) as connection:
+        if command == "upgrade":
+            migrate.require_installed(connection)
+        if dry_run:
+            steps: list[models.Step] = migrate.pending(connection)
+            say(
+                f"{counted(len(steps), 'file')} would be applied"
+                if steps
+                else "nothing to do: the schema is up to date"
+            )
+        else:
+            old = migrate.running_jobs(connection)
+            steps = migrate.apply(connection, repair=repair)
+            say(f"{counted(len(steps), 'file')} applied" if steps else "nothing to do: the schema is up to date")
+            if steps and (left := capacity.wait_for_end(connection, lambda job: job.pid in old)):
+                say(f"jobs that run the old code end within a minute: {', '.join(f'pid {job.pid}' for job in left)}")
+            choice = queues.transport(connection, "auto")
+            say(f"new queues use transport {choice.transport}: {choice.reason}")
+    if steps or output:
+        render(steps, _STEP_COLUMNS, output)
+    if not dry_run:
+        say("Next: qctl status" if command == "upgrade" else "Next: qctl create NAME --url URL --attach SCHEMA.TABLE")

@@ -1,0 +1,145 @@
+"""The only place that connects to PostgreSQL."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+
+from qctl.config import Database
+from qctl.db import codecs, connect_hints
+from qctl.db.errors import translating
+from qctl.errors import CannotConnectError, UsageError
+
+Connection = psycopg.Connection[TupleRow]
+
+_PREPARE_AFTER = 5
+# What others planted in the session's search_path must not stand for a function or an operator. Behind a pooler, whose greeting
+# has another process id, only for this statement: a setting would stay with somebody else's session.
+_OWN_PATH = b"""
+    select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp',
+                                 pg_catalog.pg_backend_pid() operator(pg_catalog.<>) %s::pg_catalog.int4)"""
+
+
+def connect(database: Database, *, application: str, **keywords: str | int) -> Connection:
+    """Opens an autocommit connection.
+
+    Args:
+        database: where to.
+        application: shown to whoever looks at pg_stat_activity, as ``qctl <application>``.
+        keywords: further libpq parameters.
+
+    Raises:
+        UsageError: the connection string cannot be read.
+        CannotConnectError: the server cannot be reached or refuses.
+    """
+    try:
+        given = conninfo_to_dict(database.conninfo)
+    except psycopg.ProgrammingError:
+        raise UsageError(
+            f"the connection string from {database.source} cannot be read",
+            hint="write postgresql://user@host:5432/database, or keywords: 'host=… dbname=…'",
+        ) from None
+    defaults = {"connect_timeout": "10", "application_name": f"qctl {application}"}
+    conninfo = make_conninfo(database.conninfo, **{**defaults, **{k: str(v) for k, v in given.items()}, **keywords})
+    try:
+        # Statements stay unprepared, because behind a transaction pooler the next one may run in another session.
+        connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+        try:
+            connection.execute(_OWN_PATH, [connection.info.backend_pid])
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+    except psycopg.Error as error:
+        message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        for prefix in ("connection failed: ", "connection is bad: "):
+            message = message.removeprefix(prefix)
+        raise CannotConnectError(
+            f"cannot connect to {label(database)} (from {database.source})",
+            detail=redacted(message, str(given.get("password") or "")),
+            hint=connect_hints.hint(*(str(given.get(key) or "") for key in ("host", "port", "user")), message=message)
+            or "check that the server is up, and host, user and database; qctl config show says where they come from",
+        ) from None
+
+
+def on_warning(connection: Connection, tell: Callable[[str], None]) -> None:
+    """Calls ``tell`` with each WARNING that the server sends and its hint."""
+
+    def handle(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            hint = f"\n  Try:  {notice.message_hint}" if notice.message_hint else ""
+            tell(f"{notice.message_primary or ''}{hint}")
+
+    connection.add_notice_handler(handle)
+
+
+def connect_worker(database: Database, *, pooled: bool | None = None) -> Connection:
+    """A connection for a worker: to the primary only, and one that notices a dead network within about ten seconds.
+
+    Args:
+        database: where to.
+        pooled: behind a transaction pooler, where neither settings nor prepared statements outlive a transaction; None:
+            behind any pooler, because nothing tells the kinds apart.
+    """
+    connection = connect(
+        database,
+        application="worker",
+        target_session_attrs="read-write",
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=10_000,
+    )
+    if not (is_pooled(connection) if pooled is None else pooled):
+        connection.prepare_threshold = _PREPARE_AFTER
+        # Shorter than the time after which other workers take this one for gone: one locked table must not hold it up.
+        with translating():
+            connection.execute("set statement_timeout = '10s'; set lock_timeout = '1s'")
+    codecs.adapt(connection)
+    return connection
+
+
+@contextmanager
+def hurried(connection: Connection) -> Generator[None]:
+    """Lets no statement of the block take longer than a second: somebody waits at a prompt."""
+    # Local, because behind a transaction pooler a setting of the session would stay with someone else's.
+    with transaction(connection):
+        connection.execute("set local statement_timeout = '1s'")
+        yield
+
+
+def redacted(text: str, password: str) -> str:
+    """The text without the password."""
+    return text.replace(password, "…") if password else text
+
+
+def label(database: Database) -> str:
+    """``host:port/database`` for people; never a password."""
+    values = conninfo_to_dict(database.conninfo)
+    host = values.get("host") or values.get("hostaddr") or "local socket"
+    port = f":{values['port']}" if values.get("port") else ""
+    name = f"/{values['dbname']}" if values.get("dbname") else ""
+    return f"{host}{port}{name}"
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Whether a pooler stands between: the process id that the connection was greeted with is not the server's."""
+    with translating(), connection.cursor() as cursor:
+        cursor.execute(b"select pg_backend_pid()")
+        row = cursor.fetchone()
+        return bool(row and row[0] != connection.info.backend_pid)
+
+
+def where(connection: Connection) -> str:
+    """``host:port/database`` of an open connection."""
+    info = connection.info
+    return f"{info.host or 'local socket'}:{info.port}/{info.dbname}"
+
+
+@contextmanager
+def transaction(connection: Connection, *, dry_run: bool = False) -> Generator[None]:
+    """All of the block, or nothing; with ``dry_run`` nothing whatever happens."""
+    with translating(), connection.transaction(force_rollback=dry_run):
+        yield

@@ -1,0 +1,1 @@
+"""The demo: a throw-away pipeline, its misbehaving endpoint, the embedded server."""

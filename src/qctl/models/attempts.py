@@ -1,0 +1,34 @@
+"""Attempts at a message."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP try of one message, settled, or under way when ``outcome`` is ``in_flight`` or ``lapsed``."""
+
+    queue_name: str
+    msg_id: int
+    delivery_no: int
+    attempt_no: int
+    outcome: str
+    status_code: int | None
+    duration_ms: int | None
+    claimed_at: datetime
+    settled_at: datetime | None
+    next_at: datetime | None
+    error: str | None
+    response: str | None
+    worker: str | None
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredAttempt:
+    """Of an attempt what is counted; ``status_code`` None for no answer."""
+
+    queue_name: str
+    outcome: str
+    status_code: int | None
+    duration_ms: float | None

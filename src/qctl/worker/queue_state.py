@@ -1,0 +1,92 @@
+"""A queue as one worker process sees it: what it holds of it, and when it looks again."""
+
+import time
+from dataclasses import dataclass, field
+
+from qctl.ssrf import Network
+from qctl.worker.concurrency import ConcurrencyLimit
+from qctl.worker.request import KEPT_BYTES, Answer
+
+AHEAD_S = 0.25
+SHORTEST_POLL_S = 0.01
+AWAKE_POLL_S = 0.02
+AWAKE_S = 0.1
+LONGEST_POLL_S = 1.0
+
+
+@dataclass(slots=True)
+class QueueState:
+    """A queue as this process sees it."""
+
+    name: str
+    queue_id: int
+    concurrency: int
+    max_in_flight: int
+    outstanding: int = 0
+    unsettled: list[Answer] = field(default_factory=list[Answer])
+    unsent: list[Answer] = field(default_factory=list[Answer])
+    asleep: bool = False
+    drained: bool = False
+    claimed_once: bool = False
+    leaving: bool = False
+    poll_at: float = 0.0
+    poll_s: float = SHORTEST_POLL_S
+    quiet_since: float | None = None
+    held_until: float = 0.0
+    rate: float = 0.0
+    counted: int = 0
+    counted_since: float = 0.0
+    held_bytes: int = 0
+    kept_bytes: int = KEPT_BYTES
+    allowed: tuple[Network, ...] | None = ()
+    tuner: ConcurrencyLimit | None = None
+
+    @property
+    def capacity(self) -> int:
+        """Messages to hold: what can be under way at once, and what will start within a quarter of a second.
+
+        That is bounded, for a fast endpoint may turn slow: what cannot start within its lease then is handed back.
+        """
+        ahead = min(int(self.rate * AHEAD_S), max(4 * self.concurrency, self.max_in_flight // 4))
+        return min(self.concurrency + ahead, self.max_in_flight)
+
+    def room_bytes(self, free_bytes: int) -> int:
+        """What it may take of the bytes that all queues leave free: it holds at most as much as stays free.
+
+        So one alone takes half, and a slow one cannot take everything from the others.
+        """
+        return max(0, free_bytes - self.held_bytes)
+
+    def has_room(self, free_bytes: int) -> bool:
+        """Whether a claim is worth its cost: many small ones cost more than few large ones; a quarter free is soon enough."""
+        if not self.outstanding:
+            return True
+        room_bytes = self.room_bytes(free_bytes)
+        return (
+            self.capacity - self.outstanding >= max(1, self.capacity // 4)
+            and 4 * room_bytes >= self.held_bytes + room_bytes
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether requests are under way or answers wait to be settled."""
+        return bool(self.outstanding or self.unsettled or self.unsent)
+
+    def count_answer(self) -> None:
+        """Measures answers per second, anew each half second."""
+        now = time.monotonic()
+        self.counted += 1
+        if now - self.counted_since >= 0.5:
+            self.rate = self.counted / (now - self.counted_since)
+            self.counted, self.counted_since = 0, now
+
+    def saw_work(self) -> None:
+        """Looks again at once."""
+        self.poll_at, self.poll_s, self.quiet_since, self.drained = 0.0, SHORTEST_POLL_S, None, False
+
+    def saw_nothing(self) -> None:
+        """Looks again later, and later each time; but not much later as long as it is awake, for nothing wakes it then."""
+        now = time.monotonic()
+        self.quiet_since = self.quiet_since or now
+        self.poll_at = now + self.poll_s
+        self.poll_s = min(self.poll_s * 1.5, AWAKE_POLL_S if now - self.quiet_since < AWAKE_S else LONGEST_POLL_S)

@@ -1,0 +1,22 @@
+"""What SIGTERM and SIGINT do to a worker."""
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+
+def stop_on_signals(stop: Callable[[], None], wake_fd: int) -> None:
+    """Ends a worker on SIGTERM and the first Ctrl-C; the second Ctrl-C interrupts at once.
+
+    Args:
+        stop: asks the worker to end; safe in a signal handler.
+        wake_fd: written to when a signal comes, because the thread that gets it may not be the one that waits.
+    """
+
+    def handle(_signal: int, _frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    signal.set_wakeup_fd(wake_fd, warn_on_full_buffer=False)
