@@ -507,6 +507,191 @@ $_$;
 
 COMMENT ON FUNCTION qctl._archive_dead(p_queue qctl.queue) IS 'Moves the dead letters of a queue to its archive, which outlives the queue; returns how many.';
 
+-- Name: attachment; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.attachment (
+    attachment_id integer NOT NULL,
+    queue_id integer NOT NULL,
+    relation regclass NOT NULL,
+    operations text[] NOT NULL,
+    when_sql text,
+    columns text[],
+    payload text DEFAULT 'qctl'::text NOT NULL,
+    unchanged boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_by text DEFAULT SESSION_USER NOT NULL,
+    level text DEFAULT 'statement'::text NOT NULL,
+    replicated boolean DEFAULT false NOT NULL,
+    as_me boolean DEFAULT false NOT NULL,
+    on_error text DEFAULT 'hold'::text NOT NULL,
+    max_bytes integer DEFAULT 524288 NOT NULL,
+    order_by text,
+    name text NOT NULL,
+    table_name text NOT NULL,
+    uses jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT attachment_level_check CHECK ((level = ANY (ARRAY['statement'::text, 'row'::text]))),
+    CONSTRAINT attachment_max_bytes_check CHECK (((max_bytes >= 1024) AND (max_bytes <= 1048576))),
+    CONSTRAINT attachment_on_error_check CHECK ((on_error = ANY (ARRAY['hold'::text, 'fail'::text, 'skip'::text]))),
+    CONSTRAINT attachment_payload_check CHECK ((payload = ANY (ARRAY['qctl'::text, 'supabase'::text])))
+);
+
+-- Name: TABLE attachment; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.attachment IS 'A table whose changes are captured into a queue.';
+
+-- Name: COLUMN attachment.when_sql; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.when_sql IS 'Condition over new and old; null captures all.';
+
+-- Name: COLUMN attachment.columns; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.columns IS 'An UPDATE counts only if one of these changed; null: any column.';
+
+-- Name: COLUMN attachment.unchanged; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.unchanged IS 'Capture updates that change nothing, too.';
+
+-- Name: COLUMN attachment.level; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.level IS 'statement: one insert for all rows of a statement. row: for partitioned, inherited and replicated tables.';
+
+-- Name: COLUMN attachment.replicated; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.replicated IS 'Capture also what replication applies, and writes with session_replication_role = replica.';
+
+-- Name: COLUMN attachment.as_me; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.as_me IS 'The capture runs as who attached, not as the table''s owner, and that was accepted.';
+
+-- Name: COLUMN attachment.on_error; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.on_error IS 'When an event cannot be queued as asked: hold it, fail the statement, or skip it.';
+
+-- Name: COLUMN attachment.max_bytes; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.max_bytes IS 'A row that takes more, compressed, is captured by its primary key. Half a MiB compressed is what jsonb takes in any case.';
+
+-- Name: COLUMN attachment.order_by; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.order_by IS 'The column whose value is the order key of the captured messages.';
+
+-- Name: COLUMN attachment.name; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.name IS 'Stands in the names of its triggers and functions: the same for one queue and table in every database.';
+
+-- Name: COLUMN attachment.table_name; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.table_name IS 'As it was when attached or last changed: finds a table that was dropped and made again.';
+
+-- Name: COLUMN attachment.uses; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.uses IS 'Columns that its options name, each with its attnum: finds a column that was renamed.';
+
+-- Name: _attached(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._attached(p_attachment qctl.attachment, p_queue text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p_attachment.relation::text, p_queue, o, qctl._capture_trigger(p_attachment, o),
+         (select pg_get_userbyid(p.proowner)::text from pg_proc p where p.oid = qctl._row_function(p_attachment.name))
+  from unnest(p_attachment.operations) with ordinality as u (o, n) order by n
+$$;
+
+-- Name: _attached_relation(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._attached_relation(p_name text) RETURNS oid
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce((select c.oid from pg_class c where c.oid = a.relation), to_regclass(a.table_name)::oid) from qctl.attachment a where a.name = p_name
+$$;
+
+-- Name: FUNCTION _attached_relation(p_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._attached_relation(p_name text) IS 'The table of an attachment; where it was dropped, the one that has its name now.';
+
+-- Name: _attachment_fix(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._attachment_fix(p_attachment qctl.attachment, p_queue text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_relation regclass := qctl._attached_relation(p_attachment.name);
+  v_table text := qctl._word(coalesce(qctl._table_name(v_relation), p_attachment.table_name));
+  v_parent regclass := (select i.inhparent from pg_inherits i where i.inhrelid = v_relation limit 1);
+begin
+  if v_relation is null then
+    return format('qctl detach %s -q %s', v_table, p_queue);
+  elsif v_parent is not null then
+    return format('qctl detach %s -q %s && qctl attach %s -q %2$s', v_table, p_queue, qctl._word(v_parent::text));
+  end if;
+  return format('qctl attach %s -q %s --change', v_table, p_queue) || qctl._change_options(p_attachment)
+         || case when not p_attachment.as_me and qctl._foreign_children(v_relation) is not null then ' --as-me' else '' end;
+end
+$_$;
+
+-- Name: _attachment_id(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._attachment_id(p_name text) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select a.attachment_id from qctl.attachment a where a.name = p_name $$;
+
+-- Name: _attachment_name(text, regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._attachment_name(p_queue text, p_relation regclass) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_table text := qctl._table_name(p_relation);
+  v_name text := left(regexp_replace(lower(p_queue || '_' || (select c.relname from pg_class c where c.oid = p_relation)), '[^a-z0-9_]+', '_', 'g'), 30);
+  v_try integer := 0;
+  v_full text;
+begin
+  loop
+    v_full := v_name || '_' || left(md5(format('%s %s%s', p_queue, replace(v_table, '"', ''), repeat('+', v_try))), 8);
+    -- Taken by a table that had this name before it was renamed.
+    exit when not exists (select from qctl.attachment a where a.name = v_full);
+    v_try := v_try + 1;
+  end loop;
+  return v_full;
+end
+$$;
+
+-- Name: _attachment_problems(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._attachment_problems(p_attachment qctl.attachment, p_queue text) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is null then
+    return;
+  elsif not exists (select from pg_class c where c.oid = p_attachment.relation) then
+    return next case when to_regclass(p_attachment.table_name) is null then 'the table is gone' else 'the table was dropped and created again' end;
+    return;
+  elsif exists (select from pg_inherits i where i.inhrelid = p_attachment.relation) then
+    return next 'it is now a partition or child of another table, and writes through that table are not captured';
+    return;
+  elsif not p_attachment.as_me and qctl._foreign_children(p_attachment.relation) is not null then
+    return next format('tables that inherit from it belong to other roles, so their rows cannot be converted: %s', qctl._foreign_children(p_attachment.relation));
+    return;
+  end if;
+  if p_attachment.table_name <> qctl._table_name(p_attachment.relation) then
+    return next format('it was %s when it was attached', p_attachment.table_name);
+  end if;
+  return query select * from qctl._column_problems(p_attachment);
+  if p_attachment.level <> qctl._level(p_attachment) then
+    return next coalesce('rows may be changed again by ' || qctl._changing_trigger(p_attachment.relation), 'its triggers are of an older kind, which captures some changes in another form');
+  end if;
+  return query select * from qctl._trigger_problems(p_attachment);
+  return query select * from qctl._function_problems(p_attachment, p_queue);
+end
+$$;
+
 -- Name: audit; Type: TABLE; Schema: qctl; Owner: -
 
 CREATE TABLE qctl.audit (
@@ -572,6 +757,22 @@ CREATE FUNCTION qctl._before(p_deadline timestamp with time zone, p_place qctl.p
   select p_place.after is not null and clock_timestamp() < p_deadline
 $$;
 
+-- Name: _belongs(text, oid); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._belongs(p_name text, p_relation oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(pg_partition_root(p_relation)::oid, p_relation) = r.id
+         or exists (select from qctl._captured_relations(r.id) c where c::oid = p_relation)
+  from (select qctl._attached_relation(p_name) as id) r
+  where r.id is not null
+$$;
+
+-- Name: FUNCTION _belongs(p_name text, p_relation oid); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._belongs(p_name text, p_relation oid) IS 'Is this the attached table, or a part of it?';
+
 -- Name: _breaker_pause(integer, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._breaker_pause(p_pauses integer, p_most_s integer) RETURNS interval
@@ -603,262 +804,177 @@ $_$;
 
 COMMENT ON FUNCTION qctl._bury(p_dying text) IS 'The statement, to be used in a WITH clause, that turns the rows of a query into dead letters. The query returns queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at, blocks_key.';
 
--- Name: _by_row(regclass, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _by_row_body(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._by_row(p_relation regclass, p_replicated boolean) RETURNS boolean
+CREATE FUNCTION qctl._by_row_body(p_attachment qctl.attachment, p_queue text, p_operation text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format($body$
+declare
+  v_obstacle text;
+  v_queued boolean := false;
+  v_row jsonb;
+  v_message jsonb;
+  v_root oid;
+begin
+  if current_setting('qctl.capture', true) = 'off' or qctl._belongs(%1$L, tg_relid) is not true then
+    return null;
+  end if;%2$s
+  v_obstacle := qctl._capture_obstacle(%1$L, %3$L);
+  v_root := coalesce(pg_partition_root(tg_relid)::oid, tg_relid);
+  if qctl._row_function(%1$L) is not null and qctl._runs_as_owner(%1$L, v_root) then
+    v_row := qctl.%4$I(%5$L, qctl._attached_relation(%1$L), %6$s, %7$s, coalesce(qctl._virtual_columns(tg_relid), '{}'));
+    -- Code of the owner ran, and may have left a search_path that brings more of it.
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    if v_row is null then
+      return null;
+    end if;
+  elsif qctl._has_only_builtin_types(tg_relid) then
+    v_row := qctl._unowned_row(%5$L, %8$s, %9$s, 'the table belongs to another role than its capture');
+  else
+    v_row := qctl._unowned_row(%5$L, null, null, 'the table belongs to another role than its capture');
+  end if;
+  v_obstacle := coalesce(v_obstacle, v_row ->> 'problem', %10$s);
+  v_message := qctl._event_head(qctl._attached_relation(%1$L), %5$L, %11$L) || (v_row - '{problem,order_key}'::text[]);
+  if v_obstacle is null then
+    insert into pgmq.%12$I (vt, message%13$s) values (clock_timestamp(), v_message%14$s);
+    v_queued := true;%15$s
+  else
+    %16$s
+  end if;
+  return null;
+end
+$body$, p_attachment.name,
+    case when p_operation = 'UPDATE' and not p_attachment.unchanged and p_attachment.columns is null
+         then E'\n  if not (new operator(pg_catalog.*<>) old) then\n    return null;\n  end if;' else '' end,
+    p_queue, qctl._capture_function(p_attachment.name, 'row'), p_operation,
+    case when p_operation <> 'DELETE' then 'new' else 'old' end, case when p_operation <> 'INSERT' then 'old' else 'new' end,
+    case when p_operation <> 'DELETE' then 'to_jsonb(new)' else 'null' end, case when p_operation <> 'INSERT' then 'to_jsonb(old)' else 'null' end,
+    case when p_attachment.order_by is null then 'null'
+         else format('(select ''an earlier event is held'' from qctl.held_event h where h.attachment_id = qctl._attachment_id(%L) limit 1)', p_attachment.name) end,
+    p_attachment.payload, 'q_' || p_queue, case when p_attachment.order_by is not null then ', headers' else '' end,
+    case when p_attachment.order_by is not null
+         then format(', qctl._order_headers(%s)', qctl._order_sql(p_attachment, 'v_row', p_operation)) else '' end,
+    qctl._notify_sql(p_queue),
+    qctl._unqueued_sql(p_attachment, format($held$insert into qctl.held_event (attachment_id, operation, message, order_key, reason)
+      values (qctl._attachment_id(%1$L), %2$L, v_message, %3$s, v_obstacle);$held$, p_attachment.name, p_operation,
+                                              qctl._held_order_sql(p_attachment, 'v_row', p_operation)), 'v_obstacle'))
+$_$;
+
+-- Name: _capture(qctl.attachment, qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._capture(p_attachment qctl.attachment, p_queue qctl.queue) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_attachment.order_by is not null and not p_queue.ordered then
+    perform qctl.set_queue(p_queue.queue_name, p_settings => '{"ordered": true}');
+  end if;
+  perform qctl._make_functions(p_attachment, p_queue.queue_name);
+  perform qctl._place_triggers(p_attachment);
+  perform qctl._warn_about(p_attachment);
+end
+$$;
+
+-- Name: FUNCTION _capture(p_attachment qctl.attachment, p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._capture(p_attachment qctl.attachment, p_queue qctl.queue) IS 'Makes the functions and triggers of an attachment what its row says.';
+
+-- Name: _capture_body(qctl.attachment, text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._capture_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select p_replicated or c.relkind = 'p' or exists (select from pg_inherits i where i.inhparent = p_relation)
-  from pg_class c where c.oid = p_relation
+  select case when p_operation = 'TRUNCATE' then qctl._truncate_body(p_attachment, p_queue)
+              when p_attachment.level = 'row' then qctl._by_row_body(p_attachment, p_queue, p_operation)
+              else qctl._statement_body(p_attachment, p_queue, p_operation, p_pinned) end
 $$;
 
--- Name: attachment; Type: TABLE; Schema: qctl; Owner: -
+-- Name: FUNCTION _capture_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-CREATE TABLE qctl.attachment (
-    attachment_id integer NOT NULL,
-    queue_id integer NOT NULL,
-    relation regclass NOT NULL,
-    operations text[] NOT NULL,
-    when_sql text,
-    columns text[],
-    payload text DEFAULT 'qctl'::text NOT NULL,
-    unchanged boolean DEFAULT false NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_by text DEFAULT SESSION_USER NOT NULL,
-    level text DEFAULT 'statement'::text NOT NULL,
-    replicated boolean DEFAULT false NOT NULL,
-    as_me boolean DEFAULT false NOT NULL,
-    on_error text DEFAULT 'fail'::text NOT NULL,
-    max_bytes integer DEFAULT 524288 NOT NULL,
-    order_by text,
-    CONSTRAINT attachment_level_check CHECK ((level = ANY (ARRAY['statement'::text, 'row'::text]))),
-    CONSTRAINT attachment_max_bytes_check CHECK (((max_bytes >= 1024) AND (max_bytes <= 1048576))),
-    CONSTRAINT attachment_on_error_check CHECK ((on_error = ANY (ARRAY['fail'::text, 'skip'::text]))),
-    CONSTRAINT attachment_payload_check CHECK ((payload = ANY (ARRAY['qctl'::text, 'supabase'::text])))
-);
+COMMENT ON FUNCTION qctl._capture_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) IS 'Generates a trigger function. It holds no number of this database: equal attachments have equal functions.';
 
--- Name: TABLE attachment; Type: COMMENT; Schema: qctl; Owner: -
+-- Name: _capture_failed(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-COMMENT ON TABLE qctl.attachment IS 'A table whose changes are captured into a queue.';
-
--- Name: COLUMN attachment.when_sql; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.when_sql IS 'Condition over new and old; null captures all.';
-
--- Name: COLUMN attachment.columns; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.columns IS 'An UPDATE counts only if one of these changed; null: any column.';
-
--- Name: COLUMN attachment.unchanged; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.unchanged IS 'Capture updates that change nothing, too.';
-
--- Name: COLUMN attachment.level; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.level IS 'statement: one insert for all rows of a statement. row: for partitioned, inherited and replicated tables.';
-
--- Name: COLUMN attachment.replicated; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.replicated IS 'Capture also what replication applies, and writes with session_replication_role = replica.';
-
--- Name: COLUMN attachment.as_me; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.as_me IS 'The capture runs as who attached, not as the table''s owner, and that was accepted.';
-
--- Name: COLUMN attachment.on_error; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.on_error IS 'What an error in the capture does: fail the statement, so that no event is lost, or skip the event.';
-
--- Name: COLUMN attachment.max_bytes; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.max_bytes IS 'A row that takes more, compressed, is captured by its primary key. Half a MiB compressed is what jsonb takes in any case.';
-
--- Name: COLUMN attachment.order_by; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.order_by IS 'The column whose value is the order key of the captured messages.';
-
--- Name: _capture_body(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._capture_body(p_attachment qctl.attachment, p_queue_name text, p_operation text) RETURNS text
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION qctl._capture_failed(p_name text, p_problem text) RETURNS void
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
-  v_schema text;
-  v_table text;
-  v_json boolean := qctl._holds_json(p_attachment.relation);
-  v_by_row boolean := p_attachment.level = 'row';
-  -- Computes a row expression once per row if it is used more than once or is expensive; otherwise that costs more than it saves.
-  v_beside boolean := v_json or p_attachment.order_by is not null or p_operation = 'UPDATE' and p_attachment.columns is not null;
-  v_new_row text;
-  v_old_row text;
-  v_side text;
-  v_row text;
-  v_maybe text;
-  v_key text;
-  v_fits text;
-  v_whole text;
-  v_cut text;
-  v_changed text;
-  v_rest jsonb;
-  v_message text;
-  v_from text;
-  v_where text := '';
-  v_insert text;
-  v_order_key text;
-begin
-  select n.nspname, c.relname into v_schema, v_table
-  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_attachment.relation;
-  if p_operation in ('INSERT', 'UPDATE') then
-    v_new_row := case when v_by_row then 'new' when p_operation = 'INSERT' then 'new.*' else 'n.new' end;
-  end if;
-  if p_operation in ('UPDATE', 'DELETE') then
-    v_old_row := case when v_by_row then 'old' when p_operation = 'DELETE' then 'old.*' else 'o.old' end;
-  end if;
-  -- PostgreSQL fills both transition tables in the same order, so old and new of one row have the same row number. The unusual names
-  -- avoid a clash, because a column with the same name would be read instead of the row.
-  v_from := case
-    when p_operation = 'TRUNCATE' or v_by_row then '(values (1)) as once'
-    when p_operation = 'INSERT' then 'new_rows as new'
-    when p_operation = 'DELETE' then 'old_rows as old'
-    else '(select "qctl new row" as new, row_number() over () as place from new_rows as "qctl new row") as n'
-         ' join (select "qctl old row" as old, row_number() over () as place from old_rows as "qctl old row") as o using (place)'
-         || case when p_attachment.when_sql is null then ''
-                 else ' cross join lateral (select (n.new).*) as new cross join lateral (select (o.old).*) as old' end
-  end;
-
-  v_rest := case p_attachment.payload when 'supabase' then jsonb_build_object('type', p_operation, 'table', v_table, 'schema', v_schema)
-            else jsonb_build_object('operation', p_operation, 'table', v_table, 'schema', v_schema) end;
-  -- A row that cannot be captured as a whole is captured by its key.
-  foreach v_side in array array['record', 'old_record'] loop
-    v_row := case v_side when 'record' then v_new_row else v_old_row end;
-    if v_row is null then
-      v_rest := v_rest || jsonb_build_object(v_side, null);
-      continue;
-    end if;
-    v_maybe := qctl._row_expression(v_row, v_json, p_attachment.max_bytes, p_attachment.attachment_id);
-    if v_beside then
-      v_changed := concat_ws(', ', v_changed, v_maybe || ' as ' || v_side);
-      v_maybe := 'changed.' || v_side;
-    end if;
-    v_fits := concat_ws(' and ', v_fits, case when v_beside then v_maybe || ' is not null'
-                                              else format('capture.v_owned and pg_column_size(%s) <= %s', v_row, p_attachment.max_bytes) end);
-    v_whole := concat_ws(', ', v_whole, format('%L, %s', v_side, case when v_beside then v_maybe else format('to_jsonb(%s)', v_row) end));
-    v_key := format('case when capture.v_owned then qctl.%I(%s) else ''{}'' end', qctl._capture_function(p_attachment.attachment_id, 'key'), v_row);
-    -- In an update one of the two rows may still fit.
-    v_cut := concat_ws(', ', v_cut, format('%L, %s', v_side, case when p_operation = 'UPDATE' then format('coalesce(%s, %s)', v_maybe, v_key) else v_key end));
-  end loop;
-  if v_changed is not null then
-    v_from := v_from || format(' cross join lateral (select %s offset 0) as changed', v_changed);
-  end if;
-  v_message := case when v_whole is null then format('%L::jsonb', v_rest)
-    else format('case when %s then %L::jsonb || jsonb_build_object(%s) else %L::jsonb || jsonb_build_object(%s) end',
-                v_fits, v_rest, v_whole, v_rest || '{"truncated": true}', v_cut) end;
-  if p_operation = 'UPDATE' then
-    if p_attachment.columns is not null then
-      -- Looked up by name in the json, so that after a rename of the column more is captured and the statement does not fail.
-      v_where := format(' and (changed.record is null or changed.old_record is null or %s)', (select string_agg(format(
-        'not changed.record ? %1$L or changed.record -> %1$L is distinct from changed.old_record -> %1$L', c), ' or ' order by o)
-        from unnest(p_attachment.columns) with ordinality as u (c, o)));
-    elsif not p_attachment.unchanged then
-      v_where := format(' and %s operator(pg_catalog.*<>) %s', v_new_row, v_old_row);
-    end if;
-  end if;
-  if p_attachment.when_sql is not null and p_operation <> 'TRUNCATE' then
-    v_where := v_where || format(E' and case when capture.v_owned then (%s\n) else true end', p_attachment.when_sql);
-  end if;
-  if p_attachment.order_by is not null and p_operation <> 'TRUNCATE' then
-    v_order_key := format('left(coalesce(changed.%1$I ->> %2$L, case when changed.%1$I is null and capture.v_owned then qctl.%3$I(%4$s) end), 200)',
-      case p_operation when 'DELETE' then 'old_record' else 'record' end, p_attachment.order_by,
-      qctl._capture_function(p_attachment.attachment_id, 'order'), coalesce(v_new_row, v_old_row));
-  end if;
-  v_insert := format($insert$insert into pgmq.%I (vt, message%6$s)
-  select clock_timestamp(), %2$s%7$s
-  from %3$s
-  where true%4$s;
-  if found and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(%8$s, %5$s) then
-    perform pg_notify('qctl', '%5$s');
-  end if;$insert$, 'q_' || p_queue_name, v_message, v_from, v_where, p_attachment.queue_id, case when v_order_key is not null then ', headers' end,
-    case when v_order_key is not null then format(', case when %1$s is not null then jsonb_build_object(''x-pgmq-group'', %1$s) end', v_order_key) end,
-    qctl._lock_space('sleeper'));
-  if p_attachment.on_error = 'skip' then
-    v_insert := format($skip$begin
-  %s
-  exception when others then
-    begin
-      perform qctl._capture_failed(%s, sqlstate, sqlerrm);
-    exception when others then
-      raise warning 'qctl: an event was not captured, SQLSTATE %%', sqlstate;
-    end;
-  end;$skip$, v_insert, p_attachment.attachment_id);
-  end if;
-  return format($body$
-#variable_conflict use_column
-<<capture>>
-declare
-  -- Qualified with the block's name wherever rows are in scope, because a new owner may add a column called v_owned.
-  -- After ALTER TABLE … OWNER the types of the new owner must not run as the old owner, so keys and conditions are left out until
-  -- the table is attached again. Checks the table that fired because its oid differs in a restored database.
-  v_owned boolean := %s;
-begin
-  if current_setting('qctl.capture', true) = 'off' then
-    return null;
-  end if;
-  %s
-  return null;
-end
-$body$, case when p_attachment.as_me then 'true'
-             else '(select pg_get_userbyid(c.relowner) = current_user from pg_class c where c.oid = coalesce(pg_partition_root(tg_relid), tg_relid))' end,
-  v_insert);
-end
-$_$;
-
--- Name: _capture_failed(integer, text, text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._capture_failed(p_attachment_id integer, p_sqlstate text, p_error text) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+  v_attachment_id integer := qctl._attachment_id(p_name);
 begin
   -- Writers must not wait for each other here, so a writer that does not get the lock is not counted.
-  if p_sqlstate !~ '^[0-9A-Z]{5}$' or not exists (select from qctl.attachment a where a.attachment_id = p_attachment_id and a.on_error = 'skip')
-     or not pg_try_advisory_xact_lock(qctl._lock_space('capture_error'), p_attachment_id) then
+  if v_attachment_id is null or not pg_try_advisory_xact_lock(qctl._lock_space('capture_error'), v_attachment_id) then
     return;
   end if;
   insert into qctl.capture_error as e (attachment_id, minute, sqlstate, error, statements)
-  values (p_attachment_id, date_trunc('minute', clock_timestamp()), p_sqlstate,
-          -- Only errors that name objects are stored, because others may quote a value.
-          case when left(p_sqlstate, 2) in ('42', '3F', '53', '55', '57') then left(p_error, 300) end, 1)
+  values (v_attachment_id, date_trunc('minute', clock_timestamp()), coalesce(substring(p_problem from 'SQLSTATE ([0-9A-Z]{5})'), 'QC007'), left(p_problem, 300), 1)
   on conflict (attachment_id, minute, sqlstate) do update set statements = e.statements + 1;
+exception when others then
+  raise warning 'qctl: an event was not captured, SQLSTATE %', sqlstate;
 end
-$_$;
-
--- Name: FUNCTION _capture_failed(p_attachment_id integer, p_sqlstate text, p_error text); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._capture_failed(p_attachment_id integer, p_sqlstate text, p_error text) IS 'Records a skipped event. SECURITY DEFINER because capture runs as the owner of the table, who has no privileges on the pipeline.';
-
--- Name: _capture_function(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._capture_function(p_attachment_id integer, p_operation text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN format('capture_%s_%s'::text, p_attachment_id, lower(p_operation));
-
--- Name: _capture_functions(integer); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._capture_functions(p_attachment_id integer) RETURNS SETOF regprocedure
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select p.oid::regprocedure from pg_proc p
-  where p.pronamespace = 'qctl'::regnamespace and p.proname ~ format('^capture_%s_', p_attachment_id) order by p.proname
 $$;
 
--- Name: _capture_trigger(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: FUNCTION _capture_failed(p_name text, p_problem text); Type: COMMENT; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._capture_trigger(p_attachment_id integer, p_operation text) RETURNS text
+COMMENT ON FUNCTION qctl._capture_failed(p_name text, p_problem text) IS 'Records skipped events.';
+
+-- Name: _capture_function(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._capture_function(p_name text, p_operation text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN format('qctl_capture_%s_%s'::text, p_attachment_id, lower(p_operation));
+    RETURN format('capture_%s_%s'::text, p_name, lower(p_operation));
+
+-- Name: _capture_functions(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._capture_functions(p_name text) RETURNS SETOF regprocedure
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select p.oid::regprocedure from pg_proc p
+  where p.pronamespace = 'qctl'::regnamespace and p.proname ~ format('^capture_%s_(insert|update|delete|truncate|row|record)$', p_name) order by p.proname
+$_$;
+
+-- Name: _capture_obstacle(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._capture_obstacle(p_name text, p_queue text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue regclass := to_regclass(format('pgmq.%I', 'q_' || p_queue));
+begin
+  if v_queue is null then
+    return format('pgmq''s table q_%s is gone', p_queue);
+  elsif not has_any_column_privilege(v_queue, 'INSERT') then
+    return format('%s may not write to %s', current_user, v_queue);
+  elsif qctl._row_function(p_name) is null then
+    return format('function qctl.%I is gone', qctl._capture_function(p_name, 'row'));
+  elsif not has_function_privilege(qctl._row_function(p_name)::oid, 'EXECUTE') then
+    return format('%s may not execute %s', current_user, qctl._row_function(p_name));
+  elsif current_setting('lock_timeout') <> '0' then
+    begin
+      execute format('lock table %s in row exclusive mode', v_queue);
+    exception when lock_not_available or deadlock_detected then
+      return format('%s was locked for longer than the lock_timeout of the session', v_queue);
+    end;
+  end if;
+  return null;
+end
+$$;
+
+-- Name: FUNCTION _capture_obstacle(p_name text, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._capture_obstacle(p_name text, p_queue text) IS 'Why nothing can be queued now, or null. Looked for before, because a handler around the INSERT would cost every statement a transaction id.';
+
+-- Name: _capture_trigger(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._capture_trigger(p_attachment qctl.attachment, p_operation text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN (CASE WHEN (((p_attachment).level = 'row'::text) AND ((p_attachment).order_by IS NOT NULL)) THEN '!'::text ELSE ''::text END || format('qctl_capture_%s_%s'::text, (p_attachment).name, lower(p_operation)));
 
 -- Name: _captured_from(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -883,14 +999,46 @@ CREATE FUNCTION qctl._captured_relations(p_relation regclass) RETURNS SETOF regc
   with recursive tree as (
     select p_relation::oid as id
     union
-    select i.inhrelid from tree t join pg_inherits i on i.inhparent = t.id join pg_class c on c.oid = i.inhrelid and not c.relispartition
+    select i.inhrelid from tree t join pg_inherits i on i.inhparent = t.id
   )
-  select t.id::regclass from tree t join pg_class c on c.oid = t.id order by t.id
+  select t.id::regclass from tree t join pg_class c on c.oid = t.id where c.relkind in ('r', 'p') order by t.id
 $$;
 
 -- Name: FUNCTION _captured_relations(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._captured_relations(p_relation regclass) IS 'The tables that have the triggers: the table itself and the tables that inherit from it. PostgreSQL adds triggers of the parent to partitions.';
+COMMENT ON FUNCTION qctl._captured_relations(p_relation regclass) IS 'The table, its partitions and what inherits from it: a statement fires the triggers only of the table that it names.';
+
+-- Name: _captures_as_me(regclass, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._captures_as_me(p_relation regclass, p_accepted boolean) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_owner oid := (select c.relowner from pg_class c where c.oid = p_relation);
+  v_foreign text := qctl._foreign_children(p_relation);
+begin
+  if v_foreign is null
+     and pg_has_role(v_owner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end) then
+    return false;
+  elsif p_accepted then
+    return true;
+  elsif v_foreign is not null then
+    raise exception 'tables that inherit from % belong to other roles: %', p_relation, v_foreign
+      using errcode = 'QC007',
+            detail = format('The capture runs as role %s, which must not run the code that types of those tables may contain.', pg_get_userbyid(v_owner)),
+            hint = 'give these tables the same owner; or --as-me, to capture them with your own rights';
+  end if;
+  raise exception 'the capture of % must run as its owner ''%'', but role ''%'' may not act for that role', p_relation, pg_get_userbyid(v_owner), current_user
+    using errcode = 'QC007',
+          detail = 'Types of that table may contain code of its owner, which would run with your rights.',
+          hint = format('use --as-me to accept that; or run attach as a member of role %s', pg_get_userbyid(v_owner));
+end
+$$;
+
+-- Name: FUNCTION _captures_as_me(p_relation regclass, p_accepted boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._captures_as_me(p_relation regclass, p_accepted boolean) IS 'Must the capture run as the current role, because it may not act for the owner?';
 
 -- Name: _cause_endpoint(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1156,6 +1304,29 @@ $$;
 
 COMMENT ON FUNCTION qctl._causes(p_queue qctl.queue, p_first boolean, p_workers_seen interval) IS 'The causes why a queue is not healthy, the worst first. With p_first it stops at the first group that has one.';
 
+-- Name: _change_options(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._change_options(p_attachment qctl.attachment) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- What is gone cannot be followed.
+  with gone as (
+    select u.key as name from jsonb_each_text(p_attachment.uses -> 'columns') u
+    where not exists (select from pg_attribute a where a.attrelid = qctl._attached_relation(p_attachment.name) and not a.attisdropped and not a.attgenerated = 'v'
+                      and (a.attname = u.key or a.attnum = u.value::integer))
+  )
+  select concat_ws('',
+    case when exists (select from gone g where p_attachment.when_sql ~ ('\m' || regexp_replace(g.name, '([^A-Za-z0-9_])', '\\\1', 'g') || '\M')) then ' --when ''''' end,
+    case when exists (select from gone g where g.name = any (p_attachment.columns))
+         then ' --columns ' || qctl._word(coalesce((select string_agg(c, ',') from unnest(p_attachment.columns) c where c not in (select g.name from gone g)), '')) end,
+    case when exists (select from gone g where g.name = p_attachment.order_by) then ' --order-by ''''' end)
+$$;
+
+-- Name: FUNCTION _change_options(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._change_options(p_attachment qctl.attachment) IS 'Options without which the attachment cannot go on, because a column that they name is gone.';
+
 -- Name: _changed(text, bigint[], text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._changed(p_queue text, p_msg_ids bigint[], p_seen_states text[], p_seen_delivery_nos integer[]) RETURNS bigint[]
@@ -1174,6 +1345,27 @@ $$;
 
 COMMENT ON FUNCTION qctl._changed(p_queue text, p_msg_ids bigint[], p_seen_states text[], p_seen_delivery_nos integer[]) IS 'Those of these messages that have changed since they were seen: finished, replayed or gone.';
 
+-- Name: _changing_trigger(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._changing_trigger(p_relation regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- A row trigger of the application's, or a foreign key by which the table changes its own rows.
+  select coalesce(
+    (select format('trigger %I', t.tgname) from pg_trigger t
+     where t.tgrelid = p_relation and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 1 = 1 and t.tgtype & 66 = 0
+       and t.tgfoid not in (select p.oid from pg_proc p where p.pronamespace = 'qctl'::regnamespace)
+     order by t.tgname limit 1),
+    (select format('foreign key %I', c.conname) from pg_constraint c
+     where c.conrelid = p_relation and c.confrelid = p_relation and c.contype = 'f' and (c.confupdtype in ('c', 'n', 'd') or c.confdeltype in ('c', 'n', 'd'))
+     order by c.conname limit 1))
+$$;
+
+-- Name: FUNCTION _changing_trigger(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._changing_trigger(p_relation regclass) IS 'What may change rows of the table after a statement did and before a statement trigger fires.';
+
 -- Name: _check_address(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._check_address(p_queue qctl.queue) RETURNS void
@@ -1191,6 +1383,74 @@ begin
   end if;
   raise warning '''%'' is not a public address, so qctl worker does not send there', v_host
     using hint = format('qctl set -q %s --allow-private, or --allow-network 10.0.0.0/8', p_queue.queue_name);
+end
+$$;
+
+-- Name: _check_attachable(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_attachable(p_relation regclass) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_class pg_class;
+begin
+  select * into v_class from pg_class where oid = p_relation;
+  if v_class.relkind not in ('r', 'p') then
+    raise exception '% is not a table', p_relation
+      using errcode = 'QC007', hint = 'views and foreign tables cannot be attached';
+  elsif v_class.relispartition or exists (select from pg_inherits where inhrelid = p_relation) then
+    raise exception '% is a partition or child of another table', p_relation
+      using errcode = 'QC007', hint = format('attach %s', (select i.inhparent::regclass from pg_inherits i where i.inhrelid = p_relation limit 1));
+  elsif v_class.relnamespace in ('pgmq'::regnamespace, 'qctl'::regnamespace, 'pg_catalog'::regnamespace) then
+    raise exception '% belongs to the pipeline and cannot be attached', p_relation using errcode = 'QC007', hint = 'attach a table of your own';
+  end if;
+end
+$$;
+
+-- Name: _check_columns(regclass, text[], text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_columns(p_relation regclass, p_columns text[], p_what text, p_hint text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_column text;
+begin
+  foreach v_column in array coalesce(p_columns, '{}') loop
+    if not exists (select from pg_attribute a where a.attrelid = p_relation and a.attname = v_column and a.attnum > 0 and not a.attisdropped) then
+      raise exception 'table % has no column %', p_relation, quote_literal(v_column) || p_what using errcode = 'QC006', hint = p_hint;
+    elsif v_column = any (qctl._virtual_columns(p_relation)) then
+      raise exception 'column % of % is a virtual generated column, which no trigger sees', quote_literal(v_column), p_relation
+        using errcode = 'QC007', hint = 'name the columns that it is computed from, or make it a stored one';
+    end if;
+  end loop;
+end
+$$;
+
+-- Name: _check_condition(regclass, text[], text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_condition(p_relation regclass, p_operations text[], p_when text, p_by_row boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET check_function_bodies TO 'on'
+    AS $$
+declare
+  v_function text := format('qctl.%I()', 'check_when_' || pg_backend_pid());
+  v_operation text;
+begin
+  foreach v_operation in array p_operations loop
+    continue when v_operation = 'TRUNCATE';
+    -- Creates a function that is never called, because its body is parsed but not planned: planning would run code of the table's
+    -- owner (expressions of indexes and checks, constants of the condition) with the rights of this role.
+    execute format('create function %s returns integer language sql as %L', v_function,
+                   qctl._condition_query(p_relation, v_operation, p_when, p_by_row));
+    execute 'drop function ' || v_function;
+  end loop;
+exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
+  raise exception '--when is not a valid condition for %: %', v_operation, sqlerrm
+    using errcode = 'QC002',
+          hint = 'for example --when "new.status = ''paid''"; INSERT has no old row and DELETE no new row, so choose operations with --on';
 end
 $$;
 
@@ -1270,6 +1530,43 @@ exception when others then
 end
 $$;
 
+-- Name: _check_options(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_options(p_attachment qctl.attachment) RETURNS qctl.attachment
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_attachment.operations is null or cardinality(p_attachment.operations) = 0
+     or not p_attachment.operations <@ array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] then
+    raise exception 'operations must be one or more of INSERT, UPDATE, DELETE, TRUNCATE' using errcode = 'QC002';
+  elsif p_attachment.payload is null or p_attachment.payload not in ('qctl', 'supabase') then
+    raise exception '% is not a payload format', quote_nullable(p_attachment.payload) using errcode = 'QC002', hint = 'use qctl or supabase';
+  elsif p_attachment.on_error is null or p_attachment.on_error not in ('hold', 'fail', 'skip') then
+    raise exception '% is not a valid choice for errors', quote_nullable(p_attachment.on_error) using errcode = 'QC002', hint = 'use hold, fail or skip';
+  elsif p_attachment.max_bytes is null or p_attachment.max_bytes not between 1024 and 1048576 then
+    raise exception 'the limit for a row must be between 1 KiB and 1 MiB' using errcode = 'QC002';
+  end if;
+  p_attachment.operations := array(select distinct o from unnest(p_attachment.operations) as o order by o desc);
+  p_attachment.columns := nullif(p_attachment.columns, '{}');
+  p_attachment.when_sql := nullif(p_attachment.when_sql, '');
+  -- The column may be given as in the payload, record.user_id, or without the prefix.
+  p_attachment.order_by := nullif(regexp_replace(p_attachment.order_by, '^record\.', ''), '');
+  perform qctl._check_columns(p_attachment.relation, p_attachment.columns, '');
+  perform qctl._check_columns(p_attachment.relation, array[p_attachment.order_by], ' to order by', 'for example --order-by record.user_id')
+  where p_attachment.order_by is not null;
+  p_attachment.uses := qctl._uses(p_attachment);
+  perform qctl._check_columns(p_attachment.relation, array(select jsonb_object_keys(p_attachment.uses -> 'columns')), '');
+  p_attachment.level := qctl._level(p_attachment);
+  p_attachment.table_name := qctl._table_name(p_attachment.relation);
+  return p_attachment;
+end
+$$;
+
+-- Name: FUNCTION _check_options(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._check_options(p_attachment qctl.attachment) IS 'The attachment with its options in their plain form and what follows from them; refuses what is not valid for its table.';
+
 -- Name: _check_schedule(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._check_schedule(p_schedule text) RETURNS void
@@ -1303,37 +1600,6 @@ begin
     raise exception '% is not an http or https URL', quote_literal(coalesce(left(p_url, 200), ''))
       using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders';
   end if;
-end
-$_$;
-
--- Name: _check_when(regclass, text[], text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._check_when(p_relation regclass, p_operations text[], p_when text, p_by_row boolean) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET check_function_bodies TO 'on'
-    AS $_$
-declare
-  v_function text := format('qctl.%I()', 'check_when_' || pg_backend_pid());
-  v_operation text;
-begin
-  foreach v_operation in array p_operations loop
-    continue when v_operation = 'TRUNCATE';
-    -- Creates a function that is never called, because its body is parsed but not planned: planning would run code of the table's
-    -- owner (expressions of indexes and checks, constants of the condition) with the rights of this role. The condition cannot begin
-    -- another statement: it appears within one parenthesis and within two, and could not close both.
-    execute format('create function %s returns integer language sql as %L', v_function,
-      format(E'select 1 where exists (select from %1$s where (%2$s\n)) and exists (select from %1$s where ((%2$s\n)))', concat_ws(' cross join ',
-        case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
-        case when v_operation <> 'INSERT' then format('%s as old', p_relation) end,
-        -- A row trigger knows columns only as new.x and old.x; two more copies of the table make a bare name ambiguous.
-        case when p_by_row then format('%1$s as "qctl 1" cross join %1$s as "qctl 2"', p_relation) end), p_when));
-    execute 'drop function ' || v_function;
-  end loop;
-exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
-  raise exception '--when is not a valid condition for %: %', v_operation, sqlerrm
-    using errcode = 'QC002',
-          hint = 'for example --when "new.status = ''paid''"; INSERT has no old row and DELETE no new row, so choose operations with --on';
 end
 $_$;
 
@@ -1559,6 +1825,107 @@ $_$;
 
 COMMENT ON FUNCTION qctl._code_of(p_command text) IS 'A command with the source of the functions that it calls, up to five levels deep.';
 
+-- Name: _column_problems(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._column_problems(p_attachment qctl.attachment) RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when n.attname is null then format('column %s, which its options name, is gone', u.key)
+              else format('column %s, which its options name, is called %s now', u.key, n.attname) end
+  from jsonb_each_text(p_attachment.uses -> 'columns') u
+  left join pg_attribute n on n.attrelid = p_attachment.relation and n.attnum = u.value::integer and not n.attisdropped
+  where not exists (select from pg_attribute a where a.attrelid = p_attachment.relation and a.attname = u.key and not a.attisdropped)
+  union all
+  select format('column %s, which its options name, is of type %s now and was %s', u.key, format_type(a.atttypid, a.atttypmod),
+                p_attachment.uses -> 'types' ->> u.key)
+  from jsonb_each_text(p_attachment.uses -> 'columns') u
+  join pg_attribute a on a.attrelid = p_attachment.relation and a.attname = u.key and not a.attisdropped
+  where p_attachment.uses -> 'types' ->> u.key <> format_type(a.atttypid, a.atttypmod)
+  union all
+  select format('column %s, which its options name, is a virtual generated one now', u.key)
+  from jsonb_each_text(p_attachment.uses -> 'columns') u where u.key = any (qctl._virtual_columns(p_attachment.relation))
+$$;
+
+-- Name: _column_types(oid); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._column_types(p_relation oid) RETURNS SETOF oid
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive kinds as (
+    select a.atttypid as id from pg_attribute a where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped
+    union
+    select u.id from kinds k
+    join pg_type t on t.oid = k.id
+    cross join lateral (
+      select t.typelem as id where t.typelem <> 0
+      union all select t.typbasetype where t.typtype = 'd'
+      union all select r.rngsubtype from pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
+      union all select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and t.typrelid <> 0 and a.attnum > 0 and not a.attisdropped
+    ) u
+  )
+  select k.id from kinds k
+$$;
+
+-- Name: FUNCTION _column_types(p_relation oid); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._column_types(p_relation oid) IS 'The types of a table''s columns and of what they are made of.';
+
+-- Name: _columns_of_condition(regclass, text[], text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._columns_of_condition(p_relation regclass, p_operations text[], p_when text) RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_function text := format('qctl.%I()', 'check_when_' || pg_backend_pid());
+  v_operation text;
+  v_columns text[] := '{}';
+begin
+  foreach v_operation in array p_operations loop
+    continue when v_operation = 'TRUNCATE';
+    -- PostgreSQL notes what such a body uses.
+    execute format(E'create function %s returns integer language sql begin atomic\n%s;\nend', v_function,
+                   qctl._condition_query(p_relation, v_operation, p_when, false));
+    v_columns := v_columns || array(
+      select a.attname::text from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+      where d.classid = 'pg_proc'::regclass and d.objid = to_regprocedure(v_function) and d.refobjid = p_relation and d.refobjsubid > 0);
+    execute 'drop function ' || v_function;
+  end loop;
+  return query select distinct c from unnest(v_columns) c;
+end
+$$;
+
+-- Name: _condition_query(regclass, text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._condition_query(p_relation regclass, p_operation text, p_when text, p_by_row boolean) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- The condition cannot begin another statement: it appears within one parenthesis and within two, and could not close both.
+  select format(E'select 1 where exists (select from %1$s where (%2$s\n)) and exists (select from %1$s where ((%2$s\n)))', concat_ws(' cross join ',
+    case when p_operation <> 'DELETE' then format('%s as new', p_relation) end,
+    case when p_operation <> 'INSERT' then format('%s as old', p_relation) end,
+    -- Two more copies of the table make a name without new. or old. ambiguous.
+    case when p_by_row then format('%1$s as "qctl 1" cross join %1$s as "qctl 2"', p_relation) end), p_when)
+$_$;
+
+-- Name: _condition_sql(qctl.attachment, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._condition_sql(p_attachment qctl.attachment, p_populated boolean) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case
+    when p_attachment.when_sql is null then ''
+    when p_populated or (p_attachment.uses ->> 'bare')::boolean
+    then format('execute format(%L, relation) into v_matches using case when operation <> ''DELETE'' then to_jsonb(new) end, case when operation <> ''INSERT'' then to_jsonb(old) end;',
+                qctl._populated_condition_sql(p_attachment))
+    else format(E'v_matches := (%s\n);\n', p_attachment.when_sql) end
+         || case when p_attachment.when_sql is null then '' else E'if v_matches is not true then\n      return null;\n    end if;' end
+$$;
+
 -- Name: _counts(integer, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._counts(p_queue_id integer, p_since timestamp with time zone) RETURNS TABLE(delivered bigint, failed bigint, dead bigint)
@@ -1619,6 +1986,48 @@ $$;
 
 COMMENT ON FUNCTION qctl._cron_slots() IS 'How many jobs of all roles pg_cron runs at the same time.';
 
+-- Name: held_event; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.held_event (
+    held_id bigint NOT NULL,
+    attachment_id integer NOT NULL,
+    captured_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    operation text NOT NULL,
+    message jsonb NOT NULL,
+    order_key text,
+    reason text NOT NULL
+);
+
+-- Name: TABLE held_event; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.held_event IS 'Events that could not be queued as their attachment asks. They go out in the order of held_id once it can.';
+
+-- Name: _decide(qctl.attachment, qctl.held_event); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._decide(p_attachment qctl.attachment, p_held qctl.held_event) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_row jsonb;
+begin
+  if p_held.operation = 'TRUNCATE' or p_held.message ? 'truncated' then
+    return '{}'::jsonb;
+  end if;
+  execute format('select qctl.%1$I($1, $2, qctl.%2$I($2, $3), qctl.%2$I($2, $4), ''{}'')',
+                 qctl._capture_function(p_attachment.name, 'row'), qctl._capture_function(p_attachment.name, 'record'))
+    into v_row using p_held.operation, p_attachment.relation,
+      coalesce(nullif(p_held.message -> 'record', 'null'), p_held.message -> 'old_record'),
+      coalesce(nullif(p_held.message -> 'old_record', 'null'), p_held.message -> 'record');
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  return v_row;
+end
+$_$;
+
+-- Name: FUNCTION _decide(p_attachment qctl.attachment, p_held qctl.held_event); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._decide(p_attachment qctl.attachment, p_held qctl.held_event) IS 'What the attachment says of a held event now.';
+
 -- Name: _default_partition(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._default_partition(p_parent text) RETURNS regclass
@@ -1628,6 +2037,23 @@ CREATE FUNCTION qctl._default_partition(p_parent text) RETURNS regclass
   select i.inhrelid::regclass from pg_inherits i join pg_class c on c.oid = i.inhrelid
   where i.inhparent = to_regclass(p_parent) and pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'
 $$;
+
+-- Name: _depends_on_settings(oid); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._depends_on_settings(p_relation oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (
+    select from qctl._column_types(p_relation) t
+    where t >= 16384
+       or t in ('float4'::regtype, 'float8'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'date'::regtype, 'timetz'::regtype,
+                'interval'::regtype, 'bytea'::regtype, 'money'::regtype, 'xml'::regtype))
+$$;
+
+-- Name: FUNCTION _depends_on_settings(p_relation oid); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._depends_on_settings(p_relation oid) IS 'Is there a column whose text may depend on the session, by TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output or lc_monetary?';
 
 -- Name: _depth(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2149,6 +2575,26 @@ $_$;
 
 COMMENT ON FUNCTION qctl._drop_partitions(p_parent text, p_older_than interval, p_tries integer) IS 'Drops the partitions of a table in which every row is older than that; returns how many.';
 
+-- Name: _drop_unneeded_functions(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._drop_unneeded_functions(p_attachment qctl.attachment) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $_$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select f from qctl._capture_functions(p_attachment.name) f join pg_proc p on p.oid = f
+    where p.prorettype = 'trigger'::regtype and upper(substring(p.proname from '[a-z]+$')) <> all (p_attachment.operations)
+  loop
+    -- With its triggers, which only owners of their tables could drop by themselves.
+    execute format('drop function %s cascade', v_function);
+  end loop;
+end
+$_$;
+
 -- Name: _due_retention(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._due_retention() RETURNS SETOF text
@@ -2225,6 +2671,21 @@ $_$;
 
 COMMENT ON FUNCTION qctl._emit(p_type text, p_queue text, p_data jsonb, p_throttle interval) IS 'Enqueues an event into the event queue, at most one of a type about a queue within the throttle. An error is recorded and stops nothing.';
 
+-- Name: _event_head(oid, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._event_head(p_relation oid, p_operation text, p_payload text) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select jsonb_build_object(case p_payload when 'supabase' then 'type' else 'operation' end, p_operation, 'table', c.relname, 'schema', n.nspname,
+                            'record', null, 'old_record', null)
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_relation
+$$;
+
+-- Name: FUNCTION _event_head(p_relation oid, p_operation text, p_payload text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._event_head(p_relation oid, p_operation text, p_payload text) IS 'An event''s body but for its rows, with the name that the table has now.';
+
 -- Name: _expire_missing(qctl.queue, uuid, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone) RETURNS integer
@@ -2299,6 +2760,22 @@ $$;
 
 COMMENT ON FUNCTION qctl._failure_rate(p_queue qctl.queue) IS 'The share of failed attempts in the last 10 min. Null if there are fewer than 10 attempts, or if the endpoint has recovered: the last 10 were delivered and none failed in the last 20 s.';
 
+-- Name: _find_attachment(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._find_attachment(p_relation text, p_queue_id integer) RETURNS qctl.attachment
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- By the table, by its number where it is gone, or by the name of one that was dropped and made again.
+  select a from qctl.attachment a
+  where a.queue_id = p_queue_id
+    and (a.relation = case when p_relation ~ '^[0-9]{1,10}$' then p_relation::oid else qctl._regclass(p_relation)::oid end
+         or a.table_name = p_relation
+         or not exists (select from pg_class c where c.oid = a.relation) and to_regclass(a.table_name) = qctl._regclass(p_relation))
+  order by exists (select from pg_class c where c.oid = a.relation) and a.relation = qctl._regclass(p_relation) desc
+  limit 1
+$_$;
+
 -- Name: _first_heads(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._first_heads(p_queue_name text) RETURNS text
@@ -2312,6 +2789,138 @@ $_$;
 -- Name: FUNCTION _first_heads(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._first_heads(p_queue_name text) IS 'The condition that message q is among the first $3 that may be claimed, of the first 5,000 ready at $2. The rest are followers not yet hidden.';
+
+-- Name: _fits_sql(qctl.attachment, boolean, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._fits_sql(p_attachment qctl.attachment, p_pinned boolean, p_new text, p_old text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- A small row cannot decompress to more than jsonb holds.
+  select concat_ws(' and ', format('qctl._folded_direct(%L, %s)', p_attachment.name, p_pinned::text),
+                   'pg_column_size(' || p_new || ') <= ' || least(8192, p_attachment.max_bytes),
+                   'pg_column_size(' || p_old || ') <= ' || least(8192, p_attachment.max_bytes))
+$$;
+
+-- Name: _folded_attachment_id(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_attachment_id(p_name text) RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select qctl._attachment_id(p_name) $$;
+
+-- Name: _folded_builtin(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_builtin(p_name text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select qctl._has_only_builtin_types(qctl._attached_relation(p_name)) $$;
+
+-- Name: _folded_direct(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_direct(p_name text, p_pinned boolean) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select r.id is not null and qctl._has_only_builtin_types(r.id) and (p_pinned or not qctl._depends_on_settings(r.id)) and qctl._virtual_columns(r.id) is null
+  from (select qctl._attached_relation(p_name) as id) r
+$$;
+
+-- Name: FUNCTION _folded_direct(p_name text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._folded_direct(p_name text, p_pinned boolean) IS 'May the trigger function convert the rows itself?';
+
+-- Name: _folded_head(text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_head(p_name text, p_operation text, p_payload text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select qctl._event_head(qctl._attached_relation(p_name), p_operation, p_payload) $$;
+
+-- Name: _folded_owned(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_owned(p_name text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select qctl._runs_as_owner(p_name, qctl._attached_relation(p_name)) $$;
+
+-- Name: _folded_pin(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_pin(p_name text, p_pinned boolean) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select not p_pinned and qctl._depends_on_settings(qctl._attached_relation(p_name)) $$;
+
+-- Name: FUNCTION _folded_pin(p_name text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._folded_pin(p_name text, p_pinned boolean) IS 'Has the table got a type that settings change since its trigger function was made without them?';
+
+-- Name: _folded_queue(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_queue(p_table text) RETURNS oid
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select to_regclass(p_table)::oid $$;
+
+-- Name: _folded_queue_id(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_queue_id(p_queue text) RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select q.queue_id from qctl.queue q where q.queue_name = p_queue $$;
+
+-- Name: _folded_relation(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_relation(p_name text) RETURNS oid
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select qctl._attached_relation(p_name) $$;
+
+-- Name: _folded_row_function(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_row_function(p_name text) RETURNS oid
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select qctl._row_function(p_name)::oid $$;
+
+-- Name: _folded_virtual(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_virtual(p_name text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select qctl._virtual_columns(qctl._attached_relation(p_name)) $$;
+
+-- Name: _follow_columns(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._follow_columns(p_attachment qctl.attachment) RETURNS qctl.attachment
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_renamed record;
+begin
+  for v_renamed in
+    select u.key as old, a.attname::text as new
+    from jsonb_each_text(p_attachment.uses -> 'columns') u join pg_attribute a on a.attrelid = p_attachment.relation and a.attnum = u.value::integer
+    where not a.attisdropped and a.attname <> u.key
+      and not exists (select from pg_attribute b where b.attrelid = a.attrelid and b.attname = u.key and not b.attisdropped)
+  loop
+    p_attachment.columns := array_replace(p_attachment.columns, v_renamed.old, v_renamed.new);
+    if p_attachment.order_by = v_renamed.old then
+      p_attachment.order_by := v_renamed.new;
+    end if;
+    p_attachment.when_sql := regexp_replace(p_attachment.when_sql,
+      format(case when (p_attachment.uses ->> 'bare')::boolean then '()(\m%1$s\M|"%1$s")' else '(\m(?:new|old)\s*\.\s*)(\m%1$s\M|"%1$s")' end,
+             regexp_replace(v_renamed.old, '([^A-Za-z0-9_])', '\\\1', 'g')),
+      '\1' || replace(quote_ident(v_renamed.new), '\', '\\'), 'gi');
+  end loop;
+  return p_attachment;
+end
+$_$;
+
+-- Name: FUNCTION _follow_columns(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._follow_columns(p_attachment qctl.attachment) IS 'The options with the names that their columns have now.';
 
 -- Name: _forbidden_host(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2336,12 +2945,12 @@ CREATE FUNCTION qctl._foreign_children(p_relation regclass) RETURNS text
     AS $$
   select string_agg(format('%s of %I', r.relation, pg_get_userbyid(c.relowner)), ', ' order by r.relation::text)
   from qctl._captured_relations(p_relation) as r (relation) join pg_class c on c.oid = r.relation
-  where c.relowner <> (select p.relowner from pg_class p where p.oid = p_relation)
+  where not c.relispartition and c.relowner <> (select p.relowner from pg_class p where p.oid = p_relation)
 $$;
 
 -- Name: FUNCTION _foreign_children(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._foreign_children(p_relation regclass) IS 'Tables that inherit from the table but belong to another role. Their types may contain code of that role, which must not run as the owner of the parent.';
+COMMENT ON FUNCTION qctl._foreign_children(p_relation regclass) IS 'What inherits from the table but belongs to another role: types of it may bring that role''s code, which must not run as the parent''s owner.';
 
 -- Name: _forget_dedup_keys(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2364,6 +2973,69 @@ $$;
 -- Name: FUNCTION _forget_dedup_keys(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._forget_dedup_keys() IS 'Deletes up to 10,000 keys whose window has ended; returns how many.';
+
+-- Name: _function_problems(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._function_problems(p_attachment qctl.attachment, p_queue text) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_row pg_proc;
+begin
+  return query
+  select format('the capture function for %s is %s', o.operation, case when p.oid is null then 'missing' else 'not what the table needs now' end)
+  from unnest(p_attachment.operations) as o (operation)
+  left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(p_attachment.name, o.operation)
+  where p.prosrc is distinct from qctl._capture_body(p_attachment, p_queue, o.operation, qctl._is_pinned(p.proconfig))
+     or not p.prosecdef or not has_table_privilege(p.proowner, format('pgmq.%I', 'q_' || p_queue), 'INSERT')
+        and not has_any_column_privilege(p.proowner, format('pgmq.%I', 'q_' || p_queue), 'INSERT');
+  select * into v_row from pg_proc p where p.oid = qctl._row_function(p_attachment.name);
+  if not found then
+    return next 'the function that converts its rows is missing';
+  elsif v_row.prosrc <> qctl._row_body(p_attachment) or not v_row.prosecdef
+        or not exists (select from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(p_attachment.name, 'record')) then
+    return next 'the function that converts its rows is not what the table needs now';
+  elsif not qctl._runs_as_owner(p_attachment.name, p_attachment.relation) then
+    return next format('it belongs to %s now, but its capture runs as %s', (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation),
+                       pg_get_userbyid(v_row.proowner));
+  end if;
+end
+$$;
+
+-- Name: _give_functions(text, name); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._give_functions(p_name text, p_owner name) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_me name := current_user;
+  v_role text := current_setting('role');
+  v_missing text := (select string_agg(r, ', ') from unnest('{CREATE,USAGE}'::text[]) r where not has_schema_privilege(p_owner, 'qctl', r));
+  v_function regprocedure;
+begin
+  if v_missing is not null then
+    execute format('grant %s on schema qctl to %I', v_missing, p_owner);
+  end if;
+  for v_function in
+    select p.oid from pg_proc p
+    where p.pronamespace = 'qctl'::regnamespace and p.proname in (qctl._capture_function(p_name, 'row'), qctl._capture_function(p_name, 'record'))
+  loop
+    execute format('alter function %s owner to %I', v_function, p_owner);
+    perform set_config('role', p_owner, true);
+    execute format('grant execute on function %s to %I', v_function, v_me);
+    perform set_config('role', v_role, true);
+  end loop;
+  if v_missing is not null then
+    execute format('revoke %s on schema qctl from %I', v_missing, p_owner);
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _give_functions(p_name text, p_owner name); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._give_functions(p_name text, p_owner name) IS 'Makes the functions that run the owner''s code the owner''s, executable by who attached.';
 
 -- Name: _grant_alike(oid, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2432,6 +3104,20 @@ begin
 end
 $$;
 
+-- Name: _has_only_builtin_types(oid); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._has_only_builtin_types(p_relation oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- PostgreSQL looks for a cast to json, which may be anybody's code, only from types numbered like a user's.
+  select not exists (select from qctl._column_types(p_relation) t where t >= 16384 or t in ('json'::regtype, 'xml'::regtype))
+$$;
+
+-- Name: FUNCTION _has_only_builtin_types(p_relation oid); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._has_only_builtin_types(p_relation oid) IS 'Does converting a row to jsonb run nothing but PostgreSQL''s own code, without errors?';
+
 -- Name: _header(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._header(p_headers jsonb, p_name text) RETURNS text
@@ -2459,6 +3145,30 @@ $$;
 
 COMMENT ON FUNCTION qctl._header(p_headers jsonb, p_name text) IS 'The value of a stored header, found by its lower-case name because servers choose the case.';
 
+-- Name: _held_insert(qctl.attachment, text, text, text, text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._held_insert(p_attachment qctl.attachment, p_operation text, p_head text, p_row text, p_from text, p_where text, p_reason text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format($body$insert into qctl.held_event (attachment_id, operation, message, order_key, reason)
+    select qctl._attachment_id(%1$L), %2$L, %3$s || (e.c - '{problem,order_key}'::text[]), %8$s, coalesce(e.c ->> 'problem', %4$s)
+    from %5$s cross join lateral (select %6$s as c offset 0) as e
+    where %7$s;$body$, p_attachment.name, p_operation, p_head, p_reason, p_from, p_row, p_where,
+                qctl._held_order_sql(p_attachment, 'e.c', p_operation))
+$_$;
+
+-- Name: _held_order_sql(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._held_order_sql(p_attachment qctl.attachment, p_rows text, p_operation text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when p_attachment.order_by is null then 'null::text'
+              else format('coalesce(%s, left(%s -> %L ->> qctl._order_column(%L), 200))', qctl._order_sql(p_attachment, p_rows, p_operation), p_rows,
+                          case p_operation when 'DELETE' then 'old_record' else 'record' end, p_attachment.name) end
+$$;
+
 -- Name: _hold_archive(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._hold_archive(p_queue text) RETURNS void
@@ -2474,36 +3184,41 @@ $$;
 
 COMMENT ON FUNCTION qctl._hold_archive(p_queue text) IS 'Locks the archive until the transaction ends because another session could replace it by a partitioned table.';
 
--- Name: _holds_json(regclass); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._holds_json(p_relation regclass) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  with recursive kinds as (
-    select a.atttypid as id from pg_attribute a where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped
-    union
-    select u.id from kinds k
-    join pg_type t on t.oid = k.id
-    cross join lateral (
-      select t.typelem as id where t.typelem <> 0
-      union all select t.typbasetype where t.typtype = 'd'
-      union all select r.rngsubtype from pg_range r where r.rngtypid = t.oid
-      union all select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and t.typrelid <> 0 and a.attnum > 0 and not a.attisdropped
-    ) u
-  )
-  select exists (select from kinds k where k.id = 'json'::regtype)
-$$;
-
--- Name: FUNCTION _holds_json(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._holds_json(p_relation regclass) IS 'True if a column of the table contains json at any depth. json may contain \u0000, which jsonb rejects.';
-
 -- Name: _host_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._host_of(p_url text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN lower(rtrim("substring"(p_url, '^[a-zA-Z]+://(\[[^]/?#]*\]|[^:/?#]*)'::text), '.'::text));
+
+-- Name: _inherits(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._inherits(p_relation regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = p_relation and not c.relispartition)
+$$;
+
+-- Name: _is_bare(regclass, text[], text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_bare(p_relation regclass, p_operations text[], p_when text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  perform qctl._check_condition(p_relation, p_operations, p_when, false);
+  begin
+    perform qctl._check_condition(p_relation, p_operations, p_when, true);
+    return false;
+  exception when sqlstate 'QC002' then
+    return true;
+  end;
+end
+$$;
+
+-- Name: FUNCTION _is_bare(p_relation regclass, p_operations text[], p_when text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_bare(p_relation regclass, p_operations text[], p_when text) IS 'Does a valid condition name columns without new. or old.?';
 
 -- Name: _is_declared(pg_class); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2651,6 +3366,16 @@ $$;
 
 COMMENT ON FUNCTION qctl._is_partitioned(p_queue text) IS 'True if the archive of this queue is partitioned.';
 
+-- Name: _is_pinned(text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_pinned(p_settings text[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select count(*) = (select count(*) from qctl._pinned_settings())
+  from unnest(p_settings) c join qctl._pinned_settings() s on s.name = lower(split_part(c, '=', 1))
+$$;
+
 -- Name: _is_public(inet); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_public(p_address inet) RETURNS boolean
@@ -2697,30 +3422,6 @@ CREATE FUNCTION qctl._is_success(p_status integer) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN COALESCE(((p_status >= 200) AND (p_status <= 299)), false);
 
--- Name: _key_body(regclass); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._key_body(p_relation regclass) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-  select format($body$
-begin
-  return jsonb_build_object(%s);
-exception when undefined_column then
-  return '{}';
-end
-$body$, coalesce((
-    select string_agg(format('%L, r.%I', a.attname, a.attname), ', ' order by k.n)
-    from pg_index i
-    cross join lateral unnest(i.indkey::smallint[]) with ordinality as k (attnum, n)
-    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-    where i.indrelid = p_relation and i.indisprimary), ''))
-$_$;
-
--- Name: FUNCTION _key_body(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._key_body(p_relation regclass) IS 'The body of the function that returns the primary key of a row that is too large.';
-
 -- Name: _key_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._key_of(p_secret text) RETURNS bytea
@@ -2747,6 +3448,23 @@ $$;
 -- Name: FUNCTION _key_of(p_secret text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._key_of(p_secret text) IS 'The bytes of a secret whsec_…, with or without the prefix v1, that Supabase writes.';
+
+-- Name: _key_sql(regclass, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._key_sql(p_relation regclass, p_row text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format('jsonb_build_object(%s)', string_agg(format('%L, %s.%I', a.attname, p_row, a.attname), ', ' order by k.n))
+  from pg_index i
+  cross join lateral unnest(i.indkey::smallint[]) with ordinality as k (attnum, n)
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+  where i.indrelid = p_relation and i.indisprimary
+$$;
+
+-- Name: FUNCTION _key_sql(p_relation regclass, p_row text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._key_sql(p_relation regclass, p_row text) IS 'What stands for a row that is too large or cannot be converted: its primary key.';
 
 -- Name: _lapse(qctl.queue, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2965,6 +3683,17 @@ $$;
 
 COMMENT ON FUNCTION qctl._lease(p_queue qctl.queue, p_lease uuid, p_now timestamp with time zone, p_term interval, p_worker_id bigint, p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]) IS 'Leases messages that the caller has locked and returns the requests to send. Its plan is kept because planning at each call would cost as much as the claim of one message.';
 
+-- Name: _level(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._level(p_attachment qctl.attachment) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when p_attachment.replicated or qctl._inherits(p_attachment.relation)
+                   or p_attachment.order_by is not null and qctl._changing_trigger(p_attachment.relation) is not null
+              then 'row' else 'statement' end
+$$;
+
 -- Name: _level_routines(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS SETOF regprocedure
@@ -2975,14 +3704,14 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
          and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
-                               'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
+                               'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
          and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
          and p.proname = any ('{claim,release,settle,register_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
-                              'maintenance,_forget_dedup_keys,_sweep_order,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retain_log,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
+                              'maintenance,_forget_dedup_keys,_sweep_order,_release_all_held,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retain_log,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
                               '_maintenance_deadline,_before}'))
 $$;
 
@@ -3152,75 +3881,67 @@ CREATE FUNCTION qctl._maintenance_deadline(p_for interval) RETURNS timestamp wit
     where s.name = 'statement_timeout' and s.setting <> '0'))
 $$;
 
--- Name: _make_capture(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._make_capture(p_attachment qctl.attachment, p_queue text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  v_function regprocedure;
-  v_operation text;
-  v_relation regclass;
-begin
-  perform qctl._make_functions(p_attachment, p_queue);
-  for v_function in select qctl._capture_functions(p_attachment.attachment_id) loop
-    execute format('revoke all on function %s from public', v_function);
-    -- A role that creates a partition must be allowed to execute the trigger functions.
-    execute format('grant execute on function %s to %I', v_function,
-                   (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation));
-  end loop;
-  foreach v_operation in array p_attachment.operations loop
-    for v_relation in select qctl._captured_relations(p_attachment.relation) loop
-      execute format('create trigger %I after %s on %s %s execute function qctl.%I()',
-        qctl._capture_trigger(p_attachment.attachment_id, v_operation), v_operation, v_relation,
-        case when v_operation = 'TRUNCATE' then 'for each statement'
-             when p_attachment.level = 'row' then 'for each row'
-             else format('referencing %s for each statement', case v_operation
-               when 'INSERT' then 'new table as new_rows' when 'DELETE' then 'old table as old_rows'
-               else 'old table as old_rows new table as new_rows' end) end,
-        qctl._capture_function(p_attachment.attachment_id, v_operation));
-      if p_attachment.replicated then
-        execute format('alter table %s enable always trigger %I', v_relation, qctl._capture_trigger(p_attachment.attachment_id, v_operation));
-      end if;
-    end loop;
-  end loop;
-end
-$$;
-
 -- Name: _make_functions(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._make_functions(p_attachment qctl.attachment, p_queue text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
-  v_path constant text := 'set search_path = pg_catalog, pg_temp';
-  v_set constant text := v_path || ' set standard_conforming_strings = on';
+  v_pinned boolean := p_attachment.level = 'row' or qctl._depends_on_settings(p_attachment.relation);
+  v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation);
+  v_settings text := 'set search_path = pg_catalog, pg_temp';
   v_operation text;
-  v_name text;
+  v_function regprocedure;
 begin
-  execute format('create or replace function qctl.%I(r record) returns jsonb language plpgsql stable %s as %L',
-                 qctl._capture_function(p_attachment.attachment_id, 'key'), v_set, qctl._key_body(p_attachment.relation));
-  execute format('create or replace function qctl.%I(r record) returns jsonb language plpgsql stable %s as %L',
-                 qctl._capture_function(p_attachment.attachment_id, 'row'), v_set, qctl._row_body());
-  if p_attachment.order_by is not null then
-    execute format('create or replace function qctl.%I(r record) returns text language plpgsql stable %s as %L',
-                   qctl._capture_function(p_attachment.attachment_id, 'order'), v_set,
-                   format(E'\nbegin\n  return r.%I::text;\nexception when undefined_column then\n  return null;\nend\n', p_attachment.order_by));
+  for v_function in
+    select p.oid from pg_proc p where p.oid in (select f from qctl._capture_functions(p_attachment.name) f) and pg_get_userbyid(p.proowner) <> current_user
+  loop
+    execute format('alter function %s owner to %I', v_function, current_user);
+  end loop;
+  if v_pinned then
+    v_settings := v_settings || (select string_agg(format(' set %s = %L', s.name, s.value), '') from qctl._pinned_settings() s);
   end if;
+  -- Set only if the condition has a backslash, because each setting costs every statement a microsecond.
+  if strpos(p_attachment.when_sql, E'\\') > 0 then
+    v_settings := v_settings || ' set standard_conforming_strings = on';
+  end if;
+  execute format('create or replace function qctl.%I(operation text, relation regclass, new anyelement, old anyelement, hidden text[]) '
+                 'returns jsonb language plpgsql volatile security definer as %L',
+                 qctl._capture_function(p_attachment.name, 'row'), qctl._row_body(p_attachment));
+  execute format($function$create or replace function qctl.%I(relation regclass, value jsonb) returns record language plpgsql stable security definer as %L$function$,
+                 qctl._capture_function(p_attachment.name, 'record'), $body$
+declare
+  v_record record;
+begin
+  execute format('select r.* from jsonb_populate_record(null::%s, $1) as r', relation) into v_record using coalesce(value, '{}');
+  return v_record;
+end
+$body$);
   foreach v_operation in array p_attachment.operations loop
-    v_name := qctl._capture_function(p_attachment.attachment_id, v_operation);
-    execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer %s%s as %L', v_name,
-      -- Set only if the condition has a backslash, because each setting costs every statement a microsecond.
-      case when strpos(p_attachment.when_sql, E'\\') > 0 then v_set else v_path end,
+    execute format('create or replace function qctl.%I() returns trigger language plpgsql security definer %s%s as %L',
+      qctl._capture_function(p_attachment.name, v_operation), v_settings,
       -- Plans are kept, and one made for a single row would join many rows by a nested loop.
       case when v_operation = 'UPDATE' and p_attachment.level = 'statement' then ' set enable_nestloop = off' end,
-      qctl._capture_body(p_attachment, p_queue, v_operation));
-    execute format('comment on function qctl.%I() is %L', v_name, format('%s of %s to queue %s', v_operation, p_attachment.relation, p_queue));
+      qctl._capture_body(p_attachment, p_queue, v_operation, v_pinned));
+    execute format('comment on function qctl.%I() is %L', qctl._capture_function(p_attachment.name, v_operation),
+                   format('%s of %s to queue %s', v_operation, p_attachment.table_name, p_queue));
   end loop;
+  for v_function in select qctl._capture_functions(p_attachment.name) loop
+    execute format('revoke all on function %s from public', v_function);
+    execute format('grant execute on function %s to %I', v_function, current_user);
+  end loop;
+  if p_attachment.level = 'row' then
+    -- A role that creates a partition must be allowed to execute the trigger functions.
+    for v_function in select f from qctl._capture_functions(p_attachment.name) f where f::text ~ '\(\)$' loop
+      execute format('grant execute on function %s to %I', v_function, v_owner);
+    end loop;
+  end if;
+  if not p_attachment.as_me and v_owner <> current_user then
+    perform qctl._give_functions(p_attachment.name, v_owner);
+  end if;
 end
-$$;
+$_$;
 
 -- Name: _make_status_view(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3841,6 +4562,18 @@ begin
 end
 $$;
 
+-- Name: _notify_sql(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._notify_sql(p_queue text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format($body$
+  if v_queued and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(%1$s, qctl._folded_queue_id(%2$L)) then
+    perform pg_notify('qctl', qctl._folded_queue_id(%2$L)::text);
+  end if;$body$, qctl._lock_space('sleeper'), p_queue)
+$_$;
+
 -- Name: _number_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._number_of(p_text text) RETURNS bigint
@@ -3882,7 +4615,7 @@ CREATE FUNCTION qctl._objects() RETURNS TABLE(kind text, identity text, definiti
     SET extra_float_digits TO '1'
     AS $_$
   select case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid))
-  from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_[0-9]+_'
+  from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_'
   union all
   select 'view', c.oid::regclass::text, md5(pg_get_viewdef(c.oid)) from pg_class c
   where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'v' and c.relname !~ '_status$'
@@ -3957,11 +4690,33 @@ begin
 end
 $$;
 
+-- Name: _order_column(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._order_column(p_name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select t.attname from qctl.attachment a
+  join pg_attribute t on t.attrelid = qctl._attached_relation(p_name) and t.attnum = (a.uses -> 'columns' ->> a.order_by)::integer
+  where a.name = p_name
+$$;
+
+-- Name: FUNCTION _order_column(p_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._order_column(p_name text) IS 'What the column of --order-by is called now.';
+
+-- Name: _order_headers(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._order_headers(p_key text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_key IS NOT NULL) THEN jsonb_build_object('x-pgmq-group', p_key) ELSE NULL::jsonb END;
+
 -- Name: _order_index(qctl.queue, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._order_index(p_queue qctl.queue, p_wanted boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
     AS $$
 begin
   if p_wanted then
@@ -3989,6 +4744,27 @@ CREATE FUNCTION qctl._order_key(p_headers jsonb) RETURNS text
 
 COMMENT ON FUNCTION qctl._order_key(p_headers jsonb) IS 'The order key in the headers of a message; null if there is none. PostgreSQL inlines it, so the expression index below matches.';
 
+-- Name: _order_of(qctl.attachment, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._order_of(p_attachment qctl.attachment, p_operation text, p_rows jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select left(coalesce(p_rows -> case p_operation when 'DELETE' then 'old_record' else 'record' end ->> p_attachment.order_by, p_rows ->> 'order_key'), 200)
+  where p_attachment.order_by is not null
+$$;
+
+-- Name: _order_sql(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._order_sql(p_attachment qctl.attachment, p_rows text, p_operation text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select case when p_attachment.order_by is null then 'null::text'
+              else format('left(coalesce(%1$s -> %2$L ->> %3$L, %1$s ->> ''order_key''), 200)', p_rows,
+                          case p_operation when 'DELETE' then 'old_record' else 'record' end, p_attachment.order_by) end
+$_$;
+
 -- Name: _other_readers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._other_readers(p_queue text) RETURNS TABLE(job_id bigint, job_name text, owner text, command text)
@@ -4011,34 +4787,6 @@ $$;
 -- Name: FUNCTION _other_readers(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._other_readers(p_queue text) IS 'Active jobs that read this queue and do not belong to qctl, as far as this role may see jobs.';
-
--- Name: _own_capture(qctl.attachment, text, name); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._own_capture(p_attachment qctl.attachment, p_queue text, p_owner name) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  v_function regprocedure;
-  v_had_create boolean := has_schema_privilege(p_owner, 'qctl', 'CREATE');
-begin
-  execute format('grant usage on schema pgmq, qctl to %I', p_owner);
-  execute format('grant insert (vt, message%s), select (msg_id) on pgmq.%I to %I',
-                 case when p_attachment.order_by is not null then ', headers' end, 'q_' || p_queue, p_owner);
-  if not v_had_create then
-    execute format('grant create on schema qctl to %I', p_owner);
-  end if;
-  for v_function in select qctl._capture_functions(p_attachment.attachment_id) loop
-    execute format('alter function %s owner to %I', v_function, p_owner);
-  end loop;
-  if not v_had_create then
-    execute format('revoke create on schema qctl from %I', p_owner);
-  end if;
-  if p_attachment.on_error = 'skip' then
-    execute format('grant execute on function qctl._capture_failed(integer, text, text) to %I', p_owner);
-  end if;
-end
-$$;
 
 -- Name: _owns_captures(name); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4172,6 +4920,105 @@ $$;
 
 COMMENT ON FUNCTION qctl._parts(p_table regclass) IS 'The tables that hold the rows of this one: its partitions, or the table itself.';
 
+-- Name: _piecewise_side(qctl.attachment, text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._piecewise_side(p_attachment qctl.attachment, p_side text, p_variable text, p_absent_for text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- Takes \u0000 out unless its backslash is itself escaped; json may hold it and jsonb may not.
+  select format($body$
+  if operation <> %4$L then
+    v_%2$s := null;
+    if pg_column_size(%1$s) <= %3$s then
+      begin
+        v_%2$s := regexp_replace(to_json(%1$s)::text, E'(?<!\\\\)((?:\\\\\\\\)*)\\\\u0000', E'\\1', 'g')::jsonb - hidden;
+      exception when others or assert_failure then
+        null;
+      end;
+    end if;
+    if v_%2$s is null then
+      v_truncated := true;
+      begin
+        v_%2$s := coalesce(%5$s, '{}');
+      exception when others or assert_failure then
+        v_%2$s := '{}';
+      end;
+    end if;
+  end if;$body$, p_side, p_variable, p_attachment.max_bytes, p_absent_for,
+    coalesce(qctl._key_sql(qctl._attached_relation(p_attachment.name), p_side), 'null::jsonb'))
+$_$;
+
+-- Name: _pin(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._pin() RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_old text[];
+begin
+  select array_agg(array[s.name, current_setting(s.name)]) into v_old from qctl._pinned_settings() s;
+  perform set_config(s.name, s.value, true) from qctl._pinned_settings() s;
+  return v_old;
+end
+$$;
+
+-- Name: _pinned_settings(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._pinned_settings() RETURNS TABLE(name text, value text)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  values ('timezone', 'UTC'), ('datestyle', 'ISO, MDY'), ('intervalstyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'), ('lc_monetary', 'C')
+$$;
+
+-- Name: FUNCTION _pinned_settings(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._pinned_settings() IS 'Settings that change how values are written: every writer gives the same text for a value.';
+
+-- Name: _place_triggers(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._place_triggers(p_attachment qctl.attachment) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_trigger record;
+begin
+  for v_trigger in
+    select p.relation, p.trigger_name from qctl._present_triggers(p_attachment) p
+    where not p.cloned and not exists (
+      select from qctl._wanted_triggers(p_attachment) w
+      where w.relation = p.relation and w.operation = p.operation and w.trigger_name = p.trigger_name and w.by_row = p.by_row and not w.cloned)
+  loop
+    execute format('drop trigger %I on %s', v_trigger.trigger_name, v_trigger.relation);
+  end loop;
+  for v_trigger in
+    select w.*, p.state from qctl._wanted_triggers(p_attachment) w
+    left join qctl._present_triggers(p_attachment) p on p.relation = w.relation and p.operation = w.operation and p.trigger_name = w.trigger_name
+    where not w.cloned or p.state is not null
+  loop
+    if v_trigger.state is null then
+      execute format('create trigger %I after %s on %s %s execute function qctl.%I()', v_trigger.trigger_name, v_trigger.operation, v_trigger.relation,
+        case when v_trigger.by_row then 'for each row'
+             when v_trigger.operation = 'TRUNCATE' then 'for each statement'
+             else format('referencing %s for each statement', case v_trigger.operation
+               when 'INSERT' then 'new table as new_rows' when 'DELETE' then 'old table as old_rows'
+               else 'old table as old_rows new table as new_rows' end) end,
+        qctl._capture_function(p_attachment.name, v_trigger.operation));
+    end if;
+    if coalesce(v_trigger.state, 'O') <> (case when p_attachment.replicated then 'A' else 'O' end) then
+      execute format('alter table %s enable%s trigger %I', v_trigger.relation, case when p_attachment.replicated then ' always' else '' end, v_trigger.trigger_name);
+    end if;
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _place_triggers(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._place_triggers(p_attachment qctl.attachment) IS 'Makes, enables and drops triggers until they are what the attachment wants; touches no table where they are.';
+
 -- Name: _plan_costs(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._plan_costs() RETURNS TABLE(claim_call_s double precision, claim_message_s double precision, settle_call_s double precision, settle_message_s double precision, capture_s double precision, process_message_s double precision, process_per_s double precision, message_bytes double precision)
@@ -4228,6 +5075,21 @@ $$;
 
 COMMENT ON FUNCTION qctl._plan_jobs() IS 'Schedules the missing jobs of qctl and removes those that it no longer needs. Returns the changes.';
 
+-- Name: _populated_condition_sql(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._populated_condition_sql(p_attachment qctl.attachment) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format(E'select exists (select from %s where (%s\n))', concat_ws(' cross join ',
+    case when not 'DELETE' = any (p_attachment.operations) then 'jsonb_populate_record(null::%1$s, $1) as new' end,
+    case when not 'INSERT' = any (p_attachment.operations) then 'jsonb_populate_record(null::%1$s, $2) as old' end), replace(p_attachment.when_sql, '%', '%%'))
+$_$;
+
+-- Name: FUNCTION _populated_condition_sql(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._populated_condition_sql(p_attachment qctl.attachment) IS 'The condition over rows with columns, planned anew each time: for columns named without new. or old., and where a session still has a plan for a type from before an ALTER.';
+
 -- Name: _post(qctl.queue, uuid[], bigint[], jsonb[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._post(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_headers jsonb[], p_body text[]) RETURNS integer
@@ -4273,6 +5135,17 @@ $$;
 
 COMMENT ON FUNCTION qctl._post(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_headers jsonb[], p_body text[]) IS 'Hands claimed messages to pg_net and stores their request ids. A request that net.http_post refuses counts as a failed attempt.';
 
+-- Name: _present_triggers(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._present_triggers(p_attachment qctl.attachment) RETURNS TABLE(relation regclass, operation text, trigger_name text, by_row boolean, cloned boolean, state text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select t.tgrelid::regclass, upper(substring(p.proname from '[a-z]+$')), t.tgname::text, t.tgtype & 1 = 1, t.tgparentid <> 0, t.tgenabled::text
+  from pg_proc p join pg_trigger t on t.tgfoid = p.oid
+  where p.oid in (select f from qctl._capture_functions(p_attachment.name) f)
+$_$;
+
 -- Name: _probe(qctl.queue, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean) RETURNS record
@@ -4314,6 +5187,16 @@ $_$;
 -- Name: FUNCTION _probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean) IS 'The message to probe the endpoint with: the due message with the fewest attempts, or if none is due, one that failed in an outage. This order prevents a message that always fails from keeping the breaker open.';
+
+-- Name: _problem_sql(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._problem_sql(p_what text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- Only errors that name objects are quoted, never those that may quote a value.
+  select format($sql$%L || ': SQLSTATE ' || sqlstate || case when left(sqlstate, 2) in ('42', '3F', '53', '55', '57', 'XX') then ' ' || left(sqlerrm, 300) else '' end$sql$, p_what)
+$_$;
 
 -- Name: _purge(text, interval, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4380,6 +5263,32 @@ $$;
 
 COMMENT ON FUNCTION qctl._queue(p_queue text) IS 'The queue with this name. Raises QC006, which lists the existing queues, if there is none.';
 
+-- Name: _queue_held(qctl.attachment, qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._queue_held(p_attachment qctl.attachment, p_queue qctl.queue) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_count bigint;
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is null then
+    return 0;
+  end if;
+  execute format($q$
+    with gone as (delete from qctl.held_event h where h.attachment_id = $1 returning h.*)
+    insert into pgmq.%I (vt, message, headers)
+    select clock_timestamp(), g.message, qctl._order_headers(g.order_key) from gone g order by g.held_id
+  $q$, 'q_' || p_queue.queue_name) using p_attachment.attachment_id;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$_$;
+
+-- Name: FUNCTION _queue_held(p_attachment qctl.attachment, p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._queue_held(p_attachment qctl.attachment, p_queue qctl.queue) IS 'Queues what is held as it is: nothing can decide about it any more.';
+
 -- Name: _queue_status(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._queue_status(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, health text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, lag_s double precision, age_s double precision, delivered_1m bigint, failed_1m bigint, last_error text, paused_at timestamp with time zone, paused_by text, pause_reason text, url text, transport text, since timestamp with time zone, reason text, fix text, depth_exact boolean, depth_estimate bigint, dead_1m bigint, delivered_1h bigint, failed_1h bigint, dead_1h bigint, p50_s double precision, p95_s double precision, growth_per_s double precision, drain_s double precision, last_delivered_at timestamp with time zone, last_failed_at timestamp with time zone)
@@ -4424,6 +5333,7 @@ CREATE FUNCTION qctl._readable_columns(p_table regclass) RETURNS text
   select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
   where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped
     and not (p_table = 'qctl.queue'::regclass and a.attname = 'headers' or p_table = 'qctl.dead_letter'::regclass and a.attname in ('message', 'headers')
+             or p_table = 'qctl.held_event'::regclass and a.attname = 'message'
              or a.attname in ('order_key', 'blocks_key', 'swept_key', 'dedup_key'))
 $$;
 
@@ -4675,19 +5585,17 @@ CREATE FUNCTION qctl._refresh_captures() RETURNS void
 declare
   v_attachment qctl.attachment;
   v_queue text;
-  v_owner name;
 begin
   for v_attachment in select a.* from qctl.attachment a join pg_class c on c.oid = a.relation loop
     select q.queue_name into v_queue from qctl.queue q where q.queue_id = v_attachment.queue_id;
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue)) is null;
     begin
-      select pg_get_userbyid(p.proowner) into v_owner from pg_proc p
-      where p.pronamespace = 'qctl'::regnamespace
-        and p.proname = qctl._capture_function(v_attachment.attachment_id, v_attachment.operations[1]);
-      continue when not found or to_regclass(format('pgmq.%I', 'q_' || v_queue)) is null;
-      perform qctl._make_functions(v_attachment, v_queue);
-      if v_owner <> current_user then
-        perform qctl._own_capture(v_attachment, v_queue, v_owner);
+      if v_attachment.uses = '{}' then
+        v_attachment.uses := qctl._uses(v_attachment);
+        update qctl.attachment a set uses = v_attachment.uses where a.attachment_id = v_attachment.attachment_id;
       end if;
+      perform qctl._make_functions(v_attachment, v_queue);
+      perform qctl._take_back_grants(v_queue, (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = v_attachment.relation));
     exception when others then
       raise warning 'the capture functions of % were not updated: %', v_attachment.relation, sqlerrm;
     end;
@@ -4766,6 +5674,54 @@ $_$;
 -- Name: FUNCTION _regclass(p_name text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._regclass(p_name text) IS 'The table with this name or oid; null if no table has the name or the text is neither.';
+
+-- Name: _relation(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._relation(p_name text) RETURNS regclass
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_relation regclass;
+begin
+  begin
+    v_relation := to_regclass(p_name);
+  exception when others then
+    v_relation := null;
+  end;
+  if v_relation is null then
+    raise exception 'table % not found', quote_literal(coalesce(p_name, ''))
+      using errcode = 'QC006', hint = 'include the schema, for example public.users; put names with capitals in double quotes';
+  end if;
+  return v_relation;
+end
+$$;
+
+-- Name: _release_all_held(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._release_all_held() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_attachment record;
+begin
+  for v_attachment in
+    select a.table_name, q.queue_name from qctl.attachment a join qctl.queue q using (queue_id)
+    where exists (select from qctl.held_event h where h.attachment_id = a.attachment_id) order by a.attachment_id
+  loop
+    begin
+      perform qctl.release_held(v_attachment.table_name, v_attachment.queue_name);
+    exception when others then
+      raise warning 'held events of % stay: %', v_attachment.table_name, sqlerrm;
+    end;
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _release_all_held(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._release_all_held() IS 'Part of maintenance: queues what was held for a reason that has passed.';
 
 -- Name: _remember_objects(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5028,35 +5984,132 @@ $$;
 
 COMMENT ON FUNCTION qctl._roll_up() IS 'Adds the complete minutes to qctl.throughput.';
 
--- Name: _row_body(); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _row_body(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._row_body() RETURNS text
-    LANGUAGE sql IMMUTABLE
+CREATE FUNCTION qctl._row_body(p_attachment qctl.attachment) RETURNS text
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-  -- Removes \u0000 unless its backslash is escaped. Text that jsonb still rejects, for example half a surrogate pair, gives null.
-  select $body$
+declare
+  v_no constant text := 'return null;';
+  v_same text := '';
+  v_columns text := '';
+  v_order text := '';
 begin
-  return regexp_replace(to_json(r)::text, E'(?<!\\\\)((?:\\\\\\\\)*)\\\\u0000', E'\\1', 'g')::jsonb;
-exception when data_exception then
-  return null;
+  if p_attachment.columns is not null then
+    -- Spares the conversion of a row in which none of them has changed a byte.
+    v_same := format($body$
+    if operation = 'UPDATE' and row(%1$s) operator(pg_catalog.*=) row(%2$s) then
+      %3$s
+    end if;$body$,
+      (select string_agg(format('new.%I', c), ', ' order by n) from unnest(p_attachment.columns) with ordinality as u (c, n)),
+      (select string_agg(format('old.%I', c), ', ' order by n) from unnest(p_attachment.columns) with ordinality as u (c, n)), v_no);
+    v_columns := format($body$
+      if operation = 'UPDATE' then
+        if not v_record ?& %1$L::text[] then
+          v_problem := 'a column that --columns names is gone';
+        elsif %2$s then
+          %3$s
+        end if;
+      end if;$body$, p_attachment.columns,
+      (select string_agg(format('v_record -> %1$L is not distinct from v_old_record -> %1$L', c), ' and ' order by n)
+       from unnest(p_attachment.columns) with ordinality as u (c, n)), v_no);
+  end if;
+  if p_attachment.order_by is not null then
+    v_order := format($body$
+      if not (case operation when 'DELETE' then v_old_record else v_record end) ? %1$L then
+        v_problem := %2$L;
+      end if;$body$, p_attachment.order_by, format('column %s, which --order-by names, is gone', p_attachment.order_by));
+  end if;
+  return format($body$
+#variable_conflict use_column
+<<capture>>
+declare
+  v_record jsonb;
+  v_old_record jsonb;
+  v_rows jsonb;
+  v_matches boolean;
+  v_truncated boolean := false;
+  v_order_key text;
+  v_problem text;
+begin
+  begin
+    %1$s%11$s
+    if operation <> 'DELETE' and pg_column_size(new) <= %2$s then
+      v_record := to_jsonb(new) - hidden;
+    end if;
+    if operation <> 'INSERT' and pg_column_size(old) <= %2$s then
+      v_old_record := to_jsonb(old) - hidden;
+    end if;
+    if (operation = 'DELETE' or v_record is not null) and (operation = 'INSERT' or v_old_record is not null) then%4$s%5$s
+      v_rows := case operation
+        when 'INSERT' then jsonb_build_object('record', v_record)
+        when 'DELETE' then jsonb_build_object('old_record', v_old_record)
+        else jsonb_build_object('record', v_record, 'old_record', v_old_record) end;
+      if v_problem is not null then
+        v_rows := v_rows || jsonb_build_object('problem', v_problem);
+      end if;
+      return v_rows;
+    end if;
+  exception when others or assert_failure then
+    null;
+  end;
+  -- One piece at a time, to keep what there is.
+  v_problem := null;
+  begin
+    %10$s
+  exception when others or assert_failure then
+    %6$s
+  end;%7$s%8$s
+  if not v_truncated then%12$s
+  end if;%9$s
+  return jsonb_strip_nulls(jsonb_build_object('truncated', nullif(v_truncated, false), 'order_key', v_order_key, 'problem', v_problem))
+         || case when operation <> 'DELETE' then jsonb_build_object('record', v_record) else '{}' end
+         || case when operation <> 'INSERT' then jsonb_build_object('old_record', v_old_record) else '{}' end;
 end
-$body$
+$body$, qctl._condition_sql(p_attachment, false), p_attachment.max_bytes, v_no, v_columns, v_order,
+    case when p_attachment.on_error = 'fail' then 'raise;' else format('v_problem := %s;', qctl._problem_sql('the condition cannot be evaluated')) end,
+    qctl._piecewise_side(p_attachment, 'new', 'record', 'DELETE'), qctl._piecewise_side(p_attachment, 'old', 'old_record', 'INSERT'),
+    case when p_attachment.order_by is not null then format($body$
+  begin
+    v_order_key := left(case operation when 'DELETE' then coalesce(v_old_record ->> %1$L, old.%1$I::text) else coalesce(v_record ->> %1$L, new.%1$I::text) end, 200);
+  exception when others or assert_failure then
+    %2$s
+  end;$body$, p_attachment.order_by,
+      case when p_attachment.on_error = 'fail' then 'raise;' else format('v_problem := %s;', qctl._problem_sql('the order key cannot be computed')) end)
+    else '' end, case when p_attachment.when_sql is null then 'null;'
+      else E'if v_matches is null then\n      ' || qctl._condition_sql(p_attachment, true) || E'\n    end if;' end, v_same, coalesce(nullif(v_columns, ''), E'\n    null;'));
+end
 $_$;
 
--- Name: _row_expression(text, boolean, integer, integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: FUNCTION _row_body(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._row_expression(p_row text, p_json boolean, p_max_bytes integer, p_attachment_id integer) RETURNS text
-    LANGUAGE sql IMMUTABLE
+COMMENT ON FUNCTION qctl._row_body(p_attachment qctl.attachment) IS 'Generates the row function. One handler for the usual row; after an error each piece has its own.';
+
+-- Name: _row_function(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._row_function(p_name text) RETURNS regprocedure
+    LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-  select format('case when capture.v_owned and pg_column_size(%1$s) <= %2$s then %3$s end', p_row, p_max_bytes,
-    case when p_json then format('qctl.%I(%s)', format('capture_%s_row', p_attachment_id), p_row) else format('to_jsonb(%s)', p_row) end)
-$_$;
+    AS $$
+  select p.oid::regprocedure from pg_proc p
+  where p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(p_name, 'row')
+$$;
 
--- Name: FUNCTION _row_expression(p_row text, p_json boolean, p_max_bytes integer, p_attachment_id integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: _runs_as_owner(text, oid); Type: FUNCTION; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._row_expression(p_row text, p_json boolean, p_max_bytes integer, p_attachment_id integer) IS 'The row as jsonb; null if it is too large, if json in it is not valid jsonb, or if the table belongs to another role than the capture function.';
+CREATE FUNCTION qctl._runs_as_owner(p_name text, p_relation oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (
+    select from qctl.attachment a join pg_proc p on p.oid = qctl._row_function(p_name) join pg_class c on c.oid = p_relation
+    where a.name = p_name and p.prosecdef and p.proconfig is null and (a.as_me or p.proowner = c.relowner))
+$$;
+
+-- Name: FUNCTION _runs_as_owner(p_name text, p_relation oid); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._runs_as_owner(p_name text, p_relation oid) IS 'May the row function run? The code that a table''s types bring must not run as anybody but its owner.';
 
 -- Name: _schedule_job(text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5585,6 +6638,116 @@ CREATE FUNCTION qctl._slow_start() RETURNS integer
 
 COMMENT ON FUNCTION qctl._slow_start() IS 'The limit of messages in flight after an outage, a pause or arming. Each answer raises it by one, so it doubles with each round trip.';
 
+-- Name: _statement_body(qctl.attachment, text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._statement_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  -- PostgreSQL fills both transition tables in the same order, so old and new of one row have the same row number. The unusual names
+  -- avoid a clash, because a column with the same name would be read instead of the row.
+  v_from constant text := case p_operation
+    when 'INSERT' then 'new_rows as "qctl new row"' when 'DELETE' then 'old_rows as "qctl old row"'
+    else '(select "qctl new row" as new, row_number() over () as place from new_rows as "qctl new row") as n'
+         ' join (select "qctl old row" as old, row_number() over () as place from old_rows as "qctl old row") as o using (place)' end;
+  v_new constant text := case p_operation when 'INSERT' then '"qctl new row"' when 'UPDATE' then 'n.new' end;
+  v_old constant text := case p_operation when 'DELETE' then '"qctl old row"' when 'UPDATE' then 'o.old' end;
+  v_head constant text := format('qctl._folded_head(%L, %L, %L)', p_attachment.name, p_operation, p_attachment.payload);
+  v_changed constant text := case when p_operation = 'UPDATE' and not p_attachment.unchanged and p_attachment.columns is null
+                                  then 'n.new operator(pg_catalog.*<>) o.old' else 'true' end;
+  v_plain constant boolean := p_attachment.when_sql is null and p_attachment.columns is null and p_attachment.order_by is null;
+  v_fits constant text := case when v_plain then qctl._fits_sql(p_attachment, p_pinned, v_new, v_old) else 'false' end;
+  v_hidden constant text := format('coalesce(qctl._folded_virtual(%L), ''{}'')', p_attachment.name);
+  v_unowned constant text := format('qctl._unowned_row(%L, %s, %s, %%s)', p_operation,
+    coalesce(format('case when qctl._folded_builtin(%L) then to_jsonb(', p_attachment.name) || v_new || format(') - %s end', v_hidden), 'null'),
+    coalesce(format('case when qctl._folded_builtin(%L) then to_jsonb(', p_attachment.name) || v_old || format(') - %s end', v_hidden), 'null'));
+  v_row constant text := format('case when qctl._folded_owned(%1$L) then qctl.%2$I(%3$L, qctl._folded_relation(%1$L), %4$s, %5$s, %6$s) else %7$s end', p_attachment.name,
+    qctl._capture_function(p_attachment.name, 'row'), p_operation, coalesce(v_new, v_old), coalesce(v_old, v_new), v_hidden,
+    format(v_unowned, '''the table belongs to another role than its capture'''));
+  v_waits constant text := case when p_attachment.order_by is null then 'false' else 'v_waits' end;
+  v_direct text := '';
+begin
+  if v_plain then
+    v_direct := format($body$
+  insert into pgmq.%1$I (vt, message)
+  select clock_timestamp(), %2$s || jsonb_build_object(%3$s)
+  from %4$s
+  where case when not (%5$s) then false when %6$s then true else set_config(v_flag, 'whole', true) is null end;
+  v_queued := found;$body$, 'q_' || p_queue, v_head,
+      concat_ws(', ', '''record'', to_jsonb(' || v_new || ')', '''old_record'', to_jsonb(' || v_old || ')'), v_from, v_changed, v_fits);
+  end if;
+  return format($body$
+declare
+  v_flag constant text := 'qctl.rest_' || pg_trigger_depth();
+  v_obstacle text;
+  v_queued boolean := false;
+  v_settings text[];%12$s
+begin
+  if current_setting('qctl.capture', true) = 'off' then
+    return null;
+  elsif tg_relid = qctl._folded_relation(%1$L) and current_setting('lock_timeout') = '0'
+        and qctl._folded_queue(%2$L)::regclass::text = %2$L and has_table_privilege(qctl._folded_queue(%2$L), 'INSERT')
+        and qctl._folded_row_function(%1$L)::regproc::text = %22$L and has_function_privilege(qctl._folded_row_function(%1$L), 'EXECUTE') then
+    null;
+  elsif qctl._belongs(%1$L, tg_relid) is not true then
+    return null;
+  else
+    v_obstacle := qctl._capture_obstacle(%1$L, %3$L);
+    if v_obstacle is not null then
+      %4$s
+      return null;
+    end if;
+  end if;%13$s%5$s
+  if %6$s then
+    perform set_config(v_flag, '', true);
+    for v_try in 1 .. 2 loop
+      insert into pgmq.%7$I (vt, message%8$s)
+      select clock_timestamp(), %9$s || %10$s%11$s
+      from %14$s cross join lateral (select %15$s as c offset 0) as e
+      where case when not (%16$s) or %17$s then false
+                 when qctl._folded_pin(%1$L, %18$s) and v_settings is null then set_config(v_flag, 'pin', true) is null
+                 when e.c is null then false
+                 when not e.c ? 'problem' and not %19$s then true
+                 else set_config(v_flag, 'held', true) is null end;
+      -- Code of the owner ran, and may have left a search_path that brings more of it.
+      perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+      v_queued := v_queued or found;
+      exit when current_setting(v_flag, true) <> 'pin';
+      v_settings := qctl._pin();
+    end loop;
+    if current_setting(v_flag, true) = 'held' then
+      perform set_config(v_flag, '', true);
+      %20$s
+      perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    end if;
+    if v_settings is not null then
+      perform qctl._unpin(v_settings);
+    end if;
+  end if;%21$s
+  return null;
+end
+$body$, p_attachment.name, format('pgmq.%I', 'q_' || p_queue), p_queue,
+    qctl._unqueued_sql(p_attachment, format(E'if qctl._row_function(%L) is not null then\n        %s\n      else\n        %s\n      end if;', p_attachment.name,
+      qctl._held_insert(p_attachment, p_operation, v_head, v_row, v_from, v_changed || ' and e.c is not null', 'v_obstacle'),
+      qctl._held_insert(p_attachment, p_operation, v_head, format(v_unowned, 'v_obstacle'), v_from, v_changed, 'v_obstacle')), 'v_obstacle'),
+    v_direct,
+    case when v_plain then 'current_setting(v_flag, true) = ''whole''' else 'true' end,
+    'q_' || p_queue, case when p_attachment.order_by is not null then ', headers' else '' end, v_head,
+    case when p_attachment.order_by is null then 'e.c' else 'case when e.c ? ''order_key'' then e.c - ''order_key'' else e.c end' end,
+    case when p_attachment.order_by is null then '' else format(', case when %1$s is not null then jsonb_build_object(''x-pgmq-group'', %1$s) end', qctl._order_sql(p_attachment, 'e.c', p_operation)) end,
+    case when p_attachment.order_by is not null then E'\n  v_waits boolean;' else '' end,
+    case when p_attachment.order_by is not null then format(E'\n  v_waits := exists (select from qctl.held_event h where h.attachment_id = qctl._folded_attachment_id(%L));', p_attachment.name)
+         else '' end,
+    v_from, v_row, v_changed, v_fits, p_pinned::text, v_waits,
+    qctl._unqueued_sql(p_attachment,
+      qctl._held_insert(p_attachment, p_operation, v_head, v_row, v_from,
+        format('%s and not (%s) and e.c is not null and (e.c ? ''problem'' or %s)', v_changed, v_fits, v_waits), '''an earlier event is held'''),
+      '''a row cannot be queued as asked'''),
+    qctl._notify_sql(p_queue), 'qctl.' || qctl._capture_function(p_attachment.name, 'row'));
+end
+$_$;
+
 -- Name: _stops_delivery(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._stops_delivery(p_cause text) RETURNS boolean
@@ -5723,6 +6886,14 @@ begin
 end
 $$;
 
+-- Name: _table_name(oid); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._table_name(p_relation oid) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET quote_all_identifiers TO 'off'
+    AS $$ select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_relation $$;
+
 -- Name: _take_back(qctl.queue, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._take_back(p_queue qctl.queue, p_after interval) RETURNS integer
@@ -5772,6 +6943,38 @@ $_$;
 -- Name: FUNCTION _take_back(p_queue qctl.queue, p_after interval); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._take_back(p_queue qctl.queue, p_after interval) IS 'Deletes requests from pg_net''s queue that it has not started that long after the claim, and releases their messages without an attempt.';
+
+-- Name: _take_back_grants(text, name); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._take_back_grants(p_queue text, p_owner name) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_schema text;
+begin
+  if p_owner = current_user then
+    return;
+  end if;
+  execute format('revoke insert (vt, message, headers), select (msg_id) on pgmq.%I from %I', 'q_' || p_queue, p_owner);
+  foreach v_schema in array array['pgmq', 'qctl'] loop
+    -- Other grants in the schema need it.
+    continue when exists (
+      select from pg_class c cross join lateral aclexplode(c.relacl) g where c.relnamespace = v_schema::regnamespace and g.grantee = p_owner::regrole
+      union all
+      select from pg_class c join pg_attribute a on a.attrelid = c.oid cross join lateral aclexplode(a.attacl) g
+      where c.relnamespace = v_schema::regnamespace and g.grantee = p_owner::regrole
+      union all
+      select from pg_proc p cross join lateral aclexplode(p.proacl) g
+      where p.pronamespace = v_schema::regnamespace and p.proname !~ '^capture_' and g.grantee = p_owner::regrole);
+    execute format('revoke usage on schema %I from %I', v_schema, p_owner);
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _take_back_grants(p_queue text, p_owner name); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._take_back_grants(p_queue text, p_owner name) IS 'What up to 0.6.0 the owners of attached tables were granted, when the capture ran as them.';
 
 -- Name: _take_grants(name, text, boolean, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5870,6 +7073,102 @@ $$;
 
 COMMENT ON FUNCTION qctl._timeline() IS 'The current WAL timeline. After a promotion pg_control names the old one until the first checkpoint.';
 
+-- Name: _trigger_problems(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._trigger_problems(p_attachment qctl.attachment) RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with wanted as (
+    select * from qctl._wanted_triggers(p_attachment)
+  ), present as (
+    select * from qctl._present_triggers(p_attachment)
+  )
+  select format('trigger for %s is %s', string_agg(w.operation, ', ' order by w.operation), case when p.trigger_name is null then 'missing'
+                when p.state = 'D' then 'disabled' else 'set to fire in the wrong sessions' end)
+         || case when w.relation = p_attachment.relation then '' else format(' on %s', w.relation) end
+  from wanted w left join present p on p.relation = w.relation and p.operation = w.operation and p.by_row = w.by_row
+  where p.trigger_name is null or p.state in ('D', 'R') or p_attachment.replicated and p.state <> 'A'
+  group by w.relation, p.trigger_name is null, p.state
+  union all
+  select format('trigger %I on %s is a copy that captures nothing', p.trigger_name, p.relation)
+  from present p where not p.cloned and not exists (select from wanted w where w.relation = p.relation and w.operation = p.operation and w.by_row = p.by_row)
+                   and qctl._belongs(p_attachment.name, p.relation) is not true
+$$;
+
+-- Name: _truncate_body(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._truncate_body(p_attachment qctl.attachment, p_queue text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format($body$
+declare
+  v_obstacle text;
+  v_queued boolean := true;
+begin
+  if current_setting('qctl.capture', true) = 'off' or qctl._belongs(%1$L, tg_relid) is not true then
+    return null;
+  end if;
+  v_obstacle := qctl._capture_obstacle(%1$L, %2$L);
+  if v_obstacle is null then
+    insert into pgmq.%3$I (vt, message) values (clock_timestamp(), qctl._event_head(qctl._attached_relation(%1$L), 'TRUNCATE', %4$L));%6$s
+  else
+    %5$s
+  end if;
+  return null;
+end
+$body$, p_attachment.name, p_queue, 'q_' || p_queue, p_attachment.payload,
+    qctl._unqueued_sql(p_attachment, format($held$insert into qctl.held_event (attachment_id, operation, message, reason)
+      values (qctl._attachment_id(%1$L), 'TRUNCATE', qctl._event_head(qctl._attached_relation(%1$L), 'TRUNCATE', %2$L), v_obstacle);$held$,
+      p_attachment.name, p_attachment.payload), 'v_obstacle'),
+    qctl._notify_sql(p_queue))
+$_$;
+
+-- Name: _unowned_row(text, jsonb, jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_problem text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select jsonb_build_object('problem', p_problem)
+         || case when p_operation <> 'DELETE' then jsonb_build_object('record', coalesce(p_record, '{}')) else '{}' end
+         || case when p_operation <> 'INSERT' then jsonb_build_object('old_record', coalesce(p_old_record, '{}')) else '{}' end
+         || case when p_record is null and p_old_record is null then '{"truncated": true}' else '{}'::jsonb end
+$$;
+
+-- Name: FUNCTION _unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_problem text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_problem text) IS 'A row whose condition and key must not be computed now: held as far as it could be converted.';
+
+-- Name: _unpin(text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._unpin(p_settings text[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select set_config(p_settings[i][1], p_settings[i][2], true) from generate_subscripts(p_settings, 1) i $$;
+
+-- Name: _unqueued_sql(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._unqueued_sql(p_attachment qctl.attachment, p_held text, p_reason text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select case p_attachment.on_error
+    when 'hold' then format($body$begin
+      %s
+    exception when others then
+      raise warning 'qctl: changes of %% were not captured: %%', tg_relid::regclass, sqlerrm;
+    end;$body$, p_held)
+    when 'skip' then format('perform qctl._capture_failed(%L, %s);', p_attachment.name, p_reason)
+    else format($body$raise exception 'qctl cannot capture this change of %%: %%', tg_relid::regclass, %s
+        using hint = 'qctl verify; or let the event be held: qctl attach … --change --on-error hold';$body$, p_reason) end
+$_$;
+
+-- Name: FUNCTION _unqueued_sql(p_attachment qctl.attachment, p_held text, p_reason text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._unqueued_sql(p_attachment qctl.attachment, p_held text, p_reason text) IS 'What is done with events that cannot be queued, as --on-error says.';
+
 -- Name: _unseen(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._unseen(p_relation regclass) RETURNS boolean
@@ -5906,78 +7205,71 @@ $$;
 
 COMMENT ON FUNCTION qctl._upon_log() IS 'Views, triggers, policies and publications on the attempt log that do not belong to qctl; null if there are none.';
 
+-- Name: _uses(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._uses(p_attachment qctl.attachment) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_bare boolean := false;
+  v_columns text[] := p_attachment.columns || p_attachment.order_by;
+begin
+  if p_attachment.when_sql is not null then
+    v_bare := qctl._is_bare(p_attachment.relation, p_attachment.operations, p_attachment.when_sql);
+    v_columns := v_columns || array(select qctl._columns_of_condition(p_attachment.relation, p_attachment.operations, p_attachment.when_sql));
+  end if;
+  return (
+    select jsonb_build_object('bare', v_bare, 'columns', coalesce(jsonb_object_agg(a.attname, a.attnum), '{}'),
+                              'types', coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)), '{}'))
+    from pg_attribute a
+    where a.attrelid = p_attachment.relation and a.attnum > 0 and not a.attisdropped and a.attname::text = any (v_columns));
+end
+$$;
+
+-- Name: FUNCTION _uses(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._uses(p_attachment qctl.attachment) IS 'Which columns the options of an attachment name, with their attnum and type.';
+
 -- Name: _verify_attachments(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._verify_attachments(p_queue_id integer DEFAULT NULL::integer) RETURNS TABLE(object text, problem text, fix text)
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET quote_all_identifiers TO 'off'
-    AS $_$
-  with attached as (
-    select a.*, q.queue_name, c.oid is not null as there,
-           case when c.oid is null then a.relation::oid::text else format('%I.%I', n.nspname, c.relname) end as name
-    from qctl.attachment a join qctl.queue q using (queue_id)
-    left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
-    where p_queue_id is null or a.queue_id = p_queue_id
-  ), expected as (
-    select a.*, o.operation, r.relation as carrier
-    from attached a cross join unnest(a.operations) as o (operation)
-    cross join lateral qctl._captured_relations(a.relation) as r (relation)
-    where a.there
-  )
-  select a.name, 'the table is gone', format('qctl detach %s -q %s', qctl._word(a.name), a.queue_name) from attached a where not a.there
-  union all
-  select e.name, format('trigger for %s is %s on %s', e.operation, case when t.oid is null then 'missing' else 'disabled' end, e.carrier),
-         case when t.oid is null then format('qctl attach %s -q %s --again', qctl._word(e.name), e.queue_name)
-              else format('alter table %s enable%s trigger %I;', e.carrier, case when e.replicated then ' always' else '' end, t.tgname) end
-  from expected e
-  left join pg_trigger t on t.tgrelid = e.carrier and t.tgname = qctl._capture_trigger(e.attachment_id, e.operation)
-  where t.oid is null or t.tgenabled = 'D' or e.replicated <> (t.tgenabled = 'A')
-  union all
-  select a.name, format('the capture function for %s is %s', o.operation,
-                        case when p.oid is null then 'missing' else 'outdated because the table was renamed or its columns changed' end),
-         format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
-  from attached a cross join unnest(a.operations) as o (operation)
-  left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(a.attachment_id, o.operation)
-  where a.there and p.prosrc is distinct from
-        qctl._capture_body((select x from qctl.attachment x where x.attachment_id = a.attachment_id), a.queue_name, o.operation)
-  union all
-  select e.name, format('trigger for %s is disabled on %s', e.operation, t.tgrelid::regclass),
-         format('alter table %s enable%s trigger %I;', t.tgrelid::regclass, case when e.replicated then ' always' else '' end, t.tgname)
-  from expected e join pg_trigger t on t.tgname = qctl._capture_trigger(e.attachment_id, e.operation) and t.tgparentid <> 0
-  where t.tgenabled = 'D'
-  union all
-  select a.name, 'events are captured without data because the table has another owner than its capture functions',
-         format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
-  from attached a join pg_class c on c.oid = a.relation
-  where not a.as_me and exists (select from qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
-                                where p.proowner <> c.relowner)
-  union all
-  select a.name,
-         format('rows of inheriting tables are captured without data because those tables belong to other roles: %s',
-                qctl._foreign_children(a.relation)),
-         'give these tables the same owner; or: '
-         || format('qctl detach %1$s -q %2$s && qctl attach %1$s -q %2$s --as-me', qctl._word(a.name), a.queue_name)
-  from attached a where a.there and not a.as_me and qctl._foreign_children(a.relation) is not null
-  union all
-  select a.name, 'it is now a partition or child of another table, and writes through that table are not captured',
-         format('qctl detach %1$s -q %2$s && qctl attach %3$s -q %2$s', qctl._word(a.name), a.queue_name, qctl._word(i.inhparent::regclass::text))
-  from attached a join pg_inherits i on i.inhrelid = a.relation
-  union all
-  select a.name, 'rows of its new partitions or child tables are not captured because they have no trigger',
-         format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
-  from attached a where a.there and a.level = 'statement' and qctl._by_row(a.relation, false)
-  union all
-  select a.name, format('column ''%s'' of the attachment does not exist', c.name),
-         format('qctl detach %1$s -q %2$s && qctl attach %1$s -q %2$s  # with other --columns', qctl._word(a.name), a.queue_name)
-  from attached a cross join unnest(a.columns) as c (name)
-  where a.there and not exists (select from pg_attribute t where t.attrelid = a.relation and t.attname = c.name and not t.attisdropped)
-  union all
-  select a.name, format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), e.sqlstate),
-         format('delete from qctl.capture_error where attachment_id = %s; -- when the cause is fixed', a.attachment_id)
-  from attached a join qctl.capture_error e using (attachment_id) group by a.name, a.attachment_id, e.sqlstate
-  order by 1, 2
-$_$;
+    AS $$
+#variable_conflict use_column
+declare
+  v_attachment qctl.attachment;
+  v_queue text;
+  v_held record;
+  v_problems text;
+begin
+  for v_attachment in
+    select a.* from qctl.attachment a where p_queue_id is null or a.queue_id = p_queue_id order by a.table_name, a.queue_id
+  loop
+    select q.queue_name into v_queue from qctl.queue q where q.queue_id = v_attachment.queue_id;
+    select string_agg(p, '; ' order by n) into v_problems
+    from (select p, min(n) as n from qctl._attachment_problems(v_attachment, v_queue) with ordinality as u (p, n) group by p) d;
+    select count(*) as events, min(h.captured_at) as since, (array_agg(h.reason order by h.held_id))[1] as reason into v_held
+    from (select * from qctl.held_event h where h.attachment_id = v_attachment.attachment_id order by h.held_id limit 100001) h;
+    if v_held.events > 0 then
+      v_problems := concat_ws('; ', v_problems, format('%s %s held since %s: %s', case when v_held.events > 100000 then 'more than 100000' else v_held.events::text end,
+        case when v_held.events = 1 then 'event is' else 'events are' end, date_trunc('second', v_held.since), v_held.reason));
+    end if;
+    v_problems := concat_ws('; ', v_problems, (
+      select format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), min(e.sqlstate))
+      from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id having count(*) > 0));
+    if v_problems <> '' then
+      return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_problems, qctl._attachment_fix(v_attachment, v_queue);
+    end if;
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _verify_attachments(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._verify_attachments(p_queue_id integer) IS 'One row for each attachment that is not as it should be, with the one command that makes it so.';
 
 -- Name: _verify_tables(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6010,6 +7302,20 @@ CREATE FUNCTION qctl._version_number(p_version text) RETURNS integer[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (string_to_array(NULLIF("substring"(p_version, '^[0-9]{1,6}(?:\.[0-9]{1,6}){0,3}'::text), ''::text), '.'::text))::integer[];
 
+-- Name: _virtual_columns(oid); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._virtual_columns(p_relation oid) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select array_agg(a.attname::text order by a.attnum) from pg_attribute a
+  where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped and a.attgenerated = 'v'
+$$;
+
+-- Name: FUNCTION _virtual_columns(p_relation oid); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._virtual_columns(p_relation oid) IS 'Generated columns that are computed when read: a trigger''s row has null in their place.';
+
 -- Name: _wanted_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._wanted_jobs() RETURNS TABLE(job_name text, schedule text, command text)
@@ -6033,6 +7339,46 @@ $$;
 -- Name: FUNCTION _wanted_jobs(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._wanted_jobs() IS 'The jobs that should exist: one for all queues of pg_net, more shared or dedicated ones as qctl scale sets them, and one for maintenance.';
+
+-- Name: _wanted_triggers(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._wanted_triggers(p_attachment qctl.attachment) RETURNS TABLE(relation regclass, operation text, trigger_name text, by_row boolean, cloned boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select r.relation, o.operation, qctl._capture_trigger(p_attachment, o.operation), b.by_row,
+         -- PostgreSQL gives partitions their parent's row triggers itself.
+         b.by_row and c.relispartition
+  from unnest(p_attachment.operations) with ordinality as o (operation, n)
+  cross join lateral (select p_attachment.level = 'row' and o.operation <> 'TRUNCATE' as by_row) b
+  cross join lateral qctl._captured_relations(p_attachment.relation) as r (relation)
+  join pg_class c on c.oid = r.relation
+  order by r.relation, o.n
+$$;
+
+-- Name: _warn_about(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._warn_about(p_attachment qctl.attachment) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_columns text[] := qctl._virtual_columns(p_attachment.relation);
+begin
+  if v_columns is not null then
+    raise warning 'virtual generated columns are left out of the events: %', array_to_string(v_columns, ', ');
+  end if;
+  if p_attachment.order_by is not null and qctl._changing_trigger(p_attachment.relation) is not null then
+    raise warning '% of % may change rows again: changes are captured row by row, before it', qctl._changing_trigger(p_attachment.relation), p_attachment.relation
+      using hint = 'the order is right for statements of one row; not where it changes other rows of the same statement';
+  end if;
+  if exists (select from qctl.webhooks(p_attachment.relation::oid::text) w where w.enabled) then
+    raise warning 'table % also has a Supabase Database Webhook: %', p_attachment.relation,
+        (select string_agg(w.trigger_name, ', ') from qctl.webhooks(p_attachment.relation::oid::text) w where w.enabled)
+      using hint = 'each change is sent twice; to take the webhook over: qctl adopt-webhook';
+  end if;
+end
+$$;
 
 -- Name: _warn_of_missing_secrets(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6519,7 +7865,7 @@ COMMENT ON FUNCTION qctl.arm(p_survive_failover boolean) IS 'Allows this databas
 
 -- Name: attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[] DEFAULT '{INSERT,UPDATE,DELETE}'::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT 'qctl'::text, p_unchanged boolean DEFAULT false, p_as_me boolean DEFAULT false, p_replicated boolean DEFAULT false, p_on_error text DEFAULT 'fail'::text, p_max_bytes integer DEFAULT 524288, p_order_by text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
+CREATE FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[] DEFAULT '{INSERT,UPDATE,DELETE}'::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT 'qctl'::text, p_unchanged boolean DEFAULT false, p_as_me boolean DEFAULT false, p_replicated boolean DEFAULT false, p_on_error text DEFAULT 'hold'::text, p_max_bytes integer DEFAULT 524288, p_order_by text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
@@ -6527,125 +7873,66 @@ CREATE FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[] D
 #variable_conflict use_column
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
-  v_relation regclass;
-  v_class pg_class;
-  v_owner name;
-  v_column text;
+  v_relation regclass := qctl._relation(p_relation);
   v_attachment qctl.attachment;
-  v_may_own boolean;
 begin
-  begin
-    v_relation := to_regclass(p_relation);
-  exception when others then
-    v_relation := null;
-  end;
-  if v_relation is null then
-    raise exception 'table % not found', quote_literal(coalesce(p_relation, ''))
-      using errcode = 'QC006', hint = 'include the schema, for example public.users; put names with capitals in double quotes';
-  end if;
-  select * into v_class from pg_class where oid = v_relation;
-  if v_class.relkind not in ('r', 'p') then
-    raise exception '% is not a table', v_relation
-      using errcode = 'QC007', hint = 'views and foreign tables cannot be attached';
-  elsif v_class.relispartition or exists (select from pg_inherits where inhrelid = v_relation) then
-    raise exception '% is a partition or child of another table', v_relation
-      using errcode = 'QC007',
-            hint = format('attach %s', (select i.inhparent::regclass from pg_inherits i where i.inhrelid = v_relation limit 1));
-  end if;
-  if v_class.relnamespace in ('pgmq'::regnamespace, 'qctl'::regnamespace, 'pg_catalog'::regnamespace) then
-    raise exception '% belongs to the pipeline and cannot be attached', v_relation
-      using errcode = 'QC007', hint = 'attach a table of your own';
-  end if;
-  if p_operations is null or cardinality(p_operations) = 0 or not p_operations <@ array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] then
-    raise exception 'operations must be one or more of INSERT, UPDATE, DELETE, TRUNCATE' using errcode = 'QC002';
-  end if;
-  p_operations := array(select distinct o from unnest(p_operations) as o order by o desc);
-  if p_payload is null or p_payload not in ('qctl', 'supabase') then
-    raise exception '% is not a payload format', quote_nullable(p_payload) using errcode = 'QC002', hint = 'use qctl or supabase';
-  end if;
-  if p_on_error is null or p_on_error not in ('fail', 'skip') then
-    raise exception '% is not a valid choice for errors', quote_nullable(p_on_error) using errcode = 'QC002', hint = 'use fail or skip';
-  end if;
-  if p_max_bytes is null or p_max_bytes not between 1024 and 1048576 then
-    raise exception 'the limit for a row must be between 1 KiB and 1 MiB' using errcode = 'QC002';
-  end if;
-  select c into v_column from unnest(p_columns) as c
-  where not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = c and a.attnum > 0 and not a.attisdropped)
-  limit 1;
-  if found then
-    raise exception 'table % has no column %', v_relation, quote_literal(v_column) using errcode = 'QC006';
-  end if;
-  if p_when is not null then
-    perform qctl._check_when(v_relation, p_operations, p_when, qctl._by_row(v_relation, p_replicated));
-  end if;
+  perform qctl._check_attachable(v_relation);
   if exists (select from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = v_relation) then
     raise exception 'table % is already attached to queue ''%''', v_relation, p_queue
-      using errcode = 'QC007', hint = format('to change it: qctl detach %s -q %s, then attach again', qctl._word(v_relation::text), p_queue);
+      using errcode = 'QC007', hint = format('to change its options: qctl attach %s -q %s --change', qctl._word(v_relation::text), p_queue);
   end if;
-
-  -- The column may be given as in the payload, record.user_id, or without the prefix.
-  p_order_by := regexp_replace(p_order_by, '^record\.', '');
-  if p_order_by is not null then
-    if not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = p_order_by and a.attnum > 0 and not a.attisdropped) then
-      raise exception 'table % has no column % to order by', v_relation, quote_literal(p_order_by)
-        using errcode = 'QC006', hint = 'for example --order-by record.user_id';
-    end if;
-    if not v_queue.ordered then
-      perform qctl.set_queue(p_queue, p_settings => '{"ordered": true}');
-    end if;
-  end if;
-
-  select string_agg(a.attname, ', ') into v_column from pg_attribute a
-  where a.attrelid = v_relation and a.attnum > 0 and a.attgenerated = 'v';
-  if v_column is not null then
-    raise warning 'virtual generated columns are captured as null: %', v_column;
-  end if;
-
-  if not p_as_me and qctl._foreign_children(v_relation) is not null then
-    raise exception 'tables that inherit from % belong to other roles: %', v_relation, qctl._foreign_children(v_relation)
-      using errcode = 'QC007',
-            detail = format('The capture runs as role %s, which must not run the code that types of those tables may contain.',
-                            pg_get_userbyid(v_class.relowner)),
-            hint = 'give these tables the same owner; or --as-me, to capture them with your own rights';
-  end if;
-  v_owner := pg_get_userbyid(v_class.relowner);
-  v_may_own := pg_has_role(v_class.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end)
-               and qctl._foreign_children(v_relation) is null;
-  if not v_may_own and not p_as_me then
-    raise exception 'the capture of % must run as its owner ''%'', but role ''%'' may not act for that role',
-        v_relation, v_owner, current_user
-      using errcode = 'QC007',
-            detail = 'Types of that table may contain code of its owner, which would run with your rights.',
-            hint = format('use --as-me to accept that; or run attach as a member of role %s', v_owner);
-  end if;
-
-  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes, order_by)
-  values (v_queue.queue_id, v_relation, p_operations, p_when, case when cardinality(p_columns) > 0 then p_columns end, p_payload, p_unchanged,
-          case when qctl._by_row(v_relation, p_replicated) then 'row' else 'statement' end,
-          p_replicated, not v_may_own, p_on_error, p_max_bytes, p_order_by)
+  v_attachment.queue_id := v_queue.queue_id;
+  v_attachment.relation := v_relation;
+  v_attachment.operations := p_operations;
+  v_attachment.when_sql := p_when;
+  v_attachment.columns := p_columns;
+  v_attachment.payload := p_payload;
+  v_attachment.unchanged := coalesce(p_unchanged, false);
+  v_attachment.replicated := coalesce(p_replicated, false);
+  v_attachment.on_error := p_on_error;
+  v_attachment.max_bytes := p_max_bytes;
+  v_attachment.order_by := p_order_by;
+  v_attachment.name := qctl._attachment_name(p_queue, v_relation);
+  v_attachment := qctl._check_options(v_attachment);
+  v_attachment.as_me := qctl._captures_as_me(v_relation, coalesce(p_as_me, false));
+  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes,
+                               order_by, name, table_name, uses)
+  select v_attachment.queue_id, v_attachment.relation, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
+         v_attachment.unchanged, v_attachment.level, v_attachment.replicated, v_attachment.as_me, v_attachment.on_error, v_attachment.max_bytes,
+         v_attachment.order_by, v_attachment.name, v_attachment.table_name, v_attachment.uses
   returning * into v_attachment;
-  perform qctl._make_capture(v_attachment, v_queue.queue_name);
-  if v_may_own and v_owner <> current_user then
-    perform qctl._own_capture(v_attachment, v_queue.queue_name, v_owner);
-  end if;
-  if exists (select from qctl.webhooks(v_relation::oid::text) w where w.enabled) then
-    raise warning 'table % also has a Supabase Database Webhook: %', v_relation,
-        (select string_agg(w.trigger_name, ', ') from qctl.webhooks(v_relation::oid::text) w where w.enabled)
-      using hint = 'each change is sent twice; to take the webhook over: qctl adopt-webhook';
-  end if;
-  perform qctl._audit('attach', p_queue, jsonb_build_object(
-    'relation', v_relation::text, 'operations', p_operations, 'when', p_when, 'columns', p_columns, 'payload', p_payload,
-    'level', v_attachment.level, 'replicated', p_replicated, 'on_error', p_on_error, 'order_by', p_order_by));
-  return query
-  select v_relation::text, p_queue, o, qctl._capture_trigger(v_attachment.attachment_id, o),
-         case when v_may_own then v_owner else current_user end::text
-  from unnest(p_operations) with ordinality as u (o, n) order by n;
+  perform qctl._capture(v_attachment, v_queue);
+  perform qctl._audit('attach', p_queue, to_jsonb(v_attachment) - '{attachment_id,queue_id,created_at,created_by,name,uses}'::text[]);
+  return query select * from qctl._attached(v_attachment, p_queue);
 end
 $$;
 
 -- Name: FUNCTION attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Captures the changes of a table into a queue. Waits at most 2 s for the lock on the table. p_order_by: the column whose value is the order key; messages with the same value are delivered one at a time, in order.';
+
+-- Name: attachments(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.attachments(p_queue text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operations text[], when_sql text, columns text[], payload text, unchanged boolean, level text, replicated boolean, on_error text, max_bytes integer, order_by text, triggers text, runs_as text, held bigint, created_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(qctl._table_name(a.relation), a.table_name), q.queue_name, a.operations, a.when_sql, a.columns, a.payload, a.unchanged,
+         a.level, a.replicated, a.on_error, a.max_bytes, a.order_by, t.triggers,
+         (select pg_get_userbyid(f.proowner)::text from pg_proc f where f.oid = qctl._row_function(a.name)),
+         (select count(*) from qctl.held_event h where h.attachment_id = a.attachment_id), a.created_at
+  from qctl.attachment a
+  join qctl.queue q using (queue_id)
+  cross join lateral (
+    select case when count(distinct p.operation) < cardinality(a.operations) then 'missing' when bool_or(p.state = 'D') then 'disabled' else 'ok' end as triggers
+    from qctl._present_triggers(a) p where p.relation = a.relation) t
+  where p_queue is null or q.queue_name = p_queue
+  order by 1, 2
+$$;
+
+-- Name: FUNCTION attachments(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.attachments(p_queue text) IS 'Attached tables, of one queue or of all, with the state of their triggers and how many events are held.';
 
 -- Name: capacity(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6729,6 +8016,52 @@ $$;
 -- Name: FUNCTION capacity(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.capacity(p_queue text) IS 'The messages per second that each queue can deliver, and what limits it. The latency is that of the last 1,000 answers within 10 min: of the request on http, from claim to settle on pg_net. hanging_per_s: attempts per second if every one times out.';
+
+-- Name: change_attachment(text, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.change_attachment(p_relation text, p_queue text, p_options jsonb DEFAULT '{}'::jsonb) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_attachment qctl.attachment := qctl._find_attachment(p_relation, v_queue.queue_id);
+  v_unknown text := (select string_agg(k, ', ') from jsonb_object_keys(p_options) k
+                     where k not in ('operations', 'when_sql', 'columns', 'payload', 'unchanged', 'replicated', 'as_me', 'on_error', 'max_bytes', 'order_by'));
+begin
+  if v_unknown is not null then
+    raise exception 'an attachment has no option %', v_unknown using errcode = 'QC002';
+  elsif v_attachment.attachment_id is null then
+    raise exception 'table % is not attached to queue ''%''', p_relation, p_queue
+      using errcode = 'QC006', hint = format('qctl attach %s -q %s', qctl._word(p_relation), p_queue);
+  end if;
+  v_attachment.relation := coalesce(qctl._attached_relation(v_attachment.name)::regclass, qctl._relation(p_relation));
+  perform qctl._check_attachable(v_attachment.relation);
+  if v_attachment.table_name = qctl._table_name(v_attachment.relation) or (select c.oid from pg_class c where c.oid = v_attachment.relation) is not null then
+    v_attachment := qctl._follow_columns(v_attachment);
+  end if;
+  v_attachment := jsonb_populate_record(v_attachment, p_options);
+  v_attachment := qctl._check_options(v_attachment);
+  v_attachment.as_me := qctl._captures_as_me(v_attachment.relation, v_attachment.as_me);
+  update qctl.attachment a
+  set relation = v_attachment.relation, operations = v_attachment.operations, when_sql = v_attachment.when_sql, columns = v_attachment.columns,
+      payload = v_attachment.payload, unchanged = v_attachment.unchanged, level = v_attachment.level, replicated = v_attachment.replicated,
+      as_me = v_attachment.as_me, on_error = v_attachment.on_error, max_bytes = v_attachment.max_bytes, order_by = v_attachment.order_by,
+      table_name = v_attachment.table_name, uses = v_attachment.uses
+  where a.attachment_id = v_attachment.attachment_id;
+  perform qctl._drop_unneeded_functions(v_attachment);
+  perform qctl._capture(v_attachment, v_queue);
+  delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
+  perform qctl._audit('attach', p_queue, to_jsonb(v_attachment) - '{attachment_id,queue_id,created_at,created_by,name,uses}'::text[]);
+  return query select * from qctl._attached(v_attachment, p_queue);
+end
+$$;
+
+-- Name: FUNCTION change_attachment(p_relation text, p_queue text, p_options jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.change_attachment(p_relation text, p_queue text, p_options jsonb) IS 'Changes these options of an attachment and keeps the others; follows a table or a column that was renamed, or a table that was created again. Keys are columns of qctl.attachment; an empty when_sql, columns or order_by takes it away.';
 
 -- Name: check(text, double precision, double precision, bigint, bigint, double precision, double precision, double precision, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6905,11 +8238,12 @@ CREATE FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operati
 declare
   v_attachment qctl.attachment;
 begin
-  select a.* into v_attachment from qctl.attachment a join qctl.queue q using (queue_id)
-  where q.queue_name = p_queue and a.relation = qctl._regclass(p_relation);
-  if not found then
+  v_attachment := qctl._find_attachment(p_relation, (select q.queue_id from qctl.queue q where q.queue_name = p_queue));
+  if v_attachment.attachment_id is null then
     return next 'missing';
     return;
+  elsif not exists (select from pg_class c where c.oid = v_attachment.relation) then
+    return next 'table';
   end if;
   return query
   select d.name from (values
@@ -7117,65 +8451,44 @@ CREATE FUNCTION qctl.detach(p_relation text, p_queue text DEFAULT NULL::text) RE
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
-    AS $_$
+    SET client_min_messages TO 'warning'
+    AS $$
 #variable_conflict use_column
 declare
-  -- A dropped table is known only by its oid, as describe shows it.
-  v_relation regclass := case when p_relation ~ '^[0-9]{1,10}$' then p_relation::oid else to_regclass(p_relation) end;
-  v_attachment record;
-  v_operation text;
-  v_owner name;
-  v_name text;
-  v_table regclass;
+  v_attachment qctl.attachment;
+  v_queue qctl.queue;
+  v_found boolean := false;
+  v_function regprocedure;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
-  if not exists (select from qctl.attachment a join qctl.queue q using (queue_id)
-                 where a.relation = v_relation and (p_queue is null or q.queue_name = p_queue)) then
-    raise exception 'table % is not attached%', coalesce(v_relation::text, quote_literal(p_relation)),
-        coalesce(' to queue ' || quote_literal(p_queue), '')
-      using errcode = 'QC006',
-            hint = coalesce('attached tables: ' || (select string_agg(distinct a.relation::text, ', ') from qctl.attachment a),
-                            'no table is attached');
-  end if;
-  for v_attachment in
-    select a.*, q.queue_name from qctl.attachment a join qctl.queue q using (queue_id)
-    where a.relation = v_relation and (p_queue is null or q.queue_name = p_queue) order by q.queue_name
-  loop
-    foreach v_operation in array v_attachment.operations loop
-      v_name := qctl._capture_function(v_attachment.attachment_id, v_operation);
-      -- Looks for the triggers on all tables because the inheritance may have changed. PostgreSQL drops those of partitions.
-      for v_table in
-        select t.tgrelid from pg_trigger t
-        where t.tgname = qctl._capture_trigger(v_attachment.attachment_id, v_operation) and t.tgparentid = 0
-      loop
-        execute format('drop trigger %I on %s', qctl._capture_trigger(v_attachment.attachment_id, v_operation), v_table);
-      end loop;
-      select pg_get_userbyid(p.proowner) into v_owner from pg_proc p
-      where p.pronamespace = 'qctl'::regnamespace and p.proname = v_name;
-      execute format('drop function if exists qctl.%I()', v_name);
-      return query select v_relation::text, v_attachment.queue_name, qctl._capture_trigger(v_attachment.attachment_id, v_operation);
+  for v_queue in select q.* from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    v_attachment := qctl._find_attachment(p_relation, v_queue.queue_id);
+    continue when v_attachment.attachment_id is null;
+    v_found := true;
+    return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_queue.queue_name, qctl._capture_trigger(v_attachment, o)
+                 from unnest(v_attachment.operations) o;
+    for v_function in select f from qctl._capture_functions(v_attachment.name) f loop
+      execute format('drop function %s cascade', v_function);
     end loop;
-    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'key'));
-    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'row'));
-    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'order'));
+    perform qctl._queue_held(v_attachment, v_queue);
     delete from qctl.attachment a where a.attachment_id = v_attachment.attachment_id;
     delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
-    if v_owner is not null and v_owner <> current_user and not exists (
-        select from qctl.attachment a cross join lateral qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
-        where a.queue_id = v_attachment.queue_id and pg_get_userbyid(p.proowner) = v_owner)
-       and to_regclass(format('pgmq.%I', 'q_' || v_attachment.queue_name)) is not null then
-      execute format('revoke insert (vt, message, headers), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
-    end if;
-    perform qctl._audit('detach', v_attachment.queue_name, jsonb_build_object('relation', v_relation::text));
+    perform qctl._audit('detach', v_queue.queue_name, jsonb_build_object('relation', v_attachment.table_name));
   end loop;
+  if not v_found then
+    raise exception 'table % is not attached%', coalesce(qctl._regclass(p_relation)::text, quote_literal(p_relation)),
+        coalesce(' to queue ' || quote_literal(p_queue), '')
+      using errcode = 'QC006',
+            hint = coalesce('attached tables: ' || (select string_agg(distinct a.table_name, ', ') from qctl.attachment a), 'no table is attached');
+  end if;
 end
-$_$;
+$$;
 
 -- Name: FUNCTION detach(p_relation text, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.detach(p_relation text, p_queue text) IS 'Stops capturing a table. Its messages stay in the queue.';
+COMMENT ON FUNCTION qctl.detach(p_relation text, p_queue text) IS 'Stops capturing a table. Its messages stay in the queue, and its held events go there as they are.';
 
 -- Name: disarm(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7839,6 +9152,8 @@ begin
   perform qctl._forget_dedup_keys();
   perform qctl._sweep_order();
   commit;
+  perform qctl._release_all_held();
+  commit;
   for v_queue in select r.name from qctl._due_retention() as r (name) loop
     v_place := null;
     loop
@@ -7862,7 +9177,7 @@ $$;
 
 -- Name: PROCEDURE maintenance(IN p_for interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON PROCEDURE qctl.maintenance(IN p_for interval) IS 'Collects answers of pg_net that no job collects, lapses leases, rolls up throughput, deletes messages older than the retention, and deletes the old history of qctl''s jobs. Run it every minute. p_for: the time limit for deleting.';
+COMMENT ON PROCEDURE qctl.maintenance(IN p_for interval) IS 'Collects answers of pg_net that no job collects, lapses leases, rolls up throughput, queues held events, deletes messages older than the retention, and deletes the old history of qctl''s jobs. Run it every minute. p_for: the time limit for deleting.';
 
 -- Name: message(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8640,30 +9955,13 @@ COMMENT ON FUNCTION qctl.ready_queues(p_queues text[]) IS 'Those of these queues
 -- Name: reattach(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.reattach(p_relation text, p_queue text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
-    LANGUAGE plpgsql
+    LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '2s'
-    AS $$
-#variable_conflict use_column
-declare
-  v_queue qctl.queue := qctl._queue(p_queue);
-  v_attachment qctl.attachment;
-begin
-  select * into v_attachment from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = to_regclass(p_relation);
-  if not found then
-    raise exception 'table % is not attached to queue ''%''', p_relation, p_queue
-      using errcode = 'QC006', hint = format('qctl attach %s -q %s', qctl._word(p_relation), p_queue);
-  end if;
-  perform qctl.detach(p_relation, p_queue);
-  return query select * from qctl.attach(
-    p_relation, p_queue, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
-    v_attachment.unchanged, v_attachment.as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes, v_attachment.order_by);
-end
-$$;
+    AS $$ select * from qctl.change_attachment(p_relation, p_queue) $$;
 
 -- Name: FUNCTION reattach(p_relation text, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.reattach(p_relation text, p_queue text) IS 'Creates the triggers of an attachment again with its present options, after a renamed table or column, a new child table or a lost trigger.';
+COMMENT ON FUNCTION qctl.reattach(p_relation text, p_queue text) IS 'Changes an attachment without new options: qctl.change_attachment(table, queue).';
 
 -- Name: register_worker(text, text, text[], text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8703,6 +10001,48 @@ $_$;
 -- Name: FUNCTION release(p_queue text, p_lease uuid[], p_msg_id bigint[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) IS 'Gives back messages that were claimed but not sent. They are visible at once, and it costs them no attempt.';
+
+-- Name: release_held(text, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.release_held(p_relation text, p_queue text, p_limit integer DEFAULT 1000) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_attachment qctl.attachment := qctl._find_attachment(p_relation, v_queue.queue_id);
+  v_held qctl.held_event;
+  v_row jsonb;
+  v_queued bigint := 0;
+  v_obstacle text := qctl._capture_obstacle(v_attachment.name, p_queue);
+begin
+  if v_attachment.attachment_id is null or v_obstacle is not null then
+    return 0;
+  end if;
+  -- One at a time, or two sessions would queue them out of order.
+  perform from qctl.attachment a where a.attachment_id = v_attachment.attachment_id for no key update;
+  for v_held in
+    select h.* from qctl.held_event h where h.attachment_id = v_attachment.attachment_id order by h.held_id limit p_limit
+  loop
+    v_row := qctl._decide(v_attachment, v_held);
+    exit when v_row ? 'problem';
+    if v_row is not null then
+      execute format('insert into pgmq.%I (vt, message, headers) values (clock_timestamp(), $1, $2)', 'q_' || p_queue)
+        using v_held.message, qctl._order_headers(coalesce(v_held.order_key, qctl._order_of(v_attachment, v_held.operation, v_row)));
+      v_queued := v_queued + 1;
+    end if;
+    delete from qctl.held_event h where h.held_id = v_held.held_id;
+  end loop;
+  if v_queued > 0 then
+    perform pg_notify('qctl', v_queue.queue_id::text);
+  end if;
+  return v_queued;
+end
+$_$;
+
+-- Name: FUNCTION release_held(p_relation text, p_queue text, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.release_held(p_relation text, p_queue text, p_limit integer) IS 'Queues the oldest held events of an attachment, in their order, if its options fit the table again; those that its condition does not want are dropped. Returns how many were queued.';
 
 -- Name: replay(text, bigint[], text, boolean, double precision, double precision, text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9120,22 +10460,17 @@ CREATE FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations 
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
     AS $$
-declare
-  v_old qctl.attachment;
 begin
-  select a.* into v_old from qctl.attachment a join qctl.queue q using (queue_id)
-  where q.queue_name = p_queue and a.relation = qctl._regclass(p_relation);
-  if found then
-    perform qctl.detach(p_relation, p_queue);
+  if (qctl._find_attachment(p_relation, (select q.queue_id from qctl.queue q where q.queue_name = p_queue))).attachment_id is not null then
+    return query select * from qctl.change_attachment(p_relation, p_queue, jsonb_strip_nulls(jsonb_build_object(
+      'operations', to_jsonb(p_operations), 'when_sql', p_when, 'columns', to_jsonb(p_columns), 'payload', p_payload, 'unchanged', p_unchanged,
+      'as_me', p_as_me, 'replicated', p_replicated, 'on_error', p_on_error, 'max_bytes', p_max_bytes, 'order_by', p_order_by)));
+  else
+    return query select * from qctl.attach(
+      p_relation, p_queue, coalesce(p_operations, '{INSERT,UPDATE,DELETE}'), nullif(p_when, ''), nullif(p_columns, '{}'), coalesce(p_payload, 'qctl'),
+      coalesce(p_unchanged, false), coalesce(p_as_me, false), coalesce(p_replicated, false), coalesce(p_on_error, 'hold'), coalesce(p_max_bytes, 524288),
+      nullif(p_order_by, ''));
   end if;
-  return query
-  select * from qctl.attach(
-    p_relation, p_queue, coalesce(p_operations, v_old.operations, '{INSERT,UPDATE,DELETE}'),
-    case when p_when is null then v_old.when_sql else nullif(p_when, '') end,
-    case when p_columns is null then v_old.columns else nullif(p_columns, '{}') end,
-    coalesce(p_payload, v_old.payload, 'qctl'), coalesce(p_unchanged, v_old.unchanged, false), coalesce(p_as_me, v_old.as_me, false),
-    coalesce(p_replicated, v_old.replicated, false), coalesce(p_on_error, v_old.on_error, 'fail'), coalesce(p_max_bytes, v_old.max_bytes, 524288),
-    case when p_order_by is null then v_old.order_by else nullif(p_order_by, '') end);
 end
 $$;
 
@@ -9537,12 +10872,11 @@ CREATE FUNCTION qctl.undeclared(p_queues text[], p_relations text[], p_relation_
     AS $$
   select 'queue', q.queue_name, q.queue_name from qctl.queue q where not q.queue_name = any (p_queues)
   union all
-  select 'attachment', coalesce(format('%I.%I', n.nspname, c.relname), a.relation::oid::text), q.queue_name
+  select 'attachment', coalesce(qctl._table_name(a.relation), a.table_name), q.queue_name
   from qctl.attachment a join qctl.queue q using (queue_id)
-  left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
   where q.queue_name = any (p_queues)
     and not exists (select from unnest(p_relations, p_relation_queues) as d (relation, queue)
-                    where qctl._regclass(d.relation) = a.relation and d.queue = q.queue_name)
+                    where d.queue = q.queue_name and (qctl._find_attachment(d.relation, q.queue_id)).attachment_id = a.attachment_id)
   order by 1 desc, 2
 $$;
 
@@ -10088,6 +11422,17 @@ CREATE TABLE qctl.header_secret (
 
 COMMENT ON TABLE qctl.header_secret IS 'Values of HTTP headers that a queue''s headers name as secret:NAME.';
 
+-- Name: held_event_held_id_seq; Type: SEQUENCE; Schema: qctl; Owner: -
+
+ALTER TABLE qctl.held_event ALTER COLUMN held_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME qctl.held_event_held_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 -- Name: label; Type: TABLE; Schema: qctl; Owner: -
 
 CREATE TABLE qctl.label (
@@ -10400,6 +11745,11 @@ ALTER TABLE qctl.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENTITY 
 ALTER TABLE ONLY qctl.arming
     ADD CONSTRAINT arming_pkey PRIMARY KEY (one);
 
+-- Name: attachment attachment_name_key; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.attachment
+    ADD CONSTRAINT attachment_name_key UNIQUE (name);
+
 -- Name: attachment attachment_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.attachment
@@ -10459,6 +11809,11 @@ ALTER TABLE ONLY qctl.grantee
 
 ALTER TABLE ONLY qctl.header_secret
     ADD CONSTRAINT header_secret_pkey PRIMARY KEY (name);
+
+-- Name: held_event held_event_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.held_event
+    ADD CONSTRAINT held_event_pkey PRIMARY KEY (held_id);
 
 -- Name: in_flight in_flight_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
@@ -10564,6 +11919,10 @@ CREATE INDEX dead_letter_died_idx ON qctl.dead_letter USING btree (died_at);
 
 CREATE INDEX dedup_expires_idx ON qctl.dedup USING btree (expires_at);
 
+-- Name: held_event_attachment; Type: INDEX; Schema: qctl; Owner: -
+
+CREATE INDEX held_event_attachment ON qctl.held_event USING btree (attachment_id, held_id);
+
 -- Name: in_flight_lapsed_idx; Type: INDEX; Schema: qctl; Owner: -
 
 CREATE INDEX in_flight_lapsed_idx ON qctl.in_flight USING btree (lapsed_at) WHERE (lapsed_at IS NOT NULL);
@@ -10615,6 +11974,11 @@ ALTER TABLE ONLY qctl.event_route
 
 ALTER TABLE ONLY qctl.gate
     ADD CONSTRAINT gate_queue_id_fkey FOREIGN KEY (queue_id) REFERENCES qctl.queue(queue_id) ON DELETE CASCADE;
+
+-- Name: held_event held_event_attachment_id_fkey; Type: FK CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.held_event
+    ADD CONSTRAINT held_event_attachment_id_fkey FOREIGN KEY (attachment_id) REFERENCES qctl.attachment(attachment_id) ON DELETE CASCADE;
 
 -- Name: signing_secret signing_secret_queue_id_fkey; Type: FK CONSTRAINT; Schema: qctl; Owner: -
 

@@ -7,6 +7,9 @@ import pytest
 from helpers import one
 from processes import failed, qctl
 
+TRIGGER = "qctl_capture_orders_users_8d9c50d4_insert"
+CHANGE = "qctl attach public.users -q orders --change"
+
 
 def test_verify_finds_nothing_in_a_fresh_install(full, dsn):
     done = qctl("verify", dsn=dsn)
@@ -21,8 +24,8 @@ def test_verify_finds_nothing_in_a_fresh_install(full, dsn):
         ("alter function qctl.is_armed() reset all", "changed", "qctl upgrade --repair"),
         ("drop index qctl.attempt_settled_idx", "missing", "sql/schema.sql"),
         ("alter table qctl.queue drop constraint queue_timeout_check", "missing", "sql/schema.sql"),
-        ("drop trigger qctl_capture_1_insert on users", "missing", "qctl attach public.users -q orders --again"),
-        ("alter table users disable trigger qctl_capture_1_insert", "disabled", "alter table"),
+        (f"drop trigger {TRIGGER} on users", "missing", CHANGE),
+        (f"alter table users disable trigger {TRIGGER}", "disabled", CHANGE),
         ("drop table users", "the table is gone", "qctl detach"),
         ("select pgmq.drop_queue('orders')", "is gone", "qctl drop orders --discard --with-archive --yes"),
         ("update pgmq.meta set is_unlogged = true", "unlogged", "queue that is logged and not partitioned"),
@@ -37,7 +40,7 @@ def test_verify_names_what_differs_and_what_mends_it(full, dsn, damage, problem,
 
 def test_the_commands_that_verify_prints_mend(full, dsn):
     full.execute("drop view qctl.status; drop function qctl.pause(text, text)")
-    full.execute("drop trigger qctl_capture_1_insert on users")
+    full.execute(f"drop trigger {TRIGGER} on users")
     for finding in json.loads(failed(8, "verify", "-o", "json", dsn=dsn).stdout):
         qctl(*finding["fix"].split()[1:], dsn=dsn)
     assert qctl("verify", dsn=dsn).returncode == 0
@@ -46,6 +49,6 @@ def test_the_commands_that_verify_prints_mend(full, dsn):
 
 
 def test_for_a_person_each_command_that_mends_stands_on_one_line(full, dsn):
-    full.execute("drop trigger qctl_capture_1_insert on users")
+    full.execute(f"drop trigger {TRIGGER} on users")
     done = failed(8, "verify", "-o", "table", dsn=dsn)
-    assert "\n    qctl attach public.users -q orders --again\n" in done.stdout
+    assert "\n    qctl attach public.users -q orders --change\n" in done.stdout

@@ -164,9 +164,10 @@ def test_attach_order_by_captures_the_key_for_every_operation(conn):
     assert one(conn, "select count(*) from qctl.verify()") == 0
     conn.execute("alter table carts rename column user_id to owner_id")
     conn.execute("insert into carts values (3, 9, '')")
-    assert one(conn, "select headers from pgmq.q_orders order by msg_id desc limit 1") is None
+    assert one(conn, "select order_key from qctl.held_event") == "9"
     conn.execute("select qctl.detach('public.carts')")
-    assert one(conn, "select count(*) from pg_proc where proname ~ '^capture_[0-9]'") == 0
+    assert one(conn, "select headers ->> 'x-pgmq-group' from pgmq.q_orders order by msg_id desc limit 1") == "9"
+    assert one(conn, "select count(*) from pg_proc where proname ~ '^capture_orders'") == 0
 
 
 def test_doctor_tells_of_a_missing_order_index(queue):

@@ -75,7 +75,7 @@ OWNERS = [
     "select * from qctl.signing_secret",
     "select * from qctl.header_secret",
     "select qctl.send('orders', array['1']::jsonb[])",
-    "alter table public.theirs disable trigger qctl_capture_1_insert; select qctl.detach('public.theirs')",
+    "alter table public.theirs disable trigger qctl_capture_orders_theirs_5b841424_insert; select qctl.detach('public.theirs')",
 ]
 
 

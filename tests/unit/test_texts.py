@@ -88,9 +88,7 @@ def test_every_query_is_one_statement_that_psql_can_run():
 
 
 def test_variables_of_psql_become_parameters():
-    text = files.query("attachments")
-    assert b"%(queue)s" in text
-    assert b"%%'" in text
+    assert b"attachments(%(queue)s::text)" in files.query("attachments")
 
 
 def test_database_precedence():

@@ -172,7 +172,7 @@ def test_every_released_schema_upgrades_to_what_a_fresh_install_is(empty_dsn, te
         migrate.apply(connection)
         connection.execute("select qctl.arm()")  # a restored dump is a copy
         of_queues = (
-            r"-- Name: (?:FUNCTION capture_\d+_|capture_\d+_|VIEW orders_status|orders_status).*?(?=\n-- Name: |\Z)"
+            r"-- Name: (?:(?:FUNCTION )?capture_\w+_[0-9a-f]{8}_|VIEW orders_status|orders_status).*?(?=\n-- Name: |\Z)"
         )
         upgraded = re.sub(of_queues, "", schema_dump.schema(empty_dsn), flags=re.DOTALL)
         assert upgraded.split() == schema_dump.schema(server.uri(template)).split()

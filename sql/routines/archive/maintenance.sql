@@ -198,6 +198,8 @@ begin
   perform qctl._forget_dedup_keys();
   perform qctl._sweep_order();
   commit;
+  perform qctl._release_all_held();
+  commit;
   for v_queue in select r.name from qctl._due_retention() as r (name) loop
     v_place := null;
     loop
@@ -219,5 +221,5 @@ begin
 end
 $$;
 comment on procedure qctl.maintenance(interval) is
-  'Collects answers of pg_net that no job collects, lapses leases, rolls up throughput, deletes messages older than the retention, and '
+  'Collects answers of pg_net that no job collects, lapses leases, rolls up throughput, queues held events, deletes messages older than the retention, and '
   'deletes the old history of qctl''s jobs. Run it every minute. p_for: the time limit for deleting.';

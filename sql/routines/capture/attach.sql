@@ -1,73 +1,184 @@
--- Attach and detach: create and drop the triggers that capture a table.
+-- Attach, change and detach: which tables are captured, and how.
 
-create or replace function qctl._check_when(p_relation regclass, p_operations text[], p_when text, p_by_row boolean) returns void
-language plpgsql volatile
+create or replace function qctl._relation(p_name text) returns regclass
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
-set check_function_bodies = on
 as $$
 declare
-  v_function text := format('qctl.%I()', 'check_when_' || pg_backend_pid());
-  v_operation text;
+  v_relation regclass;
 begin
-  foreach v_operation in array p_operations loop
-    continue when v_operation = 'TRUNCATE';
-    -- Creates a function that is never called, because its body is parsed but not planned: planning would run code of the table's
-    -- owner (expressions of indexes and checks, constants of the condition) with the rights of this role. The condition cannot begin
-    -- another statement: it appears within one parenthesis and within two, and could not close both.
-    execute format('create function %s returns integer language sql as %L', v_function,
-      format(E'select 1 where exists (select from %1$s where (%2$s\n)) and exists (select from %1$s where ((%2$s\n)))', concat_ws(' cross join ',
-        case when v_operation <> 'DELETE' then format('%s as new', p_relation) end,
-        case when v_operation <> 'INSERT' then format('%s as old', p_relation) end,
-        -- A row trigger knows columns only as new.x and old.x; two more copies of the table make a bare name ambiguous.
-        case when p_by_row then format('%1$s as "qctl 1" cross join %1$s as "qctl 2"', p_relation) end), p_when));
-    execute 'drop function ' || v_function;
-  end loop;
-exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
-  raise exception '--when is not a valid condition for %: %', v_operation, sqlerrm
-    using errcode = 'QC002',
-          hint = 'for example --when "new.status = ''paid''"; INSERT has no old row and DELETE no new row, so choose operations with --on';
+  begin
+    v_relation := to_regclass(p_name);
+  exception when others then
+    v_relation := null;
+  end;
+  if v_relation is null then
+    raise exception 'table % not found', quote_literal(coalesce(p_name, ''))
+      using errcode = 'QC006', hint = 'include the schema, for example public.users; put names with capitals in double quotes';
+  end if;
+  return v_relation;
 end
 $$;
 
-create or replace function qctl._by_row(p_relation regclass, p_replicated boolean) returns boolean
+create or replace function qctl._table_name(p_relation oid) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as $$ select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_relation $$;
+
+create or replace function qctl._check_attachable(p_relation regclass) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select p_replicated or c.relkind = 'p' or exists (select from pg_inherits i where i.inhparent = p_relation)
-  from pg_class c where c.oid = p_relation
+declare
+  v_class pg_class;
+begin
+  select * into v_class from pg_class where oid = p_relation;
+  if v_class.relkind not in ('r', 'p') then
+    raise exception '% is not a table', p_relation
+      using errcode = 'QC007', hint = 'views and foreign tables cannot be attached';
+  elsif v_class.relispartition or exists (select from pg_inherits where inhrelid = p_relation) then
+    raise exception '% is a partition or child of another table', p_relation
+      using errcode = 'QC007', hint = format('attach %s', (select i.inhparent::regclass from pg_inherits i where i.inhrelid = p_relation limit 1));
+  elsif v_class.relnamespace in ('pgmq'::regnamespace, 'qctl'::regnamespace, 'pg_catalog'::regnamespace) then
+    raise exception '% belongs to the pipeline and cannot be attached', p_relation using errcode = 'QC007', hint = 'attach a table of your own';
+  end if;
+end
 $$;
 
-create or replace function qctl._captured_relations(p_relation regclass) returns setof regclass
-language sql stable
+create or replace function qctl._check_columns(p_relation regclass, p_columns text[], p_what text, p_hint text default null) returns void
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  with recursive tree as (
-    select p_relation::oid as id
-    union
-    select i.inhrelid from tree t join pg_inherits i on i.inhparent = t.id join pg_class c on c.oid = i.inhrelid and not c.relispartition
-  )
-  select t.id::regclass from tree t join pg_class c on c.oid = t.id order by t.id
+declare
+  v_column text;
+begin
+  foreach v_column in array coalesce(p_columns, '{}') loop
+    if not exists (select from pg_attribute a where a.attrelid = p_relation and a.attname = v_column and a.attnum > 0 and not a.attisdropped) then
+      raise exception 'table % has no column %', p_relation, quote_literal(v_column) || p_what using errcode = 'QC006', hint = p_hint;
+    elsif v_column = any (qctl._virtual_columns(p_relation)) then
+      raise exception 'column % of % is a virtual generated column, which no trigger sees', quote_literal(v_column), p_relation
+        using errcode = 'QC007', hint = 'name the columns that it is computed from, or make it a stored one';
+    end if;
+  end loop;
+end
 $$;
-comment on function qctl._captured_relations(regclass) is
-  'The tables that have the triggers: the table itself and the tables that '
-  'inherit from it. PostgreSQL adds triggers of the parent to partitions.';
 
-create or replace function qctl._foreign_children(p_relation regclass) returns text
+create or replace function qctl._check_options(p_attachment qctl.attachment) returns qctl.attachment
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_attachment.operations is null or cardinality(p_attachment.operations) = 0
+     or not p_attachment.operations <@ array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] then
+    raise exception 'operations must be one or more of INSERT, UPDATE, DELETE, TRUNCATE' using errcode = 'QC002';
+  elsif p_attachment.payload is null or p_attachment.payload not in ('qctl', 'supabase') then
+    raise exception '% is not a payload format', quote_nullable(p_attachment.payload) using errcode = 'QC002', hint = 'use qctl or supabase';
+  elsif p_attachment.on_error is null or p_attachment.on_error not in ('hold', 'fail', 'skip') then
+    raise exception '% is not a valid choice for errors', quote_nullable(p_attachment.on_error) using errcode = 'QC002', hint = 'use hold, fail or skip';
+  elsif p_attachment.max_bytes is null or p_attachment.max_bytes not between 1024 and 1048576 then
+    raise exception 'the limit for a row must be between 1 KiB and 1 MiB' using errcode = 'QC002';
+  end if;
+  p_attachment.operations := array(select distinct o from unnest(p_attachment.operations) as o order by o desc);
+  p_attachment.columns := nullif(p_attachment.columns, '{}');
+  p_attachment.when_sql := nullif(p_attachment.when_sql, '');
+  -- The column may be given as in the payload, record.user_id, or without the prefix.
+  p_attachment.order_by := nullif(regexp_replace(p_attachment.order_by, '^record\.', ''), '');
+  perform qctl._check_columns(p_attachment.relation, p_attachment.columns, '');
+  perform qctl._check_columns(p_attachment.relation, array[p_attachment.order_by], ' to order by', 'for example --order-by record.user_id')
+  where p_attachment.order_by is not null;
+  p_attachment.uses := qctl._uses(p_attachment);
+  perform qctl._check_columns(p_attachment.relation, array(select jsonb_object_keys(p_attachment.uses -> 'columns')), '');
+  p_attachment.level := qctl._level(p_attachment);
+  p_attachment.table_name := qctl._table_name(p_attachment.relation);
+  return p_attachment;
+end
+$$;
+comment on function qctl._check_options(qctl.attachment) is 'The attachment with its options in their plain form and what follows from them; refuses what is not valid for its table.';
+
+create or replace function qctl._captures_as_me(p_relation regclass, p_accepted boolean) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner oid := (select c.relowner from pg_class c where c.oid = p_relation);
+  v_foreign text := qctl._foreign_children(p_relation);
+begin
+  if v_foreign is null
+     and pg_has_role(v_owner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end) then
+    return false;
+  elsif p_accepted then
+    return true;
+  elsif v_foreign is not null then
+    raise exception 'tables that inherit from % belong to other roles: %', p_relation, v_foreign
+      using errcode = 'QC007',
+            detail = format('The capture runs as role %s, which must not run the code that types of those tables may contain.', pg_get_userbyid(v_owner)),
+            hint = 'give these tables the same owner; or --as-me, to capture them with your own rights';
+  end if;
+  raise exception 'the capture of % must run as its owner ''%'', but role ''%'' may not act for that role', p_relation, pg_get_userbyid(v_owner), current_user
+    using errcode = 'QC007',
+          detail = 'Types of that table may contain code of its owner, which would run with your rights.',
+          hint = format('use --as-me to accept that; or run attach as a member of role %s', pg_get_userbyid(v_owner));
+end
+$$;
+comment on function qctl._captures_as_me(regclass, boolean) is 'Must the capture run as the current role, because it may not act for the owner?';
+
+create or replace function qctl._attachment_name(p_queue text, p_relation regclass) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table text := qctl._table_name(p_relation);
+  v_name text := left(regexp_replace(lower(p_queue || '_' || (select c.relname from pg_class c where c.oid = p_relation)), '[^a-z0-9_]+', '_', 'g'), 30);
+  v_try integer := 0;
+  v_full text;
+begin
+  loop
+    v_full := v_name || '_' || left(md5(format('%s %s%s', p_queue, replace(v_table, '"', ''), repeat('+', v_try))), 8);
+    -- Taken by a table that had this name before it was renamed.
+    exit when not exists (select from qctl.attachment a where a.name = v_full);
+    v_try := v_try + 1;
+  end loop;
+  return v_full;
+end
+$$;
+
+create or replace function qctl._warn_about(p_attachment qctl.attachment) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_columns text[] := qctl._virtual_columns(p_attachment.relation);
+begin
+  if v_columns is not null then
+    raise warning 'virtual generated columns are left out of the events: %', array_to_string(v_columns, ', ');
+  end if;
+  if p_attachment.order_by is not null and qctl._changing_trigger(p_attachment.relation) is not null then
+    raise warning '% of % may change rows again: changes are captured row by row, before it', qctl._changing_trigger(p_attachment.relation), p_attachment.relation
+      using hint = 'the order is right for statements of one row; not where it changes other rows of the same statement';
+  end if;
+  if exists (select from qctl.webhooks(p_attachment.relation::oid::text) w where w.enabled) then
+    raise warning 'table % also has a Supabase Database Webhook: %', p_attachment.relation,
+        (select string_agg(w.trigger_name, ', ') from qctl.webhooks(p_attachment.relation::oid::text) w where w.enabled)
+      using hint = 'each change is sent twice; to take the webhook over: qctl adopt-webhook';
+  end if;
+end
+$$;
+
+create or replace function qctl._attached(p_attachment qctl.attachment, p_queue text)
+returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select string_agg(format('%s of %I', r.relation, pg_get_userbyid(c.relowner)), ', ' order by r.relation::text)
-  from qctl._captured_relations(p_relation) as r (relation) join pg_class c on c.oid = r.relation
-  where c.relowner <> (select p.relowner from pg_class p where p.oid = p_relation)
+  select p_attachment.relation::text, p_queue, o, qctl._capture_trigger(p_attachment, o),
+         (select pg_get_userbyid(p.proowner)::text from pg_proc p where p.oid = qctl._row_function(p_attachment.name))
+  from unnest(p_attachment.operations) with ordinality as u (o, n) order by n
 $$;
-comment on function qctl._foreign_children(regclass) is
-  'Tables that inherit from the table but belong to another role. Their types may contain code of that role, which must not run as the '
-  'owner of the parent.';
 
 create or replace function qctl.attach(
   p_relation text, p_queue text, p_operations text[] default '{INSERT,UPDATE,DELETE}', p_when text default null,
   p_columns text[] default null, p_payload text default 'qctl', p_unchanged boolean default false, p_as_me boolean default false,
-  p_replicated boolean default false, p_on_error text default 'fail', p_max_bytes integer default 524288,
+  p_replicated boolean default false, p_on_error text default 'hold', p_max_bytes integer default 524288,
   p_order_by text default null)
 returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
 language plpgsql volatile
@@ -77,248 +188,73 @@ as $$
 #variable_conflict use_column
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
-  v_relation regclass;
-  v_class pg_class;
-  v_owner name;
-  v_column text;
+  v_relation regclass := qctl._relation(p_relation);
   v_attachment qctl.attachment;
-  v_may_own boolean;
 begin
-  begin
-    v_relation := to_regclass(p_relation);
-  exception when others then
-    v_relation := null;
-  end;
-  if v_relation is null then
-    raise exception 'table % not found', quote_literal(coalesce(p_relation, ''))
-      using errcode = 'QC006', hint = 'include the schema, for example public.users; put names with capitals in double quotes';
-  end if;
-  select * into v_class from pg_class where oid = v_relation;
-  if v_class.relkind not in ('r', 'p') then
-    raise exception '% is not a table', v_relation
-      using errcode = 'QC007', hint = 'views and foreign tables cannot be attached';
-  elsif v_class.relispartition or exists (select from pg_inherits where inhrelid = v_relation) then
-    raise exception '% is a partition or child of another table', v_relation
-      using errcode = 'QC007',
-            hint = format('attach %s', (select i.inhparent::regclass from pg_inherits i where i.inhrelid = v_relation limit 1));
-  end if;
-  if v_class.relnamespace in ('pgmq'::regnamespace, 'qctl'::regnamespace, 'pg_catalog'::regnamespace) then
-    raise exception '% belongs to the pipeline and cannot be attached', v_relation
-      using errcode = 'QC007', hint = 'attach a table of your own';
-  end if;
-  if p_operations is null or cardinality(p_operations) = 0 or not p_operations <@ array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] then
-    raise exception 'operations must be one or more of INSERT, UPDATE, DELETE, TRUNCATE' using errcode = 'QC002';
-  end if;
-  p_operations := array(select distinct o from unnest(p_operations) as o order by o desc);
-  if p_payload is null or p_payload not in ('qctl', 'supabase') then
-    raise exception '% is not a payload format', quote_nullable(p_payload) using errcode = 'QC002', hint = 'use qctl or supabase';
-  end if;
-  if p_on_error is null or p_on_error not in ('fail', 'skip') then
-    raise exception '% is not a valid choice for errors', quote_nullable(p_on_error) using errcode = 'QC002', hint = 'use fail or skip';
-  end if;
-  if p_max_bytes is null or p_max_bytes not between 1024 and 1048576 then
-    raise exception 'the limit for a row must be between 1 KiB and 1 MiB' using errcode = 'QC002';
-  end if;
-  select c into v_column from unnest(p_columns) as c
-  where not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = c and a.attnum > 0 and not a.attisdropped)
-  limit 1;
-  if found then
-    raise exception 'table % has no column %', v_relation, quote_literal(v_column) using errcode = 'QC006';
-  end if;
-  if p_when is not null then
-    perform qctl._check_when(v_relation, p_operations, p_when, qctl._by_row(v_relation, p_replicated));
-  end if;
+  perform qctl._check_attachable(v_relation);
   if exists (select from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = v_relation) then
     raise exception 'table % is already attached to queue ''%''', v_relation, p_queue
-      using errcode = 'QC007', hint = format('to change it: qctl detach %s -q %s, then attach again', qctl._word(v_relation::text), p_queue);
+      using errcode = 'QC007', hint = format('to change its options: qctl attach %s -q %s --change', qctl._word(v_relation::text), p_queue);
   end if;
-
-  -- The column may be given as in the payload, record.user_id, or without the prefix.
-  p_order_by := regexp_replace(p_order_by, '^record\.', '');
-  if p_order_by is not null then
-    if not exists (select from pg_attribute a where a.attrelid = v_relation and a.attname = p_order_by and a.attnum > 0 and not a.attisdropped) then
-      raise exception 'table % has no column % to order by', v_relation, quote_literal(p_order_by)
-        using errcode = 'QC006', hint = 'for example --order-by record.user_id';
-    end if;
-    if not v_queue.ordered then
-      perform qctl.set_queue(p_queue, p_settings => '{"ordered": true}');
-    end if;
-  end if;
-
-  select string_agg(a.attname, ', ') into v_column from pg_attribute a
-  where a.attrelid = v_relation and a.attnum > 0 and a.attgenerated = 'v';
-  if v_column is not null then
-    raise warning 'virtual generated columns are captured as null: %', v_column;
-  end if;
-
-  if not p_as_me and qctl._foreign_children(v_relation) is not null then
-    raise exception 'tables that inherit from % belong to other roles: %', v_relation, qctl._foreign_children(v_relation)
-      using errcode = 'QC007',
-            detail = format('The capture runs as role %s, which must not run the code that types of those tables may contain.',
-                            pg_get_userbyid(v_class.relowner)),
-            hint = 'give these tables the same owner; or --as-me, to capture them with your own rights';
-  end if;
-  v_owner := pg_get_userbyid(v_class.relowner);
-  v_may_own := pg_has_role(v_class.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end)
-               and qctl._foreign_children(v_relation) is null;
-  if not v_may_own and not p_as_me then
-    raise exception 'the capture of % must run as its owner ''%'', but role ''%'' may not act for that role',
-        v_relation, v_owner, current_user
-      using errcode = 'QC007',
-            detail = 'Types of that table may contain code of its owner, which would run with your rights.',
-            hint = format('use --as-me to accept that; or run attach as a member of role %s', v_owner);
-  end if;
-
-  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes, order_by)
-  values (v_queue.queue_id, v_relation, p_operations, p_when, case when cardinality(p_columns) > 0 then p_columns end, p_payload, p_unchanged,
-          case when qctl._by_row(v_relation, p_replicated) then 'row' else 'statement' end,
-          p_replicated, not v_may_own, p_on_error, p_max_bytes, p_order_by)
+  v_attachment.queue_id := v_queue.queue_id;
+  v_attachment.relation := v_relation;
+  v_attachment.operations := p_operations;
+  v_attachment.when_sql := p_when;
+  v_attachment.columns := p_columns;
+  v_attachment.payload := p_payload;
+  v_attachment.unchanged := coalesce(p_unchanged, false);
+  v_attachment.replicated := coalesce(p_replicated, false);
+  v_attachment.on_error := p_on_error;
+  v_attachment.max_bytes := p_max_bytes;
+  v_attachment.order_by := p_order_by;
+  v_attachment.name := qctl._attachment_name(p_queue, v_relation);
+  v_attachment := qctl._check_options(v_attachment);
+  v_attachment.as_me := qctl._captures_as_me(v_relation, coalesce(p_as_me, false));
+  insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes,
+                               order_by, name, table_name, uses)
+  select v_attachment.queue_id, v_attachment.relation, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
+         v_attachment.unchanged, v_attachment.level, v_attachment.replicated, v_attachment.as_me, v_attachment.on_error, v_attachment.max_bytes,
+         v_attachment.order_by, v_attachment.name, v_attachment.table_name, v_attachment.uses
   returning * into v_attachment;
-  perform qctl._make_capture(v_attachment, v_queue.queue_name);
-  if v_may_own and v_owner <> current_user then
-    perform qctl._own_capture(v_attachment, v_queue.queue_name, v_owner);
-  end if;
-  if exists (select from qctl.webhooks(v_relation::oid::text) w where w.enabled) then
-    raise warning 'table % also has a Supabase Database Webhook: %', v_relation,
-        (select string_agg(w.trigger_name, ', ') from qctl.webhooks(v_relation::oid::text) w where w.enabled)
-      using hint = 'each change is sent twice; to take the webhook over: qctl adopt-webhook';
-  end if;
-  perform qctl._audit('attach', p_queue, jsonb_build_object(
-    'relation', v_relation::text, 'operations', p_operations, 'when', p_when, 'columns', p_columns, 'payload', p_payload,
-    'level', v_attachment.level, 'replicated', p_replicated, 'on_error', p_on_error, 'order_by', p_order_by));
-  return query
-  select v_relation::text, p_queue, o, qctl._capture_trigger(v_attachment.attachment_id, o),
-         case when v_may_own then v_owner else current_user end::text
-  from unnest(p_operations) with ordinality as u (o, n) order by n;
+  perform qctl._capture(v_attachment, v_queue);
+  perform qctl._audit('attach', p_queue, to_jsonb(v_attachment) - '{attachment_id,queue_id,created_at,created_by,name,uses}'::text[]);
+  return query select * from qctl._attached(v_attachment, p_queue);
 end
 $$;
 comment on function qctl.attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text) is
   'Captures the changes of a table into a queue. Waits at most 2 s for the lock on the table. '
   'p_order_by: the column whose value is the order key; messages with the same value are delivered one at a time, in order.';
 
-create or replace function qctl._make_capture(p_attachment qctl.attachment, p_queue text) returns void
+create or replace function qctl._capture(p_attachment qctl.attachment, p_queue qctl.queue) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_function regprocedure;
-  v_operation text;
-  v_relation regclass;
 begin
-  perform qctl._make_functions(p_attachment, p_queue);
-  for v_function in select qctl._capture_functions(p_attachment.attachment_id) loop
-    execute format('revoke all on function %s from public', v_function);
-    -- A role that creates a partition must be allowed to execute the trigger functions.
-    execute format('grant execute on function %s to %I', v_function,
-                   (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation));
-  end loop;
-  foreach v_operation in array p_attachment.operations loop
-    for v_relation in select qctl._captured_relations(p_attachment.relation) loop
-      execute format('create trigger %I after %s on %s %s execute function qctl.%I()',
-        qctl._capture_trigger(p_attachment.attachment_id, v_operation), v_operation, v_relation,
-        case when v_operation = 'TRUNCATE' then 'for each statement'
-             when p_attachment.level = 'row' then 'for each row'
-             else format('referencing %s for each statement', case v_operation
-               when 'INSERT' then 'new table as new_rows' when 'DELETE' then 'old table as old_rows'
-               else 'old table as old_rows new table as new_rows' end) end,
-        qctl._capture_function(p_attachment.attachment_id, v_operation));
-      if p_attachment.replicated then
-        execute format('alter table %s enable always trigger %I', v_relation, qctl._capture_trigger(p_attachment.attachment_id, v_operation));
-      end if;
-    end loop;
-  end loop;
+  if p_attachment.order_by is not null and not p_queue.ordered then
+    perform qctl.set_queue(p_queue.queue_name, p_settings => '{"ordered": true}');
+  end if;
+  perform qctl._make_functions(p_attachment, p_queue.queue_name);
+  perform qctl._place_triggers(p_attachment);
+  perform qctl._warn_about(p_attachment);
 end
 $$;
+comment on function qctl._capture(qctl.attachment, qctl.queue) is 'Makes the functions and triggers of an attachment what its row says.';
 
-create or replace function qctl._own_capture(p_attachment qctl.attachment, p_queue text, p_owner name) returns void
-language plpgsql volatile
+create or replace function qctl._find_attachment(p_relation text, p_queue_id integer) returns qctl.attachment
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_function regprocedure;
-  v_had_create boolean := has_schema_privilege(p_owner, 'qctl', 'CREATE');
-begin
-  execute format('grant usage on schema pgmq, qctl to %I', p_owner);
-  execute format('grant insert (vt, message%s), select (msg_id) on pgmq.%I to %I',
-                 case when p_attachment.order_by is not null then ', headers' end, 'q_' || p_queue, p_owner);
-  if not v_had_create then
-    execute format('grant create on schema qctl to %I', p_owner);
-  end if;
-  for v_function in select qctl._capture_functions(p_attachment.attachment_id) loop
-    execute format('alter function %s owner to %I', v_function, p_owner);
-  end loop;
-  if not v_had_create then
-    execute format('revoke create on schema qctl from %I', p_owner);
-  end if;
-  if p_attachment.on_error = 'skip' then
-    execute format('grant execute on function qctl._capture_failed(integer, text, text) to %I', p_owner);
-  end if;
-end
+  -- By the table, by its number where it is gone, or by the name of one that was dropped and made again.
+  select a from qctl.attachment a
+  where a.queue_id = p_queue_id
+    and (a.relation = case when p_relation ~ '^[0-9]{1,10}$' then p_relation::oid else qctl._regclass(p_relation)::oid end
+         or a.table_name = p_relation
+         or not exists (select from pg_class c where c.oid = a.relation) and to_regclass(a.table_name) = qctl._regclass(p_relation))
+  order by exists (select from pg_class c where c.oid = a.relation) and a.relation = qctl._regclass(p_relation) desc
+  limit 1
 $$;
 
-create or replace function qctl.detach(p_relation text, p_queue text default null)
-returns table (relation text, queue_name text, trigger_name text)
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '2s'
-as $$
-#variable_conflict use_column
-declare
-  -- A dropped table is known only by its oid, as describe shows it.
-  v_relation regclass := case when p_relation ~ '^[0-9]{1,10}$' then p_relation::oid else to_regclass(p_relation) end;
-  v_attachment record;
-  v_operation text;
-  v_owner name;
-  v_name text;
-  v_table regclass;
-begin
-  if p_queue is not null then
-    perform qctl._queue(p_queue);
-  end if;
-  if not exists (select from qctl.attachment a join qctl.queue q using (queue_id)
-                 where a.relation = v_relation and (p_queue is null or q.queue_name = p_queue)) then
-    raise exception 'table % is not attached%', coalesce(v_relation::text, quote_literal(p_relation)),
-        coalesce(' to queue ' || quote_literal(p_queue), '')
-      using errcode = 'QC006',
-            hint = coalesce('attached tables: ' || (select string_agg(distinct a.relation::text, ', ') from qctl.attachment a),
-                            'no table is attached');
-  end if;
-  for v_attachment in
-    select a.*, q.queue_name from qctl.attachment a join qctl.queue q using (queue_id)
-    where a.relation = v_relation and (p_queue is null or q.queue_name = p_queue) order by q.queue_name
-  loop
-    foreach v_operation in array v_attachment.operations loop
-      v_name := qctl._capture_function(v_attachment.attachment_id, v_operation);
-      -- Looks for the triggers on all tables because the inheritance may have changed. PostgreSQL drops those of partitions.
-      for v_table in
-        select t.tgrelid from pg_trigger t
-        where t.tgname = qctl._capture_trigger(v_attachment.attachment_id, v_operation) and t.tgparentid = 0
-      loop
-        execute format('drop trigger %I on %s', qctl._capture_trigger(v_attachment.attachment_id, v_operation), v_table);
-      end loop;
-      select pg_get_userbyid(p.proowner) into v_owner from pg_proc p
-      where p.pronamespace = 'qctl'::regnamespace and p.proname = v_name;
-      execute format('drop function if exists qctl.%I()', v_name);
-      return query select v_relation::text, v_attachment.queue_name, qctl._capture_trigger(v_attachment.attachment_id, v_operation);
-    end loop;
-    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'key'));
-    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'row'));
-    execute format('drop function if exists qctl.%I(record)', qctl._capture_function(v_attachment.attachment_id, 'order'));
-    delete from qctl.attachment a where a.attachment_id = v_attachment.attachment_id;
-    delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
-    if v_owner is not null and v_owner <> current_user and not exists (
-        select from qctl.attachment a cross join lateral qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
-        where a.queue_id = v_attachment.queue_id and pg_get_userbyid(p.proowner) = v_owner)
-       and to_regclass(format('pgmq.%I', 'q_' || v_attachment.queue_name)) is not null then
-      execute format('revoke insert (vt, message, headers), select (msg_id) on pgmq.%I from %I', 'q_' || v_attachment.queue_name, v_owner);
-    end if;
-    perform qctl._audit('detach', v_attachment.queue_name, jsonb_build_object('relation', v_relation::text));
-  end loop;
-end
-$$;
-comment on function qctl.detach(text, text) is 'Stops capturing a table. Its messages stay in the queue.';
-
-create or replace function qctl.reattach(p_relation text, p_queue text)
+create or replace function qctl.change_attachment(p_relation text, p_queue text, p_options jsonb default '{}')
 returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -327,19 +263,157 @@ as $$
 #variable_conflict use_column
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
-  v_attachment qctl.attachment;
+  v_attachment qctl.attachment := qctl._find_attachment(p_relation, v_queue.queue_id);
+  v_unknown text := (select string_agg(k, ', ') from jsonb_object_keys(p_options) k
+                     where k not in ('operations', 'when_sql', 'columns', 'payload', 'unchanged', 'replicated', 'as_me', 'on_error', 'max_bytes', 'order_by'));
 begin
-  select * into v_attachment from qctl.attachment a where a.queue_id = v_queue.queue_id and a.relation = to_regclass(p_relation);
-  if not found then
+  if v_unknown is not null then
+    raise exception 'an attachment has no option %', v_unknown using errcode = 'QC002';
+  elsif v_attachment.attachment_id is null then
     raise exception 'table % is not attached to queue ''%''', p_relation, p_queue
       using errcode = 'QC006', hint = format('qctl attach %s -q %s', qctl._word(p_relation), p_queue);
   end if;
-  perform qctl.detach(p_relation, p_queue);
-  return query select * from qctl.attach(
-    p_relation, p_queue, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
-    v_attachment.unchanged, v_attachment.as_me, v_attachment.replicated, v_attachment.on_error, v_attachment.max_bytes, v_attachment.order_by);
+  v_attachment.relation := coalesce(qctl._attached_relation(v_attachment.name)::regclass, qctl._relation(p_relation));
+  perform qctl._check_attachable(v_attachment.relation);
+  if v_attachment.table_name = qctl._table_name(v_attachment.relation) or (select c.oid from pg_class c where c.oid = v_attachment.relation) is not null then
+    v_attachment := qctl._follow_columns(v_attachment);
+  end if;
+  v_attachment := jsonb_populate_record(v_attachment, p_options);
+  v_attachment := qctl._check_options(v_attachment);
+  v_attachment.as_me := qctl._captures_as_me(v_attachment.relation, v_attachment.as_me);
+  update qctl.attachment a
+  set relation = v_attachment.relation, operations = v_attachment.operations, when_sql = v_attachment.when_sql, columns = v_attachment.columns,
+      payload = v_attachment.payload, unchanged = v_attachment.unchanged, level = v_attachment.level, replicated = v_attachment.replicated,
+      as_me = v_attachment.as_me, on_error = v_attachment.on_error, max_bytes = v_attachment.max_bytes, order_by = v_attachment.order_by,
+      table_name = v_attachment.table_name, uses = v_attachment.uses
+  where a.attachment_id = v_attachment.attachment_id;
+  perform qctl._drop_unneeded_functions(v_attachment);
+  perform qctl._capture(v_attachment, v_queue);
+  delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
+  perform qctl._audit('attach', p_queue, to_jsonb(v_attachment) - '{attachment_id,queue_id,created_at,created_by,name,uses}'::text[]);
+  return query select * from qctl._attached(v_attachment, p_queue);
 end
 $$;
-comment on function qctl.reattach(text, text) is
-  'Creates the triggers of an attachment again with its present options, after '
-  'a renamed table or column, a new child table or a lost trigger.';
+comment on function qctl.change_attachment(text, text, jsonb) is
+  'Changes these options of an attachment and keeps the others; follows a table or a column that was renamed, or a table that was created '
+  'again. Keys are columns of qctl.attachment; an empty when_sql, columns or order_by takes it away.';
+
+create or replace function qctl.reattach(p_relation text, p_queue text)
+returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$ select * from qctl.change_attachment(p_relation, p_queue) $$;
+comment on function qctl.reattach(text, text) is 'Changes an attachment without new options: qctl.change_attachment(table, queue).';
+
+create or replace function qctl._drop_unneeded_functions(p_attachment qctl.attachment) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set client_min_messages = warning
+as $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select f from qctl._capture_functions(p_attachment.name) f join pg_proc p on p.oid = f
+    where p.prorettype = 'trigger'::regtype and upper(substring(p.proname from '[a-z]+$')) <> all (p_attachment.operations)
+  loop
+    -- With its triggers, which only owners of their tables could drop by themselves.
+    execute format('drop function %s cascade', v_function);
+  end loop;
+end
+$$;
+
+create or replace function qctl.detach(p_relation text, p_queue text default null)
+returns table (relation text, queue_name text, trigger_name text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+set client_min_messages = warning
+as $$
+#variable_conflict use_column
+declare
+  v_attachment qctl.attachment;
+  v_queue qctl.queue;
+  v_found boolean := false;
+  v_function regprocedure;
+begin
+  if p_queue is not null then
+    perform qctl._queue(p_queue);
+  end if;
+  for v_queue in select q.* from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    v_attachment := qctl._find_attachment(p_relation, v_queue.queue_id);
+    continue when v_attachment.attachment_id is null;
+    v_found := true;
+    return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_queue.queue_name, qctl._capture_trigger(v_attachment, o)
+                 from unnest(v_attachment.operations) o;
+    for v_function in select f from qctl._capture_functions(v_attachment.name) f loop
+      execute format('drop function %s cascade', v_function);
+    end loop;
+    perform qctl._queue_held(v_attachment, v_queue);
+    delete from qctl.attachment a where a.attachment_id = v_attachment.attachment_id;
+    delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
+    perform qctl._audit('detach', v_queue.queue_name, jsonb_build_object('relation', v_attachment.table_name));
+  end loop;
+  if not v_found then
+    raise exception 'table % is not attached%', coalesce(qctl._regclass(p_relation)::text, quote_literal(p_relation)),
+        coalesce(' to queue ' || quote_literal(p_queue), '')
+      using errcode = 'QC006',
+            hint = coalesce('attached tables: ' || (select string_agg(distinct a.table_name, ', ') from qctl.attachment a), 'no table is attached');
+  end if;
+end
+$$;
+comment on function qctl.detach(text, text) is 'Stops capturing a table. Its messages stay in the queue, and its held events go there as they are.';
+
+create or replace function qctl._refresh_captures() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_attachment qctl.attachment;
+  v_queue text;
+begin
+  for v_attachment in select a.* from qctl.attachment a join pg_class c on c.oid = a.relation loop
+    select q.queue_name into v_queue from qctl.queue q where q.queue_id = v_attachment.queue_id;
+    continue when to_regclass(format('pgmq.%I', 'q_' || v_queue)) is null;
+    begin
+      if v_attachment.uses = '{}' then
+        v_attachment.uses := qctl._uses(v_attachment);
+        update qctl.attachment a set uses = v_attachment.uses where a.attachment_id = v_attachment.attachment_id;
+      end if;
+      perform qctl._make_functions(v_attachment, v_queue);
+      perform qctl._take_back_grants(v_queue, (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = v_attachment.relation));
+    exception when others then
+      raise warning 'the capture functions of % were not updated: %', v_attachment.relation, sqlerrm;
+    end;
+  end loop;
+end
+$$;
+comment on function qctl._refresh_captures() is
+  'Replaces the generated functions by those of this version. Needs no lock on a table because the triggers stay.';
+
+create or replace function qctl._take_back_grants(p_queue text, p_owner name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_schema text;
+begin
+  if p_owner = current_user then
+    return;
+  end if;
+  execute format('revoke insert (vt, message, headers), select (msg_id) on pgmq.%I from %I', 'q_' || p_queue, p_owner);
+  foreach v_schema in array array['pgmq', 'qctl'] loop
+    -- Other grants in the schema need it.
+    continue when exists (
+      select from pg_class c cross join lateral aclexplode(c.relacl) g where c.relnamespace = v_schema::regnamespace and g.grantee = p_owner::regrole
+      union all
+      select from pg_class c join pg_attribute a on a.attrelid = c.oid cross join lateral aclexplode(a.attacl) g
+      where c.relnamespace = v_schema::regnamespace and g.grantee = p_owner::regrole
+      union all
+      select from pg_proc p cross join lateral aclexplode(p.proacl) g
+      where p.pronamespace = v_schema::regnamespace and p.proname !~ '^capture_' and g.grantee = p_owner::regrole);
+    execute format('revoke usage on schema %I from %I', v_schema, p_owner);
+  end loop;
+end
+$$;
+comment on function qctl._take_back_grants(text, name) is 'What up to 0.6.0 the owners of attached tables were granted, when the capture ran as them.';

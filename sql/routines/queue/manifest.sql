@@ -52,11 +52,12 @@ as $$
 declare
   v_attachment qctl.attachment;
 begin
-  select a.* into v_attachment from qctl.attachment a join qctl.queue q using (queue_id)
-  where q.queue_name = p_queue and a.relation = qctl._regclass(p_relation);
-  if not found then
+  v_attachment := qctl._find_attachment(p_relation, (select q.queue_id from qctl.queue q where q.queue_name = p_queue));
+  if v_attachment.attachment_id is null then
     return next 'missing';
     return;
+  elsif not exists (select from pg_class c where c.oid = v_attachment.relation) then
+    return next 'table';
   end if;
   return query
   select d.name from (values
@@ -85,22 +86,17 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
 as $$
-declare
-  v_old qctl.attachment;
 begin
-  select a.* into v_old from qctl.attachment a join qctl.queue q using (queue_id)
-  where q.queue_name = p_queue and a.relation = qctl._regclass(p_relation);
-  if found then
-    perform qctl.detach(p_relation, p_queue);
+  if (qctl._find_attachment(p_relation, (select q.queue_id from qctl.queue q where q.queue_name = p_queue))).attachment_id is not null then
+    return query select * from qctl.change_attachment(p_relation, p_queue, jsonb_strip_nulls(jsonb_build_object(
+      'operations', to_jsonb(p_operations), 'when_sql', p_when, 'columns', to_jsonb(p_columns), 'payload', p_payload, 'unchanged', p_unchanged,
+      'as_me', p_as_me, 'replicated', p_replicated, 'on_error', p_on_error, 'max_bytes', p_max_bytes, 'order_by', p_order_by)));
+  else
+    return query select * from qctl.attach(
+      p_relation, p_queue, coalesce(p_operations, '{INSERT,UPDATE,DELETE}'), nullif(p_when, ''), nullif(p_columns, '{}'), coalesce(p_payload, 'qctl'),
+      coalesce(p_unchanged, false), coalesce(p_as_me, false), coalesce(p_replicated, false), coalesce(p_on_error, 'hold'), coalesce(p_max_bytes, 524288),
+      nullif(p_order_by, ''));
   end if;
-  return query
-  select * from qctl.attach(
-    p_relation, p_queue, coalesce(p_operations, v_old.operations, '{INSERT,UPDATE,DELETE}'),
-    case when p_when is null then v_old.when_sql else nullif(p_when, '') end,
-    case when p_columns is null then v_old.columns else nullif(p_columns, '{}') end,
-    coalesce(p_payload, v_old.payload, 'qctl'), coalesce(p_unchanged, v_old.unchanged, false), coalesce(p_as_me, v_old.as_me, false),
-    coalesce(p_replicated, v_old.replicated, false), coalesce(p_on_error, v_old.on_error, 'fail'), coalesce(p_max_bytes, v_old.max_bytes, 524288),
-    case when p_order_by is null then v_old.order_by else nullif(p_order_by, '') end);
 end
 $$;
 comment on function qctl.set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text) is
@@ -135,12 +131,11 @@ set search_path = pg_catalog, pg_temp
 as $$
   select 'queue', q.queue_name, q.queue_name from qctl.queue q where not q.queue_name = any (p_queues)
   union all
-  select 'attachment', coalesce(format('%I.%I', n.nspname, c.relname), a.relation::oid::text), q.queue_name
+  select 'attachment', coalesce(qctl._table_name(a.relation), a.table_name), q.queue_name
   from qctl.attachment a join qctl.queue q using (queue_id)
-  left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
   where q.queue_name = any (p_queues)
     and not exists (select from unnest(p_relations, p_relation_queues) as d (relation, queue)
-                    where qctl._regclass(d.relation) = a.relation and d.queue = q.queue_name)
+                    where d.queue = q.queue_name and (qctl._find_attachment(d.relation, q.queue_id)).attachment_id = a.attachment_id)
   order by 1 desc, 2
 $$;
 comment on function qctl.undeclared(text[], text[], text[]) is

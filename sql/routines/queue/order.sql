@@ -11,6 +11,7 @@ comment on function qctl._order_key(jsonb) is
 create or replace function qctl._order_index(p_queue qctl.queue, p_wanted boolean) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
 as $$
 begin
   if p_wanted then

@@ -26,6 +26,7 @@ as $$
   select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
   where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped
     and not (p_table = 'qctl.queue'::regclass and a.attname = 'headers' or p_table = 'qctl.dead_letter'::regclass and a.attname in ('message', 'headers')
+             or p_table = 'qctl.held_event'::regclass and a.attname = 'message'
              or a.attname in ('order_key', 'blocks_key', 'swept_key', 'dedup_key'))
 $$;
 comment on function qctl._readable_columns(regclass) is
@@ -39,14 +40,14 @@ as $$
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
          and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
-                               'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
+                               'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
          and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
          and p.proname = any ('{claim,release,settle,register_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
-                              'maintenance,_forget_dedup_keys,_sweep_order,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retain_log,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
+                              'maintenance,_forget_dedup_keys,_sweep_order,_release_all_held,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retain_log,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
                               '_maintenance_deadline,_before}'))
 $$;
 comment on function qctl._level_routines(text, boolean) is

@@ -19,7 +19,7 @@ set quote_all_identifiers = off
 set extra_float_digits = 1
 as $$
   select case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid))
-  from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_[0-9]+_'
+  from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_'
   union all
   select 'view', c.oid::regclass::text, md5(pg_get_viewdef(c.oid)) from pg_class c
   where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'v' and c.relname !~ '_status$'
@@ -52,78 +52,6 @@ begin
   insert into qctl.object (kind, identity, definition, server_version)
   select o.kind, o.identity, o.definition, current_setting('server_version_num')::integer / 10000 from qctl._objects() o;
 end
-$$;
-
-create or replace function qctl._verify_attachments(p_queue_id integer default null)
-returns table (object text, problem text, fix text)
-language sql stable
-set search_path = pg_catalog, pg_temp
-set quote_all_identifiers = off
-as $$
-  with attached as (
-    select a.*, q.queue_name, c.oid is not null as there,
-           case when c.oid is null then a.relation::oid::text else format('%I.%I', n.nspname, c.relname) end as name
-    from qctl.attachment a join qctl.queue q using (queue_id)
-    left join pg_class c on c.oid = a.relation left join pg_namespace n on n.oid = c.relnamespace
-    where p_queue_id is null or a.queue_id = p_queue_id
-  ), expected as (
-    select a.*, o.operation, r.relation as carrier
-    from attached a cross join unnest(a.operations) as o (operation)
-    cross join lateral qctl._captured_relations(a.relation) as r (relation)
-    where a.there
-  )
-  select a.name, 'the table is gone', format('qctl detach %s -q %s', qctl._word(a.name), a.queue_name) from attached a where not a.there
-  union all
-  select e.name, format('trigger for %s is %s on %s', e.operation, case when t.oid is null then 'missing' else 'disabled' end, e.carrier),
-         case when t.oid is null then format('qctl attach %s -q %s --again', qctl._word(e.name), e.queue_name)
-              else format('alter table %s enable%s trigger %I;', e.carrier, case when e.replicated then ' always' else '' end, t.tgname) end
-  from expected e
-  left join pg_trigger t on t.tgrelid = e.carrier and t.tgname = qctl._capture_trigger(e.attachment_id, e.operation)
-  where t.oid is null or t.tgenabled = 'D' or e.replicated <> (t.tgenabled = 'A')
-  union all
-  select a.name, format('the capture function for %s is %s', o.operation,
-                        case when p.oid is null then 'missing' else 'outdated because the table was renamed or its columns changed' end),
-         format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
-  from attached a cross join unnest(a.operations) as o (operation)
-  left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(a.attachment_id, o.operation)
-  where a.there and p.prosrc is distinct from
-        qctl._capture_body((select x from qctl.attachment x where x.attachment_id = a.attachment_id), a.queue_name, o.operation)
-  union all
-  select e.name, format('trigger for %s is disabled on %s', e.operation, t.tgrelid::regclass),
-         format('alter table %s enable%s trigger %I;', t.tgrelid::regclass, case when e.replicated then ' always' else '' end, t.tgname)
-  from expected e join pg_trigger t on t.tgname = qctl._capture_trigger(e.attachment_id, e.operation) and t.tgparentid <> 0
-  where t.tgenabled = 'D'
-  union all
-  select a.name, 'events are captured without data because the table has another owner than its capture functions',
-         format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
-  from attached a join pg_class c on c.oid = a.relation
-  where not a.as_me and exists (select from qctl._capture_functions(a.attachment_id) f join pg_proc p on p.oid = f
-                                where p.proowner <> c.relowner)
-  union all
-  select a.name,
-         format('rows of inheriting tables are captured without data because those tables belong to other roles: %s',
-                qctl._foreign_children(a.relation)),
-         'give these tables the same owner; or: '
-         || format('qctl detach %1$s -q %2$s && qctl attach %1$s -q %2$s --as-me', qctl._word(a.name), a.queue_name)
-  from attached a where a.there and not a.as_me and qctl._foreign_children(a.relation) is not null
-  union all
-  select a.name, 'it is now a partition or child of another table, and writes through that table are not captured',
-         format('qctl detach %1$s -q %2$s && qctl attach %3$s -q %2$s', qctl._word(a.name), a.queue_name, qctl._word(i.inhparent::regclass::text))
-  from attached a join pg_inherits i on i.inhrelid = a.relation
-  union all
-  select a.name, 'rows of its new partitions or child tables are not captured because they have no trigger',
-         format('qctl attach %s -q %s --again', qctl._word(a.name), a.queue_name)
-  from attached a where a.there and a.level = 'statement' and qctl._by_row(a.relation, false)
-  union all
-  select a.name, format('column ''%s'' of the attachment does not exist', c.name),
-         format('qctl detach %1$s -q %2$s && qctl attach %1$s -q %2$s  # with other --columns', qctl._word(a.name), a.queue_name)
-  from attached a cross join unnest(a.columns) as c (name)
-  where a.there and not exists (select from pg_attribute t where t.attrelid = a.relation and t.attname = c.name and not t.attisdropped)
-  union all
-  select a.name, format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), e.sqlstate),
-         format('delete from qctl.capture_error where attachment_id = %s; -- when the cause is fixed', a.attachment_id)
-  from attached a join qctl.capture_error e using (attachment_id) group by a.name, a.attachment_id, e.sqlstate
-  order by 1, 2
 $$;
 
 create or replace function qctl._verify_tables(p_queue_name text) returns table (problem text, fix text)

@@ -180,7 +180,7 @@ def _prepare(connection: db.Connection, url: str, talk: Callable[[str], None]) -
         "allow_networks": ["127.0.0.0/8"],
     }  # fmt: skip
     queues.create(QUEUE, url, {}, settings).execute(connection)
-    attachments.run(connection, attachments.whole_table("public.users", QUEUE), talk)
+    attachments.run(connection, attachments.attach("public.users", QUEUE), talk)
     talk(f"installed qctl, created table public.users and attached it to queue {QUEUE}")
 
 

@@ -22,6 +22,7 @@ class Attachment:
     order_by: str | None
     triggers: str
     runs_as: str | None
+    held: int
     created_at: datetime
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from psycopg.types.json import Jsonb
 
@@ -17,63 +17,41 @@ Row = TypeVar("Row")
 _TRIES = 5
 
 
-def attach(
-    relation: str,
-    queue: str,
-    *,
-    operations: list[str],
-    when: str | None,
-    columns: list[str],
-    payload: str,
-    unchanged: bool,
-    as_me: bool,
-    replicated: bool = False,
-    on_error: str | None = None,
-    max_bytes: int | None = None,
-    order_by: str | None = None,
-) -> db.Call[AttachedTrigger]:
+def attach(relation: str, queue: str, options: dict[str, Any] | None = None) -> db.Call[AttachedTrigger]:
     """Captures a table's changes into a queue; waits at most 2 s for the table's lock.
+
+    Args:
+        relation: the table.
+        queue: the queue.
+        options: columns of ``qctl.attachment`` by name; those that are missing have their default.
 
     Raises:
         QctlError: when it is run: no such table, column or queue (6), not a plain table or attached already (7), the
             table stays locked (10).
     """
-    arguments = {
-        "relation": relation,
-        "queue": queue,
-        "operations": operations,
-        "payload": payload,
-        "unchanged": unchanged,
-        "as_me": as_me,
-    }
-    more = db.known(
-        when=when,
-        columns=columns or None,
-        replicated=replicated or None,
-        on_error=on_error,
-        max_bytes=max_bytes,
-        order_by=order_by,
-    )
-    return db.Call("attach", arguments | more, AttachedTrigger)
+    arguments = {"when" if name == "when_sql" else name: value for name, value in (options or {}).items()}
+    return db.Call("attach", {"relation": relation, "queue": queue, **arguments}, AttachedTrigger)
 
 
-def whole_table(relation: str, queue: str) -> db.Call[AttachedTrigger]:
-    """Captures every change of a table."""
-    return attach(
-        relation,
-        queue,
-        operations=["INSERT", "UPDATE", "DELETE"],
-        when=None,
-        columns=[],
-        payload="qctl",
-        unchanged=False,
-        as_me=False,
+def change(relation: str, queue: str, options: dict[str, Any]) -> db.Call[AttachedTrigger]:
+    """Changes options of an attachment and keeps the others; follows a table or a column that was renamed or created again.
+
+    Args:
+        relation: the table.
+        queue: its queue.
+        options: columns of ``qctl.attachment`` by name; an empty ``when_sql``, ``columns`` or ``order_by`` removes it.
+    """
+    return db.Call(
+        "change_attachment", {"relation": relation, "queue": queue, "options": Jsonb(options)}, AttachedTrigger
     )
 
 
-def reattach(relation: str, queue: str) -> db.Call[AttachedTrigger]:
-    """Makes the triggers of an attachment anew, with the options it has."""
-    return db.Call("reattach", {"relation": relation, "queue": queue}, AttachedTrigger)
+def release_held(connection: db.Connection, relation: str, queue: str) -> int:
+    """Queues the held events of an attachment that its options fit now, oldest first; returns how many."""
+    total = 0
+    while released := sum(db.call_value(connection, "release_held", relation=relation, queue=queue)):
+        total += released
+    return total
 
 
 def adopt_webhook(relation: str, trigger: str, queue: str | None, transport: str | None) -> db.Call[AdoptedWebhook]:

@@ -11,6 +11,7 @@ from qctl.cli.session import session
 from qctl.errors import UsageError
 from qctl.operations import attachments, queues
 from qctl.output import Column, render
+from qctl.output.columns import counted
 
 _COLUMNS = [
     Column("relation", "table"),
@@ -25,8 +26,9 @@ def command(
     table: Annotated[str, typer.Argument(help="The table, with its schema.", metavar="SCHEMA.TABLE")],
     queue: options.Queue = None,
     on: Annotated[
-        str, typer.Option("--on", help="Operations to capture.", metavar="OPERATIONS")
-    ] = "insert,update,delete",
+        str | None,
+        typer.Option("--on", help="Operations to capture; insert,update,delete by default.", metavar="OPERATIONS"),
+    ] = None,
     when: Annotated[
         str | None, typer.Option("--when", help="Capture only rows for which this SQL is true.", metavar="CONDITION")
     ] = None,
@@ -34,23 +36,34 @@ def command(
         str | None,
         typer.Option("--columns", help="Capture an update only if one of these changed.", metavar="COLUMNS"),
     ] = None,
-    payload: Annotated[str, typer.Option("--payload", help="Shape of the body: qctl or supabase.")] = "qctl",
-    unchanged: Annotated[bool, typer.Option("--unchanged", help="Capture updates that change nothing too.")] = False,
+    payload: Annotated[
+        str | None, typer.Option("--payload", help="Shape of the body: qctl (the default) or supabase.")
+    ] = None,
+    unchanged: Annotated[
+        bool | None, typer.Option("--unchanged", help="Capture updates that change nothing too.", show_default=False)
+    ] = None,
     replicated: Annotated[
-        bool, typer.Option("--replicated", help="Capture also what replication applies, by a trigger per row.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--replicated", help="Capture also what replication applies, by a trigger per row.", show_default=False
+        ),
+    ] = None,
     on_error: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--on-error", help="When capture fails: fail the statement, or skip the event.", metavar="fail|skip"
+            "--on-error",
+            help="When an event cannot be queued: hold it (the default), fail the statement, or skip the event.",
+            metavar="hold|fail|skip",
         ),
-    ] = "fail",
+    ] = None,
     max_size: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--max-size", help="Capture a row that takes more, compressed, by its primary key only.", metavar="SIZE"
+            "--max-size",
+            help="Capture a row that takes more, compressed, by its primary key only; 512k by default.",
+            metavar="SIZE",
         ),
-    ] = "512k",
+    ] = None,
     order_by: Annotated[
         str | None,
         typer.Option(
@@ -61,11 +74,18 @@ def command(
     ] = None,
     on_dead: queue_settings.OnDead = None,
     as_me: Annotated[
-        bool, typer.Option("--as-me", help="Run the capture as you where you cannot act for the table's owner.")
+        bool | None,
+        typer.Option(
+            "--as-me", help="Run the capture as you where you cannot act for the table's owner.", show_default=False
+        ),
+    ] = None,
+    change: Annotated[
+        bool,
+        typer.Option(
+            "--change", help="Change these options of an attachment; follow a renamed or re-created table or column."
+        ),
     ] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Recreate the triggers of this attachment with the options it has.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="The same as --change.", hidden=True)] = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
@@ -75,49 +95,62 @@ def command(
 
     Partitioned and inherited tables are captured with their partitions and children. Not captured: TRUNCATE unless --on
     names it, and without --replicated the writes of a session whose session_replication_role is replica. One transaction is
-    left out by: set local qctl.capture = off. With --order-by record.user_id the queue is ordered: the changes of one user
-    are delivered one at a time, in their order, and one that fails holds up only that user's, until it is dead (--on-dead).
+    left out by: set local qctl.capture = off; a session by: set qctl.capture = off. With --order-by record.user_id the queue
+    is ordered: the changes of one user are delivered one at a time, in their order, and one that fails holds up only that
+    user's, until it is dead (--on-dead).
+
+    A change of the table never makes the application's statements fail: an event that cannot be queued as asked is held,
+    and check names the command that queues it. --change keeps the options that are not given; an empty --when, --columns or
+    --order-by removes that option.
 
     Example: qctl attach public.users -q users --on insert,update --when "new.active" --columns email,name
     """
-    if on_dead is not None and order_by is None:
+    if on_dead is not None and order_by is None and not change:
         raise UsageError("--on-dead needs --order-by", hint="name the column too: --order-by record.COLUMN")
-    operations = [operation.strip().upper() for operation in on.split(",") if operation.strip()]
-    names = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    given = db.known(
+        operations=None if on is None else _words(on.upper()),
+        when_sql=when,
+        columns=None if columns is None else _words(columns),
+        payload=payload,
+        unchanged=unchanged,
+        replicated=replicated,
+        on_error=on_error,
+        max_bytes=None if max_size is None else options.size(max_size),
+        order_by=order_by,
+        as_me=as_me,
+    )
+    changes = change or again
 
-    def attachment(name: str) -> "db.Call[models.AttachedTrigger]":
-        return attachments.attach(
-            table,
-            name,
-            operations=operations,
-            when=when,
-            columns=names,
-            payload=payload,
-            unchanged=unchanged,
-            as_me=as_me,
-            replicated=replicated,
-            on_error=None if on_error == "fail" else on_error,
-            max_bytes=None if max_size == "512k" else options.size(max_size),
-            order_by=order_by,
-        )
-
-    def ordering(name: str) -> "list[db.Call[Any]]":
-        return [] if on_dead is None else [queues.change(name, None, {}, {"on_dead": on_dead})]
+    def calls(name: str) -> "tuple[db.Call[models.AttachedTrigger], list[db.Call[Any]]]":
+        attachment = attachments.change(table, name, given) if changes else attachments.attach(table, name, given)
+        return attachment, [] if on_dead is None else [queues.change(name, None, {}, {"on_dead": on_dead})]
 
     if sql:
-        name = options.named_queue(queue)
-        print_calls([attachments.reattach(table, name) if again else attachment(name), *ordering(name)])
+        attachment, ordering = calls(options.named_queue(queue))
+        print_calls([attachment, *ordering])
         return
     with session(dsn, profile, "attach", changes=True) as connection:
         name = queues.the_one(connection, queue)
-        call = attachments.reattach(table, name) if again else attachment(name)
-        triggers = attachments.run(connection, call, say)
-        for change in ordering(name):
-            change.execute(connection)
+        attachment, ordering = calls(name)
+        triggers = attachments.run(connection, attachment, say)
+        for call in ordering:
+            call.execute(connection)
+        released = attachments.release_held(connection, table, name) if changes else 0
     render(triggers, _COLUMNS, output)
-    unseen = [] if "TRUNCATE" in operations else ["TRUNCATE"]
-    if not replicated:
-        unseen.append("writes with session_replication_role = replica")
-    if unseen and not again:
-        say(f"not captured: {', and '.join(unseen)}")
+    if released:
+        say(f"queued {counted(released, 'held event')}")
+    if not changes:
+        _say_what_is_not_captured(given)
     say("Next: qctl status")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _say_what_is_not_captured(given: dict[str, Any]) -> None:
+    unseen = [] if "TRUNCATE" in given.get("operations", []) else ["TRUNCATE"]
+    if not given.get("replicated"):
+        unseen.append("writes with session_replication_role = replica")
+    if unseen:
+        say(f"not captured: {' and '.join(unseen)}")

@@ -65,7 +65,7 @@ def command(
     Example: qctl create orders --url https://n8n.example.com/webhook/orders --attach public.orders
     """
     headers = options.open_headers(header)
-    captures = [attachments.whole_table(table, name) for table in attach or []]
+    captures = [attachments.attach(table, name) for table in attach or []]
 
     def creation(choice: str | None) -> "db.Call[Any]":
         return queues.create(

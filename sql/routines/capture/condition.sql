@@ -1,0 +1,124 @@
+-- Conditions and columns that an attachment names: are they valid for the table, and where are they after a rename?
+
+create or replace function qctl._condition_query(p_relation regclass, p_operation text, p_when text, p_by_row boolean) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  -- The condition cannot begin another statement: it appears within one parenthesis and within two, and could not close both.
+  select format(E'select 1 where exists (select from %1$s where (%2$s\n)) and exists (select from %1$s where ((%2$s\n)))', concat_ws(' cross join ',
+    case when p_operation <> 'DELETE' then format('%s as new', p_relation) end,
+    case when p_operation <> 'INSERT' then format('%s as old', p_relation) end,
+    -- Two more copies of the table make a name without new. or old. ambiguous.
+    case when p_by_row then format('%1$s as "qctl 1" cross join %1$s as "qctl 2"', p_relation) end), p_when)
+$$;
+
+create or replace function qctl._check_condition(p_relation regclass, p_operations text[], p_when text, p_by_row boolean) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set check_function_bodies = on
+as $$
+declare
+  v_function text := format('qctl.%I()', 'check_when_' || pg_backend_pid());
+  v_operation text;
+begin
+  foreach v_operation in array p_operations loop
+    continue when v_operation = 'TRUNCATE';
+    -- Creates a function that is never called, because its body is parsed but not planned: planning would run code of the table's
+    -- owner (expressions of indexes and checks, constants of the condition) with the rights of this role.
+    execute format('create function %s returns integer language sql as %L', v_function,
+                   qctl._condition_query(p_relation, v_operation, p_when, p_by_row));
+    execute 'drop function ' || v_function;
+  end loop;
+exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
+  raise exception '--when is not a valid condition for %: %', v_operation, sqlerrm
+    using errcode = 'QC002',
+          hint = 'for example --when "new.status = ''paid''"; INSERT has no old row and DELETE no new row, so choose operations with --on';
+end
+$$;
+
+create or replace function qctl._is_bare(p_relation regclass, p_operations text[], p_when text) returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform qctl._check_condition(p_relation, p_operations, p_when, false);
+  begin
+    perform qctl._check_condition(p_relation, p_operations, p_when, true);
+    return false;
+  exception when sqlstate 'QC002' then
+    return true;
+  end;
+end
+$$;
+comment on function qctl._is_bare(regclass, text[], text) is 'Does a valid condition name columns without new. or old.?';
+
+create or replace function qctl._columns_of_condition(p_relation regclass, p_operations text[], p_when text) returns setof text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function text := format('qctl.%I()', 'check_when_' || pg_backend_pid());
+  v_operation text;
+  v_columns text[] := '{}';
+begin
+  foreach v_operation in array p_operations loop
+    continue when v_operation = 'TRUNCATE';
+    -- PostgreSQL notes what such a body uses.
+    execute format(E'create function %s returns integer language sql begin atomic\n%s;\nend', v_function,
+                   qctl._condition_query(p_relation, v_operation, p_when, false));
+    v_columns := v_columns || array(
+      select a.attname::text from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+      where d.classid = 'pg_proc'::regclass and d.objid = to_regprocedure(v_function) and d.refobjid = p_relation and d.refobjsubid > 0);
+    execute 'drop function ' || v_function;
+  end loop;
+  return query select distinct c from unnest(v_columns) c;
+end
+$$;
+
+create or replace function qctl._uses(p_attachment qctl.attachment) returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_bare boolean := false;
+  v_columns text[] := p_attachment.columns || p_attachment.order_by;
+begin
+  if p_attachment.when_sql is not null then
+    v_bare := qctl._is_bare(p_attachment.relation, p_attachment.operations, p_attachment.when_sql);
+    v_columns := v_columns || array(select qctl._columns_of_condition(p_attachment.relation, p_attachment.operations, p_attachment.when_sql));
+  end if;
+  return (
+    select jsonb_build_object('bare', v_bare, 'columns', coalesce(jsonb_object_agg(a.attname, a.attnum), '{}'),
+                              'types', coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)), '{}'))
+    from pg_attribute a
+    where a.attrelid = p_attachment.relation and a.attnum > 0 and not a.attisdropped and a.attname::text = any (v_columns));
+end
+$$;
+comment on function qctl._uses(qctl.attachment) is 'Which columns the options of an attachment name, with their attnum and type.';
+
+create or replace function qctl._follow_columns(p_attachment qctl.attachment) returns qctl.attachment
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_renamed record;
+begin
+  for v_renamed in
+    select u.key as old, a.attname::text as new
+    from jsonb_each_text(p_attachment.uses -> 'columns') u join pg_attribute a on a.attrelid = p_attachment.relation and a.attnum = u.value::integer
+    where not a.attisdropped and a.attname <> u.key
+      and not exists (select from pg_attribute b where b.attrelid = a.attrelid and b.attname = u.key and not b.attisdropped)
+  loop
+    p_attachment.columns := array_replace(p_attachment.columns, v_renamed.old, v_renamed.new);
+    if p_attachment.order_by = v_renamed.old then
+      p_attachment.order_by := v_renamed.new;
+    end if;
+    p_attachment.when_sql := regexp_replace(p_attachment.when_sql,
+      format(case when (p_attachment.uses ->> 'bare')::boolean then '()(\m%1$s\M|"%1$s")' else '(\m(?:new|old)\s*\.\s*)(\m%1$s\M|"%1$s")' end,
+             regexp_replace(v_renamed.old, '([^A-Za-z0-9_])', '\\\1', 'g')),
+      '\1' || replace(quote_ident(v_renamed.new), '\', '\\'), 'gi');
+  end loop;
+  return p_attachment;
+end
+$$;
+comment on function qctl._follow_columns(qctl.attachment) is 'The options with the names that their columns have now.';
