@@ -2011,7 +2011,10 @@ CREATE FUNCTION qctl._decide(p_attachment qctl.attachment, p_held qctl.held_even
 declare
   v_row jsonb;
 begin
-  if p_held.operation = 'TRUNCATE' or p_held.message ? 'truncated' then
+  -- What lacks a column that the options name, because that was renamed once more, cannot be judged: it is sent.
+  if p_held.operation = 'TRUNCATE' or p_held.message ? 'truncated'
+     or not coalesce(nullif(p_held.message -> 'record', 'null'), p_held.message -> 'old_record')
+            ?& array(select jsonb_object_keys(p_attachment.uses -> 'columns')) then
     return '{}'::jsonb;
   end if;
   execute format('select qctl.%1$I($1, $2, qctl.%2$I($2, $3), qctl.%2$I($2, $4), ''{}'')',
@@ -2021,6 +2024,9 @@ begin
       coalesce(nullif(p_held.message -> 'old_record', 'null'), p_held.message -> 'record');
   perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   return v_row;
+exception when data_exception then
+  -- A column has a type now that does not take the value.
+  return '{}'::jsonb;
 end
 $_$;
 

@@ -505,3 +505,26 @@ def test_a_row_function_that_lost_its_owners_rights_is_not_called(queue, role_na
     assert queued(queue) == []
     assert held(queue) == 1
     follow(queue, "public.t")
+
+
+@pytest.mark.parametrize("options", ["p_when => 'new.v = 5'", "p_columns => '{v}'"])
+def test_what_is_held_is_not_lost_when_its_column_is_renamed_once_more(queue, options):
+    queue.execute("create table t (id int primary key, v int)")
+    queue.execute("insert into t values (1, 4), (2, 4)")
+    queue.execute(f"select qctl.attach('public.t', 'orders', '{{UPDATE}}', {options})")
+    queue.execute("alter table t rename v to v1")
+    queue.execute("update t set v1 = 5 where id = 1")
+    queue.execute("alter table t rename v1 to v2")
+    queue.execute("update t set v2 = 5 where id = 2")
+    follow(queue, "public.t")
+    assert [record["id"] for record in records(queue)] == [1, 2]
+
+
+def test_what_is_held_goes_out_when_a_column_no_longer_takes_its_value(queue):
+    queue.execute("create table t (id int primary key, v int, x text)")
+    queue.execute("select qctl.attach('public.t', 'orders', '{INSERT}', 'new.v = 5')")
+    queue.execute("alter table t rename v to w")
+    queue.execute("insert into t values (1, 5, 'abc')")
+    queue.execute("alter table t alter x type int using length(x)")
+    follow(queue, "public.t")
+    assert records(queue) == [{"id": 1, "w": 5, "x": "abc"}]
