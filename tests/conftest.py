@@ -24,6 +24,7 @@ for name in [n for n in os.environ if n.startswith(("QCTL_", "PG")) or n in ("DA
 _numbers = itertools.count(1)
 
 # What waits for full minutes or breaks servers takes longest, so it begins first, beside all the rest.
+_LONGEST = ("test_backend_crashes.py", "test_job_incidents.py", "test_delivery.py")
 _LONGEST_FIRST = ("scheduler", "chaos", "hosts", "e2e", "shells", "pg_net", "worker")
 
 
@@ -31,12 +32,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts tests that wait at the beginning."""
 
     def rank(item: pytest.Item) -> int:
+        if item.path.name in _LONGEST:
+            return _LONGEST.index(item.path.name) - len(_LONGEST)
         folder = item.path.parent.name
-        if item.path.name in ("test_backend_crashes.py", "test_job_incidents.py", "test_delivery.py"):
-            return -1
         return _LONGEST_FIRST.index(folder) if folder in _LONGEST_FIRST else len(_LONGEST_FIRST)
 
     items.sort(key=rank)
+    # pytest-xdist hands each process two tests at once, the second of which waits for the first: beside a longest, a short one.
+    longest = [item for item in items if rank(item) < 0]
+    rest = items[len(longest) :]
+    short = ([item for item in rest if item.path.parent.name == "unit"] or rest)[: len(longest)]
+    pairs = [item for pair in itertools.zip_longest(longest, short) for item in pair if item]
+    items[:] = [*pairs, *(item for item in rest if item not in short)]
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ QUEUE = "webhooks_n8n"
 
 
 @pytest.fixture
-def seeded(renewed):
+def seeded(sites):
     """A cluster where the seed ran first, and qctl was installed after it."""
-    site = renewed(qctl=False)
+    site = sites(qctl=False)
     with site.connect() as connection:
         connection.execute("create extension pg_cron")
         connection.execute(get_embedded_install_sql().encode())
