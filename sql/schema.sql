@@ -604,7 +604,9 @@ CREATE FUNCTION qctl._attached_relation(p_name text) RETURNS oid
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select coalesce((select c.oid from pg_class c where c.oid = a.relation), to_regclass(a.table_name)::oid) from qctl.attachment a where a.name = p_name
+  select coalesce((select c.oid from pg_class c where c.oid = a.relation), 
+                  (select c.oid from pg_class c where c.oid = to_regclass(a.table_name)::oid and c.relkind in ('r', 'p')))
+  from qctl.attachment a where a.name = p_name
 $$;
 
 -- Name: FUNCTION _attached_relation(p_name text); Type: COMMENT; Schema: qctl; Owner: -
@@ -627,6 +629,7 @@ begin
   elsif v_parent is not null then
     return format('qctl detach %s -q %s && qctl attach %s -q %2$s', v_table, p_queue, qctl._word(v_parent::text));
   end if;
+  p_attachment.relation := v_relation;
   return format('qctl attach %s -q %s --change', v_table, p_queue) || qctl._change_options(p_attachment)
          || case when not p_attachment.as_me and qctl._foreign_children(v_relation) is not null then ' --as-me' else '' end;
 end
@@ -671,7 +674,7 @@ begin
   if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is null then
     return;
   elsif not exists (select from pg_class c where c.oid = p_attachment.relation) then
-    return next case when to_regclass(p_attachment.table_name) is null then 'the table is gone' else 'the table was dropped and created again' end;
+    return next case when qctl._attached_relation(p_attachment.name) is null then 'the table is gone' else 'the table was dropped and created again' end;
     return;
   elsif exists (select from pg_inherits i where i.inhrelid = p_attachment.relation) then
     return next 'it is now a partition or child of another table, and writes through that table are not captured';
@@ -1310,14 +1313,13 @@ CREATE FUNCTION qctl._change_options(p_attachment qctl.attachment) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  -- What is gone cannot be followed.
+  -- What is gone cannot be followed, nor can what no trigger sees.
   with gone as (
-    select u.key as name from jsonb_each_text(p_attachment.uses -> 'columns') u
-    where not exists (select from pg_attribute a where a.attrelid = qctl._attached_relation(p_attachment.name) and not a.attisdropped and not a.attgenerated = 'v'
-                      and (a.attname = u.key or a.attnum = u.value::integer))
+    select u.name, u.condition from qctl._used_columns(p_attachment) u
+    where u.present is null or u.present = any (qctl._virtual_columns(p_attachment.relation))
   )
   select concat_ws('',
-    case when exists (select from gone g where p_attachment.when_sql ~ ('\m' || regexp_replace(g.name, '([^A-Za-z0-9_])', '\\\1', 'g') || '\M')) then ' --when ''''' end,
+    case when exists (select from gone g where g.condition) then ' --when ''''' end,
     case when exists (select from gone g where g.name = any (p_attachment.columns))
          then ' --columns ' || qctl._word(coalesce((select string_agg(c, ',') from unnest(p_attachment.columns) c where c not in (select g.name from gone g)), '')) end,
     case when exists (select from gone g where g.name = p_attachment.order_by) then ' --order-by ''''' end)
@@ -1831,11 +1833,9 @@ CREATE FUNCTION qctl._column_problems(p_attachment qctl.attachment) RETURNS SETO
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select case when n.attname is null then format('column %s, which its options name, is gone', u.key)
-              else format('column %s, which its options name, is called %s now', u.key, n.attname) end
-  from jsonb_each_text(p_attachment.uses -> 'columns') u
-  left join pg_attribute n on n.attrelid = p_attachment.relation and n.attnum = u.value::integer and not n.attisdropped
-  where not exists (select from pg_attribute a where a.attrelid = p_attachment.relation and a.attname = u.key and not a.attisdropped)
+  select case when u.present is null then format('column %s, which its options name, is gone', u.name)
+              else format('column %s, which its options name, is called %s now', u.name, u.present) end
+  from qctl._used_columns(p_attachment) u where u.present is distinct from u.name
   union all
   select format('column %s, which its options name, is of type %s now and was %s', u.key, format_type(a.atttypid, a.atttypmod),
                 p_attachment.uses -> 'types' ->> u.key)
@@ -2901,28 +2901,25 @@ CREATE FUNCTION qctl._folded_virtual(p_name text) RETURNS text[]
 CREATE FUNCTION qctl._follow_columns(p_attachment qctl.attachment) RETURNS qctl.attachment
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
-  v_renamed record;
+  v_renamed text[] := array(select array[u.name, u.present] from qctl._used_columns(p_attachment) u where u.present <> u.name order by u.name);
+  -- By way of names that appear nowhere else, because two columns may have changed places.
+  v_mark constant text := 'qctl_renamed_' || left(md5(coalesce(p_attachment.when_sql, '')), 8) || '_';
 begin
-  for v_renamed in
-    select u.key as old, a.attname::text as new
-    from jsonb_each_text(p_attachment.uses -> 'columns') u join pg_attribute a on a.attrelid = p_attachment.relation and a.attnum = u.value::integer
-    where not a.attisdropped and a.attname <> u.key
-      and not exists (select from pg_attribute b where b.attrelid = a.attrelid and b.attname = u.key and not b.attisdropped)
-  loop
-    p_attachment.columns := array_replace(p_attachment.columns, v_renamed.old, v_renamed.new);
-    if p_attachment.order_by = v_renamed.old then
-      p_attachment.order_by := v_renamed.new;
-    end if;
-    p_attachment.when_sql := regexp_replace(p_attachment.when_sql,
-      format(case when (p_attachment.uses ->> 'bare')::boolean then '()(\m%1$s\M|"%1$s")' else '(\m(?:new|old)\s*\.\s*)(\m%1$s\M|"%1$s")' end,
-             regexp_replace(v_renamed.old, '([^A-Za-z0-9_])', '\\\1', 'g')),
-      '\1' || replace(quote_ident(v_renamed.new), '\', '\\'), 'gi');
+  for i in 1 .. coalesce(array_length(v_renamed, 1), 0) loop
+    p_attachment.when_sql := qctl._rename_in_condition(p_attachment.when_sql, (p_attachment.uses ->> 'bare')::boolean, v_renamed[i][1], v_mark || i || 'x');
   end loop;
+  for i in 1 .. coalesce(array_length(v_renamed, 1), 0) loop
+    p_attachment.when_sql := replace(p_attachment.when_sql, v_mark || i || 'x', quote_ident(v_renamed[i][2]));
+  end loop;
+  p_attachment.columns := array(
+    select coalesce(u.present, c.name) from unnest(p_attachment.columns) with ordinality as c (name, n)
+    left join qctl._used_columns(p_attachment) u on u.name = c.name order by c.n);
+  p_attachment.order_by := coalesce((select u.present from qctl._used_columns(p_attachment) u where u.name = p_attachment.order_by), p_attachment.order_by);
   return p_attachment;
 end
-$_$;
+$$;
 
 -- Name: FUNCTION _follow_columns(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -4702,9 +4699,7 @@ CREATE FUNCTION qctl._order_column(p_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select t.attname from qctl.attachment a
-  join pg_attribute t on t.attrelid = qctl._attached_relation(p_name) and t.attnum = (a.uses -> 'columns' ->> a.order_by)::integer
-  where a.name = p_name
+  select u.present from qctl.attachment a cross join lateral qctl._used_columns(a) u where a.name = p_name and u.name = a.order_by
 $$;
 
 -- Name: FUNCTION _order_column(p_name text); Type: COMMENT; Schema: qctl; Owner: -
@@ -5741,6 +5736,23 @@ begin
   select o.kind, o.identity, o.definition, current_setting('server_version_num')::integer / 10000 from qctl._objects() o;
 end
 $$;
+
+-- Name: _rename_in_condition(text, boolean, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._rename_in_condition(p_condition text, p_bare boolean, p_old text, p_new text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- Literals stay as they are. A quoted name is that name; any other is folded to lower case.
+  select string_agg(
+    coalesce(part.m[1],
+      regexp_replace(
+        regexp_replace(part.m[2], row_name.re || '"' || regexp_replace(replace(p_old, '"', '""'), '([^A-Za-z0-9_])', '\\\1', 'g') || '"', '\1' || p_new, 'g'),
+        row_name.re || case when p_old ~ '^[a-z_][a-z0-9_]*$' then '\m' || p_old || '\M(?!")' else '(?!)' end, '\1' || p_new, 'gi')),
+    '' order by part.n)
+  from regexp_matches(p_condition, $re$('(?:[^']|'')*')|([^']+)$re$, 'g') with ordinality as part (m, n)
+  cross join (select case when p_bare then '((?<!"))' else '(\m(?:new|old)\M"?\s*\)*\s*\.\s*)' end as re) row_name
+$_$;
 
 -- Name: _request_headers(jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7211,6 +7223,24 @@ $$;
 
 COMMENT ON FUNCTION qctl._upon_log() IS 'Views, triggers, policies and publications on the attempt log that do not belong to qctl; null if there are none.';
 
+-- Name: _used_columns(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._used_columns(p_attachment qctl.attachment) RETURNS TABLE(name text, present text, condition boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select u.key, a.attname::text, p_attachment.uses -> 'condition' ? u.key
+  from jsonb_each_text(p_attachment.uses -> 'columns') u
+  left join pg_attribute a on a.attrelid = p_attachment.relation and not a.attisdropped
+    and case when (p_attachment.uses ->> 'relation')::oid = p_attachment.relation::oid
+                  and exists (select from pg_attribute n where n.attrelid = p_attachment.relation and n.attnum = u.value::integer and not n.attisdropped)
+             then a.attnum = u.value::integer else a.attname = u.key end
+$$;
+
+-- Name: FUNCTION _used_columns(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._used_columns(p_attachment qctl.attachment) IS 'The columns that the options name, and what each is called now; null if it is gone.';
+
 -- Name: _uses(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._uses(p_attachment qctl.attachment) RETURNS jsonb
@@ -7219,23 +7249,25 @@ CREATE FUNCTION qctl._uses(p_attachment qctl.attachment) RETURNS jsonb
     AS $$
 declare
   v_bare boolean := false;
-  v_columns text[] := p_attachment.columns || p_attachment.order_by;
+  v_condition text[] := '{}';
 begin
   if p_attachment.when_sql is not null then
     v_bare := qctl._is_bare(p_attachment.relation, p_attachment.operations, p_attachment.when_sql);
-    v_columns := v_columns || array(select qctl._columns_of_condition(p_attachment.relation, p_attachment.operations, p_attachment.when_sql));
+    v_condition := array(select qctl._columns_of_condition(p_attachment.relation, p_attachment.operations, p_attachment.when_sql));
   end if;
   return (
-    select jsonb_build_object('bare', v_bare, 'columns', coalesce(jsonb_object_agg(a.attname, a.attnum), '{}'),
+    select jsonb_build_object('bare', v_bare, 'condition', to_jsonb(v_condition), 'relation', p_attachment.relation::oid,
+                              'columns', coalesce(jsonb_object_agg(a.attname, a.attnum), '{}'),
                               'types', coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)), '{}'))
     from pg_attribute a
-    where a.attrelid = p_attachment.relation and a.attnum > 0 and not a.attisdropped and a.attname::text = any (v_columns));
+    where a.attrelid = p_attachment.relation and a.attnum > 0 and not a.attisdropped
+      and a.attname::text = any (p_attachment.columns || p_attachment.order_by || v_condition));
 end
 $$;
 
 -- Name: FUNCTION _uses(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._uses(p_attachment qctl.attachment) IS 'Which columns the options of an attachment name, with their attnum and type.';
+COMMENT ON FUNCTION qctl._uses(p_attachment qctl.attachment) IS 'The columns that the options of an attachment name, with their attnum and type, and the table: one that was restored or created again numbers its columns anew.';
 
 -- Name: _verify_attachments(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8045,9 +8077,7 @@ begin
   end if;
   v_attachment.relation := coalesce(qctl._attached_relation(v_attachment.name)::regclass, qctl._relation(p_relation));
   perform qctl._check_attachable(v_attachment.relation);
-  if v_attachment.table_name = qctl._table_name(v_attachment.relation) or (select c.oid from pg_class c where c.oid = v_attachment.relation) is not null then
-    v_attachment := qctl._follow_columns(v_attachment);
-  end if;
+  v_attachment := qctl._follow_columns(v_attachment);
   v_attachment := jsonb_populate_record(v_attachment, p_options);
   v_attachment := qctl._check_options(v_attachment);
   v_attachment.as_me := qctl._captures_as_me(v_attachment.relation, v_attachment.as_me);

@@ -528,3 +528,53 @@ def test_what_is_held_goes_out_when_a_column_no_longer_takes_its_value(queue):
     queue.execute("alter table t alter x type int using length(x)")
     follow(queue, "public.t")
     assert records(queue) == [{"id": 1, "w": 5, "x": "abc"}]
+
+
+@pytest.mark.parametrize(
+    ("when", "renames", "followed"),
+    [
+        ("kind = 'status' and status is not null", ["status to state"], "kind = 'status' and state is not null"),
+        ("new.a > 0 and new.b > 0", ["b to c", "a to b"], "new.b > 0 and new.c > 0"),
+        ("new.b > 0", ["b to c", "a to b"], "new.c > 0"),
+        ("(new).a > 0", ["a to x"], "(new).x > 0"),
+        ('"new".a > 0', ["a to x"], '"new".x > 0'),
+        ("NEW.A > 0", ["a to x"], "NEW.x > 0"),
+        ('new."A" > new.a', ["a to x"], 'new."A" > new.x'),
+        ('new."€" > 0', ['"€" to "x y"'], 'new."x y" > 0'),
+        ("new.kind = 'new.a' and new.a > 0", ["a to x"], "new.kind = 'new.a' and new.x > 0"),
+    ],
+)
+def test_a_condition_follows_its_columns_and_nothing_else(queue, when, renames, followed):
+    queue.execute('create table t (id int primary key, kind text, status text, a int, b int, "A" int, "€" int)')
+    queue.execute("select qctl.attach('public.t', 'orders', '{INSERT}', %s)", (when,))
+    for rename in renames:
+        queue.execute(f"alter table t rename {rename}")
+    problem, fix = finding(queue)
+    assert "is called" in problem
+    assert fix == "qctl attach public.t -q orders --change"
+    follow(queue, "public.t")
+    assert one(queue, "select when_sql from qctl.attachment") == followed
+
+
+def test_a_dropped_column_of_any_name_is_named(queue):
+    queue.execute('create table t (id int primary key, "€" int)')
+    queue.execute("""select qctl.attach('public.t', 'orders', '{INSERT}', 'new."€" > 1')""")
+    queue.execute('alter table t drop "€"')
+    assert finding(queue)[1] == "qctl attach public.t -q orders --change --when ''"
+    follow(queue, "public.t", '{"when_sql": ""}')
+
+
+def test_columns_of_a_table_that_was_created_again_are_found_by_name(queue):
+    queue.execute("create table t (id int primary key, junk int, a int, b int)")
+    queue.execute("select qctl.attach('public.t', 'orders', '{INSERT}', 'new.a > 0')")
+    queue.execute("drop table t; create table t (id int primary key, a int, b int)")
+    follow(queue, "public.t")
+    assert one(queue, "select when_sql from qctl.attachment") == "new.a > 0"
+
+
+def test_a_view_with_the_name_of_a_dropped_table_is_not_it(queue):
+    queue.execute("create table t (id int)")
+    queue.execute("select qctl.attach('public.t', 'orders')")
+    queue.execute("drop table t; create view t as select 1 as id")
+    assert finding(queue) == ("the table is gone", "qctl detach public.t -q orders")
+    queue.execute("select qctl.detach('public.t', 'orders')")

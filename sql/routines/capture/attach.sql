@@ -275,9 +275,7 @@ begin
   end if;
   v_attachment.relation := coalesce(qctl._attached_relation(v_attachment.name)::regclass, qctl._relation(p_relation));
   perform qctl._check_attachable(v_attachment.relation);
-  if v_attachment.table_name = qctl._table_name(v_attachment.relation) or (select c.oid from pg_class c where c.oid = v_attachment.relation) is not null then
-    v_attachment := qctl._follow_columns(v_attachment);
-  end if;
+  v_attachment := qctl._follow_columns(v_attachment);
   v_attachment := jsonb_populate_record(v_attachment, p_options);
   v_attachment := qctl._check_options(v_attachment);
   v_attachment.as_me := qctl._captures_as_me(v_attachment.relation, v_attachment.as_me);

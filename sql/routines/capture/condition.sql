@@ -81,43 +81,71 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_bare boolean := false;
-  v_columns text[] := p_attachment.columns || p_attachment.order_by;
+  v_condition text[] := '{}';
 begin
   if p_attachment.when_sql is not null then
     v_bare := qctl._is_bare(p_attachment.relation, p_attachment.operations, p_attachment.when_sql);
-    v_columns := v_columns || array(select qctl._columns_of_condition(p_attachment.relation, p_attachment.operations, p_attachment.when_sql));
+    v_condition := array(select qctl._columns_of_condition(p_attachment.relation, p_attachment.operations, p_attachment.when_sql));
   end if;
   return (
-    select jsonb_build_object('bare', v_bare, 'columns', coalesce(jsonb_object_agg(a.attname, a.attnum), '{}'),
+    select jsonb_build_object('bare', v_bare, 'condition', to_jsonb(v_condition), 'relation', p_attachment.relation::oid,
+                              'columns', coalesce(jsonb_object_agg(a.attname, a.attnum), '{}'),
                               'types', coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)), '{}'))
     from pg_attribute a
-    where a.attrelid = p_attachment.relation and a.attnum > 0 and not a.attisdropped and a.attname::text = any (v_columns));
+    where a.attrelid = p_attachment.relation and a.attnum > 0 and not a.attisdropped
+      and a.attname::text = any (p_attachment.columns || p_attachment.order_by || v_condition));
 end
 $$;
-comment on function qctl._uses(qctl.attachment) is 'Which columns the options of an attachment name, with their attnum and type.';
+comment on function qctl._uses(qctl.attachment) is
+  'The columns that the options of an attachment name, with their attnum and type, and the table: one that was restored or created again numbers its columns anew.';
+
+create or replace function qctl._used_columns(p_attachment qctl.attachment) returns table (name text, present text, condition boolean)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select u.key, a.attname::text, p_attachment.uses -> 'condition' ? u.key
+  from jsonb_each_text(p_attachment.uses -> 'columns') u
+  left join pg_attribute a on a.attrelid = p_attachment.relation and not a.attisdropped
+    and case when (p_attachment.uses ->> 'relation')::oid = p_attachment.relation::oid
+                  and exists (select from pg_attribute n where n.attrelid = p_attachment.relation and n.attnum = u.value::integer and not n.attisdropped)
+             then a.attnum = u.value::integer else a.attname = u.key end
+$$;
+comment on function qctl._used_columns(qctl.attachment) is 'The columns that the options name, and what each is called now; null if it is gone.';
+
+create or replace function qctl._rename_in_condition(p_condition text, p_bare boolean, p_old text, p_new text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Literals stay as they are. A quoted name is that name; any other is folded to lower case.
+  select string_agg(
+    coalesce(part.m[1],
+      regexp_replace(
+        regexp_replace(part.m[2], row_name.re || '"' || regexp_replace(replace(p_old, '"', '""'), '([^A-Za-z0-9_])', '\\\1', 'g') || '"', '\1' || p_new, 'g'),
+        row_name.re || case when p_old ~ '^[a-z_][a-z0-9_]*$' then '\m' || p_old || '\M(?!")' else '(?!)' end, '\1' || p_new, 'gi')),
+    '' order by part.n)
+  from regexp_matches(p_condition, $re$('(?:[^']|'')*')|([^']+)$re$, 'g') with ordinality as part (m, n)
+  cross join (select case when p_bare then '((?<!"))' else '(\m(?:new|old)\M"?\s*\)*\s*\.\s*)' end as re) row_name
+$$;
 
 create or replace function qctl._follow_columns(p_attachment qctl.attachment) returns qctl.attachment
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_renamed record;
+  v_renamed text[] := array(select array[u.name, u.present] from qctl._used_columns(p_attachment) u where u.present <> u.name order by u.name);
+  -- By way of names that appear nowhere else, because two columns may have changed places.
+  v_mark constant text := 'qctl_renamed_' || left(md5(coalesce(p_attachment.when_sql, '')), 8) || '_';
 begin
-  for v_renamed in
-    select u.key as old, a.attname::text as new
-    from jsonb_each_text(p_attachment.uses -> 'columns') u join pg_attribute a on a.attrelid = p_attachment.relation and a.attnum = u.value::integer
-    where not a.attisdropped and a.attname <> u.key
-      and not exists (select from pg_attribute b where b.attrelid = a.attrelid and b.attname = u.key and not b.attisdropped)
-  loop
-    p_attachment.columns := array_replace(p_attachment.columns, v_renamed.old, v_renamed.new);
-    if p_attachment.order_by = v_renamed.old then
-      p_attachment.order_by := v_renamed.new;
-    end if;
-    p_attachment.when_sql := regexp_replace(p_attachment.when_sql,
-      format(case when (p_attachment.uses ->> 'bare')::boolean then '()(\m%1$s\M|"%1$s")' else '(\m(?:new|old)\s*\.\s*)(\m%1$s\M|"%1$s")' end,
-             regexp_replace(v_renamed.old, '([^A-Za-z0-9_])', '\\\1', 'g')),
-      '\1' || replace(quote_ident(v_renamed.new), '\', '\\'), 'gi');
+  for i in 1 .. coalesce(array_length(v_renamed, 1), 0) loop
+    p_attachment.when_sql := qctl._rename_in_condition(p_attachment.when_sql, (p_attachment.uses ->> 'bare')::boolean, v_renamed[i][1], v_mark || i || 'x');
   end loop;
+  for i in 1 .. coalesce(array_length(v_renamed, 1), 0) loop
+    p_attachment.when_sql := replace(p_attachment.when_sql, v_mark || i || 'x', quote_ident(v_renamed[i][2]));
+  end loop;
+  p_attachment.columns := array(
+    select coalesce(u.present, c.name) from unnest(p_attachment.columns) with ordinality as c (name, n)
+    left join qctl._used_columns(p_attachment) u on u.name = c.name order by c.n);
+  p_attachment.order_by := coalesce((select u.present from qctl._used_columns(p_attachment) u where u.name = p_attachment.order_by), p_attachment.order_by);
   return p_attachment;
 end
 $$;

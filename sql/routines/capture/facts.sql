@@ -6,7 +6,9 @@ create or replace function qctl._attached_relation(p_name text) returns oid
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce((select c.oid from pg_class c where c.oid = a.relation), to_regclass(a.table_name)::oid) from qctl.attachment a where a.name = p_name
+  select coalesce((select c.oid from pg_class c where c.oid = a.relation), 
+                  (select c.oid from pg_class c where c.oid = to_regclass(a.table_name)::oid and c.relkind in ('r', 'p')))
+  from qctl.attachment a where a.name = p_name
 $$;
 comment on function qctl._attached_relation(text) is 'The table of an attachment; where it was dropped, the one that has its name now.';
 

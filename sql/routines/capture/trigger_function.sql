@@ -24,9 +24,7 @@ create or replace function qctl._order_column(p_name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select t.attname from qctl.attachment a
-  join pg_attribute t on t.attrelid = qctl._attached_relation(p_name) and t.attnum = (a.uses -> 'columns' ->> a.order_by)::integer
-  where a.name = p_name
+  select u.present from qctl.attachment a cross join lateral qctl._used_columns(a) u where a.name = p_name and u.name = a.order_by
 $$;
 comment on function qctl._order_column(text) is 'What the column of --order-by is called now.';
 

@@ -40,11 +40,9 @@ create or replace function qctl._column_problems(p_attachment qctl.attachment) r
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when n.attname is null then format('column %s, which its options name, is gone', u.key)
-              else format('column %s, which its options name, is called %s now', u.key, n.attname) end
-  from jsonb_each_text(p_attachment.uses -> 'columns') u
-  left join pg_attribute n on n.attrelid = p_attachment.relation and n.attnum = u.value::integer and not n.attisdropped
-  where not exists (select from pg_attribute a where a.attrelid = p_attachment.relation and a.attname = u.key and not a.attisdropped)
+  select case when u.present is null then format('column %s, which its options name, is gone', u.name)
+              else format('column %s, which its options name, is called %s now', u.name, u.present) end
+  from qctl._used_columns(p_attachment) u where u.present is distinct from u.name
   union all
   select format('column %s, which its options name, is of type %s now and was %s', u.key, format_type(a.atttypid, a.atttypmod),
                 p_attachment.uses -> 'types' ->> u.key)
@@ -85,7 +83,7 @@ begin
   if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is null then
     return;
   elsif not exists (select from pg_class c where c.oid = p_attachment.relation) then
-    return next case when to_regclass(p_attachment.table_name) is null then 'the table is gone' else 'the table was dropped and created again' end;
+    return next case when qctl._attached_relation(p_attachment.name) is null then 'the table is gone' else 'the table was dropped and created again' end;
     return;
   elsif exists (select from pg_inherits i where i.inhrelid = p_attachment.relation) then
     return next 'it is now a partition or child of another table, and writes through that table are not captured';
@@ -110,14 +108,13 @@ create or replace function qctl._change_options(p_attachment qctl.attachment) re
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  -- What is gone cannot be followed.
+  -- What is gone cannot be followed, nor can what no trigger sees.
   with gone as (
-    select u.key as name from jsonb_each_text(p_attachment.uses -> 'columns') u
-    where not exists (select from pg_attribute a where a.attrelid = qctl._attached_relation(p_attachment.name) and not a.attisdropped and not a.attgenerated = 'v'
-                      and (a.attname = u.key or a.attnum = u.value::integer))
+    select u.name, u.condition from qctl._used_columns(p_attachment) u
+    where u.present is null or u.present = any (qctl._virtual_columns(p_attachment.relation))
   )
   select concat_ws('',
-    case when exists (select from gone g where p_attachment.when_sql ~ ('\m' || regexp_replace(g.name, '([^A-Za-z0-9_])', '\\\1', 'g') || '\M')) then ' --when ''''' end,
+    case when exists (select from gone g where g.condition) then ' --when ''''' end,
     case when exists (select from gone g where g.name = any (p_attachment.columns))
          then ' --columns ' || qctl._word(coalesce((select string_agg(c, ',') from unnest(p_attachment.columns) c where c not in (select g.name from gone g)), '')) end,
     case when exists (select from gone g where g.name = p_attachment.order_by) then ' --order-by ''''' end)
@@ -138,6 +135,7 @@ begin
   elsif v_parent is not null then
     return format('qctl detach %s -q %s && qctl attach %s -q %2$s', v_table, p_queue, qctl._word(v_parent::text));
   end if;
+  p_attachment.relation := v_relation;
   return format('qctl attach %s -q %s --change', v_table, p_queue) || qctl._change_options(p_attachment)
          || case when not p_attachment.as_me and qctl._foreign_children(v_relation) is not null then ' --as-me' else '' end;
 end
