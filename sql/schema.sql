@@ -613,27 +613,30 @@ $$;
 
 COMMENT ON FUNCTION qctl._attached_relation(p_name text) IS 'The table of an attachment; where it was dropped, the one that has its name now.';
 
--- Name: _attachment_fix(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _attachment_fix(qctl.attachment, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._attachment_fix(p_attachment qctl.attachment, p_queue text) RETURNS text
+CREATE FUNCTION qctl._attachment_fix(p_attachment qctl.attachment, p_queue text, p_only_held boolean) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
   v_relation regclass := qctl._attached_relation(p_attachment.name);
   v_table text := qctl._word(coalesce(qctl._table_name(v_relation), p_attachment.table_name));
-  v_parent regclass := (select i.inhparent from pg_inherits i where i.inhrelid = v_relation limit 1);
+  v_root regclass := qctl._root(v_relation);
 begin
-  if v_relation is null then
+  if v_relation is null
+     or v_root <> v_relation and exists (select from qctl.attachment a where a.queue_id = p_attachment.queue_id and a.relation = v_root) then
     return format('qctl detach %s -q %s', v_table, p_queue);
-  elsif v_parent is not null then
-    return format('qctl detach %s -q %s && qctl attach %s -q %2$s', v_table, p_queue, qctl._word(v_parent::text));
   end if;
   p_attachment.relation := v_relation;
   return format('qctl attach %s -q %s --change', v_table, p_queue) || qctl._change_options(p_attachment)
-         || case when not p_attachment.as_me and qctl._foreign_children(v_relation) is not null then ' --as-me' else '' end;
+         || case when not p_attachment.as_me and qctl._foreign_children(v_relation) is not null then ' --as-me' else '' end
+         -- An error that comes from the values of a row comes again.
+         || case when p_only_held and (select h.reason ~ 'SQLSTATE' and h.reason !~ 'SQLSTATE (42|3F|XX)' from qctl.held_event h
+                                       where h.attachment_id = p_attachment.attachment_id order by h.held_id limit 1)
+                 then ' --release' else '' end;
 end
-$_$;
+$$;
 
 -- Name: _attachment_id(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6002,6 +6005,24 @@ $$;
 
 COMMENT ON FUNCTION qctl._roll_up() IS 'Adds the complete minutes to qctl.throughput.';
 
+-- Name: _root(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._root(p_relation regclass) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive above as (
+    select p_relation::oid as id, 0 as steps
+    union
+    select i.inhparent, a.steps + 1 from above a join pg_inherits i on i.inhrelid = a.id
+  )
+  select a.id::regclass from above a order by a.steps desc, a.id limit 1
+$$;
+
+-- Name: FUNCTION _root(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._root(p_relation regclass) IS 'The table that this one is a partition or child of, itself if it is none: triggers belong there.';
+
 -- Name: _row_body(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._row_body(p_attachment qctl.attachment) RETURNS text
@@ -7282,6 +7303,7 @@ declare
   v_queue text;
   v_held record;
   v_problems text;
+  v_only_held boolean;
 begin
   for v_attachment in
     select a.* from qctl.attachment a where p_queue_id is null or a.queue_id = p_queue_id order by a.table_name, a.queue_id
@@ -7291,6 +7313,7 @@ begin
     from (select p, min(n) as n from qctl._attachment_problems(v_attachment, v_queue) with ordinality as u (p, n) group by p) d;
     select count(*) as events, min(h.captured_at) as since, (array_agg(h.reason order by h.held_id))[1] as reason into v_held
     from (select * from qctl.held_event h where h.attachment_id = v_attachment.attachment_id order by h.held_id limit 100001) h;
+    v_only_held := v_problems is null;
     if v_held.events > 0 then
       v_problems := concat_ws('; ', v_problems, format('%s %s held since %s: %s', case when v_held.events > 100000 then 'more than 100000' else v_held.events::text end,
         case when v_held.events = 1 then 'event is' else 'events are' end, date_trunc('second', v_held.since), v_held.reason));
@@ -7299,7 +7322,7 @@ begin
       select format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), min(e.sqlstate))
       from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id having count(*) > 0));
     if v_problems <> '' then
-      return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_problems, qctl._attachment_fix(v_attachment, v_queue);
+      return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_problems, qctl._attachment_fix(v_attachment, v_queue, v_only_held);
     end if;
   end loop;
 end
@@ -8075,7 +8098,7 @@ begin
     raise exception 'table % is not attached to queue ''%''', p_relation, p_queue
       using errcode = 'QC006', hint = format('qctl attach %s -q %s', qctl._word(p_relation), p_queue);
   end if;
-  v_attachment.relation := coalesce(qctl._attached_relation(v_attachment.name)::regclass, qctl._relation(p_relation));
+  v_attachment.relation := qctl._root(coalesce(qctl._attached_relation(v_attachment.name)::regclass, qctl._relation(p_relation)));
   perform qctl._check_attachable(v_attachment.relation);
   v_attachment := qctl._follow_columns(v_attachment);
   v_attachment := jsonb_populate_record(v_attachment, p_options);
@@ -8097,7 +8120,7 @@ $$;
 
 -- Name: FUNCTION change_attachment(p_relation text, p_queue text, p_options jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.change_attachment(p_relation text, p_queue text, p_options jsonb) IS 'Changes these options of an attachment and keeps the others; follows a table or a column that was renamed, or a table that was created again. Keys are columns of qctl.attachment; an empty when_sql, columns or order_by takes it away.';
+COMMENT ON FUNCTION qctl.change_attachment(p_relation text, p_queue text, p_options jsonb) IS 'Changes these options of an attachment and keeps the others; follows a table or a column that was renamed, a table that was created again, or one that became a partition or child of another, which is attached in its place then. Keys are columns of qctl.attachment; an empty when_sql, columns or order_by takes it away.';
 
 -- Name: check(text, double precision, double precision, bigint, bigint, double precision, double precision, double precision, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10038,9 +10061,9 @@ $_$;
 
 COMMENT ON FUNCTION qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) IS 'Gives back messages that were claimed but not sent. They are visible at once, and it costs them no attempt.';
 
--- Name: release_held(text, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: release_held(text, text, integer, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.release_held(p_relation text, p_queue text, p_limit integer DEFAULT 1000) RETURNS bigint
+CREATE FUNCTION qctl.release_held(p_relation text, p_queue text, p_limit integer DEFAULT 1000, p_as_is boolean DEFAULT false) RETURNS TABLE(queued bigint, dropped bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -10049,36 +10072,37 @@ declare
   v_attachment qctl.attachment := qctl._find_attachment(p_relation, v_queue.queue_id);
   v_held qctl.held_event;
   v_row jsonb;
-  v_queued bigint := 0;
-  v_obstacle text := qctl._capture_obstacle(v_attachment.name, p_queue);
 begin
-  if v_attachment.attachment_id is null or v_obstacle is not null then
-    return 0;
-  end if;
-  -- One at a time, or two sessions would queue them out of order.
-  perform from qctl.attachment a where a.attachment_id = v_attachment.attachment_id for no key update;
-  for v_held in
-    select h.* from qctl.held_event h where h.attachment_id = v_attachment.attachment_id order by h.held_id limit p_limit
-  loop
-    v_row := qctl._decide(v_attachment, v_held);
-    exit when v_row ? 'problem';
-    if v_row is not null then
-      execute format('insert into pgmq.%I (vt, message, headers) values (clock_timestamp(), $1, $2)', 'q_' || p_queue)
-        using v_held.message, qctl._order_headers(coalesce(v_held.order_key, qctl._order_of(v_attachment, v_held.operation, v_row)));
-      v_queued := v_queued + 1;
+  queued := 0;
+  dropped := 0;
+  if v_attachment.attachment_id is not null and qctl._capture_obstacle(v_attachment.name, p_queue) is null then
+    -- One at a time, or two sessions would queue them out of order.
+    perform from qctl.attachment a where a.attachment_id = v_attachment.attachment_id for no key update;
+    for v_held in
+      select h.* from qctl.held_event h where h.attachment_id = v_attachment.attachment_id order by h.held_id limit p_limit
+    loop
+      v_row := case when p_as_is then '{}' else qctl._decide(v_attachment, v_held) end;
+      exit when v_row ? 'problem';
+      if v_row is not null then
+        execute format('insert into pgmq.%I (vt, message, headers) values (clock_timestamp(), $1, $2)', 'q_' || p_queue)
+          using v_held.message, qctl._order_headers(coalesce(v_held.order_key, qctl._order_of(v_attachment, v_held.operation, v_row)));
+        queued := queued + 1;
+      else
+        dropped := dropped + 1;
+      end if;
+      delete from qctl.held_event h where h.held_id = v_held.held_id;
+    end loop;
+    if queued > 0 then
+      perform pg_notify('qctl', v_queue.queue_id::text);
     end if;
-    delete from qctl.held_event h where h.held_id = v_held.held_id;
-  end loop;
-  if v_queued > 0 then
-    perform pg_notify('qctl', v_queue.queue_id::text);
   end if;
-  return v_queued;
+  return next;
 end
 $_$;
 
--- Name: FUNCTION release_held(p_relation text, p_queue text, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION release_held(p_relation text, p_queue text, p_limit integer, p_as_is boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.release_held(p_relation text, p_queue text, p_limit integer) IS 'Queues the oldest held events of an attachment, in their order, if its options fit the table again; those that its condition does not want are dropped. Returns how many were queued.';
+COMMENT ON FUNCTION qctl.release_held(p_relation text, p_queue text, p_limit integer, p_as_is boolean) IS 'Queues the oldest held events of an attachment, in their order, if its options fit the table again; drops those that its condition or its columns do not want. Ends at one that still cannot be judged. p_as_is: queues them without judging.';
 
 -- Name: replay(text, bigint[], text, boolean, double precision, double precision, text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 

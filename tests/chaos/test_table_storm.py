@@ -205,7 +205,7 @@ class Storm:
         if changes.get("columns") == "":
             changes["columns"] = []
         self.connection.execute("select qctl.change_attachment(%s, 'orders', %s)", (words[2], Jsonb(changes)))
-        while one(self.connection, "select qctl.release_held(%s, 'orders')", words[2]):
+        while one(self.connection, "select queued + dropped from qctl.release_held(%s, 'orders')", words[2]):
             pass
         self.connection.execute("delete from pgmq.q_orders")
         assert self.findings() == []

@@ -584,7 +584,7 @@ def test_a_renamed_column_or_table_stops_nobody(table):
     assert fix == "qctl attach public.people -q orders --change"
     table.execute("select qctl.change_attachment('public.people', 'orders')")
     # Of the two that were held, one changed the column.
-    assert one(table, "select qctl.release_held('public.people', 'orders')") == 1
+    assert one(table, "select queued from qctl.release_held('public.people', 'orders')") == 1
     assert bodies(table)[-1]["record"]["title"] == "b"
     assert one(table, "select columns from qctl.attachment") == ["title"]
     assert one(table, "select count(*) from qctl.verify()") == 0
@@ -707,7 +707,7 @@ def test_a_new_owners_cast_does_not_run_as_the_old_one(table, dsn, role):
     assert held["truncated"] is True
     assert f"it belongs to {role} now, but its capture runs as" in one(table, "select problem from qctl.verify()")
     table.execute("select qctl.reattach('public.users', 'orders')")
-    assert one(table, "select qctl.release_held('public.users', 'orders')") == 1
+    assert one(table, "select queued from qctl.release_held('public.users', 'orders')") == 1
     assert [body["record"] for body in bodies(table)] == [{}]
     assert one(table, "select count(*) from qctl.verify()") == 0
     table.execute("insert into users (id) values (2)")

@@ -578,3 +578,44 @@ def test_a_view_with_the_name_of_a_dropped_table_is_not_it(queue):
     queue.execute("drop table t; create view t as select 1 as id")
     assert finding(queue) == ("the table is gone", "qctl detach public.t -q orders")
     queue.execute("select qctl.detach('public.t', 'orders')")
+
+
+@pytest.mark.parametrize("order", ["", ", p_order_by => 'id'"])
+def test_a_row_that_no_condition_can_judge_has_a_command_that_ends_it(queue, order):
+    queue.execute("create table t (id int primary key, qty int)")
+    queue.execute(f"select qctl.attach('public.t', 'orders', '{{INSERT}}', '100 / new.qty > 5'{order})")
+    queue.execute("insert into t values (1, 0)")
+    queue.execute("insert into t values (2, 1)")
+    problem, fix = finding(queue)
+    assert "SQLSTATE 22012" in problem
+    assert fix == "qctl attach public.t -q orders --change --release"
+    queue.execute("select qctl.release_held('public.t', 'orders', p_as_is => true)")
+    assert sorted(record["id"] for record in records(queue)) == [1, 2]
+    assert queue.execute(FINDINGS).fetchall() == []
+
+
+def test_a_table_that_became_a_partition_is_followed_to_its_parent_with_its_options(queue):
+    queue.execute("create table t (id int not null, v int)")
+    queue.execute("select qctl.attach('public.t', 'orders', '{INSERT}', 'new.v > 0')")
+    queue.execute("create table whole (id int not null, v int) partition by range (id)")
+    queue.execute("alter table whole attach partition t for values from (0) to (10)")
+    problem, fix = finding(queue)
+    assert "partition or child of another table" in problem
+    assert fix == "qctl attach public.t -q orders --change"
+    queue.execute("select qctl.change_attachment('public.t', 'orders')")
+    assert queue.execute(FINDINGS).fetchall() == []
+    queue.execute("insert into whole values (1, 1), (2, -1)")
+    queue.execute("insert into t values (3, 1)")
+    assert [(m["table"], m["record"]["id"]) for m in queued(queue)] == [("whole", 1), ("whole", 3)]
+
+
+def test_a_partition_of_a_table_that_is_attached_already_is_detached(queue):
+    queue.execute("create table t (id int not null); create table whole (id int not null) partition by range (id)")
+    queue.execute("select qctl.attach('public.t', 'orders'), qctl.attach('public.whole', 'orders')")
+    queue.execute("alter table whole attach partition t for values from (0) to (10)")
+    fixes = [fix for _, fix in queue.execute(FINDINGS)]
+    assert sorted(fixes) == ["qctl attach public.whole -q orders --change", "qctl detach public.t -q orders"]
+    queue.execute("select qctl.detach('public.t', 'orders'), qctl.change_attachment('public.whole', 'orders')")
+    assert queue.execute(FINDINGS).fetchall() == []
+    queue.execute("insert into t values (1)")
+    assert len(queued(queue)) == 1

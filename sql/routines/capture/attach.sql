@@ -273,7 +273,7 @@ begin
     raise exception 'table % is not attached to queue ''%''', p_relation, p_queue
       using errcode = 'QC006', hint = format('qctl attach %s -q %s', qctl._word(p_relation), p_queue);
   end if;
-  v_attachment.relation := coalesce(qctl._attached_relation(v_attachment.name)::regclass, qctl._relation(p_relation));
+  v_attachment.relation := qctl._root(coalesce(qctl._attached_relation(v_attachment.name)::regclass, qctl._relation(p_relation)));
   perform qctl._check_attachable(v_attachment.relation);
   v_attachment := qctl._follow_columns(v_attachment);
   v_attachment := jsonb_populate_record(v_attachment, p_options);
@@ -293,8 +293,8 @@ begin
 end
 $$;
 comment on function qctl.change_attachment(text, text, jsonb) is
-  'Changes these options of an attachment and keeps the others; follows a table or a column that was renamed, or a table that was created '
-  'again. Keys are columns of qctl.attachment; an empty when_sql, columns or order_by takes it away.';
+  'Changes these options of an attachment and keeps the others; follows a table or a column that was renamed, a table that was created '
+  'again, or one that became a partition or child of another, which is attached in its place then. Keys are columns of qctl.attachment; an empty when_sql, columns or order_by takes it away.';
 
 create or replace function qctl.reattach(p_relation text, p_queue text)
 returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)

@@ -60,7 +60,8 @@ end
 $$;
 comment on function qctl._decide(qctl.attachment, qctl.held_event) is 'What the attachment says of a held event now.';
 
-create or replace function qctl.release_held(p_relation text, p_queue text, p_limit integer default 1000) returns bigint
+create or replace function qctl.release_held(p_relation text, p_queue text, p_limit integer default 1000, p_as_is boolean default false)
+returns table (queued bigint, dropped bigint)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -69,34 +70,36 @@ declare
   v_attachment qctl.attachment := qctl._find_attachment(p_relation, v_queue.queue_id);
   v_held qctl.held_event;
   v_row jsonb;
-  v_queued bigint := 0;
-  v_obstacle text := qctl._capture_obstacle(v_attachment.name, p_queue);
 begin
-  if v_attachment.attachment_id is null or v_obstacle is not null then
-    return 0;
-  end if;
-  -- One at a time, or two sessions would queue them out of order.
-  perform from qctl.attachment a where a.attachment_id = v_attachment.attachment_id for no key update;
-  for v_held in
-    select h.* from qctl.held_event h where h.attachment_id = v_attachment.attachment_id order by h.held_id limit p_limit
-  loop
-    v_row := qctl._decide(v_attachment, v_held);
-    exit when v_row ? 'problem';
-    if v_row is not null then
-      execute format('insert into pgmq.%I (vt, message, headers) values (clock_timestamp(), $1, $2)', 'q_' || p_queue)
-        using v_held.message, qctl._order_headers(coalesce(v_held.order_key, qctl._order_of(v_attachment, v_held.operation, v_row)));
-      v_queued := v_queued + 1;
+  queued := 0;
+  dropped := 0;
+  if v_attachment.attachment_id is not null and qctl._capture_obstacle(v_attachment.name, p_queue) is null then
+    -- One at a time, or two sessions would queue them out of order.
+    perform from qctl.attachment a where a.attachment_id = v_attachment.attachment_id for no key update;
+    for v_held in
+      select h.* from qctl.held_event h where h.attachment_id = v_attachment.attachment_id order by h.held_id limit p_limit
+    loop
+      v_row := case when p_as_is then '{}' else qctl._decide(v_attachment, v_held) end;
+      exit when v_row ? 'problem';
+      if v_row is not null then
+        execute format('insert into pgmq.%I (vt, message, headers) values (clock_timestamp(), $1, $2)', 'q_' || p_queue)
+          using v_held.message, qctl._order_headers(coalesce(v_held.order_key, qctl._order_of(v_attachment, v_held.operation, v_row)));
+        queued := queued + 1;
+      else
+        dropped := dropped + 1;
+      end if;
+      delete from qctl.held_event h where h.held_id = v_held.held_id;
+    end loop;
+    if queued > 0 then
+      perform pg_notify('qctl', v_queue.queue_id::text);
     end if;
-    delete from qctl.held_event h where h.held_id = v_held.held_id;
-  end loop;
-  if v_queued > 0 then
-    perform pg_notify('qctl', v_queue.queue_id::text);
   end if;
-  return v_queued;
+  return next;
 end
 $$;
-comment on function qctl.release_held(text, text, integer) is
-  'Queues the oldest held events of an attachment, in their order, if its options fit the table again; those that its condition does not want are dropped. Returns how many were queued.';
+comment on function qctl.release_held(text, text, integer, boolean) is
+  'Queues the oldest held events of an attachment, in their order, if its options fit the table again; drops those that its condition or '
+  'its columns do not want. Ends at one that still cannot be judged. p_as_is: queues them without judging.';
 
 create or replace function qctl._release_all_held() returns void
 language plpgsql volatile security definer

@@ -7,6 +7,19 @@ as $$
   select exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = p_relation and not c.relispartition)
 $$;
 
+create or replace function qctl._root(p_relation regclass) returns regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with recursive above as (
+    select p_relation::oid as id, 0 as steps
+    union
+    select i.inhparent, a.steps + 1 from above a join pg_inherits i on i.inhrelid = a.id
+  )
+  select a.id::regclass from above a order by a.steps desc, a.id limit 1
+$$;
+comment on function qctl._root(regclass) is 'The table that this one is a partition or child of, itself if it is none: triggers belong there.';
+
 create or replace function qctl._changing_trigger(p_relation regclass) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp

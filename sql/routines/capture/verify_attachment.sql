@@ -121,23 +121,26 @@ as $$
 $$;
 comment on function qctl._change_options(qctl.attachment) is 'Options without which the attachment cannot go on, because a column that they name is gone.';
 
-create or replace function qctl._attachment_fix(p_attachment qctl.attachment, p_queue text) returns text
+create or replace function qctl._attachment_fix(p_attachment qctl.attachment, p_queue text, p_only_held boolean) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_relation regclass := qctl._attached_relation(p_attachment.name);
   v_table text := qctl._word(coalesce(qctl._table_name(v_relation), p_attachment.table_name));
-  v_parent regclass := (select i.inhparent from pg_inherits i where i.inhrelid = v_relation limit 1);
+  v_root regclass := qctl._root(v_relation);
 begin
-  if v_relation is null then
+  if v_relation is null
+     or v_root <> v_relation and exists (select from qctl.attachment a where a.queue_id = p_attachment.queue_id and a.relation = v_root) then
     return format('qctl detach %s -q %s', v_table, p_queue);
-  elsif v_parent is not null then
-    return format('qctl detach %s -q %s && qctl attach %s -q %2$s', v_table, p_queue, qctl._word(v_parent::text));
   end if;
   p_attachment.relation := v_relation;
   return format('qctl attach %s -q %s --change', v_table, p_queue) || qctl._change_options(p_attachment)
-         || case when not p_attachment.as_me and qctl._foreign_children(v_relation) is not null then ' --as-me' else '' end;
+         || case when not p_attachment.as_me and qctl._foreign_children(v_relation) is not null then ' --as-me' else '' end
+         -- An error that comes from the values of a row comes again.
+         || case when p_only_held and (select h.reason ~ 'SQLSTATE' and h.reason !~ 'SQLSTATE (42|3F|XX)' from qctl.held_event h
+                                       where h.attachment_id = p_attachment.attachment_id order by h.held_id limit 1)
+                 then ' --release' else '' end;
 end
 $$;
 
@@ -153,6 +156,7 @@ declare
   v_queue text;
   v_held record;
   v_problems text;
+  v_only_held boolean;
 begin
   for v_attachment in
     select a.* from qctl.attachment a where p_queue_id is null or a.queue_id = p_queue_id order by a.table_name, a.queue_id
@@ -162,6 +166,7 @@ begin
     from (select p, min(n) as n from qctl._attachment_problems(v_attachment, v_queue) with ordinality as u (p, n) group by p) d;
     select count(*) as events, min(h.captured_at) as since, (array_agg(h.reason order by h.held_id))[1] as reason into v_held
     from (select * from qctl.held_event h where h.attachment_id = v_attachment.attachment_id order by h.held_id limit 100001) h;
+    v_only_held := v_problems is null;
     if v_held.events > 0 then
       v_problems := concat_ws('; ', v_problems, format('%s %s held since %s: %s', case when v_held.events > 100000 then 'more than 100000' else v_held.events::text end,
         case when v_held.events = 1 then 'event is' else 'events are' end, date_trunc('second', v_held.since), v_held.reason));
@@ -170,7 +175,7 @@ begin
       select format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), min(e.sqlstate))
       from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id having count(*) > 0));
     if v_problems <> '' then
-      return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_problems, qctl._attachment_fix(v_attachment, v_queue);
+      return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_problems, qctl._attachment_fix(v_attachment, v_queue, v_only_held);
     end if;
   end loop;
 end

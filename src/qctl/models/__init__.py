@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qctl.models.attachments import AttachedTrigger as AttachedTrigger
     from qctl.models.attachments import Attachment as Attachment
     from qctl.models.attachments import DetachedTrigger as DetachedTrigger
+    from qctl.models.attachments import ReleasedEvents as ReleasedEvents
     from qctl.models.attempts import Attempt as Attempt
     from qctl.models.attempts import MeasuredAttempt as MeasuredAttempt
     from qctl.models.capacity import Capacity as Capacity
@@ -84,7 +85,7 @@ _MODULES = {
     "queues": "Queue QueueListed PauseState Status Hour Depth Lag CreatedQueue TransportChoice Undelivered GivenUp DroppedQueue",
     "messages": "Message MessageListed Payload LifeEvent DeadGroup Replayed SentMessage SentOnce ReplayedMessage",
     "attempts": "Attempt MeasuredAttempt",
-    "attachments": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger",
+    "attachments": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger ReleasedEvents",
     "health": "Cause Problem Diagnosis",
     "grants": "Granted Revoked",
     "label": "Label LabelSet",

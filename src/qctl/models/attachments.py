@@ -38,6 +38,14 @@ class AttachedTrigger:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasedEvents:
+    """Held events that were queued, and those that the attachment does not want."""
+
+    queued: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class AdoptedWebhook:
     """A Supabase Database Webhook that was taken over."""
 

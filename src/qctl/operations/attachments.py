@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 from qctl import db
 from qctl.db import files
 from qctl.errors import ExitCode, QctlError
-from qctl.models import AdoptedWebhook, AttachedTrigger, Attachment, DetachedTrigger
+from qctl.models import AdoptedWebhook, AttachedTrigger, Attachment, DetachedTrigger, ReleasedEvents
 
 Result = TypeVar("Result")
 Row = TypeVar("Row")
@@ -46,12 +46,27 @@ def change(relation: str, queue: str, options: dict[str, Any]) -> db.Call[Attach
     )
 
 
-def release_held(connection: db.Connection, relation: str, queue: str) -> int:
-    """Queues the held events of an attachment that its options fit now, oldest first; returns how many."""
-    total = 0
-    while released := sum(db.call_value(connection, "release_held", relation=relation, queue=queue)):
-        total += released
-    return total
+def release(relation: str, queue: str, *, as_is: bool) -> db.Call[ReleasedEvents]:
+    """Queues a batch of the held events of an attachment, oldest first.
+
+    Args:
+        relation: the table.
+        queue: its queue.
+        as_is: also those about which the attachment's options cannot decide.
+    """
+    return db.Call(
+        "release_held", {"relation": relation, "queue": queue, **db.known(as_is=as_is or None)}, ReleasedEvents
+    )
+
+
+def release_all(connection: db.Connection, call: db.Call[ReleasedEvents]) -> ReleasedEvents:
+    """Runs a call of :func:`release` until it finds nothing more to do; returns the sums."""
+    total = ReleasedEvents(0, 0)
+    while True:
+        batch = call.one(connection)
+        if batch == ReleasedEvents(0, 0):
+            return total
+        total = ReleasedEvents(total.queued + batch.queued, total.dropped + batch.dropped)
 
 
 def adopt_webhook(relation: str, trigger: str, queue: str | None, transport: str | None) -> db.Call[AdoptedWebhook]:

@@ -85,6 +85,10 @@ def command(
             "--change", help="Change these options of an attachment; follow a renamed or re-created table or column."
         ),
     ] = False,
+    release: Annotated[
+        bool,
+        typer.Option("--release", help="With --change: queue also held events that the options cannot judge."),
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="The same as --change.", hidden=True)] = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
@@ -101,12 +105,15 @@ def command(
 
     A change of the table never makes the application's statements fail: an event that cannot be queued as asked is held,
     and check names the command that queues it. --change keeps the options that are not given; an empty --when, --columns or
-    --order-by removes that option.
+    --order-by removes that option. It queues the held events that the options select.
 
     Example: qctl attach public.users -q users --on insert,update --when "new.active" --columns email,name
     """
     if on_dead is not None and order_by is None and not change:
         raise UsageError("--on-dead needs --order-by", hint="name the column too: --order-by record.COLUMN")
+    changes = change or again
+    if release and not changes:
+        raise UsageError("--release needs --change", hint="held events belong to an attachment: add --change")
     given = db.known(
         operations=None if on is None else _words(on.upper()),
         when_sql=when,
@@ -119,15 +126,15 @@ def command(
         order_by=order_by,
         as_me=as_me,
     )
-    changes = change or again
 
     def calls(name: str) -> "tuple[db.Call[models.AttachedTrigger], list[db.Call[Any]]]":
         attachment = attachments.change(table, name, given) if changes else attachments.attach(table, name, given)
         return attachment, [] if on_dead is None else [queues.change(name, None, {}, {"on_dead": on_dead})]
 
     if sql:
-        attachment, ordering = calls(options.named_queue(queue))
-        print_calls([attachment, *ordering])
+        name = options.named_queue(queue)
+        attachment, ordering = calls(name)
+        print_calls([attachment, *ordering, *([attachments.release(table, name, as_is=release)] if changes else [])])
         return
     with session(dsn, profile, "attach", changes=True) as connection:
         name = queues.the_one(connection, queue)
@@ -135,17 +142,28 @@ def command(
         triggers = attachments.run(connection, attachment, say)
         for call in ordering:
             call.execute(connection)
-        released = attachments.release_held(connection, table, name) if changes else 0
+        released = None
+        if changes:
+            # By the name that it has now: it may have been followed to another table.
+            held = attachments.release(triggers[0].relation, name, as_is=release)
+            released = attachments.release_all(connection, held)
     render(triggers, _COLUMNS, output)
-    if released:
-        say(f"queued {counted(released, 'held event')}")
-    if not changes:
+    if released is None:
         _say_what_is_not_captured(given)
+    else:
+        _say_what_was_released(released)
     say("Next: qctl status")
 
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _say_what_was_released(released: models.ReleasedEvents) -> None:
+    if released.queued:
+        say(f"{counted(released.queued, 'held event')} queued")
+    if released.dropped:
+        say(f"{counted(released.dropped, 'held event')} dropped: --when or --columns does not select them")
 
 
 def _say_what_is_not_captured(given: dict[str, Any]) -> None:
