@@ -159,7 +159,7 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _say_what_was_released(released: models.ReleasedEvents) -> None:
+def _say_what_was_released(released: "models.ReleasedEvents") -> None:
     if released.queued:
         say(f"{counted(released.queued, 'held event')} queued")
     if released.dropped:
