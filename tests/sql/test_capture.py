@@ -842,3 +842,25 @@ def test_a_non_superuser_can_upgrade_what_another_role_attached(server, empty_ds
             migrate.apply(c, files.migrations(), changed)
         admin.execute("insert into theirs values (1)")
         assert one(admin, "select count(*) from pgmq.q_orders") == 1
+
+
+def test_a_capture_that_may_not_execute_its_row_function_holds_what_it_can(server, empty_dsn, role_of):
+    name = role_of(empty_dsn)
+    with psycopg.connect(empty_dsn, autocommit=True) as admin:
+        admin.execute(f"grant all on schema public to {name}; grant create on database {admin.info.dbname} to {name}")
+        admin.execute(f"grant pg_monitor to {name} with admin option")
+        with db.connect(Database(make_conninfo(empty_dsn, user=name), "t"), application="t") as c:
+            migrate.apply(c)
+            c.execute("select qctl.create_queue('orders', 'http://127.0.0.1:9/x')")
+            c.execute("create table public.mine (id int)")
+            c.execute("select qctl.attach('public.mine', 'orders', p_when => 'new.id > 1', p_operations => '{INSERT}')")
+            function = one(c, "select qctl._row_function(name)::text from qctl.attachment")
+            c.execute(f"revoke execute on function {function} from {name}")
+            c.execute("insert into public.mine values (1), (2)")
+            assert one(c, "select problem from qctl._verify_attachments()").startswith(
+                "its capture may not execute the function that converts its rows; 2 events are held"
+            )
+            c.execute("select qctl.change_attachment('public.mine', 'orders')")
+            c.execute("select qctl.release_held('public.mine', 'orders')")
+            assert one(c, "select message -> 'record' from pgmq.q_orders") == {"id": 2}
+            assert c.execute("select problem from qctl._verify_attachments()").fetchall() == []

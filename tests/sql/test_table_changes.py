@@ -619,3 +619,51 @@ def test_a_partition_of_a_table_that_is_attached_already_is_detached(queue):
     assert queue.execute(FINDINGS).fetchall() == []
     queue.execute("insert into t values (1)")
     assert len(queued(queue)) == 1
+
+
+# What a trigger function calls things, and what PL/pgSQL and SQL do.
+NAMED_LIKE_OURS = (
+    "qctl new row", "qctl old row", "new", "old", "n", "o", "r", "e", "c", "i", "h", "place", "v_flag", "v_settings", "v_queued",
+    "v_obstacle", "v_waits", "v_try", "v_row", "v_message", "v_root", "tg_relid", "tg_op", "found", "sqlstate", "sqlerrm",
+    "operation", "relation", "hidden", "v_record", "v_old_record", "v_rows", "v_matches", "v_problem", "capture", "problem",
+    "order_key", "truncated", "new_rows", "old_rows", "value", "vt", "message", "headers", "held_id", "reason", "pg_catalog",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["", ", p_when => 'new.id > 0', p_operations => '{INSERT,UPDATE}'", ", p_columns => '{id,v_flag}'",
+     ", p_order_by => 'id'", ", p_replicated => true"],
+)  # fmt: skip
+def test_a_column_may_be_called_like_anything_in_a_trigger_function(queue, options):
+    columns = ", ".join(f'"{name}" text' for name in NAMED_LIKE_OURS)
+    queue.execute(f"create table t (id int primary key, {columns})")
+    queue.execute(f"select qctl.attach('public.t', 'orders'{options})")
+    queue.execute("""insert into t (id, "qctl new row", v_flag) values (1, 'x', 'y'), (2, 'x', 'y')""")
+    queue.execute("update t set v_flag = id::text")
+    assert [(m["record"]["v_flag"], m["old_record"]["v_flag"], m["record"]["qctl new row"])
+            for m in queued(queue) if m["operation"] == "UPDATE"] == [("1", "y", "x"), ("2", "y", "x")]  # fmt: skip
+    queue.execute("drop table pgmq.q_orders")
+    queue.execute("delete from t where id = 2; update t set v_flag = 'held'")
+    assert held(queue) == (1 if "when" in options else 2)
+    assert queue.execute("select message -> 'record' ->> 'v_flag' from qctl.held_event").fetchall()[-1] == ("held",)
+
+
+def test_rows_that_a_trigger_takes_away_on_their_way_to_another_partition_are_paired_with_no_other_row(queue):
+    queue.execute("create table t (id int, v int) partition by list (v)")
+    queue.execute("create table t1 partition of t for values in (1); create table t2 partition of t for values in (2)")
+    queue.execute(
+        "create function skip() returns trigger language plpgsql as"
+        " 'begin if new.id = 2 then return null; end if; return new; end';"
+        "create trigger skip before insert on t2 for each row execute function skip()"
+    )
+    queue.execute("insert into t values (1, 1), (2, 1), (3, 1)")
+    queue.execute("select qctl.attach('public.t', 'orders')")
+    queue.execute("update t set v = 2")
+    assert queued(queue) == []
+    problem, fix = finding(queue)
+    assert "cannot be paired" in problem
+    assert fix == "qctl attach public.t -q orders --change"
+    follow(queue, "public.t")
+    sides = sorted((m["old_record"].get("id", 0), m["record"].get("id", 0)) for m in queued(queue))
+    assert sides == [(0, 1), (0, 3), (1, 0), (2, 0), (3, 0)]

@@ -40,6 +40,12 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select to_regclass(p_table)::oid $$;
 
+create or replace function qctl._may_convert(p_name text) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select has_function_privilege(qctl._row_function(p_name)::oid, 'EXECUTE') $$;
+comment on function qctl._may_convert(text) is 'May this role call the row function? Null if there is none.';
+
 create or replace function qctl._folded_row_function(p_name text) returns oid
 language sql immutable
 set search_path = pg_catalog, pg_temp

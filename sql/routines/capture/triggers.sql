@@ -141,11 +141,16 @@ declare
   v_settings text := 'set search_path = pg_catalog, pg_temp';
   v_operation text;
   v_function regprocedure;
+  v_mine boolean;
 begin
-  for v_function in
-    select p.oid from pg_proc p where p.oid in (select f from qctl._capture_functions(p_attachment.name) f) and pg_get_userbyid(p.proowner) <> current_user
+  for v_function, v_mine in
+    select p.oid, pg_get_userbyid(p.proowner) = current_user from pg_proc p where p.oid in (select f from qctl._capture_functions(p_attachment.name) f)
   loop
-    execute format('alter function %s owner to %I', v_function, current_user);
+    if not v_mine then
+      execute format('alter function %s owner to %I', v_function, current_user);
+    end if;
+    -- PostgreSQL checks the body of a function only for who may execute it.
+    execute format('grant execute on function %s to %I', v_function, current_user);
   end loop;
   if v_pinned then
     v_settings := v_settings || (select string_agg(format(' set %s = %L', s.name, s.value), '') from qctl._pinned_settings() s);

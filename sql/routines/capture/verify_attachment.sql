@@ -29,6 +29,9 @@ begin
   elsif v_row.prosrc <> qctl._row_body(p_attachment) or not v_row.prosecdef
         or not exists (select from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(p_attachment.name, 'record')) then
     return next 'the function that converts its rows is not what the table needs now';
+  elsif exists (select from unnest(p_attachment.operations) o join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(p_attachment.name, o)
+                where not has_function_privilege(p.proowner, v_row.oid, 'EXECUTE')) then
+    return next 'its capture may not execute the function that converts its rows';
   elsif not qctl._runs_as_owner(p_attachment.name, p_attachment.relation) then
     return next format('it belongs to %s now, but its capture runs as %s', (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation),
                        pg_get_userbyid(v_row.proowner));
