@@ -210,7 +210,11 @@ begin
         using errcode = 'QC007',
               hint = format('detach the table, or attach it again without --order-by; qctl describe %s names it', p_queue);
     end if;
-    perform qctl._order_index(v_queue, v_queue.ordered);
+    if v_queue.ordered then
+      perform qctl._make_order_index(v_queue);
+    else
+      perform qctl._show_followers(v_queue);
+    end if;
   end if;
   if p_settings ? 'breaker_after' and v_queue.breaker_after = 0 then
     perform qctl._close_breaker(v_queue, 'switched off');
@@ -829,7 +833,7 @@ begin
   end if;%2$s
   v_obstacle := qctl._capture_obstacle(%1$L, %3$L);
   v_root := coalesce(pg_partition_root(tg_relid)::oid, tg_relid);
-  if qctl._row_function(%1$L) is not null and qctl._runs_as_owner(%1$L, v_root) then
+  if qctl._may_convert(%1$L) and qctl._runs_as_owner(%1$L, v_root) then
     v_row := qctl.%4$I(%5$L, qctl._attached_relation(%1$L), %6$s, %7$s, coalesce(qctl._virtual_columns(tg_relid), '{}'));
     -- Code of the owner ran, and may have left a search_path that brings more of it.
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -875,9 +879,12 @@ CREATE FUNCTION qctl._capture(p_attachment qctl.attachment, p_queue qctl.queue) 
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
+  perform qctl._lock_for_triggers(p_attachment, case when p_attachment.order_by is not null and qctl._order_index_state(p_queue.queue_name) <> 'valid'
+                                                     then array[to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name))::oid] else '{}' end);
   if p_attachment.order_by is not null and not p_queue.ordered then
     perform qctl.set_queue(p_queue.queue_name, p_settings => '{"ordered": true}');
   end if;
+  perform qctl._drop_unneeded_functions(p_attachment);
   perform qctl._make_functions(p_attachment, p_queue.queue_name);
   perform qctl._place_triggers(p_attachment);
   perform qctl._warn_about(p_attachment);
@@ -1045,6 +1052,56 @@ $$;
 -- Name: FUNCTION _captures_as_me(p_relation regclass, p_accepted boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._captures_as_me(p_relation regclass, p_accepted boolean) IS 'Must the capture run as the current role, because it may not act for the owner?';
+
+-- Name: _careful_sql(qctl.attachment, text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format($body$
+  if %1$s then
+    perform set_config(v_flag, '', true);
+    for v_try in 1 .. 2 loop
+      insert into pgmq.%2$I (vt, message%3$s)
+      select clock_timestamp(), %4$s || %5$s%6$s
+      from %7$s cross join lateral (select %8$s as c offset 0) as e
+      where case when not (%9$s) or %10$s then false
+                 when qctl._folded_pin(%11$L, %12$s) and v_settings is null then set_config(v_flag, 'pin', true) is null
+                 when e.c is null then false
+                 when not e.c ? 'problem' and not %13$s then true
+                 else set_config(v_flag, 'held', true) is null end;
+      -- Code of the owner ran, and may have left a search_path that brings more of it.
+      perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+      v_queued := v_queued or found;
+      exit when current_setting(v_flag, true) <> 'pin';
+      v_settings := qctl._pin();
+    end loop;
+    if current_setting(v_flag, true) = 'held' then
+      perform set_config(v_flag, '', true);
+      %14$s
+      perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    end if;
+    if v_settings is not null then
+      perform qctl._unpin(v_settings);
+    end if;
+  end if;$body$,
+    case when p.plain then 'current_setting(v_flag, true) = ''whole''' else 'true' end,
+    'q_' || p_queue, case when p_attachment.order_by is not null then ', headers' else '' end, p.head_sql,
+    case when p_attachment.order_by is null then 'e.c' else 'case when e.c ? ''order_key'' then e.c - ''order_key'' else e.c end' end,
+    case when p_attachment.order_by is null then ''
+         else format(', case when %1$s is not null then jsonb_build_object(''x-pgmq-group'', %1$s) end', qctl._order_sql(p_attachment, 'e.c', p_operation)) end,
+    p.rows_sql, p.row_sql, p.changed_sql, p.fits_sql, p_attachment.name, p_pinned::text, p.waits_sql,
+    qctl._unqueued_sql(p_attachment,
+      qctl._held_insert(p_attachment, p_operation, p.head_sql, p.row_sql, p.rows_sql,
+        format('%s and not (%s) and e.c is not null and (e.c ? ''problem'' or %s)', p.changed_sql, p.fits_sql, p.waits_sql), '''an earlier event is held'''),
+      '''a row cannot be queued as asked'''))
+  from qctl._statement_parts(p_attachment, p_operation, p_pinned) p
+$_$;
+
+-- Name: FUNCTION _careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) IS 'Asks the row function about each row that is left, queues what is wanted and holds what has a problem. A row whose type depends on a setting makes it begin anew with the settings pinned.';
 
 -- Name: _cause_endpoint(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2111,6 +2168,27 @@ $_$;
 
 COMMENT ON FUNCTION qctl._depth(p_queue text, p_at_least bigint) IS 'As qctl.depth(), for frequent calls. Counts to 10,000 or to p_at_least, so the cost does not grow with the queue.';
 
+-- Name: _direct_sql(qctl.attachment, text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._direct_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select case when p.plain then format($body$
+  insert into pgmq.%1$I (vt, message)
+  select clock_timestamp(), %2$s || jsonb_build_object(%3$s)
+  from %4$s
+  where case when not (%5$s) then false when %6$s then true else set_config(v_flag, 'whole', true) is null end;
+  v_queued := found;$body$, 'q_' || p_queue, p.head_sql,
+    concat_ws(', ', '''record'', to_jsonb(' || p.new_sql || ')', '''old_record'', to_jsonb(' || p.old_sql || ')'), p.rows_sql, p.changed_sql, p.fits_sql)
+    else '' end
+  from qctl._statement_parts(p_attachment, p_operation, p_pinned) p
+$_$;
+
+-- Name: FUNCTION _direct_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._direct_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) IS 'Queues rows that need no code of the owner; sets the flag for the rest. Nothing where the options ask something of a row.';
+
 -- Name: _discard(qctl.queue, bigint[], text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text) RETURNS bigint[]
@@ -2283,10 +2361,13 @@ begin
     return query select 'note', 'queue', p_queue.queue_name, 'its requests may go to any address, including addresses inside your networks',
                         format('qctl set -q %s --no-allow-private; or --allow-network 10.0.0.0/8', p_queue.queue_name);
   end if;
-  if p_queue.ordered and to_regclass(format('pgmq.%I', 'qctl_order_' || p_queue.queue_id)) is null
-     and to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
-    return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is missing, so each claim reads the whole queue',
+  if p_queue.ordered and qctl._order_index_state(p_queue.queue_name) <> 'valid' and to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
+    return query select 'broken', 'queue', p_queue.queue_name,
+                        format('its index by order key is %s, so each claim reads the whole queue', qctl._order_index_state(p_queue.queue_name)),
                         format('qctl set -q %s --ordered', p_queue.queue_name);
+  elsif not p_queue.ordered and qctl._order_index_state(p_queue.queue_name) <> 'missing' then
+    return query select 'note', 'queue', p_queue.queue_name, 'it has an index by order key that it does not need',
+                        format('qctl set -q %s --no-ordered', p_queue.queue_name);
   end if;
   select * into v_depth from qctl.depth(p_queue.queue_name);
   if v_depth.dead > 0 then
@@ -3002,6 +3083,9 @@ begin
   elsif v_row.prosrc <> qctl._row_body(p_attachment) or not v_row.prosecdef
         or not exists (select from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(p_attachment.name, 'record')) then
     return next 'the function that converts its rows is not what the table needs now';
+  elsif exists (select from unnest(p_attachment.operations) o join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(p_attachment.name, o)
+                where not has_function_privilege(p.proowner, v_row.oid, 'EXECUTE')) then
+    return next 'its capture may not execute the function that converts its rows';
   elsif not qctl._runs_as_owner(p_attachment.name, p_attachment.relation) then
     return next format('it belongs to %s now, but its capture runs as %s', (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation),
                        pg_get_userbyid(v_row.proowner));
@@ -3758,6 +3842,43 @@ $$;
 
 COMMENT ON FUNCTION qctl._literal_address(p_host text) IS 'The address of a host in any form that libcurl accepts: 127.0.0.1, 127.1, 2130706433, 0x7f000001, 0177.0.0.1, [::1]. Null if the host is a name.';
 
+-- Name: _lock_captured(text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._lock_captured(p_relations text[], p_exclusively text[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select qctl._lock_tables(
+    array(select t from unnest(p_relations) n, qctl._captured_relations(qctl._regclass(n)) t),
+    array(select t from unnest(p_exclusively) n, qctl._captured_relations(qctl._regclass(n)) t))
+$$;
+
+-- Name: FUNCTION _lock_captured(p_relations text[], p_exclusively text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._lock_captured(p_relations text[], p_exclusively text[]) IS 'Takes the locks of several attaches and changes at once.';
+
+-- Name: _lock_for_triggers(qctl.attachment, oid[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._lock_for_triggers(p_attachment qctl.attachment, p_more oid[] DEFAULT '{}'::oid[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select qctl._lock_tables(
+    p_more || array(
+      select w.relation::oid from qctl._wanted_triggers(p_attachment) w
+      where not exists (select from qctl._present_triggers(p_attachment) p
+                        where p.relation = w.relation and p.operation = w.operation and p.trigger_name = w.trigger_name
+                          and p.state = case when p_attachment.replicated then 'A' else 'O' end)),
+    array(
+      select p.relation::oid from qctl._present_triggers(p_attachment) p
+      where not exists (select from qctl._wanted_triggers(p_attachment) w
+                        where w.relation = p.relation and w.operation = p.operation and w.trigger_name = p.trigger_name and w.by_row = p.by_row)))
+$$;
+
+-- Name: FUNCTION _lock_for_triggers(p_attachment qctl.attachment, p_more oid[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._lock_for_triggers(p_attachment qctl.attachment, p_more oid[]) IS 'Takes the locks that making and dropping the triggers of an attachment needs, and p_more, at once.';
+
 -- Name: _lock_key(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._lock_key(p_name text) RETURNS integer
@@ -3778,30 +3899,51 @@ CREATE FUNCTION qctl._lock_space(p_name text) RETURNS integer
 
 COMMENT ON FUNCTION qctl._lock_space(p_name text) IS 'The first number of an advisory lock, or its only number; null for an unknown name.';
 
--- Name: _lock_tables(text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _lock_tables(oid[], oid[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._lock_tables(p_relations text[], p_exclusively text[]) RETURNS void
+CREATE FUNCTION qctl._lock_tables(p_shared oid[], p_exclusive oid[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '300ms'
+    SET lock_timeout TO '2s'
     AS $$
 declare
-  v_table record;
+  -- Less than deadlock_timeout, so that no writer that waits for one of these tables is cancelled for holding another.
+  c_next_ms constant integer := 200;
+  v_until constant timestamptz := clock_timestamp() + interval '2 s';
+  v_wanted oid[] := array(select t from unnest(p_exclusive || p_shared) t group by t order by t);
+  v_relation oid;
+  v_left_ms integer;
 begin
-  for v_table in
-    select r.id, bool_or(r.exclusively) as exclusively
-    from (select qctl._regclass(n) as id, false as exclusively from unnest(p_relations) n
-          union all select qctl._regclass(n), true from unnest(p_exclusively) n) r
-    where r.id is not null group by r.id order by r.id
   loop
-    execute format('lock table %s in %s mode', v_table.id, case when v_table.exclusively then 'access exclusive' else 'share row exclusive' end);
+    begin
+      for i in 1 .. cardinality(v_wanted) loop
+        v_relation := v_wanted[i];
+        continue when not exists (select from pg_class c where c.oid = v_relation);
+        v_left_ms := greatest(1, ceil(1000 * extract(epoch from v_until - clock_timestamp())));
+        perform set_config('lock_timeout', case when i = 1 then v_left_ms else least(v_left_ms, c_next_ms) end::text, true);
+        begin
+          execute format('lock table only %s in %s mode', v_relation::regclass,
+                         case when v_relation = any (p_exclusive) then 'access exclusive' else 'share row exclusive' end);
+        exception when insufficient_privilege or undefined_table then
+          -- The statement that needs the lock takes it itself, or says why not.
+          null;
+        end;
+      end loop;
+      return;
+    exception when lock_not_available or deadlock_detected then
+      if clock_timestamp() >= v_until then
+        raise;
+      end if;
+    end;
+    -- The one that was locked goes first: it is waited for while no other is held.
+    v_wanted := v_relation || array_remove(v_wanted, v_relation);
   end loop;
 end
 $$;
 
--- Name: FUNCTION _lock_tables(p_relations text[], p_exclusively text[]); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _lock_tables(p_shared oid[], p_exclusive oid[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._lock_tables(p_relations text[], p_exclusively text[]) IS 'Takes the locks of several attaches in a fixed order. Fails after 300 ms without the next lock so that no lock is held for long.';
+COMMENT ON FUNCTION qctl._lock_tables(p_shared oid[], p_exclusive oid[]) IS 'Locks these tables against writers, or against everyone, within 2 s in all. While one is waited for for longer than 0.2 s no other is held.';
 
 -- Name: _log_needed_from(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3899,11 +4041,16 @@ declare
   v_settings text := 'set search_path = pg_catalog, pg_temp';
   v_operation text;
   v_function regprocedure;
+  v_mine boolean;
 begin
-  for v_function in
-    select p.oid from pg_proc p where p.oid in (select f from qctl._capture_functions(p_attachment.name) f) and pg_get_userbyid(p.proowner) <> current_user
+  for v_function, v_mine in
+    select p.oid, pg_get_userbyid(p.proowner) = current_user from pg_proc p where p.oid in (select f from qctl._capture_functions(p_attachment.name) f)
   loop
-    execute format('alter function %s owner to %I', v_function, current_user);
+    if not v_mine then
+      execute format('alter function %s owner to %I', v_function, current_user);
+    end if;
+    -- PostgreSQL checks the body of a function only for who may execute it.
+    execute format('grant execute on function %s to %I', v_function, current_user);
   end loop;
   if v_pinned then
     v_settings := v_settings || (select string_agg(format(' set %s = %L', s.name, s.value), '') from qctl._pinned_settings() s);
@@ -3948,6 +4095,35 @@ $body$);
   end if;
 end
 $_$;
+
+-- Name: _make_order_index(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._make_order_index(p_queue qctl.queue) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $_$
+declare
+  v_index record;
+begin
+  select * into v_index from qctl._order_index(p_queue.queue_name);
+  if v_index.state = 'valid' or to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is null then
+    return;
+  elsif not v_index.small then
+    raise exception 'queue ''%'' is too large for its index by order key to be made in this transaction', p_queue.queue_name
+      using errcode = 'QC007', hint = format('qctl set -q %s --ordered; or the statements of: qctl set -q %1$s --ordered --sql', p_queue.queue_name);
+  end if;
+  if v_index.state = 'invalid' then
+    execute format('drop index pgmq.%I', 'qctl_order_' || p_queue.queue_name);
+  end if;
+  execute format('create index if not exists %I on pgmq.%I ((left(headers ->> ''x-pgmq-group'', 200)), msg_id) where headers ? ''x-pgmq-group''',
+                 'qctl_order_' || p_queue.queue_name, 'q_' || p_queue.queue_name);
+end
+$_$;
+
+-- Name: FUNCTION _make_order_index(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._make_order_index(p_queue qctl.queue) IS 'Creates the index by order key that an ordered queue needs, if that takes no time.';
 
 -- Name: _make_status_view(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3999,6 +4175,17 @@ CREATE FUNCTION qctl._mark_webhook_id(p_headers jsonb) RETURNS text
 -- Name: FUNCTION _mark_webhook_id(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._mark_webhook_id(p_headers jsonb) IS 'The webhook-id in an archived message''s headers that replaces the derived one; null if there is none or it is not valid.';
+
+-- Name: _may_convert(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._may_convert(p_name text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select has_function_privilege(qctl._row_function(p_name)::oid, 'EXECUTE') $$;
+
+-- Name: FUNCTION _may_convert(p_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._may_convert(p_name text) IS 'May this role call the row function? Null if there is none.';
 
 -- Name: _may_go(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4715,28 +4902,36 @@ CREATE FUNCTION qctl._order_headers(p_key text) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (p_key IS NOT NULL) THEN jsonb_build_object('x-pgmq-group', p_key) ELSE NULL::jsonb END;
 
--- Name: _order_index(qctl.queue, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _order_index(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._order_index(p_queue qctl.queue, p_wanted boolean) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION qctl._order_index(p_queue text) RETURNS TABLE(state text, small boolean)
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '2s'
     AS $$
 begin
-  if p_wanted then
-    execute format('create index if not exists %I on pgmq.%I ((left(headers ->> ''x-pgmq-group'', 200)), msg_id) where headers ? ''x-pgmq-group''',
-                   'qctl_order_' || p_queue.queue_id, 'q_' || p_queue.queue_name);
-  else
-    execute format('drop index if exists pgmq.%I', 'qctl_order_' || p_queue.queue_id);
-    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue.queue_name);
-    update qctl.dead_letter d set blocks_key = null where d.queue_id = p_queue.queue_id and d.blocks_key is not null;
-  end if;
+  state := qctl._order_index_state(p_queue);
+  small := coalesce(pg_relation_size(to_regclass(format('pgmq.%I', 'q_' || p_queue))), 0) <= 8 * 1024 ^ 2;
+  return next;
 end
 $$;
 
--- Name: FUNCTION _order_index(p_queue qctl.queue, p_wanted boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _order_index(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._order_index(p_queue qctl.queue, p_wanted boolean) IS 'Creates the index by order key that an ordered queue needs; or drops it and makes all followers ready.';
+COMMENT ON FUNCTION qctl._order_index(p_queue text) IS 'The index by order key of a queue: valid, missing, or invalid because making it concurrently was broken off. small: qctl.set_queue can make it, because reading the queue takes no time; otherwise: qctl set -q QUEUE --ordered --sql.';
+
+-- Name: _order_index_state(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._order_index_state(p_queue text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce((select case when i.indisvalid then 'valid' else 'invalid' end from pg_index i
+                   where i.indexrelid = to_regclass(format('pgmq.%I', 'qctl_order_' || p_queue))), 'missing')
+$$;
+
+-- Name: FUNCTION _order_index_state(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._order_index_state(p_queue text) IS 'Is the index by order key missing, valid, or invalid because making it concurrently was broken off?';
 
 -- Name: _order_key(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5661,6 +5856,26 @@ begin
 end
 $$;
 
+-- Name: _refuse_unfinished(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._refuse_unfinished(p_queue text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    AS $$
+declare
+  v_unfinished bigint;
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
+    execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_unfinished;
+    if v_unfinished > 0 then
+      raise exception 'queue ''%'' holds % unfinished messages', p_queue, v_unfinished
+        using errcode = 'QC007', hint = 'to discard them: --discard; they are moved to the archive undelivered';
+    end if;
+  end if;
+end
+$$;
+
 -- Name: _regclass(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._regclass(p_name text) RETURNS regclass
@@ -6573,6 +6788,26 @@ $_$;
 
 COMMENT ON FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]) IS 'Settles successes of first attempts, the most frequent answers, in a statement that costs two thirds of the general one. Returns how many it settled, and when. qctl._settle_rest settles the others.';
 
+-- Name: _show_followers(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._show_followers(p_queue qctl.queue) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  -- The gate excludes claims, which would hide more.
+  perform from qctl.gate g where g.queue_id = p_queue.queue_id for update;
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
+    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue.queue_name);
+  end if;
+  update qctl.dead_letter d set blocks_key = null where d.queue_id = p_queue.queue_id and d.blocks_key is not null;
+end
+$$;
+
+-- Name: FUNCTION _show_followers(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._show_followers(p_queue qctl.queue) IS 'Makes all followers ready because the queue is no longer ordered. Its index stays: see qctl._order_index.';
+
 -- Name: _show_next(qctl.queue, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._show_next(p_queue qctl.queue, p_keys text[]) RETURNS integer
@@ -6680,112 +6915,83 @@ COMMENT ON FUNCTION qctl._slow_start() IS 'The limit of messages in flight after
 -- Name: _statement_body(qctl.attachment, text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._statement_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) RETURNS text
-    LANGUAGE plpgsql STABLE
+    LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-declare
-  -- PostgreSQL fills both transition tables in the same order, so old and new of one row have the same row number. The unusual names
-  -- avoid a clash, because a column with the same name would be read instead of the row.
-  v_from constant text := case p_operation
-    when 'INSERT' then 'new_rows as "qctl new row"' when 'DELETE' then 'old_rows as "qctl old row"'
-    else '(select "qctl new row" as new, row_number() over () as place from new_rows as "qctl new row") as n'
-         ' join (select "qctl old row" as old, row_number() over () as place from old_rows as "qctl old row") as o using (place)' end;
-  v_new constant text := case p_operation when 'INSERT' then '"qctl new row"' when 'UPDATE' then 'n.new' end;
-  v_old constant text := case p_operation when 'DELETE' then '"qctl old row"' when 'UPDATE' then 'o.old' end;
-  v_head constant text := format('qctl._folded_head(%L, %L, %L)', p_attachment.name, p_operation, p_attachment.payload);
-  v_changed constant text := case when p_operation = 'UPDATE' and not p_attachment.unchanged and p_attachment.columns is null
-                                  then 'n.new operator(pg_catalog.*<>) o.old' else 'true' end;
-  v_plain constant boolean := p_attachment.when_sql is null and p_attachment.columns is null and p_attachment.order_by is null;
-  v_fits constant text := case when v_plain then qctl._fits_sql(p_attachment, p_pinned, v_new, v_old) else 'false' end;
-  v_hidden constant text := format('coalesce(qctl._folded_virtual(%L), ''{}'')', p_attachment.name);
-  v_unowned constant text := format('qctl._unowned_row(%L, %s, %s, %%s)', p_operation,
-    coalesce(format('case when qctl._folded_builtin(%L) then to_jsonb(', p_attachment.name) || v_new || format(') - %s end', v_hidden), 'null'),
-    coalesce(format('case when qctl._folded_builtin(%L) then to_jsonb(', p_attachment.name) || v_old || format(') - %s end', v_hidden), 'null'));
-  v_row constant text := format('case when qctl._folded_owned(%1$L) then qctl.%2$I(%3$L, qctl._folded_relation(%1$L), %4$s, %5$s, %6$s) else %7$s end', p_attachment.name,
-    qctl._capture_function(p_attachment.name, 'row'), p_operation, coalesce(v_new, v_old), coalesce(v_old, v_new), v_hidden,
-    format(v_unowned, '''the table belongs to another role than its capture'''));
-  v_waits constant text := case when p_attachment.order_by is null then 'false' else 'v_waits' end;
-  v_direct text := '';
-begin
-  if v_plain then
-    v_direct := format($body$
-  insert into pgmq.%1$I (vt, message)
-  select clock_timestamp(), %2$s || jsonb_build_object(%3$s)
-  from %4$s
-  where case when not (%5$s) then false when %6$s then true else set_config(v_flag, 'whole', true) is null end;
-  v_queued := found;$body$, 'q_' || p_queue, v_head,
-      concat_ws(', ', '''record'', to_jsonb(' || v_new || ')', '''old_record'', to_jsonb(' || v_old || ')'), v_from, v_changed, v_fits);
-  end if;
-  return format($body$
+  select format($body$
 declare
   v_flag constant text := 'qctl.rest_' || pg_trigger_depth();
   v_obstacle text;
   v_queued boolean := false;
-  v_settings text[];%12$s
+  v_settings text[];%1$s
 begin
   if current_setting('qctl.capture', true) = 'off' then
     return null;
-  elsif tg_relid = qctl._folded_relation(%1$L) and current_setting('lock_timeout') = '0'
-        and qctl._folded_queue(%2$L)::regclass::text = %2$L and has_table_privilege(qctl._folded_queue(%2$L), 'INSERT')
-        and qctl._folded_row_function(%1$L)::regproc::text = %22$L and has_function_privilege(qctl._folded_row_function(%1$L), 'EXECUTE') then
+  elsif tg_relid = qctl._folded_relation(%2$L) and current_setting('lock_timeout') = '0'
+        and qctl._folded_queue(%3$L)::regclass::text = %3$L and has_table_privilege(qctl._folded_queue(%3$L), 'INSERT')
+        and qctl._folded_row_function(%2$L)::regproc::text = %4$L and has_function_privilege(qctl._folded_row_function(%2$L), 'EXECUTE') then
     null;
-  elsif qctl._belongs(%1$L, tg_relid) is not true then
+  elsif qctl._belongs(%2$L, tg_relid) is not true then
     return null;
   else
-    v_obstacle := qctl._capture_obstacle(%1$L, %3$L);
+    v_obstacle := qctl._capture_obstacle(%2$L, %5$L);
     if v_obstacle is not null then
-      %4$s
+      %6$s
       return null;
     end if;
-  end if;%13$s%5$s
-  if %6$s then
-    perform set_config(v_flag, '', true);
-    for v_try in 1 .. 2 loop
-      insert into pgmq.%7$I (vt, message%8$s)
-      select clock_timestamp(), %9$s || %10$s%11$s
-      from %14$s cross join lateral (select %15$s as c offset 0) as e
-      where case when not (%16$s) or %17$s then false
-                 when qctl._folded_pin(%1$L, %18$s) and v_settings is null then set_config(v_flag, 'pin', true) is null
-                 when e.c is null then false
-                 when not e.c ? 'problem' and not %19$s then true
-                 else set_config(v_flag, 'held', true) is null end;
-      -- Code of the owner ran, and may have left a search_path that brings more of it.
-      perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-      v_queued := v_queued or found;
-      exit when current_setting(v_flag, true) <> 'pin';
-      v_settings := qctl._pin();
-    end loop;
-    if current_setting(v_flag, true) = 'held' then
-      perform set_config(v_flag, '', true);
-      %20$s
-      perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    end if;
-    if v_settings is not null then
-      perform qctl._unpin(v_settings);
-    end if;
-  end if;%21$s
+  end if;%7$s
   return null;
 end
-$body$, p_attachment.name, format('pgmq.%I', 'q_' || p_queue), p_queue,
-    qctl._unqueued_sql(p_attachment, format(E'if qctl._row_function(%L) is not null then\n        %s\n      else\n        %s\n      end if;', p_attachment.name,
-      qctl._held_insert(p_attachment, p_operation, v_head, v_row, v_from, v_changed || ' and e.c is not null', 'v_obstacle'),
-      qctl._held_insert(p_attachment, p_operation, v_head, format(v_unowned, 'v_obstacle'), v_from, v_changed, 'v_obstacle')), 'v_obstacle'),
-    v_direct,
-    case when v_plain then 'current_setting(v_flag, true) = ''whole''' else 'true' end,
-    'q_' || p_queue, case when p_attachment.order_by is not null then ', headers' else '' end, v_head,
-    case when p_attachment.order_by is null then 'e.c' else 'case when e.c ? ''order_key'' then e.c - ''order_key'' else e.c end' end,
-    case when p_attachment.order_by is null then '' else format(', case when %1$s is not null then jsonb_build_object(''x-pgmq-group'', %1$s) end', qctl._order_sql(p_attachment, 'e.c', p_operation)) end,
-    case when p_attachment.order_by is not null then E'\n  v_waits boolean;' else '' end,
-    case when p_attachment.order_by is not null then format(E'\n  v_waits := exists (select from qctl.held_event h where h.attachment_id = qctl._folded_attachment_id(%L));', p_attachment.name)
-         else '' end,
-    v_from, v_row, v_changed, v_fits, p_pinned::text, v_waits,
-    qctl._unqueued_sql(p_attachment,
-      qctl._held_insert(p_attachment, p_operation, v_head, v_row, v_from,
-        format('%s and not (%s) and e.c is not null and (e.c ? ''problem'' or %s)', v_changed, v_fits, v_waits), '''an earlier event is held'''),
-      '''a row cannot be queued as asked'''),
-    qctl._notify_sql(p_queue), 'qctl.' || qctl._capture_function(p_attachment.name, 'row'));
+$body$, case when p_attachment.order_by is not null then E'\n  v_waits boolean;' else '' end,
+    p_attachment.name, format('pgmq.%I', 'q_' || p_queue), 'qctl.' || qctl._capture_function(p_attachment.name, 'row'), p_queue,
+    qctl._unqueued_sql(p_attachment, format(E'if qctl._may_convert(%L) then\n        %s\n      else\n        %s\n      end if;', p_attachment.name,
+      qctl._held_insert(p_attachment, p_operation, p.head_sql, p.row_sql, p.rows_sql, p.changed_sql || ' and e.c is not null', 'v_obstacle'),
+      qctl._held_insert(p_attachment, p_operation, p.head_sql, format(p.unowned_sql, 'v_obstacle'), p.rows_sql, p.changed_sql, 'v_obstacle')), 'v_obstacle'),
+    concat(
+      case when p_operation = 'UPDATE' and (select c.relkind from pg_class c where c.oid = p_attachment.relation) = 'p' then qctl._unpaired_sql(p_attachment) end,
+      case when p_attachment.order_by is not null
+           then format(E'\n  v_waits := exists (select from qctl.held_event h where h.attachment_id = qctl._folded_attachment_id(%L));', p_attachment.name) end,
+      qctl._direct_sql(p_attachment, p_queue, p_operation, p_pinned), qctl._careful_sql(p_attachment, p_queue, p_operation, p_pinned), qctl._notify_sql(p_queue)))
+  from qctl._statement_parts(p_attachment, p_operation, p_pinned) p
+$_$;
+
+-- Name: _statement_parts(qctl.attachment, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._statement_parts(p_attachment qctl.attachment, p_operation text, p_pinned boolean) RETURNS TABLE(rows_sql text, head_sql text, changed_sql text, fits_sql text, row_sql text, unowned_sql text, waits_sql text, plain boolean, new_sql text, old_sql text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_hidden constant text := format('coalesce(qctl._folded_virtual(%L), ''{}'')', p_attachment.name);
+  v_converted constant text := format('case when qctl._folded_builtin(%L) then to_jsonb(%%s) - %s end', p_attachment.name, v_hidden);
+begin
+  -- No column is in scope, whatever its name: a row leaves its table only whole, and coalesce keeps it whole.
+  rows_sql := case p_operation
+    when 'INSERT' then '(select coalesce(r.*) as new from new_rows r) n'
+    when 'DELETE' then '(select coalesce(r.*) as old from old_rows r) o'
+    -- PostgreSQL fills both transition tables in the same order, so old and new of one row have the same row number.
+    else '(select coalesce(r.*) as new, row_number() over () as place from new_rows r) n'
+         ' join (select coalesce(r.*) as old, row_number() over () as place from old_rows r) o using (place)' end;
+  new_sql := case when p_operation <> 'DELETE' then 'n.new' end;
+  old_sql := case when p_operation <> 'INSERT' then 'o.old' end;
+  head_sql := format('qctl._folded_head(%L, %L, %L)', p_attachment.name, p_operation, p_attachment.payload);
+  changed_sql := case when p_operation = 'UPDATE' and not p_attachment.unchanged and p_attachment.columns is null
+                      then 'n.new operator(pg_catalog.*<>) o.old' else 'true' end;
+  plain := p_attachment.when_sql is null and p_attachment.columns is null and p_attachment.order_by is null;
+  fits_sql := case when plain then qctl._fits_sql(p_attachment, p_pinned, new_sql, old_sql) else 'false' end;
+  unowned_sql := format('qctl._unowned_row(%L, %s, %s, %%s)', p_operation,
+    case when new_sql is null then 'null' else format(v_converted, new_sql) end, case when old_sql is null then 'null' else format(v_converted, old_sql) end);
+  row_sql := format('case when qctl._folded_owned(%1$L) then qctl.%2$I(%3$L, qctl._folded_relation(%1$L), %4$s, %5$s, %6$s) else %7$s end', p_attachment.name,
+    qctl._capture_function(p_attachment.name, 'row'), p_operation, coalesce(new_sql, old_sql), coalesce(old_sql, new_sql), v_hidden,
+    format(unowned_sql, '''the table belongs to another role than its capture'''));
+  waits_sql := case when p_attachment.order_by is null then 'false' else 'v_waits' end;
+  return next;
 end
 $_$;
+
+-- Name: FUNCTION _statement_parts(p_attachment qctl.attachment, p_operation text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._statement_parts(p_attachment qctl.attachment, p_operation text, p_pinned boolean) IS 'Expressions of a trigger function: the changed rows, and what is asked about each. unowned_sql has a place for the problem.';
 
 -- Name: _stops_delivery(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7179,6 +7385,23 @@ $$;
 -- Name: FUNCTION _unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_problem text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_problem text) IS 'A row whose condition and key must not be computed now: held as far as it could be converted.';
+
+-- Name: _unpaired_sql(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._unpaired_sql(p_attachment qctl.attachment) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- A trigger that skips a row on its way to another partition leaves the old version without a new one.
+  select format($body$
+  if (select count(*) from old_rows) <> (select count(*) from new_rows) then
+    v_obstacle := 'a trigger took away rows on their way to another partition, so old and new rows cannot be paired';
+    %s
+    return null;
+  end if;$body$, qctl._unqueued_sql(p_attachment, qctl._held_insert(p_attachment, 'UPDATE', p.head_sql, format(p.unowned_sql, 'v_obstacle'),
+      replace(replace(p.rows_sql, ' join ', ' full join '), 'as old, row_number()', 'as old, -row_number()'), 'true', 'v_obstacle'), 'v_obstacle'))
+  from qctl._statement_parts(p_attachment, 'UPDATE', true) p
+$_$;
 
 -- Name: _unpin(text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8110,7 +8333,6 @@ begin
       as_me = v_attachment.as_me, on_error = v_attachment.on_error, max_bytes = v_attachment.max_bytes, order_by = v_attachment.order_by,
       table_name = v_attachment.table_name, uses = v_attachment.uses
   where a.attachment_id = v_attachment.attachment_id;
-  perform qctl._drop_unneeded_functions(v_attachment);
   perform qctl._capture(v_attachment, v_queue);
   delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
   perform qctl._audit('attach', p_queue, to_jsonb(v_attachment) - '{attachment_id,queue_id,created_at,created_by,name,uses}'::text[]);
@@ -8528,6 +8750,9 @@ begin
     v_found := true;
     return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_queue.queue_name, qctl._capture_trigger(v_attachment, o)
                  from unnest(v_attachment.operations) o;
+    -- Most of them before the table is locked.
+    perform qctl._queue_held(v_attachment, v_queue);
+    perform qctl._lock_tables('{}', array(select p.relation::oid from qctl._present_triggers(v_attachment) p));
     for v_function in select f from qctl._capture_functions(v_attachment.name) f loop
       execute format('drop function %s cascade', v_function);
     end loop;
@@ -8756,34 +8981,42 @@ CREATE FUNCTION qctl.drop_queue(p_queue text, p_discard boolean DEFAULT false, p
 #variable_conflict use_column
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
-  v_unfinished bigint := 0;
-  v_relation regclass;
+  v_relation oid;
   v_q text := 'q_' || p_queue;
   v_a text := 'a_' || p_queue;
+  v_late bigint := 0;
 begin
-  queue_name := p_queue;
-  discarded := 0;
   -- row_security is off so that a policy that hides messages raises an error; otherwise the queue would look empty.
-  -- Triggers are dropped first so that no writer finds the queue table missing.
-  for v_relation in select a.relation from qctl.attachment a where a.queue_id = v_queue.queue_id order by 1 loop
-    perform qctl.detach(v_relation::oid::text, p_queue);
-  end loop;
+  queue_name := p_queue;
+  -- What takes long comes before the tables that the application writes are locked. The gate keeps workers out meanwhile.
   perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
-  if to_regclass(format('pgmq.%I', v_q)) is not null then
-    execute format('lock table pgmq.%I in access exclusive mode', v_q);
-    execute format('select count(*) from pgmq.%I', v_q) into v_unfinished;
-    if v_unfinished > 0 and not p_discard then
-      raise exception 'queue ''%'' holds % unfinished messages', p_queue, v_unfinished
-        using errcode = 'QC007', hint = 'to discard them: --discard; they are moved to the archive undelivered';
-    end if;
-    discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
-  end if;
-  select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+  perform qctl._refuse_unfinished(p_queue) where not p_discard;
   if not p_with_archive then
-    perform qctl._archive_dead(v_queue);
+    select b.discarded, b.dead into discarded, dead from qctl._drop_begin(p_queue, p_discard) b;
+  else
+    discarded := case when to_regclass(format('pgmq.%I', v_q)) is null then 0 else cardinality(qctl._discard(v_queue, null, 'the queue was dropped')) end;
+    delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+    get diagnostics dead = row_count;
   end if;
   if to_regclass(format('pgmq.%I', v_a)) is not null then
     execute format('select count(*) from pgmq.%I', v_a) into archived;
+  end if;
+  perform qctl._lock_tables('{}', array(
+    select p.relation::oid from qctl.attachment a, qctl._present_triggers(a) p where a.queue_id = v_queue.queue_id
+    union select c.oid from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_q))));
+  -- Triggers are dropped first so that no writer finds the queue table missing.
+  for v_relation in select a.relation from qctl.attachment a where a.queue_id = v_queue.queue_id order by 1 loop
+    perform qctl.detach(v_relation::text, p_queue);
+  end loop;
+  if to_regclass(format('pgmq.%I', v_q)) is not null then
+    execute format('lock table pgmq.%I in access exclusive mode', v_q);
+    perform qctl._refuse_unfinished(p_queue) where not p_discard;
+    v_late := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+  end if;
+  discarded := discarded + v_late;
+  dead := dead + v_late;
+  if not p_with_archive and v_late > 0 then
+    archived := archived + qctl._archive_dead(v_queue);
   end if;
 
   if p_with_archive then
@@ -10680,7 +10913,7 @@ $$;
 
 -- Name: FUNCTION set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; a header with value null is removed. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, trust_location, retention_s (null: forever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets, allow_networks (networks with addresses that are not public).';
+COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; a header with value null is removed. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, trust_location, retention_s (null: forever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets, allow_networks (networks with addresses that are not public). The index of an ordered queue: see qctl._order_index.';
 
 -- Name: settle(text, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 

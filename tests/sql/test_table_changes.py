@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from helpers import create, one
+from qctl.db import files
 
 QUEUED = "select message from pgmq.q_orders order by msg_id"
 FINDINGS = "select problem, fix from qctl._verify_attachments()"
@@ -423,31 +424,55 @@ def test_set_qctl_capture_leaves_a_session_out(queue):
     assert records(queue) == [{"id": 2}]
 
 
-@pytest.mark.parametrize("ordered", [True, False])
-def test_ordering_a_queue_holds_up_writers_for_less_than_two_and_a_half_seconds(queue, other, dsn, ordered):
-    """While a transaction that wrote to the queue stays open, the index waits for it, and new writers wait for the index."""
-    queue.execute("create table t (id int)")
-    queue.execute("select qctl.attach('public.t', 'orders')")
-    change = "select qctl.set_queue('orders', p_settings => jsonb_build_object('ordered', %s::boolean))"
-    queue.execute(change, (not ordered,))
-    waited: list[float] = []
+UNINSTALL = files.read("uninstall").decode()
+LOCKING = {
+    "detach": "select qctl.detach(relation::oid::text, 'orders') from qctl.attachment where relation = 'whole'::regclass",
+    "change": "select qctl.change_attachment('public.whole', 'orders', '{\"replicated\": true}')",
+    "drop": "select qctl.drop_queue('orders', p_discard => true)",
+    "drop with archive": "select qctl.drop_queue('orders', true, true)",
+    "uninstall": UNINSTALL,
+}
+
+
+@pytest.mark.parametrize("verb", LOCKING)
+def test_no_writer_waits_longer_than_two_and_a_half_seconds_however_many_tables_are_locked(queue, dsn, verb):
+    """Three tables are in use, one after the other: whoever held the first while it waited for each would hold it for long."""
+    queue.execute("create table whole (id int) partition by list (id)")
+    for part in (1, 2, 3):
+        queue.execute(f"create table part{part} partition of whole for values in ({part})")
+    queue.execute("select qctl.attach('public.whole', 'orders')")
+    longest = 0.0
+    begun, done = threading.Event(), threading.Event()
 
     def write() -> None:
-        with psycopg.connect(dsn, autocommit=True) as third:
-            time.sleep(0.5)
-            started = time.monotonic()
-            third.execute("insert into t values (2)")
-            waited.append(time.monotonic() - started)
+        nonlocal longest
+        with psycopg.connect(dsn, autocommit=True) as writer:
+            while not done.wait(0.02):
+                started = time.monotonic()
+                writer.execute("insert into part1 values (1)")
+                longest = max(longest, time.monotonic() - started)
 
-    thread = threading.Thread(target=write)
-    with other.transaction():
-        other.execute("insert into t values (1)")
+    def hold(part: int, seconds: float) -> None:
+        with psycopg.connect(dsn) as holder:
+            holder.execute(f"insert into part{part} values ({part})")
+            begun.wait()
+            time.sleep(seconds)
+
+    threads = [threading.Thread(target=hold, args=pair) for pair in ((2, 1.5), (3, 3.5))]
+    threads.append(threading.Thread(target=write))
+    for thread in threads:
         thread.start()
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            queue.execute(change, (ordered,))
-        thread.join(10)
-    assert waited[0] < 2.5
-    queue.execute(change, (ordered,))
+    time.sleep(0.3)
+    begun.set()
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        queue.execute(LOCKING[verb])
+    queue.execute("rollback")
+    for thread in threads[:2]:
+        thread.join()
+    queue.execute(LOCKING[verb])
+    done.set()
+    threads[2].join()
+    assert longest < 2.5
 
 
 @pytest.mark.parametrize("retyped", [False, True])

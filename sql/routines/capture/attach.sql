@@ -230,9 +230,12 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform qctl._lock_for_triggers(p_attachment, case when p_attachment.order_by is not null and qctl._order_index_state(p_queue.queue_name) <> 'valid'
+                                                     then array[to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name))::oid] else '{}' end);
   if p_attachment.order_by is not null and not p_queue.ordered then
     perform qctl.set_queue(p_queue.queue_name, p_settings => '{"ordered": true}');
   end if;
+  perform qctl._drop_unneeded_functions(p_attachment);
   perform qctl._make_functions(p_attachment, p_queue.queue_name);
   perform qctl._place_triggers(p_attachment);
   perform qctl._warn_about(p_attachment);
@@ -285,7 +288,6 @@ begin
       as_me = v_attachment.as_me, on_error = v_attachment.on_error, max_bytes = v_attachment.max_bytes, order_by = v_attachment.order_by,
       table_name = v_attachment.table_name, uses = v_attachment.uses
   where a.attachment_id = v_attachment.attachment_id;
-  perform qctl._drop_unneeded_functions(v_attachment);
   perform qctl._capture(v_attachment, v_queue);
   delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
   perform qctl._audit('attach', p_queue, to_jsonb(v_attachment) - '{attachment_id,queue_id,created_at,created_by,name,uses}'::text[]);
@@ -344,6 +346,9 @@ begin
     v_found := true;
     return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_queue.queue_name, qctl._capture_trigger(v_attachment, o)
                  from unnest(v_attachment.operations) o;
+    -- Most of them before the table is locked.
+    perform qctl._queue_held(v_attachment, v_queue);
+    perform qctl._lock_tables('{}', array(select p.relation::oid from qctl._present_triggers(v_attachment) p));
     for v_function in select f from qctl._capture_functions(v_attachment.name) f loop
       execute format('drop function %s cascade', v_function);
     end loop;

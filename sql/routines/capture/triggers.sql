@@ -94,6 +94,23 @@ as $$
   where p.oid in (select f from qctl._capture_functions(p_attachment.name) f)
 $$;
 
+create or replace function qctl._lock_for_triggers(p_attachment qctl.attachment, p_more oid[] default '{}') returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select qctl._lock_tables(
+    p_more || array(
+      select w.relation::oid from qctl._wanted_triggers(p_attachment) w
+      where not exists (select from qctl._present_triggers(p_attachment) p
+                        where p.relation = w.relation and p.operation = w.operation and p.trigger_name = w.trigger_name
+                          and p.state = case when p_attachment.replicated then 'A' else 'O' end)),
+    array(
+      select p.relation::oid from qctl._present_triggers(p_attachment) p
+      where not exists (select from qctl._wanted_triggers(p_attachment) w
+                        where w.relation = p.relation and w.operation = p.operation and w.trigger_name = p.trigger_name and w.by_row = p.by_row)))
+$$;
+comment on function qctl._lock_for_triggers(qctl.attachment, oid[]) is 'Takes the locks that making and dropping the triggers of an attachment needs, and p_more, at once.';
+
 create or replace function qctl._place_triggers(p_attachment qctl.attachment) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp

@@ -135,10 +135,13 @@ begin
     return query select 'note', 'queue', p_queue.queue_name, 'its requests may go to any address, including addresses inside your networks',
                         format('qctl set -q %s --no-allow-private; or --allow-network 10.0.0.0/8', p_queue.queue_name);
   end if;
-  if p_queue.ordered and to_regclass(format('pgmq.%I', 'qctl_order_' || p_queue.queue_id)) is null
-     and to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
-    return query select 'broken', 'queue', p_queue.queue_name, 'its index by order key is missing, so each claim reads the whole queue',
+  if p_queue.ordered and qctl._order_index_state(p_queue.queue_name) <> 'valid' and to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
+    return query select 'broken', 'queue', p_queue.queue_name,
+                        format('its index by order key is %s, so each claim reads the whole queue', qctl._order_index_state(p_queue.queue_name)),
                         format('qctl set -q %s --ordered', p_queue.queue_name);
+  elsif not p_queue.ordered and qctl._order_index_state(p_queue.queue_name) <> 'missing' then
+    return query select 'note', 'queue', p_queue.queue_name, 'it has an index by order key that it does not need',
+                        format('qctl set -q %s --no-ordered', p_queue.queue_name);
   end if;
   select * into v_depth from qctl.depth(p_queue.queue_name);
   if v_depth.dead > 0 then

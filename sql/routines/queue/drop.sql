@@ -94,6 +94,24 @@ $$;
 comment on function qctl.undelivered(text) is
   'Counts what a drop of the queue would discard. Null where row level security or a missing privilege hides the rows.';
 
+create or replace function qctl._refuse_unfinished(p_queue text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+  v_unfinished bigint;
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
+    execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_unfinished;
+    if v_unfinished > 0 then
+      raise exception 'queue ''%'' holds % unfinished messages', p_queue, v_unfinished
+        using errcode = 'QC007', hint = 'to discard them: --discard; they are moved to the archive undelivered';
+    end if;
+  end if;
+end
+$$;
+
 create or replace function qctl.drop_queue(p_queue text, p_discard boolean default false, p_with_archive boolean default false)
 returns table (queue_name text, discarded bigint, dead bigint, archived bigint, archive text)
 language plpgsql volatile
@@ -104,34 +122,42 @@ as $$
 #variable_conflict use_column
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
-  v_unfinished bigint := 0;
-  v_relation regclass;
+  v_relation oid;
   v_q text := 'q_' || p_queue;
   v_a text := 'a_' || p_queue;
+  v_late bigint := 0;
 begin
-  queue_name := p_queue;
-  discarded := 0;
   -- row_security is off so that a policy that hides messages raises an error; otherwise the queue would look empty.
-  -- Triggers are dropped first so that no writer finds the queue table missing.
-  for v_relation in select a.relation from qctl.attachment a where a.queue_id = v_queue.queue_id order by 1 loop
-    perform qctl.detach(v_relation::oid::text, p_queue);
-  end loop;
+  queue_name := p_queue;
+  -- What takes long comes before the tables that the application writes are locked. The gate keeps workers out meanwhile.
   perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
-  if to_regclass(format('pgmq.%I', v_q)) is not null then
-    execute format('lock table pgmq.%I in access exclusive mode', v_q);
-    execute format('select count(*) from pgmq.%I', v_q) into v_unfinished;
-    if v_unfinished > 0 and not p_discard then
-      raise exception 'queue ''%'' holds % unfinished messages', p_queue, v_unfinished
-        using errcode = 'QC007', hint = 'to discard them: --discard; they are moved to the archive undelivered';
-    end if;
-    discarded := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
-  end if;
-  select count(*) into dead from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+  perform qctl._refuse_unfinished(p_queue) where not p_discard;
   if not p_with_archive then
-    perform qctl._archive_dead(v_queue);
+    select b.discarded, b.dead into discarded, dead from qctl._drop_begin(p_queue, p_discard) b;
+  else
+    discarded := case when to_regclass(format('pgmq.%I', v_q)) is null then 0 else cardinality(qctl._discard(v_queue, null, 'the queue was dropped')) end;
+    delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
+    get diagnostics dead = row_count;
   end if;
   if to_regclass(format('pgmq.%I', v_a)) is not null then
     execute format('select count(*) from pgmq.%I', v_a) into archived;
+  end if;
+  perform qctl._lock_tables('{}', array(
+    select p.relation::oid from qctl.attachment a, qctl._present_triggers(a) p where a.queue_id = v_queue.queue_id
+    union select c.oid from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_q))));
+  -- Triggers are dropped first so that no writer finds the queue table missing.
+  for v_relation in select a.relation from qctl.attachment a where a.queue_id = v_queue.queue_id order by 1 loop
+    perform qctl.detach(v_relation::text, p_queue);
+  end loop;
+  if to_regclass(format('pgmq.%I', v_q)) is not null then
+    execute format('lock table pgmq.%I in access exclusive mode', v_q);
+    perform qctl._refuse_unfinished(p_queue) where not p_discard;
+    v_late := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+  end if;
+  discarded := discarded + v_late;
+  dead := dead + v_late;
+  if not p_with_archive and v_late > 0 then
+    archived := archived + qctl._archive_dead(v_queue);
   end if;
 
   if p_with_archive then

@@ -103,26 +103,15 @@ comment on function qctl.set_attachment(text, text, text[], text, text[], text, 
   'Attaches a table, or changes these options of its attachment, in one transaction. Null leaves an option unchanged; an empty p_when, '
   'p_columns or p_order_by removes it.';
 
-create or replace function qctl._lock_tables(p_relations text[], p_exclusively text[]) returns void
-language plpgsql volatile
+create or replace function qctl._lock_captured(p_relations text[], p_exclusively text[]) returns void
+language sql volatile
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '300ms'
 as $$
-declare
-  v_table record;
-begin
-  for v_table in
-    select r.id, bool_or(r.exclusively) as exclusively
-    from (select qctl._regclass(n) as id, false as exclusively from unnest(p_relations) n
-          union all select qctl._regclass(n), true from unnest(p_exclusively) n) r
-    where r.id is not null group by r.id order by r.id
-  loop
-    execute format('lock table %s in %s mode', v_table.id, case when v_table.exclusively then 'access exclusive' else 'share row exclusive' end);
-  end loop;
-end
+  select qctl._lock_tables(
+    array(select t from unnest(p_relations) n, qctl._captured_relations(qctl._regclass(n)) t),
+    array(select t from unnest(p_exclusively) n, qctl._captured_relations(qctl._regclass(n)) t))
 $$;
-comment on function qctl._lock_tables(text[], text[]) is
-  'Takes the locks of several attaches in a fixed order. Fails after 300 ms without the next lock so that no lock is held for long.';
+comment on function qctl._lock_captured(text[], text[]) is 'Takes the locks of several attaches and changes at once.';
 
 create or replace function qctl.undeclared(p_queues text[], p_relations text[], p_relation_queues text[])
 returns table (kind text, name text, queue_name text)

@@ -8,24 +8,67 @@ return left(p_headers ->> 'x-pgmq-group', 200);
 comment on function qctl._order_key(jsonb) is
   'The order key in the headers of a message; null if there is none. PostgreSQL inlines it, so the expression index below matches.';
 
-create or replace function qctl._order_index(p_queue qctl.queue, p_wanted boolean) returns void
+create or replace function qctl._order_index_state(p_queue text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce((select case when i.indisvalid then 'valid' else 'invalid' end from pg_index i
+                   where i.indexrelid = to_regclass(format('pgmq.%I', 'qctl_order_' || p_queue))), 'missing')
+$$;
+comment on function qctl._order_index_state(text) is 'Is the index by order key missing, valid, or invalid because making it concurrently was broken off?';
+
+create or replace function qctl._order_index(p_queue text) returns table (state text, small boolean)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  state := qctl._order_index_state(p_queue);
+  small := coalesce(pg_relation_size(to_regclass(format('pgmq.%I', 'q_' || p_queue))), 0) <= 8 * 1024 ^ 2;
+  return next;
+end
+$$;
+comment on function qctl._order_index(text) is
+  'The index by order key of a queue: valid, missing, or invalid because making it concurrently was broken off. small: qctl.set_queue '
+  'can make it, because reading the queue takes no time; otherwise: qctl set -q QUEUE --ordered --sql.';
+
+create or replace function qctl._make_order_index(p_queue qctl.queue) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
 as $$
+declare
+  v_index record;
 begin
-  if p_wanted then
-    execute format('create index if not exists %I on pgmq.%I ((left(headers ->> ''x-pgmq-group'', 200)), msg_id) where headers ? ''x-pgmq-group''',
-                   'qctl_order_' || p_queue.queue_id, 'q_' || p_queue.queue_name);
-  else
-    execute format('drop index if exists pgmq.%I', 'qctl_order_' || p_queue.queue_id);
-    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue.queue_name);
-    update qctl.dead_letter d set blocks_key = null where d.queue_id = p_queue.queue_id and d.blocks_key is not null;
+  select * into v_index from qctl._order_index(p_queue.queue_name);
+  if v_index.state = 'valid' or to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is null then
+    return;
+  elsif not v_index.small then
+    raise exception 'queue ''%'' is too large for its index by order key to be made in this transaction', p_queue.queue_name
+      using errcode = 'QC007', hint = format('qctl set -q %s --ordered; or the statements of: qctl set -q %1$s --ordered --sql', p_queue.queue_name);
   end if;
+  if v_index.state = 'invalid' then
+    execute format('drop index pgmq.%I', 'qctl_order_' || p_queue.queue_name);
+  end if;
+  execute format('create index if not exists %I on pgmq.%I ((left(headers ->> ''x-pgmq-group'', 200)), msg_id) where headers ? ''x-pgmq-group''',
+                 'qctl_order_' || p_queue.queue_name, 'q_' || p_queue.queue_name);
 end
 $$;
-comment on function qctl._order_index(qctl.queue, boolean) is
-  'Creates the index by order key that an ordered queue needs; or drops it and makes all followers ready.';
+comment on function qctl._make_order_index(qctl.queue) is 'Creates the index by order key that an ordered queue needs, if that takes no time.';
+
+create or replace function qctl._show_followers(p_queue qctl.queue) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The gate excludes claims, which would hide more.
+  perform from qctl.gate g where g.queue_id = p_queue.queue_id for update;
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
+    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue.queue_name);
+  end if;
+  update qctl.dead_letter d set blocks_key = null where d.queue_id = p_queue.queue_id and d.blocks_key is not null;
+end
+$$;
+comment on function qctl._show_followers(qctl.queue) is 'Makes all followers ready because the queue is no longer ordered. Its index stays: see qctl._order_index.';
 
 create or replace function qctl._park_followers(p_queue qctl.queue, p_now timestamptz, p_heads integer) returns void
 language plpgsql volatile

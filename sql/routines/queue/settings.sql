@@ -107,7 +107,11 @@ begin
         using errcode = 'QC007',
               hint = format('detach the table, or attach it again without --order-by; qctl describe %s names it', p_queue);
     end if;
-    perform qctl._order_index(v_queue, v_queue.ordered);
+    if v_queue.ordered then
+      perform qctl._make_order_index(v_queue);
+    else
+      perform qctl._show_followers(v_queue);
+    end if;
   end if;
   if p_settings ? 'breaker_after' and v_queue.breaker_after = 0 then
     perform qctl._close_breaker(v_queue, 'switched off');
@@ -149,4 +153,4 @@ comment on function qctl.set_queue(text, text, jsonb, jsonb) is
   'retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, '
   'trust_location, retention_s (null: forever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, '
   'breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets, '
-  'allow_networks (networks with addresses that are not public).';
+  'allow_networks (networks with addresses that are not public). The index of an ordered queue: see qctl._order_index.';

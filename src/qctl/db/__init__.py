@@ -13,6 +13,7 @@ from qctl.db.calls import (
 )
 from qctl.db.connection import (
     Connection,
+    alone,
     connect,
     connect_worker,
     hurried,
@@ -28,6 +29,7 @@ from qctl.db.errors import translated, translating
 __all__ = [
     "Call",
     "Connection",
+    "alone",
     "call",
     "call_procedure",
     "call_tuples",

@@ -1,5 +1,6 @@
 """The only place that connects to PostgreSQL."""
 
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -136,6 +137,35 @@ def where(connection: Connection) -> str:
     """``host:port/database`` of an open connection."""
     info = connection.info
     return f"{info.host or 'local socket'}:{info.port}/{info.dbname}"
+
+
+def alone(connection: Connection, statement: bytes, *, longest_wait_s: int) -> None:
+    """Runs a statement that no transaction may contain.
+
+    Args:
+        connection: in autocommit mode.
+        statement: one.
+        longest_wait_s: for each lock. Behind a pooler, where no setting lasts until the next statement, ten times as long for
+            the whole statement.
+
+    Raises:
+        QctlError: it waited for longer (10).
+    """
+    with translating():
+        if is_pooled(connection):
+            end = threading.Timer(10 * longest_wait_s, connection.cancel_safe)
+            end.start()
+            try:
+                connection.execute(statement)
+            finally:
+                end.cancel()
+            return
+        connection.execute("select pg_catalog.set_config('lock_timeout', %s, false)", [f"{longest_wait_s}s"])
+        try:
+            connection.execute(statement)
+        finally:
+            if not connection.closed:
+                connection.execute("reset lock_timeout")
 
 
 @contextmanager

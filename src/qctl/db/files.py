@@ -2,15 +2,18 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from psycopg import sql
+
 from qctl.errors import ExitCode, QctlError
 
 _MIGRATION_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_NAME = re.compile(r':"([a-z_]+)"')
 _VARIABLE = re.compile(rb":'([a-z_]+)'")
 
 
@@ -48,6 +51,12 @@ def query(name: str, folder: str = "queries") -> bytes:
     """The text of ``sql/<folder>/<name>.sql`` with psql's ``:'variable'`` turned into psycopg's ``%(variable)s``."""
     text = (root() / folder / f"{name}.sql").read_bytes()
     return _VARIABLE.sub(rb"%(\1)s", text.replace(b"%", b"%%"))
+
+
+def statement(name: str, names: Mapping[str, str]) -> str:
+    """The statement in ``sql/queries/<name>.sql`` with names in place of psql's ``:"variable"``, without comments."""
+    text = "\n".join(line for line in query(name).decode().splitlines() if not line.startswith("--"))
+    return _NAME.sub(lambda match: sql.Identifier(names[match[1]]).as_string(None), text)
 
 
 def read(name: str) -> bytes:

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from qctl.models.queues import GivenUp as GivenUp
     from qctl.models.queues import Hour as Hour
     from qctl.models.queues import Lag as Lag
+    from qctl.models.queues import OrderIndex as OrderIndex
     from qctl.models.queues import PauseState as PauseState
     from qctl.models.queues import Queue as Queue
     from qctl.models.queues import QueueListed as QueueListed
@@ -82,7 +83,8 @@ if TYPE_CHECKING:
     from qctl.models.worker import WorkQueue as WorkQueue
 
 _MODULES = {
-    "queues": "Queue QueueListed PauseState Status Hour Depth Lag CreatedQueue TransportChoice Undelivered GivenUp DroppedQueue",
+    "queues": "Queue QueueListed PauseState Status Hour Depth Lag CreatedQueue OrderIndex TransportChoice Undelivered GivenUp"
+    " DroppedQueue",
     "messages": "Message MessageListed Payload LifeEvent DeadGroup Replayed SentMessage SentOnce ReplayedMessage",
     "attempts": "Attempt MeasuredAttempt",
     "attachments": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger ReleasedEvents",

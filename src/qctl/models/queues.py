@@ -159,6 +159,14 @@ class CreatedQueue:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderIndex:
+    """The index by order key of a queue: ``valid``, ``invalid`` or ``missing``; ``small``: it can be made under a lock."""
+
+    state: str
+    small: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TransportChoice:
     """What a wanted transport comes to in this database, and why."""
 

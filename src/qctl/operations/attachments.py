@@ -94,7 +94,13 @@ def run(connection: db.Connection, call: db.Call[Row], talk: Callable[[str], Non
         call: one of this module's.
         talk: called with a line for people before each further try.
     """
-    return with_retries(lambda: call.run(connection), talk)
+
+    def tried() -> list[Row]:
+        # A savepoint where a transaction is open: the next try needs one that has not failed.
+        with db.transaction(connection):
+            return call.run(connection)
+
+    return with_retries(tried, talk)
 
 
 def with_retries(run: Callable[[], Result], talk: Callable[[str], None]) -> Result:

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from qctl import db
 from qctl.errors import UsageError
 from qctl.models import PlannedChange, Undeclared
-from qctl.operations import attachments, queues
+from qctl.operations import attachments, order_index, queues
 
 # The settings in a table of a file as ``qctl.set_queue`` takes them; the text names the table in errors.
 ParseSettings = Callable[[dict[str, Any], str], dict[str, Any]]
@@ -169,9 +169,13 @@ def apply(
     created = [arguments["relation"] for action, arguments in captures if action == "create"]
     changed = [arguments["relation"] for action, arguments in captures if action == "change"]
 
+    for queue in declared:
+        if queue.settings.get("ordered") or any("order_by" in arguments for arguments in queue.attachments):
+            order_index.prepare(connection, queue.name)
+
     def run() -> None:
         with db.transaction(connection):
-            db.call_value(connection, "_lock_tables", relations=created, exclusively=changed)
+            db.call_value(connection, "_lock_captured", relations=created, exclusively=changed)
             for queue in declared:
                 _apply_queue(connection, queue, actions["queue", queue.name, queue.name])
             for action, arguments in captures:

@@ -9,7 +9,7 @@ from qctl.cli import options, queue_settings
 from qctl.cli.console import print_calls, say
 from qctl.cli.session import session
 from qctl.errors import UsageError
-from qctl.operations import attachments, queues
+from qctl.operations import attachments, order_index, queues
 from qctl.output import Column, render
 from qctl.output.columns import counted
 
@@ -139,6 +139,8 @@ def command(
     with session(dsn, profile, "attach", changes=True) as connection:
         name = queues.the_one(connection, queue)
         attachment, ordering = calls(name)
+        if order_by:
+            order_index.prepare(connection, name)
         triggers = attachments.run(connection, attachment, say)
         for call in ordering:
             call.execute(connection)

@@ -9,7 +9,7 @@ from qctl.cli import options, queue_notes
 from qctl.cli.console import print_calls, say
 from qctl.cli.queue_settings import with_settings
 from qctl.cli.session import session
-from qctl.operations import attachments, capacity, partitions, queues
+from qctl.operations import attachments, capacity, order_index, partitions, queues
 from qctl.output import Column, render
 from qctl.output.columns import counted, seconds, yes_no
 
@@ -76,14 +76,17 @@ def command(
     if sql:
         print_calls([creation(waiting), *parts, *captures])
         return
-    with session(dsn, profile, "create", changes=True) as connection, db.transaction(connection):
-        if waiting is None and (count := queues.waiting(connection, name)) and config.can_ask():
-            waiting = typer.prompt(f"{name} holds {counted(count, 'message')}: deliver or skip?", err=True).strip()
-        created = creation(waiting).one(connection)
-        partitioned = [part.one(connection) for part in parts]
-        triggers = [row for call in captures for row in attachments.run(connection, call, say)]
-        kept = queues.described(connection, name).retention_s
-        scheduled = bool(capacity.jobs(connection))
+    with session(dsn, profile, "create", changes=True) as connection:
+        if settings.get("ordered"):
+            order_index.prepare(connection, name)
+        with db.transaction(connection):
+            if waiting is None and (count := queues.waiting(connection, name)) and config.can_ask():
+                waiting = typer.prompt(f"{name} holds {counted(count, 'message')}: deliver or skip?", err=True).strip()
+            created = creation(waiting).one(connection)
+            partitioned = [part.one(connection) for part in parts]
+            triggers = [row for call in captures for row in attachments.run(connection, call, say)]
+            kept = queues.described(connection, name).retention_s
+            scheduled = bool(capacity.jobs(connection))
     render([created], _COLUMNS, output)
     if triggers:
         say(f"captures INSERT, UPDATE and DELETE of {', '.join(sorted({t.relation for t in triggers}))}")

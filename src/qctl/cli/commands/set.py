@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
+from qctl import models
 from qctl.cli import options, queue_notes
 from qctl.cli.console import print_calls, say
 from qctl.cli.queue_settings import with_settings
 from qctl.cli.session import session
 from qctl.errors import UsageError
-from qctl.operations import capacity, queues
+from qctl.operations import capacity, order_index, queues
 from qctl.output import Column, render
 from qctl.output.columns import rate, seconds
 
@@ -46,14 +47,27 @@ def command(
     headers: dict[str, str | None] = {**options.open_headers(header), **dict.fromkeys(no_header or [])}
     if not (settings or headers or url):
         raise UsageError("nothing to change", hint="name a setting: qctl set --help")
+    ordered: bool | None = settings.get("ordered")
     if sql:
-        print_calls([queues.change(options.named_queue(queue), url, headers, settings)])
+        name = options.named_queue(queue)
+        index = None if ordered is None else order_index.statement(name, wanted=ordered)
+        if ordered:
+            typer.echo(index)
+        print_calls([queues.change(name, url, headers, settings)])
+        if ordered is False:
+            typer.echo(index)
         return
     with session(dsn, profile, "set", changes=True) as connection:
         name = queues.the_one(connection, queue)
         wanted = settings.get("transport")
         choice = None if wanted is None else queues.transport(connection, wanted)
-        row = queues.alter(connection, name, url, headers, settings)
+
+        def alter() -> "models.Queue":
+            return queues.alter(connection, name, url, headers, settings)
+
+        row = order_index.ordering(connection, name, alter, say) if ordered else alter()
+        if ordered is False:
+            order_index.change(connection, name, wanted=False)
         scheduled = bool(capacity.jobs(connection))
     render([row], _COLUMNS, output)
     if choice is not None:
