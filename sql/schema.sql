@@ -840,10 +840,8 @@ begin
     if v_row is null then
       return null;
     end if;
-  elsif qctl._has_only_builtin_types(tg_relid) then
-    v_row := qctl._unowned_row(%5$L, %8$s, %9$s, 'the table belongs to another role than its capture');
   else
-    v_row := qctl._unowned_row(%5$L, null, null, 'the table belongs to another role than its capture');
+    v_row := qctl._unowned_row(%5$L, %8$s, %9$s, greatest(pg_column_size(new), pg_column_size(old)) > %17$s, 'the table belongs to another role than its capture');
   end if;
   v_obstacle := coalesce(v_obstacle, v_row ->> 'problem', %10$s);
   v_message := qctl._event_head(qctl._attached_relation(%1$L), %5$L, %11$L) || (v_row - '{problem,order_key}'::text[]);
@@ -860,7 +858,7 @@ $body$, p_attachment.name,
          then E'\n  if not (new operator(pg_catalog.*<>) old) then\n    return null;\n  end if;' else '' end,
     p_queue, qctl._capture_function(p_attachment.name, 'row'), p_operation,
     case when p_operation <> 'DELETE' then 'new' else 'old' end, case when p_operation <> 'INSERT' then 'old' else 'new' end,
-    case when p_operation <> 'DELETE' then 'to_jsonb(new)' else 'null' end, case when p_operation <> 'INSERT' then 'to_jsonb(old)' else 'null' end,
+    case when p_operation <> 'DELETE' then format(c.converted, 'new') else 'null' end, case when p_operation <> 'INSERT' then format(c.converted, 'old') else 'null' end,
     case when p_attachment.order_by is null then 'null'
          else format('(select ''an earlier event is held'' from qctl.held_event h where h.attachment_id = qctl._attachment_id(%L) limit 1)', p_attachment.name) end,
     p_attachment.payload, 'q_' || p_queue, case when p_attachment.order_by is not null then ', headers' else '' end,
@@ -869,7 +867,9 @@ $body$, p_attachment.name,
     qctl._notify_sql(p_queue),
     qctl._unqueued_sql(p_attachment, format($held$insert into qctl.held_event (attachment_id, operation, message, order_key, reason)
       values (qctl._attachment_id(%1$L), %2$L, v_message, %3$s, v_obstacle);$held$, p_attachment.name, p_operation,
-                                              qctl._held_order_sql(p_attachment, 'v_row', p_operation)), 'v_obstacle'))
+                                              qctl._held_order_sql(p_attachment, 'v_row', p_operation)), 'v_obstacle'),
+    p_attachment.max_bytes)
+  from (select format('qctl._text_row(tg_relid, %%s, coalesce(qctl._virtual_columns(tg_relid), ''{}''), %s)', p_attachment.max_bytes)) as c (converted)
 $_$;
 
 -- Name: _capture(qctl.attachment, qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
@@ -3511,6 +3511,31 @@ COMMENT ON FUNCTION qctl._is_starting(p_response bytea) IS 'True for the answer 
 CREATE FUNCTION qctl._is_success(p_status integer) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN COALESCE(((p_status >= 200) AND (p_status <= 299)), false);
+
+-- Name: _json_of_text(oid, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._json_of_text(p_type oid, p_value text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_json jsonb;
+begin
+  if p_type < 16384 then
+    execute format('select to_jsonb($1::%s)', format_type(p_type, null)) into v_json using p_value;
+    return v_json;
+  elsif exists (select from pg_type t join pg_type e on e.oid = t.typelem where t.oid = p_type and t.typlen = -1 and e.typtype = 'e') then
+    return to_jsonb(p_value::text[]);
+  end if;
+  return coalesce((select qctl._json_of_text(t.typbasetype, p_value) from pg_type t where t.oid = p_type and t.typtype = 'd'), to_jsonb(p_value));
+exception when others then
+  return to_jsonb(p_value);
+end
+$_$;
+
+-- Name: FUNCTION _json_of_text(p_type oid, p_value text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._json_of_text(p_type oid, p_value text) IS 'A value of this type as to_jsonb gives it, for the types of PostgreSQL and for enums and domains of them; as text for all others.';
 
 -- Name: _key_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6963,7 +6988,8 @@ CREATE FUNCTION qctl._statement_parts(p_attachment qctl.attachment, p_operation 
     AS $_$
 declare
   v_hidden constant text := format('coalesce(qctl._folded_virtual(%L), ''{}'')', p_attachment.name);
-  v_converted constant text := format('case when qctl._folded_builtin(%L) then to_jsonb(%%s) - %s end', p_attachment.name, v_hidden);
+  v_converted constant text := format('case when qctl._folded_builtin(%1$L) and pg_column_size(%%1$s) <= %3$s then to_jsonb(%%1$s) - %2$s '
+                                      'else qctl._text_row(tg_relid, %%1$s, %2$s, %3$s) end', p_attachment.name, v_hidden, p_attachment.max_bytes);
 begin
   -- No column is in scope, whatever its name: a row leaves its table only whole, and coalesce keeps it whole.
   rows_sql := case p_operation
@@ -6979,8 +7005,9 @@ begin
                       then 'n.new operator(pg_catalog.*<>) o.old' else 'true' end;
   plain := p_attachment.when_sql is null and p_attachment.columns is null and p_attachment.order_by is null;
   fits_sql := case when plain then qctl._fits_sql(p_attachment, p_pinned, new_sql, old_sql) else 'false' end;
-  unowned_sql := format('qctl._unowned_row(%L, %s, %s, %%s)', p_operation,
-    case when new_sql is null then 'null' else format(v_converted, new_sql) end, case when old_sql is null then 'null' else format(v_converted, old_sql) end);
+  unowned_sql := format('qctl._unowned_row(%L, %s, %s, greatest(%s) > %s, %%s)', p_operation,
+    case when new_sql is null then 'null' else format(v_converted, new_sql) end, case when old_sql is null then 'null' else format(v_converted, old_sql) end,
+    concat_ws(', ', 'pg_column_size(' || new_sql || ')', 'pg_column_size(' || old_sql || ')'), p_attachment.max_bytes);
   row_sql := format('case when qctl._folded_owned(%1$L) then qctl.%2$I(%3$L, qctl._folded_relation(%1$L), %4$s, %5$s, %6$s) else %7$s end', p_attachment.name,
     qctl._capture_function(p_attachment.name, 'row'), p_operation, coalesce(new_sql, old_sql), coalesce(old_sql, new_sql), v_hidden,
     format(unowned_sql, '''the table belongs to another role than its capture'''));
@@ -7300,6 +7327,43 @@ $$;
 
 COMMENT ON FUNCTION qctl._take_samples() IS 'Records the depth of each queue, at most once a minute.';
 
+-- Name: _text_row(oid, anyelement, text[], integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._text_row(p_relation oid, p_row anyelement, p_hidden text[], p_max_bytes integer) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET "DateStyle" TO 'ISO, MDY'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
+    AS $$
+declare
+  v_text constant text := pg_catalog.record_out(p_row);
+  v_large constant boolean := pg_column_size(p_row) > p_max_bytes;
+begin
+  return (
+    with field as (
+      select m.match, m.n
+      from regexp_matches(substr(v_text, 2, length(v_text) - 2) || ',', '(?:"((?:[^"]|"")*)"|([^,"]*)),', 'g') with ordinality as m (match, n)
+    ), named as (
+      select a.attname, a.attnum, a.atttypid, row_number() over (order by a.attnum) as n
+      from pg_attribute a where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped
+    )
+    select jsonb_object_agg(c.attname, case
+      when f.match[1] is null and f.match[2] = '' then 'null'
+      else qctl._json_of_text(c.atttypid, coalesce(replace(replace(f.match[1], '""', '"'), '\\', '\'), f.match[2])) end)
+    from named c join field f using (n)
+    where c.attname <> all (p_hidden)
+      and (not v_large or exists (select from pg_index i where i.indrelid = p_relation and i.indisprimary and c.attnum = any (i.indkey::smallint[]))));
+end
+$$;
+
+-- Name: FUNCTION _text_row(p_relation oid, p_row anyelement, p_hidden text[], p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._text_row(p_relation oid, p_row anyelement, p_hidden text[], p_max_bytes integer) IS 'A row whose types may bring code of the owner, converted without running that code. Of one larger than p_max_bytes only its primary key.';
+
 -- Name: _timeline(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._timeline() RETURNS integer
@@ -7370,21 +7434,21 @@ $body$, p_attachment.name, p_queue, 'q_' || p_queue, p_attachment.payload,
     qctl._notify_sql(p_queue))
 $_$;
 
--- Name: _unowned_row(text, jsonb, jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _unowned_row(text, jsonb, jsonb, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_problem text) RETURNS jsonb
+CREATE FUNCTION qctl._unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_large boolean, p_problem text) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select jsonb_build_object('problem', p_problem)
          || case when p_operation <> 'DELETE' then jsonb_build_object('record', coalesce(p_record, '{}')) else '{}' end
          || case when p_operation <> 'INSERT' then jsonb_build_object('old_record', coalesce(p_old_record, '{}')) else '{}' end
-         || case when p_record is null and p_old_record is null then '{"truncated": true}' else '{}'::jsonb end
+         || case when p_large then '{"truncated": true}'::jsonb else '{}' end
 $$;
 
--- Name: FUNCTION _unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_problem text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_large boolean, p_problem text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_problem text) IS 'A row whose condition and key must not be computed now: held as far as it could be converted.';
+COMMENT ON FUNCTION qctl._unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_large boolean, p_problem text) IS 'A row whose condition and key must not be computed now: held with its values.';
 
 -- Name: _unpaired_sql(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -155,7 +155,7 @@ def test_reassign_owned_and_a_new_owner(queue, role_names):
     assert f"it belongs to {first} now, but its capture runs as {second}" in problem
     assert fix == "qctl attach public.t -q orders --change"
     follow(queue, "public.t")
-    assert [message["truncated"] for message in queued(queue)] == [True]
+    assert records(queue) == [{"id": 2, "m": "a"}]
 
 
 def test_a_virtual_column_is_left_out_and_cannot_be_named(queue):
@@ -692,3 +692,54 @@ def test_rows_that_a_trigger_takes_away_on_their_way_to_another_partition_are_pa
     follow(queue, "public.t")
     sides = sorted((m["old_record"].get("id", 0), m["record"].get("id", 0)) for m in queued(queue))
     assert sides == [(0, 1), (0, 3), (1, 0), (2, 0), (3, 0)]
+
+
+EVERY_KIND = """
+    create type mood as enum ('so, so', 'a "b" \\ c', 'null');
+    create domain positive as int check (value > 0);
+    create domain many as positive[];
+    create type pair as (a int, b text);
+    create table t (
+        id int primary key, gone int, n numeric, f float8, b bool, s text, at timestamptz, day date, span interval, raw bytea,
+        j json, jb jsonb, many int[], u uuid, r int4range, ip inet, m mood, mm mood[], p positive, empty text, nothing text,
+        twice int generated always as (id * 2) stored);
+    alter table t drop column gone"""
+ROW = """
+    insert into t values (
+        1, 1.50, 0.1::float8 * 3, true, E'a,b "c" \\\\ (d)\n{é}', '2026-01-02 03:04:05+02', '2026-01-02', '1 day', '\\xbeef',
+        '{"a": 1.10}', '{"a": null}', '{1,null,3}', '7f0c5cb0-0000-4000-8000-000000000000', '[1,3)', '::1', 'a "b" \\ c',
+        '{"so, so",null}', 5, '', null)"""
+
+
+@pytest.mark.parametrize("replicated", [False, True])
+def test_what_is_held_without_running_the_owners_code_has_the_values_of_what_is_queued(queue, replicated):
+    queue.execute(EVERY_KIND)
+    queue.execute("select qctl.attach('public.t', 'orders', p_replicated => %s)", (replicated,))
+    queue.execute(ROW)
+    (message,) = queued(queue)
+    assert message["record"]["many"] == [1, None, 3]
+    queue.execute("set qctl.capture = off; delete from t; set qctl.capture = on")
+    queue.execute(f"drop function {one(queue, 'select qctl._row_function(name)::text from qctl.attachment')}")
+    queue.execute(
+        "set datestyle = 'German'; set bytea_output = 'escape'; set intervalstyle = 'iso_8601'; set timezone = 'Asia/Kabul'"
+    )
+    queue.execute(ROW.replace("'2026-01-02'", "date '2026-01-02'"))
+    queue.execute("update t set n = 2")
+    queue.execute("reset all")
+    follow(queue, "public.t")
+    first, second = queued(queue)
+    assert first == message
+    assert second["old_record"] == message["record"]
+    assert second["record"] == {**message["record"], "n": 2}
+
+
+def test_a_large_row_is_held_without_running_the_owners_code_by_its_key(queue):
+    queue.execute("create table t (id int primary key, j json, s text)")
+    queue.execute("select qctl.attach('public.t', 'orders', p_max_bytes => 2000)")
+    queue.execute(f"drop function {one(queue, 'select qctl._row_function(name)::text from qctl.attachment')}")
+    queue.execute(
+        "insert into t values (7, '{}', (select string_agg(md5(n::text), '') from generate_series(1, 200) n))"
+    )
+    follow(queue, "public.t")
+    (message,) = queued(queue)
+    assert (message["record"], message["truncated"]) == ({"id": 7}, True)

@@ -96,17 +96,6 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select qctl._event_head(qctl._attached_relation(p_name), p_operation, p_payload) $$;
 
-create or replace function qctl._unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_problem text) returns jsonb
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-  select jsonb_build_object('problem', p_problem)
-         || case when p_operation <> 'DELETE' then jsonb_build_object('record', coalesce(p_record, '{}')) else '{}' end
-         || case when p_operation <> 'INSERT' then jsonb_build_object('old_record', coalesce(p_old_record, '{}')) else '{}' end
-         || case when p_record is null and p_old_record is null then '{"truncated": true}' else '{}'::jsonb end
-$$;
-comment on function qctl._unowned_row(text, jsonb, jsonb, text) is 'A row whose condition and key must not be computed now: held as far as it could be converted.';
-
 create or replace function qctl._belongs(p_name text, p_relation oid) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp

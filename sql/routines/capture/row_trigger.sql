@@ -24,10 +24,8 @@ begin
     if v_row is null then
       return null;
     end if;
-  elsif qctl._has_only_builtin_types(tg_relid) then
-    v_row := qctl._unowned_row(%5$L, %8$s, %9$s, 'the table belongs to another role than its capture');
   else
-    v_row := qctl._unowned_row(%5$L, null, null, 'the table belongs to another role than its capture');
+    v_row := qctl._unowned_row(%5$L, %8$s, %9$s, greatest(pg_column_size(new), pg_column_size(old)) > %17$s, 'the table belongs to another role than its capture');
   end if;
   v_obstacle := coalesce(v_obstacle, v_row ->> 'problem', %10$s);
   v_message := qctl._event_head(qctl._attached_relation(%1$L), %5$L, %11$L) || (v_row - '{problem,order_key}'::text[]);
@@ -44,7 +42,7 @@ $body$, p_attachment.name,
          then E'\n  if not (new operator(pg_catalog.*<>) old) then\n    return null;\n  end if;' else '' end,
     p_queue, qctl._capture_function(p_attachment.name, 'row'), p_operation,
     case when p_operation <> 'DELETE' then 'new' else 'old' end, case when p_operation <> 'INSERT' then 'old' else 'new' end,
-    case when p_operation <> 'DELETE' then 'to_jsonb(new)' else 'null' end, case when p_operation <> 'INSERT' then 'to_jsonb(old)' else 'null' end,
+    case when p_operation <> 'DELETE' then format(c.converted, 'new') else 'null' end, case when p_operation <> 'INSERT' then format(c.converted, 'old') else 'null' end,
     case when p_attachment.order_by is null then 'null'
          else format('(select ''an earlier event is held'' from qctl.held_event h where h.attachment_id = qctl._attachment_id(%L) limit 1)', p_attachment.name) end,
     p_attachment.payload, 'q_' || p_queue, case when p_attachment.order_by is not null then ', headers' else '' end,
@@ -53,5 +51,7 @@ $body$, p_attachment.name,
     qctl._notify_sql(p_queue),
     qctl._unqueued_sql(p_attachment, format($held$insert into qctl.held_event (attachment_id, operation, message, order_key, reason)
       values (qctl._attachment_id(%1$L), %2$L, v_message, %3$s, v_obstacle);$held$, p_attachment.name, p_operation,
-                                              qctl._held_order_sql(p_attachment, 'v_row', p_operation)), 'v_obstacle'))
+                                              qctl._held_order_sql(p_attachment, 'v_row', p_operation)), 'v_obstacle'),
+    p_attachment.max_bytes)
+  from (select format('qctl._text_row(tg_relid, %%s, coalesce(qctl._virtual_columns(tg_relid), ''{}''), %s)', p_attachment.max_bytes)) as c (converted)
 $$;

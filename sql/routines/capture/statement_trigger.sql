@@ -17,7 +17,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_hidden constant text := format('coalesce(qctl._folded_virtual(%L), ''{}'')', p_attachment.name);
-  v_converted constant text := format('case when qctl._folded_builtin(%L) then to_jsonb(%%s) - %s end', p_attachment.name, v_hidden);
+  v_converted constant text := format('case when qctl._folded_builtin(%1$L) and pg_column_size(%%1$s) <= %3$s then to_jsonb(%%1$s) - %2$s '
+                                      'else qctl._text_row(tg_relid, %%1$s, %2$s, %3$s) end', p_attachment.name, v_hidden, p_attachment.max_bytes);
 begin
   -- No column is in scope, whatever its name: a row leaves its table only whole, and coalesce keeps it whole.
   rows_sql := case p_operation
@@ -33,8 +34,9 @@ begin
                       then 'n.new operator(pg_catalog.*<>) o.old' else 'true' end;
   plain := p_attachment.when_sql is null and p_attachment.columns is null and p_attachment.order_by is null;
   fits_sql := case when plain then qctl._fits_sql(p_attachment, p_pinned, new_sql, old_sql) else 'false' end;
-  unowned_sql := format('qctl._unowned_row(%L, %s, %s, %%s)', p_operation,
-    case when new_sql is null then 'null' else format(v_converted, new_sql) end, case when old_sql is null then 'null' else format(v_converted, old_sql) end);
+  unowned_sql := format('qctl._unowned_row(%L, %s, %s, greatest(%s) > %s, %%s)', p_operation,
+    case when new_sql is null then 'null' else format(v_converted, new_sql) end, case when old_sql is null then 'null' else format(v_converted, old_sql) end,
+    concat_ws(', ', 'pg_column_size(' || new_sql || ')', 'pg_column_size(' || old_sql || ')'), p_attachment.max_bytes);
   row_sql := format('case when qctl._folded_owned(%1$L) then qctl.%2$I(%3$L, qctl._folded_relation(%1$L), %4$s, %5$s, %6$s) else %7$s end', p_attachment.name,
     qctl._capture_function(p_attachment.name, 'row'), p_operation, coalesce(new_sql, old_sql), coalesce(old_sql, new_sql), v_hidden,
     format(unowned_sql, '''the table belongs to another role than its capture'''));
