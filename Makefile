@@ -113,9 +113,10 @@ FUZZ ?= 4200
 fuzz: .venv/.dev ## Run more than 100,000 inputs through everything that is read from outside
 	@QCTL_TEST_FUZZ=$(FUZZ) $(BIN)/pytest -n 0 --timeout 3600 tests/fuzz
 
-chaos: .venv/.dev ## Run long random histories and mutants; QCTL_TEST_SEED chooses
+chaos: .venv/.dev ## Run long random histories, mutants and storms of DDL; QCTL_TEST_SEED chooses
 	@sh scripts/debian_parts.sh
 	@QCTL_TEST_CHAOS=1 $(BIN)/pytest -s -n 0 tests/chaos/test_model.py
+	@QCTL_TEST_STEPS=2000 $(BIN)/pytest -n 2 --timeout 1800 tests/chaos/test_table_storm.py
 	@$(BIN)/python scripts/reliability.py
 
 clean: ## Remove .venv and build results
