@@ -56,3 +56,15 @@ def test_a_locked_table_is_busy(conn, dsn, other, monkeypatch):
         talk = failing(10, "attach", "public.users", dsn=dsn)
     assert "try 2 of 5" in talk
     assert "lock" in talk
+
+
+def test_change_says_what_stays_held_and_how_it_is_queued(conn, dsn):
+    create(conn)
+    conn.execute("create table public.users (id int)")
+    ok("attach", "public.users", "-q", "orders", "--on", "insert", "--when", "10 / new.id > 0", dsn=dsn)
+    conn.execute("insert into users values (0), (0)")
+    done = ok("attach", "public.users", "-q", "orders", "--change", dsn=dsn)
+    assert "2 held events cannot be judged and stay; to queue them as they are, add --release" in done.stderr
+    done = ok("attach", "public.users", "-q", "orders", "--change", "--release", dsn=dsn)
+    assert "2 held events queued" in done.stderr
+    assert "stay" not in done.stderr

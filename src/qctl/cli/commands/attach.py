@@ -144,16 +144,19 @@ def command(
         triggers = attachments.run(connection, attachment, say)
         for call in ordering:
             call.execute(connection)
-        released = None
+        released, kept = None, 0
         if changes:
             # By the name that it has now: it may have been followed to another table.
             held = attachments.release(triggers[0].relation, name, as_is=release)
             released = attachments.release_all(connection, held)
+            kept = sum(row.held for row in attachments.listed(connection, name) if row.relation == triggers[0].relation)
     render(triggers, _COLUMNS, output)
     if released is None:
         _say_what_is_not_captured(given)
     else:
         _say_what_was_released(released)
+        if kept:
+            say(f"{counted(kept, 'held event')} cannot be judged and stay; to queue them as they are, add --release")
     say("Next: qctl status")
 
 
