@@ -236,12 +236,15 @@ class Storm:
                     ["pg_dump", "-Fc", "-t", self.name, "-f", dump.name],
                     ["pg_restore", "--clean", dump.name],
                 ):
-                    subprocess.run(
+                    done = subprocess.run(
                         [programs / command[0], "-d", self.dsn, *command[1:]],
-                        check=True,
+                        check=False,
                         capture_output=True,
                         text=True,
                     )
+                    # What a server does not know that is older than these programs.
+                    unknown = "transaction_timeout" in done.stderr and "errors ignored on restore: 1" in done.stderr
+                    assert done.returncode == 0 or unknown, done.stderr
             self.missing = True
             self.write()
             self.follow()
