@@ -12,7 +12,9 @@ where p.pronamespace = 'qctl'::regnamespace and l.lanname = 'sql' and p.prosqlbo
 select plpgsql_validator(p.oid) from pg_proc p join pg_language l on l.oid = p.prolang
 where p.pronamespace = 'qctl'::regnamespace and l.lanname = 'plpgsql' and p.proname !~ '^capture_';
 select qctl._refresh_captures()
-where exists (select from qctl.routine where name in ('attach', 'facts', 'row_function', 'trigger_function', 'triggers') and applied_at = now());
+where exists (select from qctl.routine where name in ('column_types', 'facts', 'row_function', 'row_trigger', 'statement_trigger', 'text_row',
+                                                     'trigger_function', 'triggers') and applied_at = now());
+select qctl._take_out(q.queue_name) from qctl.queue q;
 select qctl._make_status_view(q.queue_name) from qctl.queue q;
 select qctl._close_routines();
 select qctl._refresh_grants();

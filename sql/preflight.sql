@@ -3,6 +3,8 @@ do $preflight$
 declare
   v_version text;
   v_foreign text;
+  v_empty boolean;
+  v_table regclass;
 begin
   if current_setting('server_version_num')::integer < 140000 then
     raise exception 'PostgreSQL % is too old', current_setting('server_version')
@@ -15,6 +17,23 @@ begin
      and exists (select from pg_class where relnamespace = to_regnamespace('qctl')) then
     raise exception 'schema ''qctl'' already exists and was not created by qctl'
       using errcode = 'QC007', hint = 'rename it: alter schema qctl rename to …';
+  end if;
+  if to_regclass('qctl.queue') is not null and to_regclass('qctl.migration') is not null then
+    execute 'select not exists (select from qctl.migration)' into v_empty;
+    if v_empty and current_setting('qctl.repair', true) is distinct from 'on' then
+      raise exception 'schema ''qctl'' is here without its data, as a schema-only dump leaves it'
+        using errcode = 'QC005', hint = 'qctl upgrade --repair installs it anew; queues and attachments must be made again';
+    elsif v_empty then
+      for v_table in select c.oid::regclass from pg_class c where c.relnamespace = to_regnamespace('qctl') and c.relkind in ('r', 'p') loop
+        execute format('select exists (select from %s)', v_table) into v_empty;
+        if v_empty then
+          raise exception 'schema ''qctl'' lacks its table of migrations'' rows, but table % has rows', v_table
+            using errcode = 'QC007', hint = 'restore a dump that has the data of all its tables; or: drop schema qctl cascade';
+        end if;
+      end loop;
+      perform set_config('client_min_messages', 'warning', true);
+      drop schema qctl cascade;
+    end if;
   end if;
   -- The owner of a schema can replace its functions, and the installer's session would then run the owner's code.
   select string_agg(format('schema %I belongs to %I', n.nspname, r.rolname), ', ' order by n.nspname desc) into v_foreign

@@ -1267,7 +1267,7 @@ CREATE FUNCTION qctl._cause_unarmed() RETURNS SETOF qctl.cause
   select 'unarmed',
          case when a.database_oid = 0 then (select u.at from qctl.audit u where u.verb in ('arm', 'disarm') order by u.at desc limit 1) end,
          case when a.database_oid = 0 then 'this database was disarmed, so it does not deliver'
-              else 'this database is a copy of the one that was armed, so it does not deliver' end,
+              else 'this database is a copy of the one that was armed: leave it silent, unless it is the one that is to deliver' end,
          'qctl arm'
   from qctl.arming a where not qctl.is_armed()
 $$;
@@ -2331,6 +2331,18 @@ $$;
 
 COMMENT ON FUNCTION qctl._doctor_load() IS 'Warns if the jobs take a large share of a backend''s time, as they recorded it themselves.';
 
+-- Name: _doctor_members(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_members() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'warning', 'queue', q.queue_name,
+         'its tables are members of the extension pgmq, so a dump lacks its messages and it cannot be dropped',
+         format('qctl upgrade --repair; as role %s, which owns the extension', (select pg_get_userbyid(e.extowner) from pg_extension e where e.extname = 'pgmq'))
+  from qctl.queue q where exists (select from qctl._member_tables(q.queue_name)) order by q.queue_name
+$$;
+
 -- Name: _doctor_queue(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._doctor_queue(p_queue qctl.queue) RETURNS SETOF qctl.finding
@@ -2549,28 +2561,6 @@ $$;
 -- Name: FUNCTION _drop_begin(p_queue text, p_discard boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._drop_begin(p_queue text, p_discard boolean) IS 'Moves dead letters to the archive, and with p_discard every unfinished message. This is the long part of a drop, so it runs before a table of the application is locked. Returns how many messages were discarded and how many dead letters were moved.';
-
--- Name: _drop_keeping_archive(text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._drop_keeping_archive(p_queue text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  v_table text;
-begin
-  -- Up to pgmq 1.5 the tables of a queue are members of the extension.
-  for v_table in
-    select c.relname from pg_class c
-    join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
-    where c.relnamespace = 'pgmq'::regnamespace and c.relname in ('q_' || p_queue, 'a_' || p_queue)
-  loop
-    execute format('alter extension pgmq drop table pgmq.%I', v_table);
-  end loop;
-  execute format('drop table if exists pgmq.%I', 'q_' || p_queue);
-  delete from pgmq.meta m where m.queue_name = p_queue;
-end
-$$;
 
 -- Name: _drop_log(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3716,6 +3706,31 @@ $_$;
 
 COMMENT ON FUNCTION qctl._last_delivered(p_queue_name text) IS 'When the last message was delivered; null if none of the last 1,000 archived messages was delivered by qctl.';
 
+-- Name: _last_known_msg_id(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._last_known_msg_id(p_queue qctl.queue) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_last bigint;
+begin
+  select greatest(
+    (select max(a.msg_id) from qctl.attempt a where a.queue_id = p_queue.queue_id),
+    (select max(f.msg_id) from qctl.in_flight f where f.queue_id = p_queue.queue_id),
+    (select max(r.msg_id) from qctl.retry r where r.queue_id = p_queue.queue_id),
+    (select max(d.msg_id) from qctl.dead_letter d where d.queue_id = p_queue.queue_id)) into v_last;
+  if to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null then
+    execute format('select greatest($1, max(msg_id)) from pgmq.%I', 'a_' || p_queue.queue_name) into v_last using v_last;
+  end if;
+  return coalesce(v_last, 0);
+end
+$_$;
+
+-- Name: FUNCTION _last_known_msg_id(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._last_known_msg_id(p_queue qctl.queue) IS 'The highest number that a message of this queue is known to have had: no other message must get it.';
+
 -- Name: _last_msg_id(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._last_msg_id(p_queue_name text) RETURNS bigint
@@ -4230,6 +4245,26 @@ $_$;
 
 COMMENT ON FUNCTION qctl._may_go(p_queue_name text) IS 'The condition that message q of queue $1 is the first of its order key, that none of the key is in flight and that no dead letter blocks it.';
 
+-- Name: _member_tables(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._member_tables(p_queue text) RETURNS TABLE(relation regclass, kind text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select c.oid::regclass, case c.relkind when 'S' then 'sequence' else 'table' end
+  from pg_depend d join pg_class c on c.oid = d.objid
+  where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'
+    and d.refobjid = (select e.oid from pg_extension e where e.extname = 'pgmq')
+    and c.relnamespace = to_regnamespace('pgmq')
+    and (c.relname in ('q_' || p_queue, 'q_' || p_queue || '_msg_id_seq', 'a_' || p_queue, 'a_' || p_queue || '_old')
+         or exists (select from pg_inherits i where i.inhrelid = c.oid and i.inhparent = to_regclass(format('pgmq.%I', 'a_' || p_queue))))
+  order by c.relkind desc, c.relname
+$$;
+
+-- Name: FUNCTION _member_tables(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._member_tables(p_queue text) IS 'Tables and the sequence of a queue that are members of the extension, as pgmq up to 1.5 makes them: pg_dump leaves them out.';
+
 -- Name: _messages(text, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, jsonb, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._messages(p_queue text, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_where jsonb, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone) RETURNS TABLE(queue_name text, msg_id bigint, state text, webhook_id text, enqueued_at timestamp with time zone, visible_at timestamp with time zone, finished_at timestamp with time zone, delivery_no integer, attempts integer, lost integer, next_at timestamp with time zone, reason text, note text, last_attempt_at timestamp with time zone, status_code integer, error text, response text, duration_ms integer)
@@ -4356,6 +4391,22 @@ begin
         '%' || replace(replace(replace(p_error, '\', '\\'), '%', '\%'), '_', '\_') || '%', p_response, p_not_response, p_limit;
 end
 $_$;
+
+-- Name: _missing_of(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._missing_of(p_queue text) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select array_remove(array[
+    case when to_regclass(format('pgmq.%I', 'q_' || p_queue)) is null then 'table q_' || p_queue end,
+    case when to_regclass(format('pgmq.%I', 'a_' || p_queue)) is null then 'table a_' || p_queue end,
+    case when not exists (select from pgmq.meta m where m.queue_name = p_queue) then 'row of pgmq.meta' end], null)
+$$;
+
+-- Name: FUNCTION _missing_of(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._missing_of(p_queue text) IS 'What pgmq lacks of a queue.';
 
 -- Name: _missing_secrets(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5997,6 +6048,57 @@ CREATE FUNCTION qctl._rename_in_condition(p_condition text, p_bare boolean, p_ol
   cross join (select case when p_bare then '((?<!"))' else '(\m(?:new|old)\M"?\s*\)*\s*\.\s*)' end as re) row_name
 $_$;
 
+-- Name: _repair_queue(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._repair_queue(p_queue qctl.queue) RETURNS TABLE(object text, problem text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_missing text[] := qctl._missing_of(p_queue.queue_name);
+  v_last bigint;
+  v_gone bigint := 0;
+begin
+  if v_missing = '{}' then
+    return;
+  end if;
+  object := p_queue.queue_name;
+  v_last := qctl._last_known_msg_id(p_queue);
+  perform pgmq.create(p_queue.queue_name);
+  perform qctl._take_out(p_queue.queue_name);
+  if 'table q_' || p_queue.queue_name = any (v_missing) then
+    perform qctl._tune_queue_table(p_queue.queue_name);
+    if v_last > 0 then
+      perform setval(pg_get_serial_sequence(format('pgmq.%I', 'q_' || p_queue.queue_name), 'msg_id'), v_last);
+    end if;
+    select count(*) into v_gone from (
+      select msg_id from qctl.in_flight f where f.queue_id = p_queue.queue_id
+      union select msg_id from qctl.retry r where r.queue_id = p_queue.queue_id) m;
+    delete from qctl.in_flight f where f.queue_id = p_queue.queue_id;
+    delete from qctl.retry r where r.queue_id = p_queue.queue_id;
+    if p_queue.ordered then
+      perform qctl._make_order_index(p_queue);
+    end if;
+    problem := format('its waiting messages are lost%s; new ones begin at %s',
+                      case when v_gone > 0 then format(', %s of them tried before', v_gone) else '' end, v_last + 1);
+    return next;
+  end if;
+  if 'table a_' || p_queue.queue_name = any (v_missing) then
+    problem := 'its archive is lost; the log of attempts and dead letters remain';
+    return next;
+  end if;
+  if 'row of pgmq.meta' = any (v_missing) then
+    problem := 'it is known to pgmq again; nothing was lost';
+    return next;
+  end if;
+  perform qctl._audit('repair', p_queue.queue_name, jsonb_build_object('missing', v_missing, 'last_msg_id', v_last));
+end
+$$;
+
+-- Name: FUNCTION _repair_queue(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._repair_queue(p_queue qctl.queue) IS 'Makes again what pgmq lacks of a queue; its settings, attachments, dead letters and log stay. Says what cannot come back.';
+
 -- Name: _request_headers(jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._request_headers(p_queue jsonb, p_message jsonb) RETURNS jsonb
@@ -7270,6 +7372,28 @@ $$;
 
 COMMENT ON FUNCTION qctl._take_grants(p_role name, p_level text, p_payloads boolean, p_new_level text, p_new_payloads boolean) IS 'Revokes the grants of the old level that the new level does not include.';
 
+-- Name: _take_out(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._take_out(p_queue text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_member record;
+begin
+  for v_member in select * from qctl._member_tables(p_queue) m loop
+    execute format('alter extension pgmq drop %s %s', v_member.kind, v_member.relation);
+  end loop;
+  return true;
+exception when insufficient_privilege then
+  return false;
+end
+$$;
+
+-- Name: FUNCTION _take_out(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._take_out(p_queue text) IS 'Takes a queue''s tables and sequence out of the extension, so that dumps have them and qctl can drop them. False where the role may not: doctor says so.';
+
 -- Name: _take_over(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._take_over(p_queue text) RETURNS text[]
@@ -7433,6 +7557,18 @@ $body$, p_attachment.name, p_queue, 'q_' || p_queue, p_attachment.payload,
       p_attachment.name, p_attachment.payload), 'v_obstacle'),
     qctl._notify_sql(p_queue))
 $_$;
+
+-- Name: _tune_queue_table(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._tune_queue_table(p_queue text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, '
+                 'autovacuum_vacuum_cost_delay = 0)', 'q_' || p_queue);
+end
+$$;
 
 -- Name: _unowned_row(text, jsonb, jsonb, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7628,11 +7764,9 @@ CREATE FUNCTION qctl._verify_tables(p_queue_name text) RETURNS TABLE(problem tex
   with t as (
     select to_regclass(format('pgmq.%I', 'q_' || p_queue_name)) is null as no_queue, to_regclass(format('pgmq.%I', 'a_' || p_queue_name)) is null as no_archive
   )
-  select format('pgmq''s table q_%s is gone%s', p_queue_name, case when no_archive then ', and so is its archive' else '' end),
-         format('qctl drop %s --discard%s --yes', p_queue_name, case when no_archive then ' --with-archive' else '' end)
-  from t where no_queue
-  union all
-  select format('pgmq''s table a_%s is gone', p_queue_name), format('select pgmq.create(%L);', p_queue_name) from t where no_archive and not no_queue
+  select case when no_queue then format('pgmq''s table q_%s is gone%s', p_queue_name, case when no_archive then ', and so is its archive' else '' end)
+              else format('pgmq''s table a_%s is gone', p_queue_name) end, 'qctl upgrade --repair'
+  from t where no_queue or no_archive
 $$;
 
 -- Name: _version(); Type: FUNCTION; Schema: qctl; Owner: -
@@ -8211,6 +8345,22 @@ $$;
 
 COMMENT ON FUNCTION qctl.arm(p_survive_failover boolean) IS 'Allows this database to deliver. p_survive_failover: also after one of its standbys is promoted; null leaves that setting unchanged.';
 
+-- Name: arming_state(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.arming_state() RETURNS TABLE(armed boolean, is_copy boolean, state text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select c.armed, not c.armed and a.database_oid <> 0,
+         case when c.armed then 'it delivers' when a.database_oid = 0 then 'it was disarmed' when a.database_oid is null then 'it was never armed'
+              else format('it is a copy of the one that was armed on %s', to_char(a.armed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')) end
+  from (select qctl.is_armed() as armed) c left join qctl.arming a on true
+$$;
+
+-- Name: FUNCTION arming_state(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.arming_state() IS 'Is this database armed, or a copy of the one that is?';
+
 -- Name: attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[] DEFAULT '{INSERT,UPDATE,DELETE}'::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT 'qctl'::text, p_unchanged boolean DEFAULT false, p_as_me boolean DEFAULT false, p_replicated boolean DEFAULT false, p_on_error text DEFAULT 'hold'::text, p_max_bytes integer DEFAULT 524288, p_order_by text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
@@ -8709,8 +8859,8 @@ begin
       end if;
     end if;
   end if;
-  execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, '
-                 'autovacuum_vacuum_cost_delay = 0)', 'q_' || p_queue);
+  perform qctl._take_out(p_queue);
+  perform qctl._tune_queue_table(p_queue);
 
   -- Only a new queue gets a retention, because the history of an adopted or dropped queue belongs to the user. pg_net gets a short
   -- timeout because one slow request holds up the requests of all queues.
@@ -8999,7 +9149,7 @@ begin
   end loop;
   return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
   return query
-  select * from qctl._doctor_versions() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
+  select * from qctl._doctor_versions() union all select * from qctl._doctor_members() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
   union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();
   return query select * from qctl._doctor_jobs();
   return query
@@ -9083,19 +9233,20 @@ begin
     archived := archived + qctl._archive_dead(v_queue);
   end if;
 
+  perform qctl._take_out(p_queue);
   if p_with_archive then
-    if exists (select from pgmq.meta m where m.queue_name = p_queue) then
-      perform pgmq.drop_queue(queue_name => p_queue);
-    end if;
-    execute format('drop table if exists pgmq.%I, pgmq.%I', v_a, v_a || '_old');
+    execute format('drop table if exists pgmq.%I, pgmq.%I, pgmq.%I', v_q, v_a, v_a || '_old');
     if qctl._partman() is not null then
       execute format('delete from %I.part_config where parent_table = $1', qctl._partman()) using 'pgmq.' || v_a;
       execute format('drop table if exists %I.%I', qctl._partman(), 'template_pgmq_' || v_a);
     end if;
     archive := null;
   else
-    perform qctl._drop_keeping_archive(p_queue);
+    execute format('drop table if exists pgmq.%I', v_q);
     archive := case when to_regclass(format('pgmq.%I', v_a)) is not null then format('pgmq.%I', v_a) end;
+  end if;
+  if to_regclass('pgmq.meta') is not null then
+    delete from pgmq.meta m where m.queue_name = p_queue;
   end if;
   execute format('drop view if exists qctl.%I', v_queue.queue_name || '_status');
   delete from qctl.in_flight f where f.queue_id = v_queue.queue_id;
@@ -10401,6 +10552,45 @@ $_$;
 
 COMMENT ON FUNCTION qctl.release_held(p_relation text, p_queue text, p_limit integer, p_as_is boolean) IS 'Queues the oldest held events of an attachment, in their order, if its options fit the table again; drops those that its condition or its columns do not want. Ends at one that still cannot be judged. p_as_is: queues them without judging.';
 
+-- Name: repair(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.repair() RETURNS TABLE(kind text, object text, problem text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue;
+  v_attachment record;
+begin
+  for v_queue in select * from qctl.queue q order by q.queue_name loop
+    return query select 'queue', r.object, r.problem from qctl._repair_queue(v_queue) r;
+    perform qctl._take_out(v_queue.queue_name);
+  end loop;
+  -- What the printed command would do, where it changes no option.
+  for v_attachment in
+    select a.table_name, q.queue_name, v.object, v.problem
+    from qctl.queue q join qctl.attachment a using (queue_id)
+    cross join lateral qctl._verify_attachments(q.queue_id) v
+    where v.object = coalesce(qctl._table_name(a.relation), a.table_name) and exists (select from qctl._attachment_problems(a, q.queue_name)) and v.fix ~ '^qctl attach [^ ]+ -q [^ ]+ --change$'
+    order by q.queue_name, v.object
+  loop
+    begin
+      perform qctl.change_attachment(v_attachment.table_name, v_attachment.queue_name);
+      return query select 'attachment', v_attachment.object, 'captured again: ' || v_attachment.problem;
+    exception when others then
+      return query select 'attachment', v_attachment.object, format('not captured: %s', sqlerrm);
+    end;
+  end loop;
+  perform qctl._plan_jobs();
+end
+$_$;
+
+-- Name: FUNCTION repair(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.repair() IS 'Makes whole what a restore, a dropped extension or a dropped table left incomplete: pgmq''s tables, triggers, jobs. Settings and attachments stay. Returns what was made again and what cannot come back.';
+
 -- Name: replay(text, bigint[], text, boolean, double precision, double precision, text[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.replay(p_queue text, p_msg_ids bigint[], p_reason text DEFAULT NULL::text, p_new_id boolean DEFAULT false, p_per_s double precision DEFAULT NULL::double precision, p_after_s double precision DEFAULT 0, p_seen_states text[] DEFAULT NULL::text[], p_seen_delivery_nos integer[] DEFAULT NULL::integer[]) RETURNS TABLE(msg_id bigint, outcome text)
@@ -11591,6 +11781,35 @@ $$;
 -- Name: FUNCTION workers(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.workers() IS 'The workers: processes and jobs as they last reported, and the pg_cron schedules of the jobs with the result of the last run. busy: the share of its time in which the database worked for it.';
+
+-- Name: would_send(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.would_send() RETURNS TABLE(queue_name text, url text, waiting bigint, paused boolean)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue record;
+begin
+  for v_queue in
+    select q.queue_name, q.url, g.paused_at is not null as paused from qctl.queue q left join qctl.gate g using (queue_id) order by q.queue_name
+  loop
+    queue_name := v_queue.queue_name;
+    url := v_queue.url;
+    paused := v_queue.paused;
+    waiting := null;
+    if to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is not null then
+      execute format('select count(*) from pgmq.%I', 'q_' || v_queue.queue_name) into waiting;
+    end if;
+    return next;
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION would_send(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.would_send() IS 'The unfinished messages of each queue and its endpoint: what an armed database sends. waiting is null if pgmq''s table is gone.';
 
 -- Name: arming; Type: TABLE; Schema: qctl; Owner: -
 

@@ -9,3 +9,4 @@ begin
 end
 $$;
 drop function if exists qctl._order_index(qctl.queue, boolean), qctl._lock_tables(text[], text[]);
+drop function if exists qctl._drop_keeping_archive(text);

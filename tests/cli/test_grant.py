@@ -44,7 +44,8 @@ def test_every_looking_verb_as_a_role_that_may_only_read(busy, dsn, role):
     assert data("status", dsn=theirs)[0]["depth"] == 3
     for arguments in (["messages", "--payload"], ["messages", "--where", "{}"], ["show", "1", "--payload"], ["purge",
     "--older-than", "1d"],
-                      ["replay", "1"], ["pause"], ["discard", "4", "--yes"], ["arm"], ["grant", name, "--payloads"]):  # fmt: skip
+                      ["replay", "1"], ["pause"], ["discard", "4", "--yes"], ["arm", "--yes"],
+                      ["grant", name, "--payloads"]):  # fmt: skip
         assert "permission denied" in failing(4, *arguments, "-o", "json", dsn=theirs)
     with psycopg.connect(theirs, autocommit=True) as connection:
         # On a busy machine the above takes longer than the minute after which a message that waits is an ailment.

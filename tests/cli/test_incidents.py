@@ -9,7 +9,7 @@ import pytest
 
 from helpers import create, one, send
 from incidents import fix, health, sick, well
-from processes import WorkerProcess, qctl, wait_until
+from processes import WorkerProcess, failing, qctl, wait_until
 
 RETRIES = {"retry_schedule_s": [1] * 30, "retry_jitter": 0.0, "timeout_ms": 5000}
 
@@ -105,7 +105,8 @@ def test_a_copy_of_the_database(server, conn, dsn, worker, endpoint):
     process = WorkerProcess(copy, "-q", "orders")
     try:
         assert sick(copy, "unarmed") == "qctl arm"
-        fix(copy, "qctl arm")
+        assert "would be sent" in failing(7, "arm", dsn=copy)
+        fix(copy, "qctl arm --yes")
         well(copy)
     finally:
         process.close()

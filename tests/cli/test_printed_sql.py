@@ -81,7 +81,7 @@ def test_printed_sql_makes_the_same_database_as_the_commands(empty_dsn, dsn, con
         there.execute(printed.encode())
         conn.execute(tables)
         for step in steps:
-            ok(*step, *(["--yes"] if step[0] == "drop" else []), dsn=dsn)
+            ok(*step, *(["--yes"] if step[0] in ("drop", "arm") else []), dsn=dsn)
         assert without_oids(schema_dump.schema(empty_dsn)) == without_oids(schema_dump.schema(dsn))
         for query in ("select queue_name, url, headers, timeout_ms, retention_s, transport from qctl.queue order by 1",
                       "select relation::text, operations, when_sql, columns, payload from qctl.attachment order by 1",

@@ -30,7 +30,7 @@ def is_silent(dsn: str) -> None:
 
 
 def delivers_once_armed(dsn: str) -> None:
-    done = qctl("arm", dsn=dsn)
+    done = qctl("arm", "--yes", dsn=dsn)
     assert done.returncode == 0, done.stderr
     assert "2 waiting messages will be delivered now" in done.stderr
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -97,7 +97,7 @@ def _writes(dsn: str) -> bool:
 @pytest.mark.parametrize("survive", [False, True])
 def test_a_promoted_standby(original, survive):
     if survive:
-        assert qctl("arm", "--survive-failover", dsn=original.dsn).returncode == 0
+        assert qctl("arm", "--survive-failover", "--yes", dsn=original.dsn).returncode == 0
     folder = backup(original)
     standby = DebianServer(folder, primary_conninfo=f"'{original.dsn}'", hot_standby="on")
     try:
@@ -149,7 +149,7 @@ def test_a_running_worker_says_so_and_goes_on_when_armed(conn, dsn, endpoint):
         send(conn, 3)
         time.sleep(1)
         assert one(conn, "select count(*) from pgmq.q_orders") == 3
-        assert qctl("arm", dsn=dsn).returncode == 0
+        assert qctl("arm", "--yes", dsn=dsn).returncode == 0
         wait_until(lambda: one(conn, "select count(*) from pgmq.q_orders") == 0, 15)
         time.sleep(6)
     finally:

@@ -50,6 +50,20 @@ $$;
 comment on function qctl._retain_partitions(qctl.queue) is
   'Sets the retention of the queue in pg_partman. Without a retention pg_partman keeps everything.';
 
+create or replace function qctl._need_partitions_by_date() returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from pg_proc p where p.pronamespace = 'pgmq'::regnamespace and p.proname = 'convert_archive_partitioned' and p.prosrc ~ '_get_partition_col') then
+    raise exception 'this version of pgmq partitions archives by number, not by date'
+      using errcode = 'QC004', detail = coalesce((select format('The extension pgmq has version %s here.', e.extversion) from pg_extension e where e.extname = 'pgmq'), ''),
+            hint = 'alter extension pgmq update; where the server offers no newer one: qctl purge --older-than 30d, from cron';
+  end if;
+end
+$$;
+comment on function qctl._need_partitions_by_date() is 'Refuses a pgmq that knows only partitions by msg_id, before anything is tried.';
+
 create or replace function qctl.partition_archive(p_queue text, p_interval text default 'daily')
 returns table (table_name text, partitions integer, to_move bigint, changed boolean)
 language plpgsql volatile
@@ -65,7 +79,7 @@ declare
 begin
   changed := not qctl._is_partitioned(p_queue);
   if changed then
-    perform qctl._need_partman();
+    perform qctl._need_partman(), qctl._need_partitions_by_date();
     -- Sessions that read or settle are waited for no longer than this.
     set local lock_timeout = '2s';
     v_old := to_regclass(format('pgmq.%I', v_a));

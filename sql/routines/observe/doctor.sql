@@ -13,6 +13,16 @@ as $$
   where e.extname in ('pgmq', 'pg_net', 'pg_cron') and e.extversion <> a.default_version
 $$;
 
+create or replace function qctl._doctor_members() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'warning', 'queue', q.queue_name,
+         'its tables are members of the extension pgmq, so a dump lacks its messages and it cannot be dropped',
+         format('qctl upgrade --repair; as role %s, which owns the extension', (select pg_get_userbyid(e.extowner) from pg_extension e where e.extname = 'pgmq'))
+  from qctl.queue q where exists (select from qctl._member_tables(q.queue_name)) order by q.queue_name
+$$;
+
 create or replace function qctl._doctor_settings() returns setof qctl.finding
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -292,7 +302,7 @@ begin
   end loop;
   return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
   return query
-  select * from qctl._doctor_versions() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
+  select * from qctl._doctor_versions() union all select * from qctl._doctor_members() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
   union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();
   return query select * from qctl._doctor_jobs();
   return query

@@ -41,7 +41,7 @@ as $$
   select 'unarmed',
          case when a.database_oid = 0 then (select u.at from qctl.audit u where u.verb in ('arm', 'disarm') order by u.at desc limit 1) end,
          case when a.database_oid = 0 then 'this database was disarmed, so it does not deliver'
-              else 'this database is a copy of the one that was armed, so it does not deliver' end,
+              else 'this database is a copy of the one that was armed: leave it silent, unless it is the one that is to deliver' end,
          'qctl arm'
   from qctl.arming a where not qctl.is_armed()
 $$;

@@ -160,19 +160,20 @@ begin
     archived := archived + qctl._archive_dead(v_queue);
   end if;
 
+  perform qctl._take_out(p_queue);
   if p_with_archive then
-    if exists (select from pgmq.meta m where m.queue_name = p_queue) then
-      perform pgmq.drop_queue(queue_name => p_queue);
-    end if;
-    execute format('drop table if exists pgmq.%I, pgmq.%I', v_a, v_a || '_old');
+    execute format('drop table if exists pgmq.%I, pgmq.%I, pgmq.%I', v_q, v_a, v_a || '_old');
     if qctl._partman() is not null then
       execute format('delete from %I.part_config where parent_table = $1', qctl._partman()) using 'pgmq.' || v_a;
       execute format('drop table if exists %I.%I', qctl._partman(), 'template_pgmq_' || v_a);
     end if;
     archive := null;
   else
-    perform qctl._drop_keeping_archive(p_queue);
+    execute format('drop table if exists pgmq.%I', v_q);
     archive := case when to_regclass(format('pgmq.%I', v_a)) is not null then format('pgmq.%I', v_a) end;
+  end if;
+  if to_regclass('pgmq.meta') is not null then
+    delete from pgmq.meta m where m.queue_name = p_queue;
   end if;
   execute format('drop view if exists qctl.%I', v_queue.queue_name || '_status');
   delete from qctl.in_flight f where f.queue_id = v_queue.queue_id;
@@ -187,23 +188,3 @@ $$;
 comment on function qctl.drop_queue(text, boolean, boolean) is
   'Drops a queue: triggers, settings and pgmq''s table. Fails if the queue has unfinished messages, unless p_discard is true. The archive '
   'stays and receives dead letters and discarded messages, unless p_with_archive is true. Maintenance deletes the attempt log later.';
-
-create or replace function qctl._drop_keeping_archive(p_queue text) returns void
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_table text;
-begin
-  -- Up to pgmq 1.5 the tables of a queue are members of the extension.
-  for v_table in
-    select c.relname from pg_class c
-    join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
-    where c.relnamespace = 'pgmq'::regnamespace and c.relname in ('q_' || p_queue, 'a_' || p_queue)
-  loop
-    execute format('alter extension pgmq drop table pgmq.%I', v_table);
-  end loop;
-  execute format('drop table if exists pgmq.%I', 'q_' || p_queue);
-  delete from pgmq.meta m where m.queue_name = p_queue;
-end
-$$;

@@ -103,8 +103,8 @@ begin
       end if;
     end if;
   end if;
-  execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, '
-                 'autovacuum_vacuum_cost_delay = 0)', 'q_' || p_queue);
+  perform qctl._take_out(p_queue);
+  perform qctl._tune_queue_table(p_queue);
 
   -- Only a new queue gets a retention, because the history of an adopted or dropped queue belongs to the user. pg_net gets a short
   -- timeout because one slow request holds up the requests of all queues.

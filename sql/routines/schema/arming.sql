@@ -67,6 +67,41 @@ $$;
 comment on function qctl.arm(boolean) is
   'Allows this database to deliver. p_survive_failover: also after one of its standbys is promoted; null leaves that setting unchanged.';
 
+create or replace function qctl.arming_state() returns table (armed boolean, is_copy boolean, state text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.armed, not c.armed and a.database_oid <> 0,
+         case when c.armed then 'it delivers' when a.database_oid = 0 then 'it was disarmed' when a.database_oid is null then 'it was never armed'
+              else format('it is a copy of the one that was armed on %s', to_char(a.armed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')) end
+  from (select qctl.is_armed() as armed) c left join qctl.arming a on true
+$$;
+comment on function qctl.arming_state() is 'Is this database armed, or a copy of the one that is?';
+
+create or replace function qctl.would_send() returns table (queue_name text, url text, waiting bigint, paused boolean)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_queue record;
+begin
+  for v_queue in
+    select q.queue_name, q.url, g.paused_at is not null as paused from qctl.queue q left join qctl.gate g using (queue_id) order by q.queue_name
+  loop
+    queue_name := v_queue.queue_name;
+    url := v_queue.url;
+    paused := v_queue.paused;
+    waiting := null;
+    if to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is not null then
+      execute format('select count(*) from pgmq.%I', 'q_' || v_queue.queue_name) into waiting;
+    end if;
+    return next;
+  end loop;
+end
+$$;
+comment on function qctl.would_send() is 'The unfinished messages of each queue and its endpoint: what an armed database sends. waiting is null if pgmq''s table is gone.';
+
 create or replace function qctl.disarm()
 returns table (armed boolean, changed boolean, database text)
 language plpgsql volatile

@@ -61,11 +61,9 @@ as $$
   with t as (
     select to_regclass(format('pgmq.%I', 'q_' || p_queue_name)) is null as no_queue, to_regclass(format('pgmq.%I', 'a_' || p_queue_name)) is null as no_archive
   )
-  select format('pgmq''s table q_%s is gone%s', p_queue_name, case when no_archive then ', and so is its archive' else '' end),
-         format('qctl drop %s --discard%s --yes', p_queue_name, case when no_archive then ' --with-archive' else '' end)
-  from t where no_queue
-  union all
-  select format('pgmq''s table a_%s is gone', p_queue_name), format('select pgmq.create(%L);', p_queue_name) from t where no_archive and not no_queue
+  select case when no_queue then format('pgmq''s table q_%s is gone%s', p_queue_name, case when no_archive then ', and so is its archive' else '' end)
+              else format('pgmq''s table a_%s is gone', p_queue_name) end, 'qctl upgrade --repair'
+  from t where no_queue or no_archive
 $$;
 
 create or replace function qctl.verify() returns table (kind text, object text, problem text, fix text)

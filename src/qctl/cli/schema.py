@@ -11,6 +11,7 @@ from qctl.operations import capacity, migrate, queues
 from qctl.output import Column, render
 from qctl.output.columns import counted
 
+_REPAIR_COLUMNS = [Column("kind", "kind"), Column("object", "object"), Column("problem", "what was done")]
 _STEP_COLUMNS = [Column("kind", "kind"), Column("name", "name"), Column("version", "version", right=True)]
 
 
@@ -29,8 +30,9 @@ def apply(
         repair: apply every routine file again.
     """
     if sql:
-        typer.echo(migrate.script(repair=repair).decode(), nl=False)
+        typer.echo(migrate.script(repair=repair, printed=True).decode(), nl=False)
         return
+    repaired: list[models.Repaired] = []
     with session(dsn, profile, command, changes=not dry_run) as connection:
         if command == "upgrade":
             migrate.require_installed(connection)
@@ -49,7 +51,10 @@ def apply(
                 say(f"jobs that run the old code end within a minute: {', '.join(f'pid {job.pid}' for job in left)}")
             choice = queues.transport(connection, "auto")
             say(f"new queues use transport {choice.transport}: {choice.reason}")
-    if steps or output:
+            repaired = migrate.repair(connection) if repair else []
+    if repair and not dry_run:
+        render(repaired, _REPAIR_COLUMNS, output)
+    elif steps or output:
         render(steps, _STEP_COLUMNS, output)
     if not dry_run:
         say("Next: qctl status" if command == "upgrade" else "Next: qctl create NAME --url URL --attach SCHEMA.TABLE")

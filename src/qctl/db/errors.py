@@ -43,7 +43,7 @@ def translated(error: psycopg.Error) -> QctlError:
         return QctlError(
             "pgmq or this queue's pgmq tables are missing",
             detail=message,
-            hint="qctl install installs pgmq; a queue that someone else dropped must be created again",
+            hint="qctl upgrade --repair",
             code=ExitCode.SERVER_UNFIT,
         )
     if state in _CODES:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qctl.models.arming import Armed as Armed
     from qctl.models.arming import Arming as Arming
+    from qctl.models.arming import ArmingPreview as ArmingPreview
+    from qctl.models.arming import ArmingState as ArmingState
     from qctl.models.arming import Disarming as Disarming
+    from qctl.models.arming import WouldSend as WouldSend
     from qctl.models.attachments import AdoptedWebhook as AdoptedWebhook
     from qctl.models.attachments import AttachedTrigger as AttachedTrigger
     from qctl.models.attachments import Attachment as Attachment
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from qctl.models.messages import SentOnce as SentOnce
     from qctl.models.migrate import Finding as Finding
     from qctl.models.migrate import Remains as Remains
+    from qctl.models.migrate import Repaired as Repaired
     from qctl.models.migrate import Step as Step
     from qctl.models.partitions import DroppedPartitions as DroppedPartitions
     from qctl.models.partitions import Partitioned as Partitioned
@@ -92,11 +96,11 @@ _MODULES = {
     "grants": "Granted Revoked",
     "label": "Label LabelSet",
     "config": "Setting",
-    "arming": "Arming Disarming Armed",
+    "arming": "Arming ArmingPreview ArmingState Disarming Armed WouldSend",
     "secrets": "RotatedSecret RevokedSecret HeaderSecretSet HeaderSecretGone Secret",
     "events": "EventRoute EventRouteSet",
     "manifest": "PlannedChange Undeclared",
-    "migrate": "Step Finding Remains",
+    "migrate": "Step Finding Remains Repaired",
     "purge": "PurgedBatch Purged Exported PurgedSome Leftovers ArchiveSize Purgeable",
     "partitions": "Partitioned DroppedPartitions",
     "capacity": "Job JobChange RunningJob Capacity Plan Sizing",

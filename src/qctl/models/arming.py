@@ -33,3 +33,32 @@ class Armed:
 
     armed: bool
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ArmingState:
+    """Whether this database is armed, a copy of the one that is, and that in words."""
+
+    armed: bool
+    is_copy: bool
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class WouldSend:
+    """What a queue would send once the database is armed; ``waiting`` is None where pgmq's table is gone."""
+
+    queue_name: str
+    url: str
+    waiting: int | None
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ArmingPreview:
+    """What arming would do."""
+
+    armed: bool
+    is_copy: bool
+    state: str
+    queues: list[WouldSend]

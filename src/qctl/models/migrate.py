@@ -23,6 +23,15 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Repaired:
+    """Something that ``upgrade --repair`` made again, and what of it cannot come back."""
+
+    kind: str
+    object: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Remains:
     """What ``uninstall`` leaves of a queue, in pgmq's tables."""
 

@@ -1,7 +1,7 @@
 """Arming: whether this database, rather than a copy of it, may deliver."""
 
 from qctl import db
-from qctl.models import Arming, Disarming
+from qctl.models import Arming, ArmingPreview, ArmingState, Disarming, WouldSend
 
 
 def arm(*, survive_failover: bool | None) -> db.Call[Arming]:
@@ -11,6 +11,13 @@ def arm(*, survive_failover: bool | None) -> db.Call[Arming]:
         survive_failover: deliver also after a standby of it was promoted; None leaves that as it is.
     """
     return db.Call("arm", db.known(survive_failover=survive_failover), Arming)
+
+
+def preview(connection: db.Connection) -> ArmingPreview:
+    """What arming would send from this database, and whether it is a copy. Reads only."""
+    rows = db.call(connection, WouldSend, "would_send")
+    (state,) = db.call(connection, ArmingState, "arming_state")
+    return ArmingPreview(state.armed, state.is_copy, state.state, rows)
 
 
 def disarm() -> db.Call[Disarming]:

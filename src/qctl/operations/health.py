@@ -55,6 +55,9 @@ def refuse_unknown_causes(connection: db.Connection, given: list[str]) -> None:
 
 def outdated(connection: db.Connection, limits: Limits) -> list[Problem]:
     """The problem that the schema is behind this command, unless that is ignored."""
+    if migrate.lacks_data(connection):
+        what = "schema 'qctl' is here without its data, as a schema-only dump leaves it"
+        return [Problem("all queues", "schema_outdated", None, what, None, None, "qctl upgrade --repair")]
     what = None if "schema_outdated" in limits.ignore else migrate.outdated(connection)
     return [Problem("all queues", "schema_outdated", None, what, None, None, "qctl upgrade")] if what else []
 

@@ -9,21 +9,26 @@ from qctl import __version__, db
 from qctl.db import files
 from qctl.db.files import SqlFile
 from qctl.errors import ExitCode, QctlError
-from qctl.models import Finding, Remains, Step
+from qctl.models import Finding, Remains, Repaired, Step
 
+_REPAIR = b"select * from qctl.repair();"
 _LOCK = b"select pg_advisory_xact_lock(1902343277, 1);"
 # It waits for many locks while others work, so PostgreSQL may end it because of a deadlock.
 _TRIES = 5
 
 
 def script(
-    migrations: list[SqlFile] | None = None, routines: list[SqlFile] | None = None, *, repair: bool = False
+    migrations: list[SqlFile] | None = None,
+    routines: list[SqlFile] | None = None,
+    *,
+    repair: bool = False,
+    printed: bool = False,
 ) -> bytes:
     """The whole installation as SQL that psql or an SQL editor can run.
 
     Each migration runs only where it is not recorded, each routine file only where its checksum differs, so the same
     script installs, upgrades, or does nothing. Its last query lists what it applied. With ``repair`` each routine file
-    is applied again, whatever its checksum.
+    is applied again, whatever its checksum; ``printed`` adds what :func:`repair` does then.
     """
     migrations = files.migrations() if migrations is None else migrations
     routines = files.routines() if routines is None else routines
@@ -34,6 +39,7 @@ def script(
         # First, for what others planted in schema public must not stand for a function or an operator of ours.
         b"set local search_path = pg_catalog, pg_temp;",
         _LOCK,
+        b"set local qctl.repair = 'on';" if repair else b"",
         files.read("preflight").replace(b"@PGMQ_SQL@", pgmq),
         b"set local client_min_messages = warning;",
         # Routine files are applied by name, whichever needs which; the epilogue checks them all.
@@ -46,6 +52,7 @@ def script(
         files.read("epilogue"),
         files.read("queries/applied_now"),
         b"commit;",
+        _REPAIR if printed and repair else b"",
     ]
     return b"\n".join(parts) + b"\n"
 
@@ -121,6 +128,11 @@ def apply(
             return [Step(kind, name, version) for kind, name, version in rows]
 
 
+def repair(connection: db.Connection) -> list[Repaired]:
+    """Makes again what a restore or a dropped extension left incomplete; returns what was made and what is lost."""
+    return db.call(connection, Repaired, "repair")
+
+
 def _located(error: psycopg.Error, migrations: list[SqlFile], routines: list[SqlFile]) -> QctlError:
     """Adds file and line to the error of a file."""
     failed = error.diag.internal_query
@@ -177,6 +189,28 @@ def require_installed(connection: db.Connection) -> None:
     if not is_installed(connection):
         raise QctlError(
             f"qctl is not installed in {db.where(connection)}", hint="qctl install", code=ExitCode.SCHEMA_VERSION
+        )
+
+
+def lacks_data(connection: db.Connection) -> bool:
+    """Whether schema qctl is there without its data, as a schema-only dump leaves it."""
+    with db.translating(), connection.cursor() as cursor:
+        cursor.execute(files.query("has_data"), {})
+        row = cursor.fetchone()
+    return not (row and row[0])
+
+
+def require_data(connection: db.Connection) -> None:
+    """Refuses a database whose schema qctl has no data, for those who found nothing there.
+
+    Raises:
+        QctlError: it has none (5).
+    """
+    if lacks_data(connection):
+        raise QctlError(
+            f"schema 'qctl' in {db.where(connection)} is here without its data, as a schema-only dump leaves it",
+            hint="qctl upgrade --repair installs it anew; queues and attachments must be made again",
+            code=ExitCode.SCHEMA_VERSION,
         )
 
 

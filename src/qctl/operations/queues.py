@@ -23,6 +23,7 @@ from qctl.models import (
     Undelivered,
     WorkerState,
 )
+from qctl.operations import migrate
 
 
 def create(
@@ -120,8 +121,15 @@ def drop(name: str, *, discard: bool, with_archive: bool) -> db.Call[DroppedQueu
 
 
 def listed(connection: db.Connection) -> list[QueueListed]:
-    """All queues by name."""
-    return db.fetch(connection, QueueListed, files.query("queues"))
+    """All queues by name.
+
+    Raises:
+        QctlError: schema qctl is there without its data (5).
+    """
+    rows = db.fetch(connection, QueueListed, files.query("queues"))
+    if not rows:
+        migrate.require_data(connection)
+    return rows
 
 
 def described(connection: db.Connection, name: str) -> Queue:
@@ -176,7 +184,10 @@ def statuses(connection: db.Connection, name: str | None) -> list[Status]:
     """How each queue stands, or one."""
     if name is not None:
         described(connection, name)
-    return db.fetch(connection, Status, files.query("status"), {"queue": name})
+    rows = db.fetch(connection, Status, files.query("status"), {"queue": name})
+    if not rows:
+        migrate.require_data(connection)
+    return rows
 
 
 def depths(connection: db.Connection, name: str | None) -> list[Depth]:

@@ -263,12 +263,13 @@ class Worker:
         if not armed and self.mode is not Mode.FOREVER:
             raise QctlError(
                 "this database is not armed, so nothing is sent: it is a copy, or was disarmed",
-                hint="qctl arm, if this is the database that is to deliver",
+                hint="leave a copy silent; where this is the database that is to deliver: qctl arm",
                 code=ExitCode.REFUSED,
             )
         if armed is not self._armed:
             self._armed = armed
-            self.talk("armed again" if armed else "this database is not armed: nothing is sent until: qctl arm")
+            silent = "this database is not armed, so nothing is sent; if it is the one that is to deliver: qctl arm"
+            self.talk("armed again" if armed else silent)
 
     def _forget(self, queue: QueueState, why: str) -> None:
         """Goes on without a queue that was dropped or delivered otherwise."""

@@ -9,7 +9,7 @@ from qctl.cli import options, queue_notes
 from qctl.cli.console import print_calls, say
 from qctl.cli.queue_settings import with_settings
 from qctl.cli.session import session
-from qctl.operations import attachments, capacity, order_index, partitions, queues
+from qctl.operations import attachments, capacity, migrate, order_index, partitions, queues
 from qctl.output import Column, render
 from qctl.output.columns import counted, seconds, yes_no
 
@@ -77,6 +77,7 @@ def command(
         print_calls([creation(waiting), *parts, *captures])
         return
     with session(dsn, profile, "create", changes=True) as connection:
+        migrate.require_data(connection)
         if settings.get("ordered"):
             order_index.prepare(connection, name)
         with db.transaction(connection):

@@ -46,10 +46,11 @@ def command(
         # Health names the first cause only, which for a paused queue without a worker is no_worker.
         if now.health == "unarmed" or now.paused_at is not None:
             unarmed = now.health == "unarmed"
+            armed = "leave a copy silent; where this is the database that is to deliver: qctl arm"
             raise QctlError(
                 f"not sent: queue {name} is not delivering",
                 detail=f"unarmed: {now.reason}" if unarmed else f"paused: {now.pause_reason or 'no reason was given'}",
-                hint="qctl arm, if this is the database that is to deliver" if unarmed else f"qctl resume -q {name}",
+                hint=armed if unarmed else f"qctl resume -q {name}",
                 code=ExitCode.CHECK_FAILED,
             )
         msg_id = test_event.send(connection, name, body)

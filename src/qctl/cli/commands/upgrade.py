@@ -8,7 +8,13 @@ from qctl.cli import options, schema
 
 
 def command(
-    repair: Annotated[bool, typer.Option("--repair", help="Apply every function and view again.")] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Apply every function again; make missing tables and triggers of queues again.",
+        ),
+    ] = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
@@ -18,7 +24,8 @@ def command(
     """Bring the schema in a database up to this version of qctl.
 
     Upgrade the database first and the workers after it: running workers go on with the upgraded schema. A database without
-    qctl is refused.
+    qctl is refused. --repair is for a database that was restored, or whose extension pgmq was dropped: it makes missing
+    tables of pgmq and missing triggers again, keeps all settings, and says what cannot come back.
 
     Example: qctl upgrade --dry-run
     """
