@@ -1,4 +1,4 @@
--- Date partitions of an archive. pgmq itself partitions it; retention then drops whole partitions.
+-- Date partitions of an archive; retention then drops whole partitions.
 
 create or replace function qctl._is_partitioned(p_queue text) returns boolean
 language plpgsql stable
@@ -50,19 +50,28 @@ $$;
 comment on function qctl._retain_partitions(qctl.queue) is
   'Sets the retention of the queue in pg_partman. Without a retention pg_partman keeps everything.';
 
-create or replace function qctl._need_partitions_by_date() returns void
-language plpgsql stable
+create or replace function qctl._replace_archive(p_queue text, p_interval text) returns void
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
+declare
+  v_archive constant text := format('pgmq.%I', 'a_' || p_queue);
+  v_old constant text := format('pgmq.%I', 'a_' || p_queue || '_old');
 begin
-  if not exists (select from pg_proc p where p.pronamespace = 'pgmq'::regnamespace and p.proname = 'convert_archive_partitioned' and p.prosrc ~ '_get_partition_col') then
-    raise exception 'this version of pgmq partitions archives by number, not by date'
-      using errcode = 'QC004', detail = coalesce((select format('The extension pgmq has version %s here.', e.extversion) from pg_extension e where e.extname = 'pgmq'), ''),
-            hint = 'alter extension pgmq update; where the server offers no newer one: qctl purge --older-than 30d, from cron';
-  end if;
+  execute format('alter table %s rename to %I', v_archive, 'a_' || p_queue || '_old');
+  execute format('alter index if exists pgmq.%I rename to %I', 'archived_at_idx_' || p_queue, 'archived_at_idx_' || p_queue || '_old');
+  -- Without its primary key, which lacks the column of the partitions.
+  execute format('create table %s (like %s including defaults including generated including storage including comments) partition by range (archived_at)',
+                 v_archive, v_old);
+  execute format('create index %I on %s (archived_at)', 'archived_at_idx_' || p_queue, v_archive);
+  execute format('create index on %s (msg_id)', v_archive);
+  perform qctl._grant_alike(to_regclass(v_old)::oid, v_archive);
+  perform qctl._create_parent('pgmq.a_' || p_queue, 'archived_at', p_interval);
 end
 $$;
-comment on function qctl._need_partitions_by_date() is 'Refuses a pgmq that knows only partitions by msg_id, before anything is tried.';
+comment on function qctl._replace_archive(text, text) is
+  'Puts a partitioned table in the place of the archive, whose rows stay in a_QUEUE_old. Not by pgmq''s function: up to 1.5 that knows only partitions by msg_id.';
 
 create or replace function qctl.partition_archive(p_queue text, p_interval text default 'daily')
 returns table (table_name text, partitions integer, to_move bigint, changed boolean)
@@ -79,20 +88,14 @@ declare
 begin
   changed := not qctl._is_partitioned(p_queue);
   if changed then
-    perform qctl._need_partman(), qctl._need_partitions_by_date();
+    perform qctl._need_partman();
     -- Sessions that read or settle are waited for no longer than this.
     set local lock_timeout = '2s';
     v_old := to_regclass(format('pgmq.%I', v_a));
     if v_old is null then
       raise exception 'queue ''%'' has no archive', p_queue using errcode = 'QC006', hint = 'qctl verify';
     end if;
-    perform pgmq.convert_archive_partitioned(p_queue, v_interval, '100 years');
-    if (select pg_get_partkeydef(c.oid) from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_a))) is distinct from 'RANGE (archived_at)' then
-      raise exception 'this version of pgmq partitions archives by msg_id, not by time'
-        using errcode = 'QC004', hint = 'alter extension pgmq update';
-    end if;
-    execute format('create index on pgmq.%I (msg_id)', v_a);
-    perform qctl._grant_alike(v_old, format('pgmq.%I', v_a));
+    perform qctl._replace_archive(p_queue, v_interval);
     perform qctl._retain_partitions(v_queue);
     perform qctl._audit('partition', p_queue, jsonb_build_object('interval', p_interval));
   end if;

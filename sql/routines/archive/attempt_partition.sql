@@ -65,10 +65,7 @@ begin
     create index attempt_failed_idx on qctl.attempt (queue_id, settled_at) where outcome <> 'delivered';
     execute format('comment on table qctl.attempt is %L', obj_description(v_old, 'pg_class'));
     perform qctl._grant_alike(v_old, 'qctl.attempt');
-    execute format('select %I.create_parent(p_parent_table => ''qctl.attempt'', p_control => ''settled_at'', p_interval => $1, p_type => $2)', qctl._partman())
-      using v_interval, (select case when split_part(e.extversion, '.', 1)::integer >= 5 then 'range' else 'native' end
-                         from pg_extension e where e.extname = 'pg_partman');
-    execute format('update %I.part_config set infinite_time_partitions = true where parent_table = ''qctl.attempt''', qctl._partman());
+    perform qctl._create_parent('qctl.attempt', 'settled_at', v_interval);
     update qctl.object k set (definition, server_version) = (o.definition, current_setting('server_version_num')::integer / 10000)
     from qctl._objects() o
     where (k.kind, k.identity) = (o.kind, o.identity)

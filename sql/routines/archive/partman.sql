@@ -233,3 +233,17 @@ end
 $$;
 comment on function qctl._about_rows(regclass) is
   'The number of rows; for a large table the estimate, because the caller holds a lock while it counts.';
+
+create or replace function qctl._create_parent(p_table text, p_column text, p_interval text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+begin
+  execute format('select %I.create_parent(p_parent_table => $1, p_control => $2, p_interval => $3, p_type => $4)', qctl._partman())
+    using p_table, p_column, p_interval,
+          (select case when split_part(e.extversion, '.', 1)::integer >= 5 then 'range' else 'native' end from pg_extension e where e.extname = 'pg_partman');
+  execute format('update %I.part_config set infinite_time_partitions = true where parent_table = $1', qctl._partman()) using p_table;
+end
+$$;
+comment on function qctl._create_parent(text, text, text) is 'Hands a partitioned table over to pg_partman, which makes its partitions.';
