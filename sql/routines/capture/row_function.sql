@@ -73,6 +73,20 @@ as $$
     coalesce(qctl._key_sql(qctl._attached_relation(p_attachment.name), p_side), 'null::jsonb'))
 $$;
 
+create or replace function qctl._same_sql(p_attachment qctl.attachment, p_then text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Spares the conversion of a row in which no named column has changed. For types whose values are equal exactly when their json is.
+  select case when bool_and(t.type ~ '^(smallint|integer|bigint|boolean|text|character varying|uuid|numeric|date|timestamp)')
+              then format(E'\n    if operation = ''UPDATE'' and %s then\n      %s\n    end if;',
+                string_agg(case when t.type ~ '^(text|character varying)' then format('new.%1$I collate pg_catalog."C" is not distinct from old.%1$I', c.name)
+                                else format('new.%1$I is not distinct from old.%1$I', c.name) end, ' and ' order by c.n), p_then)
+              else '' end
+  from unnest(p_attachment.columns) with ordinality as c (name, n)
+  cross join lateral (select case when p_attachment.uses -> 'types' ->> c.name !~ '\[\]$' then p_attachment.uses -> 'types' ->> c.name else '' end as type) t
+$$;
+
 create or replace function qctl._row_body(p_attachment qctl.attachment) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -84,13 +98,7 @@ declare
   v_order text := '';
 begin
   if p_attachment.columns is not null then
-    -- Spares the conversion of a row in which none of them has changed a byte.
-    v_same := format($body$
-    if operation = 'UPDATE' and row(%1$s) operator(pg_catalog.*=) row(%2$s) then
-      %3$s
-    end if;$body$,
-      (select string_agg(format('new.%I', c), ', ' order by n) from unnest(p_attachment.columns) with ordinality as u (c, n)),
-      (select string_agg(format('old.%I', c), ', ' order by n) from unnest(p_attachment.columns) with ordinality as u (c, n)), v_no);
+    v_same := qctl._same_sql(p_attachment, v_no);
     v_columns := format($body$
       if operation = 'UPDATE' then
         if not v_record ?& %1$L::text[] then
