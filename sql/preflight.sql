@@ -10,13 +10,17 @@ begin
     raise exception 'PostgreSQL % is too old', current_setting('server_version')
       using errcode = 'QC004', hint = 'PostgreSQL 14 or newer is required';
   end if;
+  if current_setting('server_encoding') = 'SQL_ASCII' then
+    raise exception 'the database has the encoding SQL_ASCII, in which the characters of a text are not known'
+      using errcode = 'QC004', hint = 'make a database with another encoding and move the data there: create database NAME template template0 encoding ''UTF8''';
+  end if;
   if pg_is_in_recovery() then
     raise exception 'the server is a standby, which is read-only' using errcode = 'QC004', hint = 'connect to the primary';
   end if;
   if to_regnamespace('qctl') is not null and to_regclass('qctl.migration') is null
      and exists (select from pg_class where relnamespace = to_regnamespace('qctl')) then
     raise exception 'schema ''qctl'' already exists and was not created by qctl'
-      using errcode = 'QC007', hint = 'rename it: alter schema qctl rename to …';
+      using errcode = 'QC007', hint = 'rename it: alter schema qctl rename to ...';
   end if;
   if to_regclass('qctl.queue') is not null and to_regclass('qctl.migration') is not null then
     execute 'select not exists (select from qctl.migration)' into v_empty;
@@ -41,7 +45,7 @@ begin
   where n.nspname in ('qctl', 'pgmq') and r.rolname <> current_user and not r.rolsuper;
   if v_foreign is not null then
     raise exception '%, but the current role is %', v_foreign, current_user
-      using errcode = 'QC007', hint = 'connect as that role; or, if you trust the functions it created there: alter schema … owner to …';
+      using errcode = 'QC007', hint = 'connect as that role; or, if you trust the functions it created there: alter schema ... owner to ...';
   end if;
 
   -- Either extension works only where its library is loaded for this database.

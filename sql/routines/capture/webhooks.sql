@@ -58,7 +58,7 @@ begin
   if exists (select from jsonb_each_text(v_hook.params) p where p.key || p.value !~ '^[A-Za-z0-9._~-]*$') then
     raise exception 'webhook ''%'' has parameters that need encoding', p_trigger
       using errcode = 'QC007',
-            hint = 'put them into the URL: qctl create … --url, qctl attach … --payload supabase, then disable the trigger';
+            hint = 'put them into the URL: qctl create ... --url, qctl attach ... --payload supabase, then disable the trigger';
   end if;
   queue_name := coalesce(p_queue, left(regexp_replace(lower(p_trigger), '[^a-z0-9_]+', '_', 'g'), 47));
   relation := v_hook.relation;

@@ -5,7 +5,7 @@ create or replace function qctl._breaker_pause(p_pauses integer, p_most_s intege
 language sql volatile parallel safe
 return make_interval(secs => least(p_most_s, 2 ^ least(p_pauses, 12)) * (0.9 + 0.2 * random()));
 comment on function qctl._breaker_pause(integer, integer) is
-  'Time to wait after that many failed probes: 1 s, 2 s, 4 s … up to p_most_s, with 10 % jitter.';
+  'Time to wait after that many failed probes: 1 s, 2 s, 4 s ... up to p_most_s, with 10 % jitter.';
 
 create or replace function qctl._record_answers(
   p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamptz, p_probe_alive boolean, p_retry_after_s integer, p_error text)

@@ -61,10 +61,10 @@ comment on function qctl._request_headers(jsonb, jsonb) is
 
 create or replace function qctl._shown_headers(p_headers jsonb) returns jsonb
 language sql immutable parallel safe
-return coalesce((select jsonb_object_agg(h.key, case when h.key ~* 'auth|cookie|key|token|secret|signature|password' and not qctl._is_reference(h.value #>> '{}') then '"…"' else h.value end)
+return coalesce((select jsonb_object_agg(h.key, case when h.key ~* 'auth|cookie|key|token|secret|signature|password' and not qctl._is_reference(h.value #>> '{}') then '"..."' else h.value end)
                  from jsonb_each(p_headers) as h), '{}');
 comment on function qctl._shown_headers(jsonb) is
-  'Headers as people may see them: values that look like secrets are replaced by …; references to secrets are shown.';
+  'Headers as people may see them: values that look like secrets are replaced by ...; references to secrets are shown.';
 
 create or replace function qctl._lower_keys(p_headers jsonb) returns jsonb
 language sql immutable parallel safe

@@ -58,7 +58,7 @@ exception when data_exception then
     using errcode = 'QC002', hint = 'use whsec_ and the base64 of 24 to 64 bytes; without a secret qctl secret rotate generates one';
 end
 $$;
-comment on function qctl._key_of(text) is 'The bytes of a secret whsec_…, with or without the prefix v1, that Supabase writes.';
+comment on function qctl._key_of(text) is 'The bytes of a secret whsec_..., with or without the prefix v1, that Supabase writes.';
 
 create or replace function qctl.rotate_secret(p_queue text, p_secret text default null, p_overlap interval default '24 h')
 returns table (queue_name text, secret_id integer, mark text, secret text, replaced integer, replaced_until timestamptz)
@@ -104,7 +104,7 @@ begin
 end
 $$;
 comment on function qctl.rotate_secret(text, text, interval) is
-  'Adds a signing secret to a queue: generated, or given as whsec_…. This is the only time it is returned. It signs from the next claim '
+  'Adds a signing secret to a queue: generated, or given as whsec_.... This is the only time it is returned. It signs from the next claim '
   'on; older secrets also sign for p_overlap, so that receivers can change over.';
 
 create or replace function qctl.revoke_secret(p_queue text, p_secret_id integer default null, p_unsigned boolean default false)

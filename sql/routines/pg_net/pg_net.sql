@@ -83,7 +83,7 @@ as $$
   where d.datname = current_database() and qctl._net_relation('http_request_queue') is not null
 $$;
 comment on function qctl._net_ident() is
-  'Identifies the cluster, the database, pg_net''s table, the file of its sequence (TRUNCATE … RESTART IDENTITY makes a new one) and '
+  'Identifies the cluster, the database, pg_net''s table, the file of its sequence (TRUNCATE ... RESTART IDENTITY makes a new one) and '
   'qctl''s marker table; null if pg_net is not installed.';
 
 create or replace function qctl._net_last_id() returns bigint

@@ -65,7 +65,7 @@ begin
   perform pg_advisory_xact_lock(hashtextextended('qctl.create_queue', 0));
   if exists (select from qctl.queue q where q.queue_name = p_queue) then
     raise exception 'queue ''%'' already exists', p_queue
-      using errcode = 'QC007', hint = format('to change it: qctl set -q %s …; to see it: qctl describe %s', p_queue, p_queue);
+      using errcode = 'QC007', hint = format('to change it: qctl set -q %s ...; to see it: qctl describe %s', p_queue, p_queue);
   end if;
 
   select m.is_partitioned, m.is_unlogged into v_meta from pgmq.meta m where m.queue_name = p_queue;

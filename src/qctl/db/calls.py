@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow, args_row, class_row
 
-from qctl.db.connection import Connection
+from qctl.db.connection import Connection, own_formats
 from qctl.db.errors import of_one_version, translating
 
 Row = TypeVar("Row")
@@ -17,7 +17,12 @@ Row = TypeVar("Row")
 
 def fetch(connection: Connection, model: type[Row], text: bytes, values: Mapping[str, Any] | None = None) -> list[Row]:
     """Runs one query of ``sql/queries`` and returns its rows as models."""
-    with translating(), of_one_version(), connection.cursor(row_factory=class_row(model)) as cursor:
+    with (
+        translating(),
+        of_one_version(),
+        own_formats(connection),
+        connection.cursor(row_factory=class_row(model)) as cursor,
+    ):
         cursor.execute(text, values or {})
         return cursor.fetchall()
 
@@ -26,14 +31,19 @@ def fetch_tuples(
     connection: Connection, model: Callable[..., Row], text: bytes, values: Mapping[str, Any]
 ) -> list[Row]:
     """Like :func:`fetch` for a model made from positions: for rows that come by the thousand."""
-    with translating(), connection.cursor(row_factory=args_row(model)) as cursor:
+    with translating(), own_formats(connection), connection.cursor(row_factory=args_row(model)) as cursor:
         cursor.execute(text, values)
         return cursor.fetchall()
 
 
 def call(connection: Connection, model: type[Row], function: str, /, **arguments: Any) -> list[Row]:
     """Calls a set-returning function ``qctl.<function>(p_<name> => value, …)`` and returns its rows as models."""
-    with translating(), of_one_version(), connection.cursor(row_factory=class_row(model)) as cursor:
+    with (
+        translating(),
+        of_one_version(),
+        own_formats(connection),
+        connection.cursor(row_factory=class_row(model)) as cursor,
+    ):
         cursor.execute(_call(function, tuple(arguments)), list(arguments.values()))
         return cursor.fetchall()
 
@@ -46,7 +56,7 @@ def call_tuples(connection: Connection, model: Callable[..., Row], function: str
 
 
 def call_value(connection: Connection, function: str, /, **arguments: Any) -> list[Any]:
-    """Calls a function of one column and returns that column."""
+    """Calls a function of one column, which is no instant, and returns that column."""
     with translating(), connection.cursor() as cursor:
         cursor.execute(_call(function, tuple(arguments)), list(arguments.values()))
         return [row[0] for row in cursor.fetchall()]

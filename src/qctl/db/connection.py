@@ -13,14 +13,42 @@ from qctl.db import codecs, connect_hints
 from qctl.db.errors import translating
 from qctl.errors import CannotConnectError, UsageError
 
-Connection = psycopg.Connection[TupleRow]
+
+class Connection(psycopg.Connection[TupleRow]):
+    """A connection that knows whether a pooler stands between."""
+
+    pooled: bool = False
+
 
 _PREPARE_AFTER = 5
+# What values look like and how functions are planned must not depend on what a role, a database or a server is set to.
+_OWN_SETTINGS = (
+    ("datestyle", "ISO, MDY"),
+    ("intervalstyle", "postgres"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "hex"),
+    ("quote_all_identifiers", "off"),
+    ("array_nulls", "on"),
+    ("transform_null_equals", "off"),
+    ("standard_conforming_strings", "on"),
+    ("backslash_quote", "safe_encoding"),
+    ("client_min_messages", "notice"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_deferrable", "off"),
+    ("row_security", "on"),
+    ("check_function_bodies", "on"),
+    ("xmloption", "content"),
+    ("plpgsql.extra_errors", "none"),
+    ("plpgsql.extra_warnings", "none"),
+)
 # What others planted in the session's search_path must not stand for a function or an operator. Behind a pooler, whose greeting
 # has another process id, only for this statement: a setting would stay with somebody else's session.
-_OWN_PATH = b"""
-    select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp',
-                                 pg_catalog.pg_backend_pid() operator(pg_catalog.<>) %s::pg_catalog.int4)"""
+_OWN = b"""
+    select pg_catalog.set_config(s.name, s.value, p.pooled), p.pooled
+    from (select pg_catalog.pg_backend_pid() operator(pg_catalog.<>) %s::pg_catalog.int4 as pooled) p
+    cross join (values ('search_path', 'pg_catalog, pg_temp'), {}) s (name, value)"""
+_SETTINGS = ", ".join(f"('{name}', '{value}')" for name, value in _OWN_SETTINGS).encode()
+_LOCAL = b"select pg_catalog.set_config(s.name, s.value, true) from (values " + _SETTINGS + b") s (name, value)"
 
 
 def connect(database: Database, *, application: str, **keywords: str | int) -> Connection:
@@ -43,12 +71,14 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
             hint="write postgresql://user@host:5432/database, or keywords: 'host=… dbname=…'",
         ) from None
     defaults = {"connect_timeout": "10", "application_name": f"qctl {application}"}
+    keywords["client_encoding"] = "UTF8"
     conninfo = make_conninfo(database.conninfo, **{**defaults, **{k: str(v) for k, v in given.items()}, **keywords})
     try:
         # Statements stay unprepared, because behind a transaction pooler the next one may run in another session.
-        connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+        connection = Connection.connect(conninfo, autocommit=True, prepare_threshold=None)
         try:
-            connection.execute(_OWN_PATH, [connection.info.backend_pid])
+            rows = connection.execute(_OWN.replace(b"{}", _SETTINGS), [connection.info.backend_pid]).fetchall()
+            connection.pooled = rows[0][1]
         except BaseException:
             connection.close()
             raise
@@ -100,6 +130,17 @@ def connect_worker(database: Database, *, pooled: bool | None = None) -> Connect
             connection.execute("set statement_timeout = '10s'; set lock_timeout = '1s'")
     codecs.adapt(connection)
     return connection
+
+
+@contextmanager
+def own_formats(connection: Connection) -> Generator[None]:
+    """Lets values come and go in our formats also behind a pooler, where no setting lasts until the next statement."""
+    if not connection.pooled:
+        yield
+        return
+    with connection.transaction():
+        connection.execute(_LOCAL)
+        yield
 
 
 @contextmanager

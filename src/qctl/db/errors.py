@@ -9,6 +9,8 @@ from qctl.errors import CannotConnectError, ExitCode, QctlError, UsageError
 
 _HINTS = {
     "42501": "connect as the role that installed qctl, or ask it for: qctl grant ROLE --as operate",
+    "25006": "connect to the primary; where the host made it read only because its disk is full, add before the command:"
+    " PGOPTIONS='-c default_transaction_read_only=off'",
     "55P03": "another session holds a lock on the table; try again later",
     "40P01": "try again",
     "40001": "try again",
