@@ -46,8 +46,9 @@ SETTINGS = {
 COMMANDS = [
     ["status"], ["check"], ["doctor"], ["verify"], ["queues"], ["describe", "orders"], ["depth"], ["lag"], ["messages"],
     ["messages", "--payload", "-o", "jsonl"], ["dead"], ["show", "1"], ["tail"], ["capacity"], ["scale"], ["metrics"],
-    ["send", "-q", "orders", "{}"], ["pause", "-q", "orders"], ["resume", "-q", "orders"], ["set", "-q", "orders", "--timeout", "10s"],
-    ["purge", "--older-than", "1d"], ["replay", "--dead", "--dry-run"], ["config", "show"], ["upgrade"],
+    ["send", "-q", "orders", "{}"], ["pause", "-q", "orders"], ["resume", "-q", "orders"],
+    ["set", "-q", "orders", "--timeout", "10s"], ["purge", "--older-than", "1d"], ["replay", "--dead", "--dry-run"],
+    ["config", "show"], ["upgrade"],
     ["secret", "list", "-q", "orders"], ["events"],
 ]  # fmt: skip
 

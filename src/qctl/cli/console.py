@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from qctl import config
+from qctl.cli.named_connection import carried, reminder
 from qctl.errors import QctlError
 from qctl.output.columns import visible
 
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 
 
 def say(line: str) -> None:
-    """Writes a line for people on stderr."""
+    """Writes a line for people on stderr; commands in it carry the connection that was named."""
+    line = carried(line)
     typer.echo(visible(line), err=True)
+    if more := reminder(line):
+        typer.echo(more, err=True)
 
 
 def report(error: QctlError) -> None:

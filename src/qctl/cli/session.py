@@ -4,6 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from qctl import config, db, models
+from qctl.cli import named_connection
 from qctl.cli.console import say
 from qctl.operations import label
 
@@ -18,6 +19,7 @@ def session(dsn: str | None, profile: str | None, command: str, *, changes: bool
         command: the command's name, for pg_stat_activity.
         changes: the command changes something, so it first tells a person where.
     """
+    named_connection.remember(dsn, profile)
     database = config.database(dsn, profile)
     connection = db.connect(database, application=command)
     db.on_warning(connection, lambda line: say(f"Warning: {line}"))

@@ -7,6 +7,7 @@ import typer
 
 from qctl import models
 from qctl.cli import options
+from qctl.cli.named_connection import in_fixes
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
 from qctl.operations import health, queues
@@ -98,6 +99,7 @@ def command(
             if not problems or error.code is not ExitCode.SCHEMA_VERSION:
                 raise
             count = 0
+    problems = in_fixes(problems)
     match chosen(output):
         case Format.JSON:
             found = [machine.as_dict(problem) for problem in problems]

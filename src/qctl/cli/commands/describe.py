@@ -7,6 +7,7 @@ import typer
 from qctl import models
 from qctl.cli import completers, options, queue_settings
 from qctl.cli.console import say
+from qctl.cli.named_connection import in_fixes
 from qctl.cli.session import session
 from qctl.operations import attachments, purge, queues
 from qctl.output import Column, Format, chosen, machine, render, table
@@ -32,7 +33,7 @@ def command(
         chosen_name = queues.the_one(connection, queue if name is None else name)
         row = queues.described(connection, chosen_name)
         attached = attachments.listed(connection, chosen_name)
-        (now,) = queues.statuses(connection, chosen_name)
+        (now,) = in_fixes(queues.statuses(connection, chosen_name))
         disk = purge.archive_size(connection, chosen_name)
     if chosen(output) in (Format.JSON, Format.JSONL):
         well = {"health": now.health, "since": now.since, "reason": now.reason, "fix": now.fix}

@@ -7,6 +7,7 @@ import typer
 from qctl import db, models
 from qctl.cli import options
 from qctl.cli.console import say
+from qctl.cli.named_connection import in_fixes
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
 from qctl.operations import health, migrate, probe, queues
@@ -55,6 +56,7 @@ def command(
         if probe_:
             for row in queues.listed(connection):
                 found += probe.endpoint(queues.described(connection, row.queue_name))
+    found = in_fixes(found)
     found.sort(key=lambda row: _SEVERITIES.index(row.severity))
     if chosen(output) is Format.TABLE:
         table.write_findings([

@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 from qctl import config, db, models
 from qctl.cli import options, queue_columns, styles
 from qctl.cli.console import say
+from qctl.cli.named_connection import in_fixes
 from qctl.cli.session import session
 from qctl.operations import health, queues
 from qctl.output import Column, Format, chosen, render, table
@@ -109,7 +110,7 @@ def command(
         elif watch is not None:
             _watch(connection, queue, pause_s, output)
         else:
-            rows = queues.statuses(connection, queue)
+            rows = in_fixes(queues.statuses(connection, queue))
             render(rows, _STATUS_COLUMNS, output)
             _advise(connection, rows)
 

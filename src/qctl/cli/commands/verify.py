@@ -4,6 +4,7 @@ import typer
 
 from qctl.cli import options
 from qctl.cli.console import say
+from qctl.cli.named_connection import in_fixes
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
 from qctl.operations import migrate
@@ -26,7 +27,7 @@ def command(dsn: options.Dsn = None, profile: options.Profile = None, output: op
                 hint="qctl upgrade",
                 code=ExitCode.SCHEMA_VERSION,
             )
-        findings = migrate.verify(connection)
+        findings = in_fixes(migrate.verify(connection))
     if chosen(output) is Format.TABLE:
         # Not in columns, because a command that is broken over lines cannot be copied.
         for finding in findings:

@@ -11,7 +11,7 @@ import typer
 
 from qctl import config, db, http_server
 from qctl import worker as delivering
-from qctl.cli import completers, options
+from qctl.cli import completers, named_connection, options
 from qctl.cli.console import say
 from qctl.cli.metrics_page import scrapes
 from qctl.errors import ExitCode, QctlError, UsageError
@@ -108,6 +108,7 @@ def command(
         )
     if once and drain:
         raise UsageError("--once and --drain exclude each other")
+    named_connection.remember(dsn, profile)
     database = config.database(dsn, profile)
     person = config.stderr_is_terminal()
     patience_s, held_bytes, egress = options.duration(grace), options.size(max_bytes), _egress(proxy, ca, cert, key)

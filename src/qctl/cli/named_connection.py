@@ -1,0 +1,79 @@
+"""Printed commands carry the connection that was named, so that they act on the database of which they speak."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar
+
+Row = TypeVar("Row")
+
+_SECRETS = ("password", "sslpassword", "oauth_client_secret")
+_options = ""
+_lacks_password = False
+
+
+def remember(dsn: str | None, profile: str | None) -> None:
+    """Notes what ``--dsn`` or ``--profile`` said; a variable or a default profile holds for the next command anyway."""
+    global _options, _lacks_password
+    _options, _lacks_password = "", False
+    if profile is not None:
+        _options = f"--profile {shlex.quote(profile)} "
+    elif dsn is not None:
+        shown, _lacks_password = _without_secrets(dsn)
+        _options = f"--dsn {shlex.quote(shown)} " if shown else ""
+
+
+def carried(text: str) -> str:
+    """The text with the named connection in each command of qctl."""
+    if not _options or "qctl " not in text or "--dsn" in text or "--profile" in text:
+        return text
+    return _command().sub(f"qctl {_options}".replace("\\", r"\\"), text)
+
+
+def in_fixes(rows: Sequence[Row]) -> list[Row]:
+    """Rows whose field ``fix`` carries the named connection."""
+    changed: list[Any] = [
+        replace(row, fix=carried(fix)) if isinstance(fix := getattr(row, "fix", None), str) else row  # pyright: ignore[reportArgumentType]
+        for row in rows
+    ]
+    return changed
+
+
+def reminder(text: str) -> str | None:
+    """What a carried command lacks, the first time that one is shown."""
+    global _lacks_password
+    if _lacks_password and _options.strip() in text:
+        _lacks_password = False
+        return "  (its password: PGPASSWORD or ~/.pgpass)"
+    return None
+
+
+def _without_secrets(dsn: str) -> tuple[str, bool]:
+    """The connection string as it was given, or without its secrets, and whether it had any."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    try:
+        parts = conninfo_to_dict(dsn)
+    except ProgrammingError:
+        return "", False
+    kept = {key: value for key, value in parts.items() if key not in _SECRETS}
+    return (
+        (dsn, False)
+        if len(kept) == len(parts)
+        else (make_conninfo(**{key: str(value) for key, value in kept.items()}), True)
+    )
+
+
+@cache
+def _command() -> re.Pattern[str]:
+    folder = files("qctl.cli") / "commands"
+    verbs = sorted(
+        entry.name.removesuffix(".py").replace("_", "-")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".py") and not entry.name.startswith("_")
+    )
+    return re.compile(rf"(?<![\w./-])qctl (?=(?:{'|'.join(verbs)})(?![\w-]))")
