@@ -67,11 +67,15 @@ def config_file(environ: Mapping[str, str] = os.environ) -> Path:
         return Path(named)
     if folder := environ.get("XDG_CONFIG_HOME"):
         return Path(folder) / "qctl" / "config.toml"
+    return _home(environ) / ".config" / "qctl" / "config.toml"
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    """The user's folder; one that does not exist where neither HOME nor the system names any."""
     try:
-        home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+        return Path(environ["HOME"]) if environ.get("HOME") else Path.home()
     except RuntimeError:
-        home = Path("/nonexistent")
-    return home / ".config" / "qctl" / "config.toml"
+        return Path("/nonexistent")
 
 
 # The driver and the TOML parser are imported where they are needed, because every command, even its help, asks here for defaults.
@@ -81,7 +85,7 @@ def _read(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     except tomllib.TOMLDecodeError as error:
@@ -207,7 +211,7 @@ def _libpq_settings(chosen: Database, environ: Mapping[str, str]) -> "list[model
         secret = option.dispchar == b"*" or keyword in ("password", "sslpassword", "oauth_client_secret")
         rows.append(models.Setting(keyword, "…" if secret else value, source))
     if not any(row.setting == "password" for row in rows):
-        passfile = Path(str(given.get("passfile") or environ.get("PGPASSFILE") or Path.home() / ".pgpass"))
+        passfile = Path(str(given.get("passfile") or environ.get("PGPASSFILE") or _home(environ) / ".pgpass"))
         rows.append(
             models.Setting("password", None, f"{passfile}, if it has a matching line" if passfile.exists() else "none")
         )

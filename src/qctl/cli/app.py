@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -161,10 +162,19 @@ def whole() -> typer.Typer:
     return app
 
 
+def _take_any_text() -> None:
+    """Lets no closed stream and no encoding of a terminal end a command: what it has no letter for is replaced."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main() -> None:
     """The entry point of the executable."""
-    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+    _take_any_text()
     if any("\udc80" <= letter <= "\udcff" for word in sys.argv for letter in word):
         report(UsageError("an argument is not valid UTF-8", hint="write it in UTF-8; LC_ALL=C.UTF-8 may help"))
         sys.exit(ExitCode.USAGE)

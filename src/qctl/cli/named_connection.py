@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 Row = TypeVar("Row")
 
@@ -35,11 +35,15 @@ def carried(text: str) -> str:
 
 def in_fixes(rows: Sequence[Row]) -> list[Row]:
     """Rows whose field ``fix`` carries the named connection."""
-    changed: list[Any] = [
-        replace(row, fix=carried(fix)) if isinstance(fix := getattr(row, "fix", None), str) else row  # pyright: ignore[reportArgumentType]
-        for row in rows
-    ]
-    return changed
+    return [_with_fix(row) for row in rows]
+
+
+def _with_fix(row: Row) -> Row:
+    fix = getattr(row, "fix", None)
+    if not isinstance(fix, str):
+        return row
+    changed: Any = replace(cast("Any", row), fix=carried(fix))
+    return cast("Row", changed)
 
 
 def reminder(text: str) -> str | None:

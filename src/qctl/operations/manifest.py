@@ -44,7 +44,7 @@ def read(path: Path, setting_keys: set[str], parse: ParseSettings) -> list[Decla
         UsageError: it cannot be read, is not valid TOML, or has a key or a value that is not valid; says where.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         content = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None

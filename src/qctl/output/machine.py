@@ -18,6 +18,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
+def _ascii() -> bool:
+    """Whether JSON must escape what the reader's encoding may not have."""
+    return not (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf8")
+
+
 def as_dict(row: Any) -> dict[str, Any]:
     """A model as JSON-ready keys."""
     return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
@@ -30,24 +35,24 @@ def write_json(rows: Iterable[Any]) -> None:
 
 def write_json_values(values: Iterable[dict[str, Any]]) -> None:
     """One JSON array of objects that are no models."""
-    json.dump(list(values), sys.stdout, default=_plain, indent=2, ensure_ascii=False)
+    json.dump(list(values), sys.stdout, default=_plain, indent=2, ensure_ascii=_ascii())
     sys.stdout.write("\n")
 
 
 def write_jsonl_values(values: Iterable[dict[str, Any]]) -> None:
     """One object a line."""
     for value in values:
-        sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=_ascii()) + "\n")
 
 
 def text(value: Any) -> str:
     """A JSON value as one line."""
-    return json.dumps(value, default=_plain, ensure_ascii=False)
+    return json.dumps(value, default=_plain, ensure_ascii=_ascii())
 
 
 def write_object(value: dict[str, Any]) -> None:
     """One JSON object."""
-    json.dump(value, sys.stdout, default=_plain, indent=2, ensure_ascii=False)
+    json.dump(value, sys.stdout, default=_plain, indent=2, ensure_ascii=_ascii())
     sys.stdout.write("\n")
 
 
@@ -78,5 +83,5 @@ def _cell(value: Any) -> Any:
     if isinstance(value, (datetime, UUID)):
         return _plain(value)
     if isinstance(value, (dict, list, bool)):
-        return json.dumps(value, default=_plain, ensure_ascii=False)
+        return json.dumps(value, default=_plain, ensure_ascii=_ascii())
     return value

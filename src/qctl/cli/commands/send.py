@@ -115,7 +115,7 @@ def _parsed(lines: Iterable[tuple[int, bytes]], problems: list[str], *, skip_bla
     """The lines that are JSON, unchanged, because PostgreSQL reads numbers more exactly than Python."""
     for line_no, line in lines:
         try:
-            text = line.decode().strip()
+            text = line.decode("utf-8-sig").strip()
             if not text and skip_blank:
                 continue
             text = purge.exported_body(text)
