@@ -17,6 +17,12 @@ begin
   if pg_is_in_recovery() then
     raise exception 'the server is a standby, which is read-only' using errcode = 'QC004', hint = 'connect to the primary';
   end if;
+  if (to_regnamespace('qctl') is null or to_regnamespace('pgmq') is null) and not has_database_privilege(current_database(), 'create') then
+    raise exception 'role % may not create a schema in database %', quote_ident(current_user), quote_ident(current_database())
+      using errcode = 'QC004',
+            hint = format('as %I, who owns the database: grant create on database %I to %I;',
+                          (select pg_get_userbyid(d.datdba) from pg_database d where d.datname = current_database()), current_database(), current_user);
+  end if;
   if to_regnamespace('qctl') is not null and to_regclass('qctl.migration') is null
      and exists (select from pg_class where relnamespace = to_regnamespace('qctl')) then
     raise exception 'schema ''qctl'' already exists and was not created by qctl'

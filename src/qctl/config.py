@@ -44,7 +44,7 @@ def database(dsn: str | None, profile: str | None = None, environ: Mapping[str, 
         if named is not None:
             return _of_profile(named, words[1], environ)
     path = config_file(environ)
-    if path.exists() and (default := _read(path).get("default")) is not None:
+    if _is_there(path) and (default := _read(path).get("default")) is not None:
         if not isinstance(default, str):
             raise UsageError(
                 f"{path}: default is not a name", hint='default = "dev"; what commands start from is [defaults]'
@@ -68,6 +68,14 @@ def config_file(environ: Mapping[str, str] = os.environ) -> Path:
     if folder := environ.get("XDG_CONFIG_HOME"):
         return Path(folder) / "qctl" / "config.toml"
     return _home(environ) / ".config" / "qctl" / "config.toml"
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it exists; what may not be looked at does not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _home(environ: Mapping[str, str]) -> Path:
@@ -97,7 +105,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _of_profile(name: str, source: str, environ: Mapping[str, str]) -> Database:
     path = config_file(environ)
-    if not path.exists():
+    if not _is_there(path):
         raise UsageError(
             f"profile '{name}' not found: {path} does not exist",
             hint=f'[profiles.{name}]\n        dsn = "postgresql://…"',
@@ -141,7 +149,7 @@ def defaults(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
         UsageError: the file cannot be read.
     """
     path = config_file(environ)
-    found: Any = _read(path).get("defaults", {}) if path.exists() else {}
+    found: Any = _read(path).get("defaults", {}) if _is_there(path) else {}
     if not isinstance(found, dict):
         raise UsageError(f"{path}: defaults is not a table", hint='[defaults] and output = "json"')
     return cast("dict[str, Any]", found)
@@ -150,7 +158,7 @@ def defaults(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
 def profile_names(environ: Mapping[str, str] = os.environ) -> list[str]:
     """The profiles of config.toml, in order of their names."""
     path = config_file(environ)
-    found = _read(path).get("profiles") if path.exists() else None
+    found = _read(path).get("profiles") if _is_there(path) else None
     return sorted(cast("dict[str, Any]", found)) if isinstance(found, dict) else []
 
 
@@ -166,9 +174,9 @@ def settings(dsn: str | None, profile: str | None, environ: Mapping[str, str] = 
         models.Setting(
             "config file",
             str(path),
-            "QCTL_CONFIG" if environ.get("QCTL_CONFIG") else "here" if path.exists() else "absent",
+            "QCTL_CONFIG" if environ.get("QCTL_CONFIG") else "here" if _is_there(path) else "absent",
         ),
-        models.Setting("profiles", ", ".join(profile_names(environ)) or None, str(path) if path.exists() else ""),
+        models.Setting("profiles", ", ".join(profile_names(environ)) or None, str(path) if _is_there(path) else ""),
         models.Setting("connection", chosen.profile and f"profile {chosen.profile}", chosen.source),
         *_libpq_settings(chosen, environ),
         models.Setting("queue", default_queue(environ), "QCTL_QUEUE" if default_queue(environ) else ""),
@@ -213,7 +221,9 @@ def _libpq_settings(chosen: Database, environ: Mapping[str, str]) -> "list[model
     if not any(row.setting == "password" for row in rows):
         passfile = Path(str(given.get("passfile") or environ.get("PGPASSFILE") or _home(environ) / ".pgpass"))
         rows.append(
-            models.Setting("password", None, f"{passfile}, if it has a matching line" if passfile.exists() else "none")
+            models.Setting(
+                "password", None, f"{passfile}, if it has a matching line" if _is_there(passfile) else "none"
+            )
         )
     return rows
 

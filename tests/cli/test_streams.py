@@ -48,6 +48,8 @@ def test_a_file_with_a_byte_order_mark(conn, dsn, tmp_path):
 
 def _settings_of_nobody() -> None:
     os.setuid(54321)
+    config.settings(None, None, {"HOME": "/root"})
+    os.environ.pop("HOME")
     config.settings(None, None, {})
 
 

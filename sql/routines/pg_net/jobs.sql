@@ -17,6 +17,7 @@ $$;
 create or replace function qctl._schedule_job(p_name text, p_schedule text, p_command text) returns bigint
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   perform qctl._check_schedule(p_schedule);
@@ -80,6 +81,7 @@ comment on function qctl.jobs() is 'The jobs of qctl in pg_cron, as far as this 
 create or replace function qctl._plan_jobs() returns table (job_name text, done text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 #variable_conflict use_column
 declare
@@ -137,6 +139,7 @@ comment on function qctl.running_jobs() is 'The running CALLs of qctl.work: a sh
 create or replace function qctl.stop_jobs() returns table (job_name text, done text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 #variable_conflict use_column
 declare

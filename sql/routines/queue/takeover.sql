@@ -69,6 +69,7 @@ comment on function qctl._other_readers(text) is
 create or replace function qctl._take_over(p_queue text) returns text[]
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_job record;
@@ -92,6 +93,7 @@ comment on function qctl._take_over(text) is 'Switches off the other readers of 
 create or replace function qctl._refuse_other_readers(p_queue text) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_names text;
