@@ -315,7 +315,7 @@ COMMENT ON COLUMN qctl.queue.max_in_flight IS 'Live leases of all workers togeth
 
 -- Name: COLUMN queue.retry_schedule_s; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON COLUMN qctl.queue.retry_schedule_s IS 'Wait in seconds after failed attempt 1, 2, …; one attempt more than waits, then dead.';
+COMMENT ON COLUMN qctl.queue.retry_schedule_s IS 'Wait in seconds after failed attempt 1, 2, ...; one attempt more than waits, then dead.';
 
 -- Name: COLUMN queue.reject_after; Type: COMMENT; Schema: qctl; Owner: -
 
@@ -387,7 +387,7 @@ COMMENT ON COLUMN qctl.queue.net_secrets IS 'pg_net: accepted that every role ca
 
 -- Name: COLUMN queue.allow_networks; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON COLUMN qctl.queue.allow_networks IS 'Networks that requests may go to although they are not public: loopback, private, link-local …';
+COMMENT ON COLUMN qctl.queue.allow_networks IS 'Networks that requests may go to although they are not public: loopback, private, link-local ...';
 
 -- Name: CONSTRAINT queue_batch_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
@@ -791,7 +791,7 @@ CREATE FUNCTION qctl._breaker_pause(p_pauses integer, p_most_s integer) RETURNS 
 
 -- Name: FUNCTION _breaker_pause(p_pauses integer, p_most_s integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._breaker_pause(p_pauses integer, p_most_s integer) IS 'Time to wait after that many failed probes: 1 s, 2 s, 4 s … up to p_most_s, with 10 % jitter.';
+COMMENT ON FUNCTION qctl._breaker_pause(p_pauses integer, p_most_s integer) IS 'Time to wait after that many failed probes: 1 s, 2 s, 4 s ... up to p_most_s, with 10 % jitter.';
 
 -- Name: _bury(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2015,6 +2015,25 @@ $$;
 -- Name: FUNCTION _counts(p_queue_id integer, p_since timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._counts(p_queue_id integer, p_since timestamp with time zone) IS 'Attempts since p_since, rounded to the minute: delivered, failed (including dead and lost), dead. Late answers are not counted.';
+
+-- Name: _create_parent(text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._create_parent(p_table text, p_column text, p_interval text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    AS $_$
+begin
+  execute format('select %I.create_parent(p_parent_table => $1, p_control => $2, p_interval => $3, p_type => $4)', qctl._partman())
+    using p_table, p_column, p_interval,
+          (select case when split_part(e.extversion, '.', 1)::integer >= 5 then 'range' else 'native' end from pg_extension e where e.extname = 'pg_partman');
+  execute format('update %I.part_config set infinite_time_partitions = true where parent_table = $1', qctl._partman()) using p_table;
+end
+$_$;
+
+-- Name: FUNCTION _create_parent(p_table text, p_column text, p_interval text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._create_parent(p_table text, p_column text, p_interval text) IS 'Hands a partitioned table over to pg_partman, which makes its partitions.';
 
 -- Name: _cron_here(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3552,7 +3571,7 @@ $$;
 
 -- Name: FUNCTION _key_of(p_secret text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._key_of(p_secret text) IS 'The bytes of a secret whsec_…, with or without the prefix v1, that Supabase writes.';
+COMMENT ON FUNCTION qctl._key_of(p_secret text) IS 'The bytes of a secret whsec_..., with or without the prefix v1, that Supabase writes.';
 
 -- Name: _key_sql(regclass, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4610,7 +4629,7 @@ $$;
 
 -- Name: FUNCTION _net_ident(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._net_ident() IS 'Identifies the cluster, the database, pg_net''s table, the file of its sequence (TRUNCATE … RESTART IDENTITY makes a new one) and qctl''s marker table; null if pg_net is not installed.';
+COMMENT ON FUNCTION qctl._net_ident() IS 'Identifies the cluster, the database, pg_net''s table, the file of its sequence (TRUNCATE ... RESTART IDENTITY makes a new one) and qctl''s marker table; null if pg_net is not installed.';
 
 -- Name: _net_is_open(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5313,6 +5332,7 @@ COMMENT ON FUNCTION qctl._plan_costs() IS 'Database seconds for a claim, a settl
 CREATE FUNCTION qctl._plan_jobs() RETURNS TABLE(job_name text, done text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
     AS $$
 #variable_conflict use_column
 declare
@@ -5918,6 +5938,7 @@ COMMENT ON FUNCTION qctl._refresh_grants() IS 'After an upgrade: extends each gr
 CREATE FUNCTION qctl._refuse_other_readers(p_queue text) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
     AS $$
 declare
   v_names text;
@@ -6098,6 +6119,33 @@ $$;
 -- Name: FUNCTION _repair_queue(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._repair_queue(p_queue qctl.queue) IS 'Makes again what pgmq lacks of a queue; its settings, attachments, dead letters and log stay. Says what cannot come back.';
+
+-- Name: _replace_archive(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._replace_archive(p_queue text, p_interval text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+declare
+  v_archive constant text := format('pgmq.%I', 'a_' || p_queue);
+  v_old constant text := format('pgmq.%I', 'a_' || p_queue || '_old');
+begin
+  execute format('alter table %s rename to %I', v_archive, 'a_' || p_queue || '_old');
+  execute format('alter index if exists pgmq.%I rename to %I', 'archived_at_idx_' || p_queue, 'archived_at_idx_' || p_queue || '_old');
+  -- Without its primary key, which lacks the column of the partitions.
+  execute format('create table %s (like %s including defaults including generated including storage including comments) partition by range (archived_at)',
+                 v_archive, v_old);
+  execute format('create index %I on %s (archived_at)', 'archived_at_idx_' || p_queue, v_archive);
+  execute format('create index on %s (msg_id)', v_archive);
+  perform qctl._grant_alike(to_regclass(v_old)::oid, v_archive);
+  perform qctl._create_parent('pgmq.a_' || p_queue, 'archived_at', p_interval);
+end
+$$;
+
+-- Name: FUNCTION _replace_archive(p_queue text, p_interval text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._replace_archive(p_queue text, p_interval text) IS 'Puts a partitioned table in the place of the archive, whose rows stay in a_QUEUE_old. Not by pgmq''s function: up to 1.5 that knows only partitions by msg_id.';
 
 -- Name: _request_headers(jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6378,13 +6426,7 @@ declare
   v_order text := '';
 begin
   if p_attachment.columns is not null then
-    -- Spares the conversion of a row in which none of them has changed a byte.
-    v_same := format($body$
-    if operation = 'UPDATE' and row(%1$s) operator(pg_catalog.*=) row(%2$s) then
-      %3$s
-    end if;$body$,
-      (select string_agg(format('new.%I', c), ', ' order by n) from unnest(p_attachment.columns) with ordinality as u (c, n)),
-      (select string_agg(format('old.%I', c), ', ' order by n) from unnest(p_attachment.columns) with ordinality as u (c, n)), v_no);
+    v_same := qctl._same_sql(p_attachment, v_no);
     v_columns := format($body$
       if operation = 'UPDATE' then
         if not v_record ?& %1$L::text[] then
@@ -6492,11 +6534,28 @@ $$;
 
 COMMENT ON FUNCTION qctl._runs_as_owner(p_name text, p_relation oid) IS 'May the row function run? The code that a table''s types bring must not run as anybody but its owner.';
 
+-- Name: _same_sql(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._same_sql(p_attachment qctl.attachment, p_then text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- Spares the conversion of a row in which no named column has changed. For types whose values are equal exactly when their json is.
+  select case when bool_and(t.type ~ '^(smallint|integer|bigint|boolean|text|character varying|uuid|numeric|date|timestamp)')
+              then format(E'\n    if operation = ''UPDATE'' and %s then\n      %s\n    end if;',
+                string_agg(case when t.type ~ '^(text|character varying)' then format('new.%1$I collate pg_catalog."C" is not distinct from old.%1$I', c.name)
+                                else format('new.%1$I is not distinct from old.%1$I', c.name) end, ' and ' order by c.n), p_then)
+              else '' end
+  from unnest(p_attachment.columns) with ordinality as c (name, n)
+  cross join lateral (select case when p_attachment.uses -> 'types' ->> c.name !~ '\[\]$' then p_attachment.uses -> 'types' ->> c.name else '' end as type) t
+$_$;
+
 -- Name: _schedule_job(text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._schedule_job(p_name text, p_schedule text, p_command text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
     AS $$
 begin
   perform qctl._check_schedule(p_schedule);
@@ -6977,11 +7036,11 @@ COMMENT ON FUNCTION qctl._show_next(p_queue qctl.queue, p_keys text[]) IS 'Shows
 
 CREATE FUNCTION qctl._shown_headers(p_headers jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN COALESCE((SELECT jsonb_object_agg(h.key, CASE WHEN ((h.key ~* 'auth|cookie|key|token|secret|signature|password'::text) AND (NOT qctl._is_reference((h.value #>> '{}'::text[])))) THEN '"…"'::jsonb ELSE h.value END) AS jsonb_object_agg FROM jsonb_each(_shown_headers.p_headers) h(key, value)), '{}'::jsonb);
+    RETURN COALESCE((SELECT jsonb_object_agg(h.key, CASE WHEN ((h.key ~* 'auth|cookie|key|token|secret|signature|password'::text) AND (NOT qctl._is_reference((h.value #>> '{}'::text[])))) THEN '"..."'::jsonb ELSE h.value END) AS jsonb_object_agg FROM jsonb_each(_shown_headers.p_headers) h(key, value)), '{}'::jsonb);
 
 -- Name: FUNCTION _shown_headers(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._shown_headers(p_headers jsonb) IS 'Headers as people may see them: values that look like secrets are replaced by …; references to secrets are shown.';
+COMMENT ON FUNCTION qctl._shown_headers(p_headers jsonb) IS 'Headers as people may see them: values that look like secrets are replaced by ...; references to secrets are shown.';
 
 -- Name: _signature(bytea, bytea, bytea); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7399,6 +7458,7 @@ COMMENT ON FUNCTION qctl._take_out(p_queue text) IS 'Takes a queue''s tables and
 CREATE FUNCTION qctl._take_over(p_queue text) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
     AS $$
 declare
   v_job record;
@@ -7624,7 +7684,7 @@ CREATE FUNCTION qctl._unqueued_sql(p_attachment qctl.attachment, p_held text, p_
     end;$body$, p_held)
     when 'skip' then format('perform qctl._capture_failed(%L, %s);', p_attachment.name, p_reason)
     else format($body$raise exception 'qctl cannot capture this change of %%: %%', tg_relid::regclass, %s
-        using hint = 'qctl verify; or let the event be held: qctl attach … --change --on-error hold';$body$, p_reason) end
+        using hint = 'qctl verify; or let the event be held: qctl attach ... --change --on-error hold';$body$, p_reason) end
 $_$;
 
 -- Name: FUNCTION _unqueued_sql(p_attachment qctl.attachment, p_held text, p_reason text); Type: COMMENT; Schema: qctl; Owner: -
@@ -8240,7 +8300,7 @@ begin
   if exists (select from jsonb_each_text(v_hook.params) p where p.key || p.value !~ '^[A-Za-z0-9._~-]*$') then
     raise exception 'webhook ''%'' has parameters that need encoding', p_trigger
       using errcode = 'QC007',
-            hint = 'put them into the URL: qctl create … --url, qctl attach … --payload supabase, then disable the trigger';
+            hint = 'put them into the URL: qctl create ... --url, qctl attach ... --payload supabase, then disable the trigger';
   end if;
   queue_name := coalesce(p_queue, left(regexp_replace(lower(p_trigger), '[^a-z0-9_]+', '_', 'g'), 47));
   relation := v_hook.relation;
@@ -8789,9 +8849,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.compare_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'The names of the settings in which the queue differs from these, or ''missing'' if there is no such queue. Null headers are not compared.';
 
--- Name: create_queue(text, text, jsonb, jsonb, text, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: create_queue(text, text, jsonb, jsonb, text, boolean, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb DEFAULT '{}'::jsonb, p_settings jsonb DEFAULT '{}'::jsonb, p_waiting text DEFAULT NULL::text, p_take_over boolean DEFAULT false, p_ignore_readers boolean DEFAULT false) RETURNS TABLE(queue_name text, created boolean, waiting bigint, skipped bigint, transport text, reason text, switched_off text[])
+CREATE FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb DEFAULT '{}'::jsonb, p_settings jsonb DEFAULT '{}'::jsonb, p_waiting text DEFAULT NULL::text, p_take_over boolean DEFAULT false, p_ignore_readers boolean DEFAULT false, p_again boolean DEFAULT false) RETURNS TABLE(queue_name text, created boolean, waiting bigint, skipped bigint, transport text, reason text, switched_off text[])
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'off'
@@ -8819,9 +8879,14 @@ begin
   select c.transport, c.reason into v_transport, v_reason
   from qctl.choose_transport(coalesce(p_settings ->> 'transport', 'auto')) c;
   perform pg_advisory_xact_lock(hashtextextended('qctl.create_queue', 0));
-  if exists (select from qctl.queue q where q.queue_name = p_queue) then
+  if p_again and exists (select from qctl.queue q where q.queue_name = p_queue) then
+    perform qctl.set_queue(p_queue, p_url, nullif(p_headers, '{}'), p_settings);
+    return query select p_queue, false, null::bigint, null::bigint, q.transport, 'the queue was there already', '{}'::text[]
+                 from qctl.queue q where q.queue_name = p_queue;
+    return;
+  elsif exists (select from qctl.queue q where q.queue_name = p_queue) then
     raise exception 'queue ''%'' already exists', p_queue
-      using errcode = 'QC007', hint = format('to change it: qctl set -q %s …; to see it: qctl describe %s', p_queue, p_queue);
+      using errcode = 'QC007', hint = format('to change it: qctl set -q %s ...; to see it: qctl describe %s', p_queue, p_queue);
   end if;
 
   select m.is_partitioned, m.is_unlogged into v_meta from pgmq.meta m where m.queue_name = p_queue;
@@ -8880,9 +8945,9 @@ begin
 end
 $$;
 
--- Name: FUNCTION create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean, p_again boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean) IS 'Creates a pgmq queue with its endpoint, or adopts an existing one. p_waiting: what happens to the messages of an adopted queue: deliver, or skip (move to the archive). p_take_over: switch off cron jobs that read the queue; p_ignore_readers: leave them active. Settings: see qctl.set_queue.';
+COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean, p_again boolean) IS 'Creates a pgmq queue with its endpoint, or adopts an existing one. p_waiting: what happens to the messages of an adopted queue: deliver, or skip (move to the archive). p_take_over: switch off cron jobs that read the queue; p_ignore_readers: leave them active. p_again: change the queue if it is there already, so that a migration can run again. Settings: see qctl.set_queue.';
 
 -- Name: dead(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8940,9 +9005,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.describe(p_queue text) IS 'The settings of a queue. Of headers that look like secrets it shows only the names.';
 
--- Name: detach(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: detach(text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.detach(p_relation text, p_queue text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, trigger_name text)
+CREATE FUNCTION qctl.detach(p_relation text, p_queue text DEFAULT NULL::text, p_if_exists boolean DEFAULT false) RETURNS TABLE(relation text, queue_name text, trigger_name text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
@@ -8955,7 +9020,7 @@ declare
   v_found boolean := false;
   v_function regprocedure;
 begin
-  if p_queue is not null then
+  if p_queue is not null and not p_if_exists then
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select q.* from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
@@ -8975,7 +9040,7 @@ begin
     delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
     perform qctl._audit('detach', v_queue.queue_name, jsonb_build_object('relation', v_attachment.table_name));
   end loop;
-  if not v_found then
+  if not v_found and not p_if_exists then
     raise exception 'table % is not attached%', coalesce(qctl._regclass(p_relation)::text, quote_literal(p_relation)),
         coalesce(' to queue ' || quote_literal(p_queue), '')
       using errcode = 'QC006',
@@ -8984,9 +9049,9 @@ begin
 end
 $$;
 
--- Name: FUNCTION detach(p_relation text, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION detach(p_relation text, p_queue text, p_if_exists boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.detach(p_relation text, p_queue text) IS 'Stops capturing a table. Its messages stay in the queue, and its held events go there as they are.';
+COMMENT ON FUNCTION qctl.detach(p_relation text, p_queue text, p_if_exists boolean) IS 'Stops capturing a table. Its messages stay in the queue, and its held events go there as they are.';
 
 -- Name: disarm(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9184,9 +9249,9 @@ begin
 end
 $$;
 
--- Name: drop_queue(text, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: drop_queue(text, boolean, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.drop_queue(p_queue text, p_discard boolean DEFAULT false, p_with_archive boolean DEFAULT false) RETURNS TABLE(queue_name text, discarded bigint, dead bigint, archived bigint, archive text)
+CREATE FUNCTION qctl.drop_queue(p_queue text, p_discard boolean DEFAULT false, p_with_archive boolean DEFAULT false, p_if_exists boolean DEFAULT false) RETURNS TABLE(queue_name text, discarded bigint, dead bigint, archived bigint, archive text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'off'
@@ -9194,12 +9259,16 @@ CREATE FUNCTION qctl.drop_queue(p_queue text, p_discard boolean DEFAULT false, p
     AS $_$
 #variable_conflict use_column
 declare
-  v_queue qctl.queue := qctl._queue(p_queue);
+  v_queue qctl.queue;
   v_relation oid;
   v_q text := 'q_' || p_queue;
   v_a text := 'a_' || p_queue;
   v_late bigint := 0;
 begin
+  if p_if_exists and not exists (select from qctl.queue q where q.queue_name = p_queue) then
+    return;
+  end if;
+  v_queue := qctl._queue(p_queue);
   -- row_security is off so that a policy that hides messages raises an error; otherwise the queue would look empty.
   queue_name := p_queue;
   -- What takes long comes before the tables that the application writes are locked. The gate keeps workers out meanwhile.
@@ -9259,9 +9328,9 @@ begin
 end
 $_$;
 
--- Name: FUNCTION drop_queue(p_queue text, p_discard boolean, p_with_archive boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION drop_queue(p_queue text, p_discard boolean, p_with_archive boolean, p_if_exists boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.drop_queue(p_queue text, p_discard boolean, p_with_archive boolean) IS 'Drops a queue: triggers, settings and pgmq''s table. Fails if the queue has unfinished messages, unless p_discard is true. The archive stays and receives dead letters and discarded messages, unless p_with_archive is true. Maintenance deletes the attempt log later.';
+COMMENT ON FUNCTION qctl.drop_queue(p_queue text, p_discard boolean, p_with_archive boolean, p_if_exists boolean) IS 'Drops a queue: triggers, settings and pgmq''s table. Fails if the queue has unfinished messages, unless p_discard is true. The archive stays and receives dead letters and discarded messages, unless p_with_archive is true. Maintenance deletes the attempt log later.';
 
 -- Name: event_route(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9863,13 +9932,7 @@ begin
     if v_old is null then
       raise exception 'queue ''%'' has no archive', p_queue using errcode = 'QC006', hint = 'qctl verify';
     end if;
-    perform pgmq.convert_archive_partitioned(p_queue, v_interval, '100 years');
-    if (select pg_get_partkeydef(c.oid) from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_a))) is distinct from 'RANGE (archived_at)' then
-      raise exception 'this version of pgmq partitions archives by msg_id, not by time'
-        using errcode = 'QC004', hint = 'alter extension pgmq update';
-    end if;
-    execute format('create index on pgmq.%I (msg_id)', v_a);
-    perform qctl._grant_alike(v_old, format('pgmq.%I', v_a));
+    perform qctl._replace_archive(p_queue, v_interval);
     perform qctl._retain_partitions(v_queue);
     perform qctl._audit('partition', p_queue, jsonb_build_object('interval', p_interval));
   end if;
@@ -9896,7 +9959,7 @@ CREATE FUNCTION qctl.partition_attempts(p_interval text DEFAULT 'daily'::text, p
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'UTC'
-    AS $_$
+    AS $$
 #variable_conflict use_column
 declare
   v_interval text := qctl._partition_interval(p_interval);
@@ -9929,10 +9992,7 @@ begin
     create index attempt_failed_idx on qctl.attempt (queue_id, settled_at) where outcome <> 'delivered';
     execute format('comment on table qctl.attempt is %L', obj_description(v_old, 'pg_class'));
     perform qctl._grant_alike(v_old, 'qctl.attempt');
-    execute format('select %I.create_parent(p_parent_table => ''qctl.attempt'', p_control => ''settled_at'', p_interval => $1, p_type => $2)', qctl._partman())
-      using v_interval, (select case when split_part(e.extversion, '.', 1)::integer >= 5 then 'range' else 'native' end
-                         from pg_extension e where e.extname = 'pg_partman');
-    execute format('update %I.part_config set infinite_time_partitions = true where parent_table = ''qctl.attempt''', qctl._partman());
+    perform qctl._create_parent('qctl.attempt', 'settled_at', v_interval);
     update qctl.object k set (definition, server_version) = (o.definition, current_setting('server_version_num')::integer / 10000)
     from qctl._objects() o
     where (k.kind, k.identity) = (o.kind, o.identity)
@@ -9950,7 +10010,7 @@ begin
   end if;
   return next;
 end
-$_$;
+$$;
 
 -- Name: FUNCTION partition_attempts(p_interval text, p_only_empty boolean); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -10858,7 +10918,7 @@ $$;
 
 -- Name: FUNCTION rotate_secret(p_queue text, p_secret text, p_overlap interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.rotate_secret(p_queue text, p_secret text, p_overlap interval) IS 'Adds a signing secret to a queue: generated, or given as whsec_…. This is the only time it is returned. It signs from the next claim on; older secrets also sign for p_overlap, so that receivers can change over.';
+COMMENT ON FUNCTION qctl.rotate_secret(p_queue text, p_secret text, p_overlap interval) IS 'Adds a signing secret to a queue: generated, or given as whsec_.... This is the only time it is returned. It signs from the next claim on; older secrets also sign for p_overlap, so that receivers can change over.';
 
 -- Name: running_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -11387,6 +11447,7 @@ COMMENT ON FUNCTION qctl.sizing(p_queue text, p_per_s double precision) IS 'The 
 CREATE FUNCTION qctl.stop_jobs() RETURNS TABLE(job_name text, done text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
     AS $$
 #variable_conflict use_column
 declare

@@ -89,3 +89,30 @@ def test_printed_sql_makes_the_same_database_as_the_commands(empty_dsn, dsn, con
                       "select tgrelid::regclass::text, tgname from pg_trigger where not tgisinternal order by 1, 2",
                       "select verb, queue_name from qctl.audit where verb not in ('upgrade', 'arm') order by 1, 2"):  # fmt: skip
             assert there.execute(query).fetchall() == conn.execute(query).fetchall(), query
+
+
+def test_printed_sql_can_run_again_and_follows_a_table_that_was_made_again(conn):
+    """As a migration folder that is replayed after a reset of the application's schema."""
+    printed = "".join(
+        ok(*step, "--sql").stdout
+        for step in (
+            ["create", "orders", "--url", "https://e.org/o", "--transport", "http", "--attach", "public.orders"],
+            ["create", "orders", "--url", "https://e.org/new", "--timeout", "9s"],
+            ["attach", "public.orders", "-q", "orders", "--when", "new.total > 0", "--on", "insert"],
+            ["attach", "public.more", "-q", "orders", "--order-by", "record.id"],
+            ["detach", "public.more", "-q", "orders"],
+            ["create", "gone", "--url", "https://e.org/g"],
+            ["drop", "gone", "--discard"],
+        )
+    )
+    tables = "create table public.orders (id int primary key, total int); create table public.more (id int primary key)"
+    for _ in range(2):
+        conn.execute(tables)
+        conn.execute(printed.encode())
+        conn.execute("insert into orders values (1, 1), (2, 0)")
+        conn.execute("drop table orders, more")
+    assert conn.execute("select queue_name, url, timeout_ms from qctl.queue").fetchall() == [
+        ("orders", "https://e.org/new", 9000)
+    ]
+    messages = [row[0] for row in conn.execute("select message from pgmq.q_orders")]
+    assert [message["record"] for message in messages] == [{"id": 1, "total": 1}] * 2

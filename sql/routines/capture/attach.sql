@@ -323,7 +323,7 @@ begin
 end
 $$;
 
-create or replace function qctl.detach(p_relation text, p_queue text default null)
+create or replace function qctl.detach(p_relation text, p_queue text default null, p_if_exists boolean default false)
 returns table (relation text, queue_name text, trigger_name text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -337,7 +337,7 @@ declare
   v_found boolean := false;
   v_function regprocedure;
 begin
-  if p_queue is not null then
+  if p_queue is not null and not p_if_exists then
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select q.* from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
@@ -357,7 +357,7 @@ begin
     delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
     perform qctl._audit('detach', v_queue.queue_name, jsonb_build_object('relation', v_attachment.table_name));
   end loop;
-  if not v_found then
+  if not v_found and not p_if_exists then
     raise exception 'table % is not attached%', coalesce(qctl._regclass(p_relation)::text, quote_literal(p_relation)),
         coalesce(' to queue ' || quote_literal(p_queue), '')
       using errcode = 'QC006',
@@ -365,7 +365,7 @@ begin
   end if;
 end
 $$;
-comment on function qctl.detach(text, text) is 'Stops capturing a table. Its messages stay in the queue, and its held events go there as they are.';
+comment on function qctl.detach(text, text, boolean) is 'Stops capturing a table. Its messages stay in the queue, and its held events go there as they are.';
 
 create or replace function qctl._refresh_captures() returns void
 language plpgsql volatile

@@ -112,7 +112,7 @@ begin
 end
 $$;
 
-create or replace function qctl.drop_queue(p_queue text, p_discard boolean default false, p_with_archive boolean default false)
+create or replace function qctl.drop_queue(p_queue text, p_discard boolean default false, p_with_archive boolean default false, p_if_exists boolean default false)
 returns table (queue_name text, discarded bigint, dead bigint, archived bigint, archive text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -121,12 +121,16 @@ set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
 declare
-  v_queue qctl.queue := qctl._queue(p_queue);
+  v_queue qctl.queue;
   v_relation oid;
   v_q text := 'q_' || p_queue;
   v_a text := 'a_' || p_queue;
   v_late bigint := 0;
 begin
+  if p_if_exists and not exists (select from qctl.queue q where q.queue_name = p_queue) then
+    return;
+  end if;
+  v_queue := qctl._queue(p_queue);
   -- row_security is off so that a policy that hides messages raises an error; otherwise the queue would look empty.
   queue_name := p_queue;
   -- What takes long comes before the tables that the application writes are locked. The gate keeps workers out meanwhile.
@@ -185,6 +189,6 @@ begin
   return next;
 end
 $$;
-comment on function qctl.drop_queue(text, boolean, boolean) is
+comment on function qctl.drop_queue(text, boolean, boolean, boolean) is
   'Drops a queue: triggers, settings and pgmq''s table. Fails if the queue has unfinished messages, unless p_discard is true. The archive '
   'stays and receives dead letters and discarded messages, unless p_with_archive is true. Maintenance deletes the attempt log later.';

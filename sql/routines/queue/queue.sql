@@ -34,7 +34,7 @@ $$;
 
 create or replace function qctl.create_queue(
   p_queue text, p_url text, p_headers jsonb default '{}', p_settings jsonb default '{}', p_waiting text default null,
-  p_take_over boolean default false, p_ignore_readers boolean default false)
+  p_take_over boolean default false, p_ignore_readers boolean default false, p_again boolean default false)
 returns table (queue_name text, created boolean, waiting bigint, skipped bigint, transport text, reason text, switched_off text[])
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -63,7 +63,12 @@ begin
   select c.transport, c.reason into v_transport, v_reason
   from qctl.choose_transport(coalesce(p_settings ->> 'transport', 'auto')) c;
   perform pg_advisory_xact_lock(hashtextextended('qctl.create_queue', 0));
-  if exists (select from qctl.queue q where q.queue_name = p_queue) then
+  if p_again and exists (select from qctl.queue q where q.queue_name = p_queue) then
+    perform qctl.set_queue(p_queue, p_url, nullif(p_headers, '{}'), p_settings);
+    return query select p_queue, false, null::bigint, null::bigint, q.transport, 'the queue was there already', '{}'::text[]
+                 from qctl.queue q where q.queue_name = p_queue;
+    return;
+  elsif exists (select from qctl.queue q where q.queue_name = p_queue) then
     raise exception 'queue ''%'' already exists', p_queue
       using errcode = 'QC007', hint = format('to change it: qctl set -q %s ...; to see it: qctl describe %s', p_queue, p_queue);
   end if;
@@ -123,9 +128,10 @@ begin
   return query select p_queue, not v_exists, v_waiting, v_skipped, v_transport, v_reason, v_switched_off;
 end
 $$;
-comment on function qctl.create_queue(text, text, jsonb, jsonb, text, boolean, boolean) is
+comment on function qctl.create_queue(text, text, jsonb, jsonb, text, boolean, boolean, boolean) is
   'Creates a pgmq queue with its endpoint, or adopts an existing one. p_waiting: what happens to the messages of an adopted queue: '
   'deliver, or skip (move to the archive). p_take_over: switch off cron jobs that read the queue; p_ignore_readers: leave them active. '
+  'p_again: change the queue if it is there already, so that a migration can run again. '
   'Settings: see qctl.set_queue.';
 
 create or replace function qctl.pause(p_queue text, p_reason text default null)

@@ -17,20 +17,25 @@ Row = TypeVar("Row")
 _TRIES = 5
 
 
-def attach(relation: str, queue: str, options: dict[str, Any] | None = None) -> db.Call[AttachedTrigger]:
+def attach(
+    relation: str, queue: str, options: dict[str, Any] | None = None, *, again: bool = False
+) -> db.Call[AttachedTrigger]:
     """Captures a table's changes into a queue; waits at most 2 s for the table's lock.
 
     Args:
         relation: the table.
         queue: the queue.
         options: columns of ``qctl.attachment`` by name; those that are missing have their default.
+        again: change the attachment if the table, or one of its name that was created again, is attached already.
 
     Raises:
         QctlError: when it is run: no such table, column or queue (6), not a plain table or attached already (7), the
             table stays locked (10).
     """
     arguments = {"when" if name == "when_sql" else name: value for name, value in (options or {}).items()}
-    return db.Call("attach", {"relation": relation, "queue": queue, **arguments}, AttachedTrigger)
+    return db.Call(
+        "set_attachment" if again else "attach", {"relation": relation, "queue": queue, **arguments}, AttachedTrigger
+    )
 
 
 def change(relation: str, queue: str, options: dict[str, Any]) -> db.Call[AttachedTrigger]:
@@ -81,9 +86,11 @@ def adopt_webhook(relation: str, trigger: str, queue: str | None, transport: str
     return db.Call("adopt_webhook", arguments, AdoptedWebhook)
 
 
-def detach(relation: str, queue: str | None) -> db.Call[DetachedTrigger]:
-    """Stops capturing a table, into one queue or into all."""
-    return db.Call("detach", {"relation": relation, **db.known(queue=queue)}, DetachedTrigger)
+def detach(relation: str, queue: str | None, *, if_exists: bool = False) -> db.Call[DetachedTrigger]:
+    """Stops capturing a table, into one queue or into all; with ``if_exists`` also where it is not attached."""
+    return db.Call(
+        "detach", {"relation": relation, **db.known(queue=queue, if_exists=if_exists or None)}, DetachedTrigger
+    )
 
 
 def run(connection: db.Connection, call: db.Call[Row], talk: Callable[[str], None]) -> list[Row]:

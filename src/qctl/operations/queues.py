@@ -35,6 +35,7 @@ def create(
     waiting: str | None = None,
     take_over: bool = False,
     ignore_readers: bool = False,
+    again: bool = False,
 ) -> db.Call[CreatedQueue]:
     """Makes a queue with its endpoint, or adopts a pgmq queue.
 
@@ -46,6 +47,7 @@ def create(
         waiting: what becomes of messages in a pgmq queue of that name: ``deliver`` or ``skip``.
         take_over: switch off cron jobs that take messages from it.
         ignore_readers: leave those jobs as they are.
+        again: change the queue if it is there already.
 
     Raises:
         QctlError: when it is run: a name, URL, header or setting is not valid (2); pg_net is wanted and is not there
@@ -57,6 +59,7 @@ def create(
         waiting=waiting,
         take_over=take_over or None,
         ignore_readers=ignore_readers or None,
+        again=again or None,
     )
     return db.Call("create_queue", {"queue": name, "url": url, **optional}, CreatedQueue)
 
@@ -105,18 +108,19 @@ def begin_drop(connection: db.Connection, name: str, *, discard: bool) -> GivenU
     return db.call(connection, GivenUp, "_drop_begin", queue=name, discard=discard)[0]
 
 
-def drop(name: str, *, discard: bool, with_archive: bool) -> db.Call[DroppedQueue]:
+def drop(name: str, *, discard: bool, with_archive: bool, if_exists: bool = False) -> db.Call[DroppedQueue]:
     """Drops a queue: triggers, settings, pgmq's table.
 
     Args:
         name: of the queue.
         discard: give up unfinished messages.
         with_archive: drop the archive too.
+        if_exists: do nothing where there is no such queue.
 
     Raises:
         QctlError: when it is run: no such queue (6), unfinished messages and no ``discard`` (7), a table stays locked (10).
     """
-    optional = db.known(discard=discard or None, with_archive=with_archive or None)
+    optional = db.known(discard=discard or None, with_archive=with_archive or None, if_exists=if_exists or None)
     return db.Call("drop_queue", {"queue": name, **optional}, DroppedQueue)
 
 

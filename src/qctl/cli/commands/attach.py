@@ -128,7 +128,9 @@ def command(
     )
 
     def calls(name: str) -> "tuple[db.Call[models.AttachedTrigger], list[db.Call[Any]]]":
-        attachment = attachments.change(table, name, given) if changes else attachments.attach(table, name, given)
+        attachment = (
+            attachments.change(table, name, given) if changes else attachments.attach(table, name, given, again=sql)
+        )
         return attachment, [] if on_dead is None else [queues.change(name, None, {}, {"on_dead": on_dead})]
 
     if sql:

@@ -65,11 +65,11 @@ def command(
     Example: qctl create orders --url https://n8n.example.com/webhook/orders --attach public.orders
     """
     headers = options.open_headers(header)
-    captures = [attachments.attach(table, name) for table in attach or []]
+    captures = [attachments.attach(table, name, again=sql) for table in attach or []]
 
     def creation(choice: str | None) -> "db.Call[Any]":
         return queues.create(
-            name, url, headers, settings, waiting=choice, take_over=take_over, ignore_readers=ignore_readers
+            name, url, headers, settings, waiting=choice, take_over=take_over, ignore_readers=ignore_readers, again=sql
         )
 
     parts = [partitions.archive(name, partition), partitions.attempts(partition, only_empty=True)] if partition else []

@@ -32,7 +32,7 @@ def command(
 
     Example: qctl detach public.users -q users
     """
-    call = attachments.detach(table, queue)
+    call = attachments.detach(table, queue, if_exists=sql)
     if sql:
         print_calls([call])
         return

@@ -34,7 +34,7 @@ def command(
 
     Example: qctl drop orders --discard
     """
-    call = queues.drop(name, discard=discard, with_archive=with_archive)
+    call = queues.drop(name, discard=discard, with_archive=with_archive, if_exists=sql)
     if sql:
         print_calls([call])
         return
