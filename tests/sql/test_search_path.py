@@ -35,7 +35,7 @@ OPERATORS = {
         "text = text", "integer = integer", "bigint = bigint", "uuid = uuid", "name = text", "oid = oid", "oid = regclass",
         "integer[] < integer[]", "integer[] > integer[]",
         "text <> text", "timestamptz <= timestamptz", "timestamptz > timestamptz",
-        "integer < integer", "timestamptz >= timestamptz", "jsonb ? text",
+        "integer < integer", "integer > integer", "timestamptz < timestamptz", "timestamptz >= timestamptz", "jsonb ? text",
         "jsonb @> jsonb", "text[] <@ text[]", "text[] && text[]",
         "text ~ text", "text ~~ text", "name ~~ text", "public.victim *<> public.victim",
     ],
@@ -84,6 +84,11 @@ def planted(schema: str = "public") -> str:
             f"create trigger touched before insert or update or delete on {schema}.{table}"
             f" for each row execute function {schema}.trap_touched()"
         )
+    # Last, because what stands before is written with PostgreSQL's own types.
+    for kind in ("timestamptz", "int4", "float8"):
+        trap(f"trap_domain(value pg_catalog.{kind})", "boolean", f"domain {kind}")
+        parts.append(f"create domain {schema}.{kind} as pg_catalog.{kind} check ({schema}.trap_domain(value))")
+    parts.append(f"create type {schema}.record as (a integer)")
     return ";".join(parts)
 
 

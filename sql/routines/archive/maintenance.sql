@@ -181,9 +181,9 @@ create or replace procedure qctl.maintenance(p_for interval default '50 s')
 language plpgsql
 as $$
 declare
-  v_deadline timestamptz := qctl._maintenance_deadline(p_for);
+  v_deadline pg_catalog.timestamptz := qctl._maintenance_deadline(p_for);
   v_place qctl.purge_place;
-  v_queue record;
+  v_queue pg_catalog.record;
 begin
   for v_queue in select c.id from qctl._queues_to_collect() as c (id) loop
     perform qctl._work_review(v_queue.id);
@@ -209,7 +209,7 @@ begin
     end loop;
     exit when v_place.after is not null;
   end loop;
-  while qctl._retain_log() > 0 and clock_timestamp() < v_deadline loop
+  while qctl._retain_log() operator(pg_catalog.>) 0 and pg_catalog.clock_timestamp() operator(pg_catalog.<) v_deadline loop
     commit;
   end loop;
   commit;

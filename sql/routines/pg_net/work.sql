@@ -210,11 +210,11 @@ as $$
 declare
   v_run qctl.work_run := qctl._work_begin(p_queue);
   v_plan qctl.work_plan;
-  v_answers record;
-  v_item record;
-  v_moved integer;
-  v_awake_at timestamptz := pg_catalog.clock_timestamp();
-  v_busy_s double precision := 0;
+  v_answers pg_catalog.record;
+  v_item pg_catalog.record;
+  v_moved pg_catalog.int4;
+  v_awake_at pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+  v_busy_s pg_catalog.float8 := 0;
 begin
   if v_run.slot is null then
     return;
