@@ -23,6 +23,28 @@ as $$
   from qctl.queue q where exists (select from qctl._member_tables(q.queue_name)) order by q.queue_name
 $$;
 
+create or replace function qctl._doctor_replication() returns setof qctl.finding
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'warning', 'publication', p.pubname::text,
+         'it carries tables of qctl and pgmq: a subscriber delivers their messages again if it is armed, and stops at their unique indexes if it has its own',
+         case when p.puballtables
+              then format('drop publication %1$I; create publication %1$I for table %2$s;', p.pubname,
+                          string_agg(format('%I.%I', t.schemaname, t.tablename), ', ' order by 1) filter (where t.schemaname not in ('qctl', 'pgmq', 'cron', 'net')))
+              else format('alter publication %I drop table %s;', p.pubname,
+                          string_agg(format('%I.%I', t.schemaname, t.tablename), ', ' order by 1) filter (where t.schemaname in ('qctl', 'pgmq'))) end
+  from pg_publication p join pg_publication_tables t on t.pubname = p.pubname
+  group by p.oid, p.pubname, p.puballtables
+  having bool_or(t.schemaname in ('qctl', 'pgmq'))
+  union all
+  select 'broken', 'subscription', s.subname::text, 'it writes into the tables of qctl and pgmq in this database, which have rows of their own',
+         format('alter subscription %I refresh publication; -- after the fix that qctl doctor names on the publisher', s.subname)
+  from pg_subscription s
+  where exists (select from pg_subscription_rel r join pg_class c on c.oid = r.srrelid where r.srsubid = s.oid
+                  and c.relnamespace in ('qctl'::regnamespace, 'pgmq'::regnamespace))
+$$;
+
 create or replace function qctl._doctor_settings() returns setof qctl.finding
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -302,7 +324,7 @@ begin
   end loop;
   return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
   return query
-  select * from qctl._doctor_versions() union all select * from qctl._doctor_members() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
+  select * from qctl._doctor_versions() union all select * from qctl._doctor_members() union all select * from qctl._doctor_replication() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
   union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();
   return query select * from qctl._doctor_jobs();
   return query
