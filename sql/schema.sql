@@ -2424,6 +2424,30 @@ begin
 end
 $$;
 
+-- Name: _doctor_replication(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_replication() RETURNS SETOF qctl.finding
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select 'warning', 'publication', p.pubname::text,
+         'it carries tables of qctl and pgmq: a subscriber delivers their messages again if it is armed, and stops at their unique indexes if it has its own',
+         case when p.puballtables
+              then format('drop publication %1$I; create publication %1$I for table %2$s;', p.pubname,
+                          string_agg(format('%I.%I', t.schemaname, t.tablename), ', ' order by 1) filter (where t.schemaname not in ('qctl', 'pgmq', 'cron', 'net')))
+              else format('alter publication %I drop table %s;', p.pubname,
+                          string_agg(format('%I.%I', t.schemaname, t.tablename), ', ' order by 1) filter (where t.schemaname in ('qctl', 'pgmq'))) end
+  from pg_publication p join pg_publication_tables t on t.pubname = p.pubname
+  group by p.oid, p.pubname, p.puballtables
+  having bool_or(t.schemaname in ('qctl', 'pgmq'))
+  union all
+  select 'broken', 'subscription', s.subname::text, 'it writes into the tables of qctl and pgmq in this database, which have rows of their own',
+         format('alter subscription %I refresh publication; -- after the fix that qctl doctor names on the publisher', s.subname)
+  from pg_subscription s
+  where exists (select from pg_subscription_rel r join pg_class c on c.oid = r.srrelid where r.srsubid = s.oid
+                  and c.relnamespace in ('qctl'::regnamespace, 'pgmq'::regnamespace))
+$_$;
+
 -- Name: _doctor_roles(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._doctor_roles() RETURNS SETOF qctl.finding
@@ -9214,7 +9238,7 @@ begin
   end loop;
   return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
   return query
-  select * from qctl._doctor_versions() union all select * from qctl._doctor_members() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
+  select * from qctl._doctor_versions() union all select * from qctl._doctor_members() union all select * from qctl._doctor_replication() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
   union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();
   return query select * from qctl._doctor_jobs();
   return query
@@ -9711,9 +9735,9 @@ CREATE PROCEDURE qctl.maintenance(IN p_for interval DEFAULT '00:00:50'::interval
     LANGUAGE plpgsql
     AS $$
 declare
-  v_deadline timestamptz := qctl._maintenance_deadline(p_for);
+  v_deadline pg_catalog.timestamptz := qctl._maintenance_deadline(p_for);
   v_place qctl.purge_place;
-  v_queue record;
+  v_queue pg_catalog.record;
 begin
   for v_queue in select c.id from qctl._queues_to_collect() as c (id) loop
     perform qctl._work_review(v_queue.id);
@@ -9739,7 +9763,7 @@ begin
     end loop;
     exit when v_place.after is not null;
   end loop;
-  while qctl._retain_log() > 0 and clock_timestamp() < v_deadline loop
+  while qctl._retain_log() operator(pg_catalog.>) 0 and pg_catalog.clock_timestamp() operator(pg_catalog.<) v_deadline loop
     commit;
   end loop;
   commit;
@@ -11767,11 +11791,11 @@ CREATE PROCEDURE qctl.work(IN p_queue text DEFAULT NULL::text)
 declare
   v_run qctl.work_run := qctl._work_begin(p_queue);
   v_plan qctl.work_plan;
-  v_answers record;
-  v_item record;
-  v_moved integer;
-  v_awake_at timestamptz := pg_catalog.clock_timestamp();
-  v_busy_s double precision := 0;
+  v_answers pg_catalog.record;
+  v_item pg_catalog.record;
+  v_moved pg_catalog.int4;
+  v_awake_at pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+  v_busy_s pg_catalog.float8 := 0;
 begin
   if v_run.slot is null then
     return;
