@@ -28,7 +28,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 'warning', 'publication', p.pubname::text,
-         'it carries tables of qctl and pgmq: a subscriber delivers their messages again if it is armed, and stops at their unique indexes if it has its own',
+         'it carries tables of qctl and pgmq: a database that takes it in delivers their messages again if it is armed, and stops at their unique indexes if it has its own',
          case when p.puballtables
               then format('drop publication %1$I; create publication %1$I for table %2$s;', p.pubname,
                           string_agg(format('%I.%I', t.schemaname, t.tablename), ', ' order by 1) filter (where t.schemaname not in ('qctl', 'pgmq', 'cron', 'net')))

@@ -10,7 +10,6 @@ from typing import Any, TypeVar, cast
 
 Row = TypeVar("Row")
 
-_SECRETS = ("password", "sslpassword", "oauth_client_secret")
 _options = ""
 _lacks_password = False
 
@@ -22,7 +21,9 @@ def remember(dsn: str | None, profile: str | None) -> None:
     if profile is not None:
         _options = f"--profile {shlex.quote(profile)} "
     elif dsn is not None:
-        shown, _lacks_password = _without_secrets(dsn)
+        from qctl import db
+
+        shown, _lacks_password = db.without_secrets(dsn)
         _options = f"--dsn {shlex.quote(shown)} " if shown else ""
 
 
@@ -53,23 +54,6 @@ def reminder(text: str) -> str | None:
         _lacks_password = False
         return "  (its password: PGPASSWORD or ~/.pgpass)"
     return None
-
-
-def _without_secrets(dsn: str) -> tuple[str, bool]:
-    """The connection string as it was given, or without its secrets, and whether it had any."""
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-    try:
-        parts = conninfo_to_dict(dsn)
-    except ProgrammingError:
-        return "", False
-    kept = {key: value for key, value in parts.items() if key not in _SECRETS}
-    return (
-        (dsn, False)
-        if len(kept) == len(parts)
-        else (make_conninfo(**{key: str(value) for key, value in kept.items()}), True)
-    )
 
 
 @cache

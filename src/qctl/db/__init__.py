@@ -23,6 +23,7 @@ from qctl.db.connection import (
     redacted,
     transaction,
     where,
+    without_secrets,
 )
 from qctl.db.errors import translated, translating
 
@@ -49,4 +50,5 @@ __all__ = [
     "translated",
     "translating",
     "where",
+    "without_secrets",
 ]

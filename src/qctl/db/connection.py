@@ -21,6 +21,7 @@ class Connection(psycopg.Connection[TupleRow]):
 
 
 _PREPARE_AFTER = 5
+_SECRETS = ("password", "sslpassword", "oauth_client_secret")
 # What values look like and how functions are planned must not depend on what a role, a database or a server is set to.
 _OWN_SETTINGS = (
     ("datestyle", "ISO, MDY"),
@@ -155,6 +156,16 @@ def hurried(connection: Connection) -> Generator[None]:
 def redacted(text: str, password: str) -> str:
     """The text without the password."""
     return text.replace(password, "…") if password else text
+
+
+def without_secrets(dsn: str) -> tuple[str, bool]:
+    """A connection string as it was given, or without its secrets, and whether it had any; empty if it cannot be read."""
+    try:
+        parts = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        return "", False
+    kept = {key: str(value) for key, value in parts.items() if key not in _SECRETS}
+    return (dsn, False) if len(kept) == len(parts) else (make_conninfo(**kept), True)
 
 
 def label(database: Database) -> str:
