@@ -44,7 +44,7 @@ test: .venv/.dev ## Run all tests; installs what they need
 	@$(BIN)/pytest
 
 test-fast: .venv/.dev ## Run the tests of functions, commands and units, in less than three minutes
-	@$(BIN)/pytest tests/unit tests/sql tests/cli
+	@$(BIN)/pytest -m 'not slow' tests/unit tests/sql tests/cli
 
 # The contract tests of pg_net on a server that has the real one: make test-server DSN=postgresql://…
 test-server: .venv/.dev ## Run the contract tests of pg_net on a server that has it: DSN=postgresql://…

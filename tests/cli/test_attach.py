@@ -48,6 +48,7 @@ def test_attach_order_by(conn, dsn):
     )
 
 
+@pytest.mark.slow
 def test_a_locked_table_is_busy(conn, dsn, other, monkeypatch):
     create(conn)
     conn.execute("create table public.users (id int)")

@@ -30,6 +30,7 @@ NOT_BY_OPERATORS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_looking_verb_as_a_role_that_may_only_read(busy, dsn, role):
     theirs, name = role
     assert "permission denied" in failing(4, "status", dsn=theirs)
@@ -114,6 +115,7 @@ def test_what_a_payload_says_of_its_table_is_not_told_to_a_reader(conn, dsn, rol
         assert "hunter2" not in text
 
 
+@pytest.mark.slow
 def test_an_operator_acts_on_messages_and_on_nothing_else(conn, dsn, role, tmp_path):
     theirs, name = role
     create(conn, reject_after=1)
@@ -169,6 +171,7 @@ def test_an_operator_with_payloads_exports_them(conn, dsn, role, tmp_path):
     assert one(conn, "select count(*) from pgmq.a_orders") == 0
 
 
+@pytest.mark.slow
 def test_a_worker_delivers_maintains_and_does_nothing_else(conn, dsn, role, endpoint):
     theirs, name = role
     receiver = endpoint("--fail-rate", "0.2", "--failures", "500")

@@ -20,6 +20,7 @@ def running(conn, worker):
     return process
 
 
+@pytest.mark.slow
 def test_the_endpoint_is_down(conn, dsn, endpoint, worker):
     receiver = endpoint()
     create(conn, url=receiver.url, **RETRIES)
@@ -35,6 +36,7 @@ def test_the_endpoint_is_down(conn, dsn, endpoint, worker):
     well(dsn)
 
 
+@pytest.mark.slow
 def test_the_endpoint_answers_404(conn, dsn, endpoint, worker):
     receiver = endpoint("--fail-rate", "1", "--failures", "404")
     create(conn, url=receiver.url, **RETRIES)
@@ -114,6 +116,7 @@ def test_a_copy_of_the_database(server, conn, dsn, worker, endpoint):
             admin.execute(f'drop database "{name}_copy" with (force)')
 
 
+@pytest.mark.slow
 def test_a_slow_endpoint(conn, dsn, endpoint, worker):
     receiver = endpoint("--delay-s", "1")
     create(conn, url=receiver.url, concurrency=1, **RETRIES)
@@ -130,6 +133,7 @@ def test_a_slow_endpoint(conn, dsn, endpoint, worker):
     assert qctl("check", "--max-age", "1h", "--max-lag", "1h", dsn=dsn).returncode == 0
 
 
+@pytest.mark.slow
 def test_an_old_transaction_holds_vacuum(attached, dsn, other):
     attached.execute(f"alter database {one(attached, 'select current_database()')} set qctl.old_transaction = '1s'")
     attached.execute("select qctl.pause('orders')")
@@ -151,6 +155,7 @@ def test_an_old_transaction_holds_vacuum(attached, dsn, other):
     well(dsn)
 
 
+@pytest.mark.slow
 def test_nobody_cries_while_all_is_well_under_load(conn, dsn, endpoint, worker):
     receiver = endpoint("--fail-rate", "0.05", "--failures", "500")
     create(conn, url=receiver.url, **RETRIES)

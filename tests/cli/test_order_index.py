@@ -25,6 +25,7 @@ def queue(conn):
 
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("option", ["--ordered", "--no-ordered"])
+@pytest.mark.slow
 def test_an_open_transaction_that_wrote_to_the_queue_holds_up_no_writer(queue, other, dsn, option, large):
     if option == "--no-ordered":
         ok("set", "-q", "orders", "--ordered", dsn=dsn)

@@ -74,6 +74,7 @@ def test_the_shape_of_each_verbs_json(busy, dsn):
     assert set(data("lag", dsn=dsn)[0]) == {"queue_name", "lag_s", "age_s"}
 
 
+@pytest.mark.slow
 def test_piped_output_is_uncut_at_any_width(conn, dsn):
     long_url = "http://127.0.0.1:9/" + "x" * 300
     create(conn, url=long_url)

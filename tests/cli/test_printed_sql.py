@@ -47,6 +47,7 @@ def without_oids(text: str) -> list[str]:
     return re.sub(r"\b[0-9]{5,6}\b", "OID", text).split()
 
 
+@pytest.mark.slow
 def test_printed_sql_makes_the_same_database_as_the_commands(empty_dsn, dsn, conn):
     """A migration file built from --sql alone, and the commands themselves."""
     steps = [

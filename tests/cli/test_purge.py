@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 
 from helpers import claim, create, one, send, settle, states
@@ -218,3 +219,17 @@ def test_a_full_disk_deletes_nothing(conn, dsn, tmp_path):
     assert done.returncode == 9, done.stderr
     assert "what was not written was not deleted" in done.stderr
     assert one(conn, "select count(*) from pgmq.a_orders") == 1
+
+
+def test_a_database_that_its_host_made_read_only_is_purged_as_the_hint_says(conn, dsn):
+    """As hosts do when the disk is full."""
+    create(conn)
+    send(conn)
+    settle(conn, claim(conn), 200)
+    name = one(conn, "select current_database()")
+    conn.execute(f'alter database "{name}" set default_transaction_read_only = on')
+    told = failing(4, "purge", "--older-than", "0s", "--yes", dsn=dsn)
+    (options,) = re.findall(r"PGOPTIONS='([^']*)'", told)
+    ok("purge", "--older-than", "0s", "--yes", dsn=dsn, PGOPTIONS=options)
+    conn.execute(f'alter database "{name}" reset default_transaction_read_only')
+    assert one(conn, "select count(*) from pgmq.a_orders") == 0

@@ -46,6 +46,7 @@ def clean(text: str) -> bool:
     return not any(word in text for word in (PAYLOAD, HEADER, KEY, KEY.rstrip("=")))
 
 
+@pytest.mark.slow
 def test_nothing_that_looks_shows_a_secret_or_a_payload(conn, dsn, planted):
     assert all(map(clean, planted))
     for command in LOOKS:

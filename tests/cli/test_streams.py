@@ -13,6 +13,7 @@ from qctl import config
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252", "utf-16"])
+@pytest.mark.slow
 def test_output_in_any_encoding(conn, dsn, encoding):
     create(conn)
     ok("send", "-q", "orders", '{"n": "日本 ≤ é"}', dsn=dsn)
@@ -28,6 +29,7 @@ def test_output_in_any_encoding(conn, dsn, encoding):
 
 
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-", "0<&-"])
+@pytest.mark.slow
 def test_closed_streams(conn, dsn, closed):
     create(conn)
     for command, codes in (("queues", (0,)), ("pause -q orders", (0,)), ("describe nothing", (6,)), ("nothing", (2,))):

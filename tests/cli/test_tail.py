@@ -7,6 +7,7 @@ import threading
 import time
 
 import psycopg
+import pytest
 
 from helpers import claim, create, one, send, settle, state
 from processes import QCTL, environment, ok, wait_until
@@ -76,6 +77,7 @@ def test_tail_shows_as_many_lines_as_asked_and_then_only_new_ones(conn, dsn):
     assert lines[3] == 51
 
 
+@pytest.mark.slow
 def test_tail_shows_each_attempt_once_while_transactions_overlap(conn, dsn):
     """Settled at one moment, committed at another: several sessions, each holding its rows back for a while."""
     import random

@@ -495,6 +495,7 @@ def test_statements_of_no_row(table):
     assert bodies(table) == []
 
 
+@pytest.mark.slow
 def test_half_a_million_rows_of_2_kb(json_table):
     json_table.execute("alter table users drop note")
     attach(json_table)
@@ -557,6 +558,7 @@ def test_names_with_quotes_and_backslashes_mean_the_same_in_every_session(queue)
     assert (body["schema"], body["table"], body["record"]) == (r"s'\t", r"""a"b\n'c""", {"i'd\\": 1})
 
 
+@pytest.mark.slow
 def test_a_value_of_300_mb_does_not_fail_the_statement(queue):
     """More than jsonb takes; it compresses to 3 MB."""
     queue.execute("create table big (a int primary key, c text)")

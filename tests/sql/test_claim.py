@@ -209,6 +209,7 @@ def _blocks(conn) -> int:
     )
 
 
+@pytest.mark.slow
 def test_a_claim_without_a_bound_takes_what_one_array_holds(conn):
     create(conn)
     conn.execute("""insert into pgmq.q_orders (vt, message)

@@ -435,6 +435,7 @@ LOCKING = {
 
 
 @pytest.mark.parametrize("verb", LOCKING)
+@pytest.mark.slow
 def test_no_writer_waits_longer_than_two_and_a_half_seconds_however_many_tables_are_locked(queue, dsn, verb):
     """Three tables are in use, one after the other: whoever held the first while it waited for each would hold it for long."""
     queue.execute("create table whole (id int) partition by list (id)")
