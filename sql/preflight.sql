@@ -28,7 +28,15 @@ begin
     raise exception 'schema ''qctl'' already exists and was not created by qctl'
       using errcode = 'QC007', hint = 'rename it: alter schema qctl rename to ...';
   end if;
-  if to_regclass('qctl.queue') is not null and to_regclass('qctl.migration') is not null then
+  -- The owner of a schema can replace its functions, and the installer's session would then run the owner's code.
+  select string_agg(format('schema %I belongs to %I', n.nspname, r.rolname), ', ' order by n.nspname desc) into v_foreign
+  from pg_namespace n join pg_roles r on r.oid = n.nspowner
+  where n.nspname in ('qctl', 'pgmq') and r.rolname <> current_user and not r.rolsuper;
+  if v_foreign is not null then
+    raise exception '%, but the current role is %', v_foreign, current_user
+      using errcode = 'QC007', hint = 'connect as that role; or, if you trust the functions it created there: alter schema ... owner to ...';
+  end if;
+  if (select count(*) from pg_class c where c.oid in (to_regclass('qctl.queue'), to_regclass('qctl.migration')) and c.relkind = 'r') = 2 then
     execute 'select not exists (select from qctl.migration)' into v_empty;
     if v_empty and current_setting('qctl.repair', true) is distinct from 'on' then
       raise exception 'schema ''qctl'' is here without its data, as a schema-only dump leaves it'
@@ -41,17 +49,9 @@ begin
             using errcode = 'QC007', hint = 'restore a dump that has the data of all its tables; or: drop schema qctl cascade';
         end if;
       end loop;
-      perform set_config('client_min_messages', 'warning', true);
+      perform set_config('client_min_messages', 'warning', true), set_config('lock_timeout', '2s', true);
       drop schema qctl cascade;
     end if;
-  end if;
-  -- The owner of a schema can replace its functions, and the installer's session would then run the owner's code.
-  select string_agg(format('schema %I belongs to %I', n.nspname, r.rolname), ', ' order by n.nspname desc) into v_foreign
-  from pg_namespace n join pg_roles r on r.oid = n.nspowner
-  where n.nspname in ('qctl', 'pgmq') and r.rolname <> current_user and not r.rolsuper;
-  if v_foreign is not null then
-    raise exception '%, but the current role is %', v_foreign, current_user
-      using errcode = 'QC007', hint = 'connect as that role; or, if you trust the functions it created there: alter schema ... owner to ...';
   end if;
 
   -- Either extension works only where its library is loaded for this database.

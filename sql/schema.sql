@@ -1071,9 +1071,9 @@ CREATE FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_
                  when e.c is null then false
                  when not e.c ? 'problem' and not %13$s then true
                  else set_config(v_flag, 'held', true) is null end;
+      v_queued := v_queued or found;
       -- Code of the owner ran, and may have left a search_path that brings more of it.
       perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-      v_queued := v_queued or found;
       exit when current_setting(v_flag, true) <> 'pin';
       v_settings := qctl._pin();
     end loop;
@@ -2429,16 +2429,21 @@ $$;
 CREATE FUNCTION qctl._doctor_replication() RETURNS SETOF qctl.finding
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
   select 'warning', 'publication', p.pubname::text,
          'it carries tables of qctl and pgmq: a database that takes it in delivers their messages again if it is armed, and stops at their unique indexes if it has its own',
          case when p.puballtables
-              then format('drop publication %1$I; create publication %1$I for table %2$s;', p.pubname,
-                          string_agg(format('%I.%I', t.schemaname, t.tablename), ', ' order by 1) filter (where t.schemaname not in ('qctl', 'pgmq', 'cron', 'net')))
-              else format('alter publication %I drop table %s;', p.pubname,
-                          string_agg(format('%I.%I', t.schemaname, t.tablename), ', ' order by 1) filter (where t.schemaname in ('qctl', 'pgmq'))) end
+              then format('drop publication %I;', p.pubname)
+                   || coalesce(format(' create publication %I for table %s with (publish = %L, publish_via_partition_root = %s);', p.pubname,
+                        string_agg(format('%I.%I', t.schemaname, t.tablename), ', ' order by 1) filter (where t.schemaname not in ('qctl', 'pgmq', 'cron', 'net')),
+                        concat_ws(', ', case when p.pubinsert then 'insert' end, case when p.pubupdate then 'update' end, case when p.pubdelete then 'delete' end,
+                                  case when p.pubtruncate then 'truncate' end), p.pubviaroot::text), '')
+              else format('alter publication %I drop %s;', p.pubname, coalesce(
+                'table ' || (select string_agg(r.prrelid::regclass::text, ', ' order by 1) from pg_publication_rel r join pg_class c on c.oid = r.prrelid
+                             where r.prpubid = p.oid and c.relnamespace in ('qctl'::regnamespace, 'pgmq'::regnamespace)),
+                'tables in schema ' || string_agg(distinct t.schemaname, ', ') filter (where t.schemaname in ('qctl', 'pgmq')))) end
   from pg_publication p join pg_publication_tables t on t.pubname = p.pubname
-  group by p.oid, p.pubname, p.puballtables
+  group by p.oid, p.pubname, p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot
   having bool_or(t.schemaname in ('qctl', 'pgmq'))
   union all
   select 'broken', 'subscription', s.subname::text, 'it writes into the tables of qctl and pgmq in this database, which have rows of their own',
@@ -2446,7 +2451,7 @@ CREATE FUNCTION qctl._doctor_replication() RETURNS SETOF qctl.finding
   from pg_subscription s
   where exists (select from pg_subscription_rel r join pg_class c on c.oid = r.srrelid where r.srsubid = s.oid
                   and c.relnamespace in ('qctl'::regnamespace, 'pgmq'::regnamespace))
-$_$;
+$$;
 
 -- Name: _doctor_roles(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3555,7 +3560,7 @@ declare
   v_json jsonb;
 begin
   if p_type < 16384 then
-    execute format('select to_jsonb($1::%s)', format_type(p_type, null)) into v_json using p_value;
+    execute format('select to_jsonb($1::%s)', format_type(p_type, -1)) into v_json using p_value;
     return v_json;
   elsif exists (select from pg_type t join pg_type e on e.oid = t.typelem where t.oid = p_type and t.typlen = -1 and e.typtype = 'e') then
     return to_jsonb(p_value::text[]);
@@ -6156,7 +6161,7 @@ declare
   v_old constant text := format('pgmq.%I', 'a_' || p_queue || '_old');
 begin
   execute format('alter table %s rename to %I', v_archive, 'a_' || p_queue || '_old');
-  execute format('alter index if exists pgmq.%I rename to %I', 'archived_at_idx_' || p_queue, 'archived_at_idx_' || p_queue || '_old');
+  execute format('alter index if exists pgmq.%I rename to %I', 'archived_at_idx_' || p_queue, 'archived_old_' || p_queue);
   -- Without its primary key, which lacks the column of the partitions.
   execute format('create table %s (like %s including defaults including generated including storage including comments) partition by range (archived_at)',
                  v_archive, v_old);
@@ -6565,7 +6570,7 @@ CREATE FUNCTION qctl._same_sql(p_attachment qctl.attachment, p_then text) RETURN
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   -- Spares the conversion of a row in which no named column has changed. For types whose values are equal exactly when their json is.
-  select case when bool_and(t.type ~ '^(smallint|integer|bigint|boolean|text|character varying|uuid|numeric|date|timestamp)')
+  select case when bool_and(t.type ~ '^(smallint|integer|bigint|boolean|text|character varying|uuid|numeric|date|timestamp)(\(| with| without|$)')
               then format(E'\n    if operation = ''UPDATE'' and %s then\n      %s\n    end if;',
                 string_agg(case when t.type ~ '^(text|character varying)' then format('new.%1$I collate pg_catalog."C" is not distinct from old.%1$I', c.name)
                                 else format('new.%1$I is not distinct from old.%1$I', c.name) end, ' and ' order by c.n), p_then)
@@ -7007,9 +7012,7 @@ CREATE FUNCTION qctl._show_followers(p_queue qctl.queue) RETURNS void
 begin
   -- The gate excludes claims, which would hide more.
   perform from qctl.gate g where g.queue_id = p_queue.queue_id for update;
-  if to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
-    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue.queue_name);
-  end if;
+  perform qctl._unhide_followers(p_queue.queue_name);
   update qctl.dead_letter d set blocks_key = null where d.queue_id = p_queue.queue_id and d.blocks_key is not null;
 end
 $$;
@@ -7548,9 +7551,10 @@ CREATE FUNCTION qctl._text_row(p_relation oid, p_row anyelement, p_hidden text[]
     SET lc_monetary TO 'C'
     AS $$
 declare
-  v_text constant text := pg_catalog.record_out(p_row);
+  v_text text;
   v_large constant boolean := pg_column_size(p_row) > p_max_bytes;
 begin
+  v_text := pg_catalog.record_out(p_row);
   return (
     with field as (
       select m.match, m.n
@@ -7561,16 +7565,19 @@ begin
     )
     select jsonb_object_agg(c.attname, case
       when f.match[1] is null and f.match[2] = '' then 'null'
-      else qctl._json_of_text(c.atttypid, coalesce(replace(replace(f.match[1], '""', '"'), '\\', '\'), f.match[2])) end)
+      else qctl._json_of_text(c.atttypid, coalesce(replace(replace(f.match[1], '""', '"'), E'\\\\', E'\\'), f.match[2])) end)
     from named c join field f using (n)
     where c.attname <> all (p_hidden)
       and (not v_large or exists (select from pg_index i where i.indrelid = p_relation and i.indisprimary and c.attnum = any (i.indkey::smallint[]))));
+exception when others then
+  -- Too large for any text.
+  return null;
 end
 $$;
 
 -- Name: FUNCTION _text_row(p_relation oid, p_row anyelement, p_hidden text[], p_max_bytes integer); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._text_row(p_relation oid, p_row anyelement, p_hidden text[], p_max_bytes integer) IS 'A row whose types may bring code of the owner, converted without running that code. Of one larger than p_max_bytes only its primary key.';
+COMMENT ON FUNCTION qctl._text_row(p_relation oid, p_row anyelement, p_hidden text[], p_max_bytes integer) IS 'A row whose types may bring code of the owner, converted without running that code. Of one larger than p_max_bytes only its primary key; null if that fails.';
 
 -- Name: _timeline(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7654,6 +7661,19 @@ begin
 end
 $$;
 
+-- Name: _unhide_followers(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._unhide_followers(p_queue text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
+    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue);
+  end if;
+end
+$$;
+
 -- Name: _unowned_row(text, jsonb, jsonb, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_large boolean, p_problem text) RETURNS jsonb
@@ -7663,7 +7683,7 @@ CREATE FUNCTION qctl._unowned_row(p_operation text, p_record jsonb, p_old_record
   select jsonb_build_object('problem', p_problem)
          || case when p_operation <> 'DELETE' then jsonb_build_object('record', coalesce(p_record, '{}')) else '{}' end
          || case when p_operation <> 'INSERT' then jsonb_build_object('old_record', coalesce(p_old_record, '{}')) else '{}' end
-         || case when p_large then '{"truncated": true}'::jsonb else '{}' end
+         || case when p_large or p_operation <> 'DELETE' and p_record is null or p_operation <> 'INSERT' and p_old_record is null then '{"truncated": true}'::jsonb else '{}' end
 $$;
 
 -- Name: FUNCTION _unowned_row(p_operation text, p_record jsonb, p_old_record jsonb, p_large boolean, p_problem text); Type: COMMENT; Schema: qctl; Owner: -
@@ -9301,7 +9321,7 @@ begin
   if not p_with_archive then
     select b.discarded, b.dead into discarded, dead from qctl._drop_begin(p_queue, p_discard) b;
   else
-    discarded := case when to_regclass(format('pgmq.%I', v_q)) is null then 0 else cardinality(qctl._discard(v_queue, null, 'the queue was dropped')) end;
+    discarded := case when not p_discard or to_regclass(format('pgmq.%I', v_q)) is null then 0 else cardinality(qctl._discard(v_queue, null, 'the queue was dropped')) end;
     delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
     get diagnostics dead = row_count;
   end if;
@@ -9318,7 +9338,7 @@ begin
   if to_regclass(format('pgmq.%I', v_q)) is not null then
     execute format('lock table pgmq.%I in access exclusive mode', v_q);
     perform qctl._refuse_unfinished(p_queue) where not p_discard;
-    v_late := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+    v_late := case when p_discard then cardinality(qctl._discard(v_queue, null, 'the queue was dropped')) else 0 end;
   end if;
   discarded := discarded + v_late;
   dead := dead + v_late;
@@ -10652,6 +10672,9 @@ begin
     return query select 'queue', r.object, r.problem from qctl._repair_queue(v_queue) r;
     perform qctl._take_out(v_queue.queue_name);
   end loop;
+  perform qctl._lock_tables('{}', array(
+    select distinct r.relation::oid from qctl.queue q join qctl.attachment a using (queue_id) cross join lateral qctl._captured_relations(qctl._attached_relation(a.name)) r (relation)
+    where exists (select from qctl._attachment_problems(a, q.queue_name))));
   -- What the printed command would do, where it changes no option.
   for v_attachment in
     select a.table_name, q.queue_name, v.object, v.problem

@@ -6,10 +6,10 @@ select pg_advisory_xact_lock(1902343277, 1);
 set local client_min_messages = warning;
 set local lock_timeout = '2s';
 select count(*) from qctl.stop_jobs();
--- What takes long comes before the tables that the application writes are locked. The gates keep workers out meanwhile.
-select count(*) from (select from qctl.gate g order by g.queue_id for update) g;
+-- What takes long comes before the tables that the application writes are locked. No gate is held, because a worker that waits for one
+-- would be waited for.
 select sum(qctl._archive_dead(q)) from qctl.queue q;
-select count(qctl._show_followers(q)) from qctl.queue q where q.ordered;
+select count(qctl._unhide_followers(q.queue_name)) from qctl.queue q where q.ordered;
 select sum(qctl._queue_held(a, q)) from qctl.attachment a join qctl.queue q using (queue_id);
 create temporary table qctl_remains on commit drop as
 select q.queue_name, u.unfinished, u.archived from qctl.queue q, qctl.undelivered(q.queue_name) u;
@@ -17,6 +17,7 @@ select qctl._lock_tables('{}', array(
   select p.relation::oid from qctl.attachment a, qctl._present_triggers(a) p
   union select t.id from qctl.queue q, cast(to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) as oid) t (id) where t.id is not null
   union select c.oid from pg_class c where c.relnamespace = 'qctl'::regnamespace and c.relkind in ('r', 'p')));
+select count(qctl._unhide_followers(q.queue_name)) from qctl.queue q where q.ordered;
 select count(*) from (select distinct relation from qctl.attachment) a, qctl.detach(a.relation::oid::text);
 do $$
 declare

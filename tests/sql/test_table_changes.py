@@ -703,13 +703,13 @@ EVERY_KIND = """
     create table t (
         id int primary key, gone int, n numeric, f float8, b bool, s text, at timestamptz, day date, span interval, raw bytea,
         j json, jb jsonb, many int[], u uuid, r int4range, ip inet, m mood, mm mood[], p positive, empty text, nothing text,
-        twice int generated always as (id * 2) stored);
+        ch char(5), chs char(3)[], bits bit(3), vc varchar(9), twice int generated always as (id * 2) stored);
     alter table t drop column gone"""
 ROW = """
     insert into t values (
         1, 1.50, 0.1::float8 * 3, true, E'a,b "c" \\\\ (d)\n{é}', '2026-01-02 03:04:05+02', '2026-01-02', '1 day', '\\xbeef',
         '{"a": 1.10}', '{"a": null}', '{1,null,3}', '7f0c5cb0-0000-4000-8000-000000000000', '[1,3)', '::1', 'a "b" \\ c',
-        '{"so, so",null}', 5, '', null)"""
+        '{"so, so",null}', 5, '', null, 'ab', '{abc,d}', '101', 'vc')"""
 
 
 @pytest.mark.parametrize("replicated", [False, True])
@@ -738,9 +738,18 @@ def test_a_large_row_is_held_without_running_the_owners_code_by_its_key(queue):
     queue.execute("create table t (id int primary key, j json, s text)")
     queue.execute("select qctl.attach('public.t', 'orders', p_max_bytes => 2000)")
     queue.execute(f"drop function {one(queue, 'select qctl._row_function(name)::text from qctl.attachment')}")
+    queue.execute("set standard_conforming_strings = off")
     queue.execute(
         "insert into t values (7, '{}', (select string_agg(md5(n::text), '') from generate_series(1, 200) n))"
     )
     follow(queue, "public.t")
     (message,) = queued(queue)
     assert (message["record"], message["truncated"]) == ({"id": 7}, True)
+
+
+def test_a_row_that_no_text_can_hold_is_held_empty_and_the_write_succeeds(queue):
+    queue.execute("create table t (id int primary key, j json, raw bytea)")
+    queue.execute("select qctl.attach('public.t', 'orders')")
+    queue.execute(f"drop function {one(queue, 'select qctl._row_function(name)::text from qctl.attachment')}")
+    queue.execute("insert into t values (7, '{}', decode(repeat('00', 150000000), 'hex'))")
+    assert one(queue, "select message -> 'truncated' from qctl.held_event") is True

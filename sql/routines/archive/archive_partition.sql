@@ -60,7 +60,7 @@ declare
   v_old constant text := format('pgmq.%I', 'a_' || p_queue || '_old');
 begin
   execute format('alter table %s rename to %I', v_archive, 'a_' || p_queue || '_old');
-  execute format('alter index if exists pgmq.%I rename to %I', 'archived_at_idx_' || p_queue, 'archived_at_idx_' || p_queue || '_old');
+  execute format('alter index if exists pgmq.%I rename to %I', 'archived_at_idx_' || p_queue, 'archived_old_' || p_queue);
   -- Without its primary key, which lacks the column of the partitions.
   execute format('create table %s (like %s including defaults including generated including storage including comments) partition by range (archived_at)',
                  v_archive, v_old);

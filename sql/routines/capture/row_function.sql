@@ -78,7 +78,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   -- Spares the conversion of a row in which no named column has changed. For types whose values are equal exactly when their json is.
-  select case when bool_and(t.type ~ '^(smallint|integer|bigint|boolean|text|character varying|uuid|numeric|date|timestamp)')
+  select case when bool_and(t.type ~ '^(smallint|integer|bigint|boolean|text|character varying|uuid|numeric|date|timestamp)(\(| with| without|$)')
               then format(E'\n    if operation = ''UPDATE'' and %s then\n      %s\n    end if;',
                 string_agg(case when t.type ~ '^(text|character varying)' then format('new.%1$I collate pg_catalog."C" is not distinct from old.%1$I', c.name)
                                 else format('new.%1$I is not distinct from old.%1$I', c.name) end, ' and ' order by c.n), p_then)

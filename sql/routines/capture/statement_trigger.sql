@@ -80,9 +80,9 @@ as $$
                  when e.c is null then false
                  when not e.c ? 'problem' and not %13$s then true
                  else set_config(v_flag, 'held', true) is null end;
+      v_queued := v_queued or found;
       -- Code of the owner ran, and may have left a search_path that brings more of it.
       perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-      v_queued := v_queued or found;
       exit when current_setting(v_flag, true) <> 'pin';
       v_settings := qctl._pin();
     end loop;

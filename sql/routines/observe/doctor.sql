@@ -30,12 +30,17 @@ as $$
   select 'warning', 'publication', p.pubname::text,
          'it carries tables of qctl and pgmq: a database that takes it in delivers their messages again if it is armed, and stops at their unique indexes if it has its own',
          case when p.puballtables
-              then format('drop publication %1$I; create publication %1$I for table %2$s;', p.pubname,
-                          string_agg(format('%I.%I', t.schemaname, t.tablename), ', ' order by 1) filter (where t.schemaname not in ('qctl', 'pgmq', 'cron', 'net')))
-              else format('alter publication %I drop table %s;', p.pubname,
-                          string_agg(format('%I.%I', t.schemaname, t.tablename), ', ' order by 1) filter (where t.schemaname in ('qctl', 'pgmq'))) end
+              then format('drop publication %I;', p.pubname)
+                   || coalesce(format(' create publication %I for table %s with (publish = %L, publish_via_partition_root = %s);', p.pubname,
+                        string_agg(format('%I.%I', t.schemaname, t.tablename), ', ' order by 1) filter (where t.schemaname not in ('qctl', 'pgmq', 'cron', 'net')),
+                        concat_ws(', ', case when p.pubinsert then 'insert' end, case when p.pubupdate then 'update' end, case when p.pubdelete then 'delete' end,
+                                  case when p.pubtruncate then 'truncate' end), p.pubviaroot::text), '')
+              else format('alter publication %I drop %s;', p.pubname, coalesce(
+                'table ' || (select string_agg(r.prrelid::regclass::text, ', ' order by 1) from pg_publication_rel r join pg_class c on c.oid = r.prrelid
+                             where r.prpubid = p.oid and c.relnamespace in ('qctl'::regnamespace, 'pgmq'::regnamespace)),
+                'tables in schema ' || string_agg(distinct t.schemaname, ', ') filter (where t.schemaname in ('qctl', 'pgmq')))) end
   from pg_publication p join pg_publication_tables t on t.pubname = p.pubname
-  group by p.oid, p.pubname, p.puballtables
+  group by p.oid, p.pubname, p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot
   having bool_or(t.schemaname in ('qctl', 'pgmq'))
   union all
   select 'broken', 'subscription', s.subname::text, 'it writes into the tables of qctl and pgmq in this database, which have rows of their own',

@@ -139,7 +139,7 @@ begin
   if not p_with_archive then
     select b.discarded, b.dead into discarded, dead from qctl._drop_begin(p_queue, p_discard) b;
   else
-    discarded := case when to_regclass(format('pgmq.%I', v_q)) is null then 0 else cardinality(qctl._discard(v_queue, null, 'the queue was dropped')) end;
+    discarded := case when not p_discard or to_regclass(format('pgmq.%I', v_q)) is null then 0 else cardinality(qctl._discard(v_queue, null, 'the queue was dropped')) end;
     delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
     get diagnostics dead = row_count;
   end if;
@@ -156,7 +156,7 @@ begin
   if to_regclass(format('pgmq.%I', v_q)) is not null then
     execute format('lock table pgmq.%I in access exclusive mode', v_q);
     perform qctl._refuse_unfinished(p_queue) where not p_discard;
-    v_late := cardinality(qctl._discard(v_queue, null, 'the queue was dropped'));
+    v_late := case when p_discard then cardinality(qctl._discard(v_queue, null, 'the queue was dropped')) else 0 end;
   end if;
   discarded := discarded + v_late;
   dead := dead + v_late;

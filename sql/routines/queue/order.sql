@@ -55,6 +55,17 @@ end
 $$;
 comment on function qctl._make_order_index(qctl.queue) is 'Creates the index by order key that an ordered queue needs, if that takes no time.';
 
+create or replace function qctl._unhide_followers(p_queue text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
+    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue);
+  end if;
+end
+$$;
+
 create or replace function qctl._show_followers(p_queue qctl.queue) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -62,9 +73,7 @@ as $$
 begin
   -- The gate excludes claims, which would hide more.
   perform from qctl.gate g where g.queue_id = p_queue.queue_id for update;
-  if to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)) is not null then
-    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue.queue_name);
-  end if;
+  perform qctl._unhide_followers(p_queue.queue_name);
   update qctl.dead_letter d set blocks_key = null where d.queue_id = p_queue.queue_id and d.blocks_key is not null;
 end
 $$;

@@ -135,6 +135,9 @@ begin
     return query select 'queue', r.object, r.problem from qctl._repair_queue(v_queue) r;
     perform qctl._take_out(v_queue.queue_name);
   end loop;
+  perform qctl._lock_tables('{}', array(
+    select distinct r.relation::oid from qctl.queue q join qctl.attachment a using (queue_id) cross join lateral qctl._captured_relations(qctl._attached_relation(a.name)) r (relation)
+    where exists (select from qctl._attachment_problems(a, q.queue_name))));
   -- What the printed command would do, where it changes no option.
   for v_attachment in
     select a.table_name, q.queue_name, v.object, v.problem

@@ -7,7 +7,7 @@ import typer
 from qctl import models
 from qctl.cli.console import say
 from qctl.cli.session import session
-from qctl.operations import capacity, migrate, queues
+from qctl.operations import attachments, capacity, migrate, queues
 from qctl.output import Column, render
 from qctl.output.columns import counted
 
@@ -51,7 +51,8 @@ def apply(
                 say(f"jobs that run the old code end within a minute: {', '.join(f'pid {job.pid}' for job in left)}")
             choice = queues.transport(connection, "auto")
             say(f"new queues use transport {choice.transport}: {choice.reason}")
-            repaired = migrate.repair(connection) if repair else []
+            if repair:
+                repaired = attachments.with_retries(lambda: migrate.repair(connection), say)
     if repair and not dry_run:
         render(repaired, _REPAIR_COLUMNS, output)
     elif steps or output:

@@ -212,12 +212,15 @@ def alone(connection: Connection, statement: bytes, *, longest_wait_s: int) -> N
             finally:
                 end.cancel()
             return
-        connection.execute("select pg_catalog.set_config('lock_timeout', %s, false)", [f"{longest_wait_s}s"])
+        connection.execute(
+            "select pg_catalog.set_config('lock_timeout', %s, false), pg_catalog.set_config('statement_timeout', '0', false)",
+            [f"{longest_wait_s}s"],
+        )
         try:
             connection.execute(statement)
         finally:
             if not connection.closed:
-                connection.execute("reset lock_timeout")
+                connection.execute("reset lock_timeout; reset statement_timeout")
 
 
 @contextmanager

@@ -102,12 +102,7 @@ def run(connection: db.Connection, call: db.Call[Row], talk: Callable[[str], Non
         talk: called with a line for people before each further try.
     """
 
-    def tried() -> list[Row]:
-        # A savepoint where a transaction is open: the next try needs one that has not failed.
-        with db.transaction(connection):
-            return call.run(connection)
-
-    return with_retries(tried, talk)
+    return with_retries(lambda: call.run(connection), talk)
 
 
 def with_retries(run: Callable[[], Result], talk: Callable[[str], None]) -> Result:
@@ -121,6 +116,11 @@ def with_retries(run: Callable[[], Result], talk: Callable[[str], None]) -> Resu
             talk(f"the table is locked by another session; try {tried + 1} of {_TRIES} in {tried} s")
             time.sleep(tried)
     raise AssertionError("unreachable")
+
+
+def lock(connection: db.Connection, relations: list[str]) -> None:
+    """Takes the locks that attaching these tables needs, all at once, until the transaction ends."""
+    db.call_value(connection, "_lock_captured", relations=relations, exclusively=[])
 
 
 def listed(connection: db.Connection, queue: str | None) -> list[Attachment]:

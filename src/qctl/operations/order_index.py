@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+import psycopg
+
 from qctl import db
 from qctl.db import files
 from qctl.errors import ExitCode, QctlError
@@ -40,6 +42,13 @@ def change(connection: db.Connection, queue: str, *, wanted: bool) -> None:
     except QctlError as error:
         if error.code is not ExitCode.BUSY:
             raise
+        if isinstance(error.__cause__, psycopg.errors.QueryCanceled):
+            raise QctlError(
+                f"the index of queue {queue} was not ready in time: the statement was cancelled",
+                detail="behind a pooler it has five minutes",
+                hint="the same command with a direct connection to the server",
+                code=ExitCode.BUSY,
+            ) from error
         raise QctlError(
             f"the index of queue {queue} waits for transactions that are still open",
             detail="no write was held up, and none will be",

@@ -80,14 +80,21 @@ def command(
         migrate.require_data(connection)
         if settings.get("ordered"):
             order_index.prepare(connection, name)
-        with db.transaction(connection):
-            if waiting is None and (count := queues.waiting(connection, name)) and config.can_ask():
-                waiting = typer.prompt(f"{name} holds {counted(count, 'message')}: deliver or skip?", err=True).strip()
-            created = creation(waiting).one(connection)
-            partitioned = [part.one(connection) for part in parts]
-            triggers = [row for call in captures for row in attachments.run(connection, call, say)]
-            kept = queues.described(connection, name).retention_s
-            scheduled = bool(capacity.jobs(connection))
+        if waiting is None and (count := queues.waiting(connection, name)) and config.can_ask():
+            waiting = typer.prompt(f"{name} holds {counted(count, 'message')}: deliver or skip?", err=True).strip()
+
+        def make() -> "tuple[Any, list[Any], list[Any]]":
+            with db.transaction(connection):
+                attachments.lock(connection, attach or [])
+                return (
+                    creation(waiting).one(connection),
+                    [part.one(connection) for part in parts],
+                    [row for call in captures for row in call.run(connection)],
+                )
+
+        created, partitioned, triggers = attachments.with_retries(make, say)
+        kept = queues.described(connection, name).retention_s
+        scheduled = bool(capacity.jobs(connection))
     render([created], _COLUMNS, output)
     if triggers:
         say(f"captures INSERT, UPDATE and DELETE of {', '.join(sorted({t.relation for t in triggers}))}")

@@ -50,7 +50,11 @@ def command(
             render([before], queue_columns.UNDELIVERED_COLUMNS, output)
             return
         confirm(connection, _loss(before, with_archive=with_archive), yes=yes)
-        earlier = models.GivenUp(0, 0) if with_archive else queues.begin_drop(connection, name, discard=discard)
+        earlier = (
+            models.GivenUp(0, 0)
+            if with_archive and not discard
+            else queues.begin_drop(connection, name, discard=discard)
+        )
         (row,) = attachments.run(connection, call, say)
     columns = [
         Column("queue_name", "queue"),
