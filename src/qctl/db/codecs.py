@@ -1,6 +1,8 @@
 """Cheaper codecs than psycopg's own for what a worker reads and writes by the thousand."""
 
+import codecs
 import json
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -20,11 +22,22 @@ class _ArrayDumper(Dumper):
 
     def dump(self, obj: list[Any]) -> bytes:
         """The literal; of numbers, texts, bytes and nulls."""
-        encoding = self.connection.info.encoding if self.connection else "ascii"
-        if encoding == "ascii":  # SQL_ASCII: any bytes
-            encoding = "utf-8"
-        # One odd character must not keep a whole batch of answers from being settled.
-        return ("{" + ",".join([_element(value) for value in obj]) + "}").encode(encoding, "replace")
+        text = "{" + ",".join([_element(value) for value in obj]) + "}"
+        # One odd character, or one that the database's encoding lacks, must not keep a whole batch of answers from being settled.
+        encoding = self.connection.info.parameter_status("server_encoding") if self.connection else None
+        if encoding not in (None, "UTF8"):
+            known = _python_name(encoding)
+            text = text.encode(known, "replace").decode(known)
+        return text.encode("utf-8", "replace")
+
+
+@cache
+def _python_name(encoding: str) -> str:
+    """Python's name for an encoding of PostgreSQL; ASCII for those that Python does not know."""
+    try:
+        return codecs.lookup(encoding.lower().replace("win", "cp")).name
+    except LookupError:
+        return "ascii"
 
 
 def _element(value: int | str | bytes | None) -> str:
