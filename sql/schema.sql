@@ -2357,8 +2357,9 @@ CREATE FUNCTION qctl._doctor_members() RETURNS SETOF qctl.finding
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select 'warning', 'queue', q.queue_name,
-         'its tables are members of the extension pgmq, so a dump lacks its messages and it cannot be dropped',
-         format('qctl upgrade --repair; as role %s, which owns the extension', (select pg_get_userbyid(e.extowner) from pg_extension e where e.extname = 'pgmq'))
+         format('its tables are members of the extension pgmq, so a dump lacks its messages and it cannot be dropped; role %s may take them out',
+                (select pg_get_userbyid(e.extowner) from pg_extension e where e.extname = 'pgmq')),
+         'qctl upgrade --repair'
   from qctl.queue q where exists (select from qctl._member_tables(q.queue_name)) order by q.queue_name
 $$;
 
@@ -7728,7 +7729,7 @@ CREATE FUNCTION qctl._unqueued_sql(p_attachment qctl.attachment, p_held text, p_
     end;$body$, p_held)
     when 'skip' then format('perform qctl._capture_failed(%L, %s);', p_attachment.name, p_reason)
     else format($body$raise exception 'qctl cannot capture this change of %%: %%', tg_relid::regclass, %s
-        using hint = 'qctl verify; or let the event be held: qctl attach ... --change --on-error hold';$body$, p_reason) end
+        using hint = 'qctl verify';$body$, p_reason) end
 $_$;
 
 -- Name: FUNCTION _unqueued_sql(p_attachment qctl.attachment, p_held text, p_reason text); Type: COMMENT; Schema: qctl; Owner: -
@@ -11711,13 +11712,17 @@ begin
   order by 1, 2;
 
   return query
-  select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v
-  union all
-  select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash deletes its messages'
-                                      else 'partitioned: its retention deletes undelivered messages' end,
-         '-- move its messages to a queue that is logged and not partitioned'
-  from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where m.is_unlogged or m.is_partitioned
-  order by 2, 3;
+  select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v order by 2, 3;
+  if to_regclass('pgmq.meta') is null then
+    return query select 'extension', 'pgmq', 'it is not in this database any more', 'qctl upgrade --repair';
+  else
+    return query
+    select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash deletes its messages'
+                                        else 'partitioned: its retention deletes undelivered messages' end,
+           '-- move its messages to a queue that is logged and not partitioned'
+    from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where m.is_unlogged or m.is_partitioned
+    order by 2;
+  end if;
 
   return query select 'attachment', v.object, v.problem, v.fix from qctl._verify_attachments() v;
 

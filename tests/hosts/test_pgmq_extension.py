@@ -1,5 +1,6 @@
 """pgmq as an extension: queues in dumps, drops, what a restore lacks."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ import pytest
 
 import pgmq_extension
 from helpers import one, send
-from processes import data, failed, failing, ok
+from incidents import fix
+from processes import data, failed, failing, ok, qctl
 from qctl.demo import embedded
 from servers import Server, start_embedded
 
@@ -193,3 +195,35 @@ def test_a_schema_without_data_says_what_it_is_and_is_made_anew(filled, database
         connection.execute("insert into users values (3)")
         assert one(connection, "select message -> 'record' -> 'id' from pgmq.q_orders") == 3
     assert data("verify", "-o", "json", dsn=copy) == []
+
+
+FAULTS = {
+    "members": "alter extension pgmq add table pgmq.q_orders; alter extension pgmq add table pgmq.a_orders",
+    "lost tables": "drop table pgmq.q_orders, pgmq.a_orders",
+    "lost archive": "drop table pgmq.a_orders",
+    "lost index": "drop index pgmq.qctl_order_orders",
+    "disabled triggers": "alter table public.users disable trigger user",
+    "table made again": "drop table public.users; create table public.users (id int primary key)",
+    "dropped extension": "drop extension pgmq cascade",
+}
+
+
+def _findings(uri: str) -> dict[tuple[str, str], str]:
+    rows = json.loads(qctl("doctor", "-o", "json", dsn=uri).stdout) + json.loads(
+        qctl("verify", "-o", "json", dsn=uri).stdout or "[]"
+    )
+    return {(row["kind"], row["problem"].split(" since ")[0]): row["fix"] for row in rows}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_printed_command_typed_in_a_shell_removes_its_finding_and_nothing_else(filled, fault):
+    before, kept = _findings(filled), settings(filled)
+    with psycopg.connect(filled, autocommit=True) as connection:
+        connection.execute(FAULTS[fault])
+    new = {key: fix_ for key, fix_ in _findings(filled).items() if key not in before}
+    assert new, "the fault is not found"
+    assert len(set(new.values())) == 1, new
+    fix(filled, next(iter(new.values())))
+    left = {key for key in _findings(filled) if key not in before}
+    assert left == set()
+    assert settings(filled) == kept

@@ -50,7 +50,7 @@ as $$
     end;$body$, p_held)
     when 'skip' then format('perform qctl._capture_failed(%L, %s);', p_attachment.name, p_reason)
     else format($body$raise exception 'qctl cannot capture this change of %%: %%', tg_relid::regclass, %s
-        using hint = 'qctl verify; or let the event be held: qctl attach ... --change --on-error hold';$body$, p_reason) end
+        using hint = 'qctl verify';$body$, p_reason) end
 $$;
 comment on function qctl._unqueued_sql(qctl.attachment, text, text) is 'What is done with events that cannot be queued, as --on-error says.';
 

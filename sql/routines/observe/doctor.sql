@@ -18,8 +18,9 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 'warning', 'queue', q.queue_name,
-         'its tables are members of the extension pgmq, so a dump lacks its messages and it cannot be dropped',
-         format('qctl upgrade --repair; as role %s, which owns the extension', (select pg_get_userbyid(e.extowner) from pg_extension e where e.extname = 'pgmq'))
+         format('its tables are members of the extension pgmq, so a dump lacks its messages and it cannot be dropped; role %s may take them out',
+                (select pg_get_userbyid(e.extowner) from pg_extension e where e.extname = 'pgmq')),
+         'qctl upgrade --repair'
   from qctl.queue q where exists (select from qctl._member_tables(q.queue_name)) order by q.queue_name
 $$;
 

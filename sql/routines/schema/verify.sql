@@ -84,13 +84,17 @@ begin
   order by 1, 2;
 
   return query
-  select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v
-  union all
-  select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash deletes its messages'
-                                      else 'partitioned: its retention deletes undelivered messages' end,
-         '-- move its messages to a queue that is logged and not partitioned'
-  from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where m.is_unlogged or m.is_partitioned
-  order by 2, 3;
+  select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v order by 2, 3;
+  if to_regclass('pgmq.meta') is null then
+    return query select 'extension', 'pgmq', 'it is not in this database any more', 'qctl upgrade --repair';
+  else
+    return query
+    select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash deletes its messages'
+                                        else 'partitioned: its retention deletes undelivered messages' end,
+           '-- move its messages to a queue that is logged and not partitioned'
+    from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where m.is_unlogged or m.is_partitioned
+    order by 2;
+  end if;
 
   return query select 'attachment', v.object, v.problem, v.fix from qctl._verify_attachments() v;
 
