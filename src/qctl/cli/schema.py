@@ -49,9 +49,10 @@ def apply(
             say(f"{counted(len(steps), 'file')} applied" if steps else "nothing to do: the schema is up to date")
             if steps and (left := capacity.wait_for_end(connection, lambda job: job.pid in old)):
                 say(f"jobs that run the old code end within a minute: {', '.join(f'pid {job.pid}' for job in left)}")
-            choice = queues.transport(connection, "auto")
-            say(f"new queues use transport {choice.transport}: {choice.reason}")
-            if repair:
+            if not repair:
+                choice = queues.transport(connection, "auto")
+                say(f"new queues use transport {choice.transport}: {choice.reason}")
+            else:
                 repaired = attachments.with_retries(lambda: migrate.repair(connection), say)
     if repair and not dry_run:
         render(repaired, _REPAIR_COLUMNS, output)
