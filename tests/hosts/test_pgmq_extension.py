@@ -154,7 +154,7 @@ def test_lost_tables_are_made_again_and_what_is_lost_is_said(filled):
         connection.execute("drop table pgmq.q_orders, pgmq.a_orders")
         connection.execute("insert into users values (6)")
         connection.execute("select qctl.disarm()")
-    assert "pgmq's tables are gone of orders: qctl upgrade --repair" in ok("arm", "--yes", dsn=filled).stderr
+    assert "pgmq's tables of orders are gone: qctl upgrade --repair" in ok("arm", "--yes", dsn=filled).stderr
     problems = [
         (row["problem"].partition(";")[0], row["fix"]) for row in data("verify", "-o", "json", code=8, dsn=filled)
     ]

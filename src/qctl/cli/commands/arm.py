@@ -60,7 +60,7 @@ def command(
         row = call.one(connection)
     render([row], _COLUMNS, output)
     if gone := [queue.queue_name for queue in would.queues if queue.waiting is None]:
-        say(f"pgmq's tables are gone of {', '.join(gone)}: qctl upgrade --repair")
+        say(f"pgmq's tables of {', '.join(gone)} are gone: qctl upgrade --repair")
     if waiting:
         say(f"{counted(waiting, 'waiting message')} {'are delivered' if would.armed else 'will be delivered now'}")
     elif not gone:
