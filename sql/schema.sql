@@ -5357,9 +5357,9 @@ $$;
 
 COMMENT ON FUNCTION qctl._plan_costs() IS 'Database seconds for a claim, a settle and a capture; seconds of a worker process for a message, and the messages per second of a process with room to spare; bytes of a delivered message and its attempt without the payload.';
 
--- Name: _plan_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _plan_jobs(boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._plan_jobs() RETURNS TABLE(job_name text, done text)
+CREATE FUNCTION qctl._plan_jobs(p_switch_on boolean DEFAULT true) RETURNS TABLE(job_name text, done text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'on'
@@ -5388,7 +5388,8 @@ begin
   for v_job in
     select w.* from qctl._wanted_jobs() w
     where not exists (select from qctl.jobs() h where h.job_name = w.job_name
-                        and (h.owner <> current_user or h.active and h.schedule = w.schedule and h.command = w.command))
+                        and (h.owner <> current_user or not h.active and not p_switch_on
+                             or h.active and h.schedule = w.schedule and h.command = w.command))
   loop
     perform qctl._schedule_job(v_job.job_name, v_job.schedule, v_job.command);
     return query select v_job.job_name, 'scheduled';
@@ -5396,9 +5397,9 @@ begin
 end
 $$;
 
--- Name: FUNCTION _plan_jobs(); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _plan_jobs(p_switch_on boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._plan_jobs() IS 'Schedules the missing jobs of qctl and removes those that it no longer needs. Returns the changes.';
+COMMENT ON FUNCTION qctl._plan_jobs(p_switch_on boolean) IS 'Schedules the missing jobs of qctl and removes those that it no longer needs. Returns the changes. p_switch_on: also jobs that are switched off.';
 
 -- Name: _populated_condition_sql(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9791,7 +9792,8 @@ begin
   perform qctl._retention_done(v_place);
   perform qctl._sweep();
   commit;
-  perform qctl._plan_jobs() where qctl._owns_jobs();
+  -- What a person switched off stays off.
+  perform qctl._plan_jobs(false) where qctl._owns_jobs();
   commit;
 end
 $$;

@@ -18,3 +18,4 @@ drop function if exists qctl.create_queue(text, text, jsonb, jsonb, text, boolea
 -- In ASCII, because not every encoding of a database has the dots in one character that they had.
 comment on column qctl.queue.retry_schedule_s is 'Wait in seconds after failed attempt 1, 2, ...; one attempt more than waits, then dead.';
 comment on column qctl.queue.allow_networks is 'Networks that requests may go to although they are not public: loopback, private, link-local ...';
+drop function if exists qctl._plan_jobs();

@@ -216,7 +216,8 @@ begin
   perform qctl._retention_done(v_place);
   perform qctl._sweep();
   commit;
-  perform qctl._plan_jobs() where qctl._owns_jobs();
+  -- What a person switched off stays off.
+  perform qctl._plan_jobs(false) where qctl._owns_jobs();
   commit;
 end
 $$;

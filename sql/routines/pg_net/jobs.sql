@@ -78,7 +78,7 @@ end
 $$;
 comment on function qctl.jobs() is 'The jobs of qctl in pg_cron, as far as this role may see them.';
 
-create or replace function qctl._plan_jobs() returns table (job_name text, done text)
+create or replace function qctl._plan_jobs(p_switch_on boolean default true) returns table (job_name text, done text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
@@ -107,15 +107,16 @@ begin
   for v_job in
     select w.* from qctl._wanted_jobs() w
     where not exists (select from qctl.jobs() h where h.job_name = w.job_name
-                        and (h.owner <> current_user or h.active and h.schedule = w.schedule and h.command = w.command))
+                        and (h.owner <> current_user or not h.active and not p_switch_on
+                             or h.active and h.schedule = w.schedule and h.command = w.command))
   loop
     perform qctl._schedule_job(v_job.job_name, v_job.schedule, v_job.command);
     return query select v_job.job_name, 'scheduled';
   end loop;
 end
 $$;
-comment on function qctl._plan_jobs() is
-  'Schedules the missing jobs of qctl and removes those that it no longer needs. Returns the changes.';
+comment on function qctl._plan_jobs(boolean) is
+  'Schedules the missing jobs of qctl and removes those that it no longer needs. Returns the changes. p_switch_on: also jobs that are switched off.';
 
 create or replace function qctl._owns_jobs() returns boolean
 language sql stable security definer
