@@ -73,7 +73,7 @@ def test_everything_comes_along(new_folder, endpoint):
         old.stop()
         new = new_folder / "data"
         _as_owner(
-            new_folder, "initdb", "-D", str(new), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-data-checksums", "--no-sync"
+            new_folder, "initdb", "-D", str(new), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-data-checksums"
         )  # fmt: skip
         _as_owner(
             new_folder, "pg_upgrade", "-b", str(debian_binaries()), "-B", str(embedded.binaries()),
