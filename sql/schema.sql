@@ -10,6 +10,22 @@ CREATE SCHEMA qctl;
 
 COMMENT ON SCHEMA qctl IS 'Webhook delivery from PostgreSQL: pgmq queue to HTTP endpoint, at least once.';
 
+-- Name: answer_counts; Type: TYPE; Schema: qctl; Owner: -
+
+CREATE TYPE qctl.answer_counts AS (
+	alive integer,
+	outages integer,
+	denied integer,
+	failing_since timestamp with time zone,
+	probe text,
+	retry_after_s integer,
+	error text
+);
+
+-- Name: TYPE answer_counts; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TYPE qctl.answer_counts IS 'Answers of an endpoint: how many show that it works, that it is down, that it does not accept the credentials; the claim of the first failure; what the answer to the probe shows (alive, outage, nothing; null if it is not among them) and the Retry-After of it; a reason.';
+
 -- Name: cause; Type: TYPE; Schema: qctl; Owner: -
 
 CREATE TYPE qctl.cause AS (
@@ -97,6 +113,16 @@ $$;
 -- Name: FUNCTION _about_rows(p_table regclass); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._about_rows(p_table regclass) IS 'The number of rows; for a large table the estimate, because the caller holds a lock while it counts.';
+
+-- Name: _answer_shows(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._answer_shows(p_status integer, p_error text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_status IS NULL) THEN CASE WHEN (p_error ~ '^(not sent: |the request cannot be made: )'::text) THEN 'nothing'::text ELSE 'outage'::text END WHEN ((p_status = ANY (ARRAY[404, 408, 429])) OR (p_status >= 500) OR (p_error = 'not there yet: n8n is starting'::text)) THEN 'outage'::text WHEN (p_status = ANY (ARRAY[401, 403, 407])) THEN 'denied'::text ELSE 'alive'::text END;
+
+-- Name: FUNCTION _answer_shows(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._answer_shows(p_status integer, p_error text) IS 'What an answer, or the lack of one, shows of the endpoint: alive; outage: the failure is the endpoint''s and not the message''s (n8n answers 404 while a workflow is inactive); denied: it does not accept the credentials, which is an outage if it accepts none; nothing: no request was made.';
 
 -- Name: _answers(integer[], interval, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -783,15 +809,215 @@ $$;
 
 COMMENT ON FUNCTION qctl._belongs(p_name text, p_relation oid) IS 'Is this the attached table, or a part of it?';
 
--- Name: _breaker_pause(integer, integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: gate; Type: TABLE; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._breaker_pause(p_pauses integer, p_most_s integer) RETURNS interval
-    LANGUAGE sql PARALLEL SAFE
-    RETURN make_interval(secs => (LEAST((p_most_s)::double precision, ((2)::double precision ^ (LEAST(p_pauses, 12))::double precision)) * ((0.9)::double precision + ((0.2)::double precision * random()))));
+CREATE TABLE qctl.gate (
+    queue_id integer NOT NULL,
+    paused_at timestamp with time zone,
+    paused_by text,
+    pause_reason text,
+    net_timeouts integer DEFAULT 0 NOT NULL,
+    net_hold_until timestamp with time zone,
+    gone boolean DEFAULT false NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    failing_since timestamp with time zone,
+    window_at timestamp with time zone,
+    window_answers integer DEFAULT 0 NOT NULL,
+    window_failures integer DEFAULT 0 NOT NULL,
+    opened_at timestamp with time zone,
+    open_reason text,
+    pauses integer DEFAULT 0 NOT NULL,
+    probe_at timestamp with time zone,
+    probe_lease uuid,
+    probe_ends timestamp with time zone,
+    recall_after bigint,
+    recall_since timestamp with time zone,
+    slow_limit integer,
+    paced_at timestamp with time zone,
+    swept_key text
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
--- Name: FUNCTION _breaker_pause(p_pauses integer, p_most_s integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: TABLE gate; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._breaker_pause(p_pauses integer, p_most_s integer) IS 'Time to wait after that many failed probes: 1 s, 2 s, 4 s ... up to p_most_s, with 10 % jitter.';
+COMMENT ON TABLE qctl.gate IS 'One row per queue. A claim locks it: what limits claiming is decided under that lock.';
+
+-- Name: COLUMN gate.net_timeouts; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.net_timeouts IS 'pg_net: rounds in a row in which every answer was a timeout.';
+
+-- Name: COLUMN gate.net_hold_until; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.net_hold_until IS 'pg_net: until then only one message is handed over, for a slow request stalls the batches of all.';
+
+-- Name: COLUMN gate.gone; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.gone IS 'Paused because the endpoint answered 410 Gone, not by a person.';
+
+-- Name: COLUMN gate.failures; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.failures IS 'Failures of the endpoint in a row; written only when it changes.';
+
+-- Name: COLUMN gate.window_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.window_at IS 'Begin of the 30 s in which answers are counted; null while nothing fails.';
+
+-- Name: COLUMN gate.opened_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.opened_at IS 'The breaker is open since then: nothing is claimed but probes.';
+
+-- Name: COLUMN gate.probe_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.probe_at IS 'No probe before.';
+
+-- Name: COLUMN gate.probe_lease; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.probe_lease IS 'The probe under way; its right ends at probe_ends.';
+
+-- Name: COLUMN gate.recall_after; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.recall_after IS 'After an outage: retries up to this msg_id have been made due; null: all.';
+
+-- Name: COLUMN gate.recall_since; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.recall_since IS 'The outage began then; what failed since is made due when it ends.';
+
+-- Name: COLUMN gate.slow_limit; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.slow_limit IS 'Slow start: in flight at most, one more with each answer; null: no limit but max_in_flight.';
+
+-- Name: COLUMN gate.paced_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.paced_at IS 'Rate: when what was claimed so far would have been claimed at an even pace.';
+
+-- Name: COLUMN gate.swept_key; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.swept_key IS 'Up to which order key the maintenance has looked for followers that nobody released.';
+
+-- Name: _breaker_closed(qctl.gate); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._breaker_closed(p_gate qctl.gate) RETURNS qctl.gate
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  p_gate.opened_at := null;
+  p_gate.open_reason := null;
+  p_gate.pauses := 0;
+  p_gate.probe_at := null;
+  p_gate.probe_lease := null;
+  p_gate.probe_ends := null;
+  p_gate.failures := 0;
+  p_gate.failing_since := null;
+  p_gate.window_at := null;
+  p_gate.recall_after := 0;
+  p_gate.slow_limit := qctl._slow_start();
+  return p_gate;
+end
+$$;
+
+-- Name: FUNCTION _breaker_closed(p_gate qctl.gate); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._breaker_closed(p_gate qctl.gate) IS 'The gate with its breaker closed. Claims start slowly, and the messages that failed in the outage become due page by page.';
+
+-- Name: _breaker_next(qctl.queue, qctl.gate, qctl.answer_counts, timestamp with time zone, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._breaker_next(p_queue qctl.queue, p_gate qctl.gate, p_answers qctl.answer_counts, p_now timestamp with time zone, p_spread double precision) RETURNS qctl.gate
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_window constant interval := '30 s';
+  c_least constant integer := 20;
+  v_failed integer;
+begin
+  if p_gate.opened_at is not null then
+    -- Only the probe shows the present state of the endpoint; other answers belong to requests sent before the breaker opened.
+    if p_answers.probe = 'alive' then
+      return qctl._breaker_closed(p_gate);
+    elsif p_answers.probe is not null then
+      p_gate.probe_lease := null;
+      p_gate.probe_ends := null;
+      if p_answers.probe = 'outage' then
+        p_gate.pauses := p_gate.pauses + 1;
+        p_gate.open_reason := coalesce(p_answers.error, p_gate.open_reason);
+        p_gate.probe_at := p_now + qctl._breaker_pause(p_queue, p_gate.pauses, p_spread, p_answers.retry_after_s);
+      else
+        p_gate.probe_at := p_now;
+      end if;
+    end if;
+    return p_gate;
+  end if;
+
+  -- An endpoint that accepts the credentials of other messages is not down.
+  v_failed := p_answers.outages + case when p_answers.alive = 0 then p_answers.denied else 0 end;
+  if p_answers.alive > 0 then
+    p_gate.failures := 0;
+    p_gate.failing_since := null;
+  elsif v_failed > 0 then
+    p_gate.failures := p_gate.failures + v_failed;
+    p_gate.failing_since := coalesce(p_gate.failing_since, p_answers.failing_since, p_now);
+  end if;
+  if p_gate.window_at is null or p_gate.window_at not between p_now - c_window and p_now then
+    p_gate.window_at := case when p_answers.outages > 0 then p_now end;
+    p_gate.window_answers := 0;
+    p_gate.window_failures := 0;
+  end if;
+  if p_gate.window_at is not null then
+    p_gate.window_answers := p_gate.window_answers + p_answers.alive + p_answers.outages;
+    p_gate.window_failures := p_gate.window_failures + p_answers.outages;
+  end if;
+  p_gate.slow_limit := case when p_gate.slow_limit + p_answers.alive < p_queue.max_in_flight then p_gate.slow_limit + p_answers.alive end;
+
+  if v_failed > 0 and p_queue.breaker_after > 0 then
+    if p_gate.failures >= p_queue.breaker_after then
+      return qctl._breaker_opened(p_queue, p_gate, format('%s attempts in a row failed', p_gate.failures), p_answers.error,
+                                  p_gate.failing_since, p_now, p_spread);
+    elsif p_gate.window_answers >= c_least and p_gate.window_failures >= p_queue.breaker_share * p_gate.window_answers then
+      return qctl._breaker_opened(p_queue, p_gate, format('%s of %s attempts within 30 s failed', p_gate.window_failures, p_gate.window_answers),
+                                  p_answers.error, least(p_gate.window_at, p_answers.failing_since), p_now, p_spread);
+    end if;
+  end if;
+  return p_gate;
+end
+$$;
+
+-- Name: FUNCTION _breaker_next(p_queue qctl.queue, p_gate qctl.gate, p_answers qctl.answer_counts, p_now timestamp with time zone, p_spread double precision); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._breaker_next(p_queue qctl.queue, p_gate qctl.gate, p_answers qctl.answer_counts, p_now timestamp with time zone, p_spread double precision) IS 'The circuit breaker: the gate after these answers. It reads and writes nothing else. p_spread, from 0 to 1, is the jitter of a pause.';
+
+-- Name: _breaker_opened(qctl.queue, qctl.gate, text, text, timestamp with time zone, timestamp with time zone, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._breaker_opened(p_queue qctl.queue, p_gate qctl.gate, p_what text, p_error text, p_since timestamp with time zone, p_now timestamp with time zone, p_spread double precision) RETURNS qctl.gate
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  p_gate.opened_at := p_now;
+  p_gate.open_reason := p_what || coalesce(': ' || p_error, '');
+  p_gate.pauses := 0;
+  p_gate.probe_at := p_now + qctl._breaker_pause(p_queue, 0, p_spread, null);
+  p_gate.probe_lease := null;
+  p_gate.probe_ends := null;
+  p_gate.failures := 0;
+  p_gate.failing_since := null;
+  p_gate.window_at := null;
+  p_gate.slow_limit := null;
+  p_gate.recall_since := least(p_since, case when p_gate.recall_after is not null then p_gate.recall_since end);
+  p_gate.recall_after := null;
+  return p_gate;
+end
+$$;
+
+-- Name: _breaker_pause(qctl.queue, integer, double precision, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._breaker_pause(p_queue qctl.queue, p_pauses integer, p_spread double precision, p_retry_after_s integer) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN GREATEST(make_interval(secs => (LEAST(((p_queue).breaker_pause_max_s)::double precision, ((2)::double precision ^ (LEAST(p_pauses, 12))::double precision)) * ((0.9)::double precision + ((0.2)::double precision * p_spread)))), make_interval(secs => (CASE WHEN (p_retry_after_s > 0) THEN LEAST(p_retry_after_s, (p_queue).retry_after_max_s, 600) ELSE 0 END)::double precision));
+
+-- Name: FUNCTION _breaker_pause(p_queue qctl.queue, p_pauses integer, p_spread double precision, p_retry_after_s integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._breaker_pause(p_queue qctl.queue, p_pauses integer, p_spread double precision, p_retry_after_s integer) IS 'Time to wait after that many failed probes: 1 s, 2 s, 4 s ... up to the longest of the queue, with 10 % jitter by p_spread, from 0 to 1. A Retry-After may make it longer, up to 10 min.';
 
 -- Name: _bury(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1177,7 +1403,7 @@ CREATE FUNCTION qctl._cause_gate(p_queue qctl.queue) RETURNS SETOF qctl.cause
            when g.probe_at > clock_timestamp() then format('the next probe is at %s UTC', to_char(g.probe_at at time zone 'UTC', 'HH24:MI:SS'))
            else 'the next message is a probe' end),
          'qctl resume -q ' || p_queue.queue_name
-  from qctl.gate g where g.queue_id = p_queue.queue_id and g.opened_at is not null
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.opened_at is not null and qctl._is_waited_for(p_queue.queue_name)
   union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
          format('every request to %s timed out; the next one is sent after %s UTC', p_queue.url,
@@ -1185,6 +1411,7 @@ CREATE FUNCTION qctl._cause_gate(p_queue qctl.queue) RETURNS SETOF qctl.cause
          'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g
   where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and g.opened_at is null and p_queue.transport = 'pg_net'
+    and qctl._is_waited_for(p_queue.queue_name)
     and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
 $$;
 
@@ -1699,7 +1926,6 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_gate qctl.gate;
   v_probe_id bigint;
-  v_probe_early boolean;
   v_allowed integer;
   v_now timestamptz;
   v_live integer;
@@ -1735,7 +1961,8 @@ begin
   end if;
   v_room := least(p_limit, least(v_queue.max_in_flight, v_gate.slow_limit) - v_live);
   if v_queue.rate_per_s is not null then
-    v_gate.paced_at := greatest(v_gate.paced_at, v_now);
+    v_gate.paced_at := case when qctl._is_due(v_gate.paced_at, v_now, make_interval(secs => 0.1 + greatest(c_burst_s, 1 / v_queue.rate_per_s)))
+                            then v_now else v_gate.paced_at end;
     v_allowed := floor((greatest(c_burst_s, 1 / v_queue.rate_per_s) - extract(epoch from v_gate.paced_at - v_now)::double precision)
                        * v_queue.rate_per_s + 0.001);
     -- Several messages cost less in one claim than in one claim each; 20 claims a second are frequent enough.
@@ -1749,10 +1976,11 @@ begin
   end if;
 
   if v_gate.opened_at is not null then
-    if v_now < v_gate.probe_at or v_gate.probe_lease is not null and v_now < v_gate.probe_ends then
+    if not qctl._is_due(v_gate.probe_at, v_now, qctl._longest_pause(v_queue))
+       or v_gate.probe_lease is not null and not qctl._is_due(v_gate.probe_ends, v_now, v_term) then
       return;
     end if;
-    select p.msg_id, p.early into v_probe_id, v_probe_early from qctl._probe(v_queue, v_now) p;
+    v_probe_id := qctl._probe(v_queue, v_now);
     if v_probe_id is null then
       return;
     end if;
@@ -1800,7 +2028,7 @@ begin
   if v_queue.rate_per_s is not null or v_gate.opened_at is not null then
     update qctl.gate g
     set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_ids) / v_queue.rate_per_s),
-        probe_lease = case when g.opened_at is not null then v_lease end, probe_early = coalesce(v_probe_early, false),
+        probe_lease = case when g.opened_at is not null then v_lease end,
         probe_ends = case when g.opened_at is not null then v_now + v_term end
     where g.queue_id = v_queue.queue_id;
   end if;
@@ -1817,23 +2045,11 @@ declare
   v_gate qctl.gate;
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id for update;
-  if v_gate.opened_at is null then
-    return;
+  if v_gate.opened_at is not null then
+    perform qctl._set_breaker(p_queue, v_gate, qctl._breaker_closed(v_gate), p_why);
   end if;
-  update qctl.gate g
-  set opened_at = null, open_reason = null, pauses = 0, probe_at = null, probe_lease = null, probe_ends = null, probe_early = false,
-      failures = 0, failing_since = null, window_at = null, recall_after = 0, slow_limit = qctl._slow_start()
-  where g.queue_id = p_queue.queue_id;
-  perform qctl._audit('breaker_closed', p_queue.queue_name, jsonb_build_object('why', p_why, 'open_s', round(extract(epoch from clock_timestamp() - v_gate.opened_at))));
-  perform qctl._emit('breaker.closed', p_queue.queue_name,
-                     jsonb_build_object('open_s', round(extract(epoch from clock_timestamp() - v_gate.opened_at)), 'url', p_queue.url));
-  perform qctl._notify(p_queue.queue_id);
 end
 $$;
-
--- Name: FUNCTION _close_breaker(p_queue qctl.queue, p_why text); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._close_breaker(p_queue qctl.queue, p_why text) IS 'Closes the breaker. Claims start slowly, and the messages that failed in the outage become due page by page.';
 
 -- Name: _close_routines(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2800,6 +3016,30 @@ $_$;
 
 COMMENT ON FUNCTION qctl._emit(p_type text, p_queue text, p_data jsonb, p_throttle interval) IS 'Enqueues an event into the event queue, at most one of a type about a queue within the throttle. An error is recorded and stops nothing.';
 
+-- Name: _endpoint_changed(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._endpoint_changed(p_queue_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  update qctl.gate g
+  set failures = 0, failing_since = null, window_at = null, pauses = 0, probe_at = case when g.opened_at is not null then clock_timestamp() end,
+      recall_since = to_timestamp(0), recall_after = case when g.opened_at is null then 0 end,
+      slow_limit = case when g.opened_at is null then qctl._slow_start() end, net_timeouts = 0, net_hold_until = null
+  where g.queue_id = p_queue_id
+    and (g.opened_at is not null or g.net_hold_until is not null
+         or exists (select from qctl.retry r where r.queue_id = p_queue_id and r.attempts > 0));
+  if found then
+    perform qctl._notify(p_queue_id);
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _endpoint_changed(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._endpoint_changed(p_queue_id integer) IS 'Forgets what was learnt of an endpoint whose URL, headers, secrets, timeout or networks changed: an open breaker probes at once, and messages that failed because of the endpoint become due, page by page.';
+
 -- Name: _event_head(oid, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._event_head(p_relation oid, p_operation text, p_payload text) RETURNS jsonb
@@ -3100,6 +3340,28 @@ $$;
 
 COMMENT ON FUNCTION qctl._forget_dedup_keys() IS 'Deletes up to 10,000 keys whose window has ended; returns how many.';
 
+-- Name: _forget_old_settings(qctl.queue, qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._forget_old_settings(p_before qctl.queue, p_after qctl.queue) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_before.rate_per_s is distinct from p_after.rate_per_s then
+    update qctl.gate g set paced_at = null where g.queue_id = p_after.queue_id;
+  end if;
+  if (p_before.url, p_before.headers, p_before.timeout_ms, p_before.transport, p_before.allow_networks, p_before.expect_text, p_before.expect_json)
+     is distinct from
+     (p_after.url, p_after.headers, p_after.timeout_ms, p_after.transport, p_after.allow_networks, p_after.expect_text, p_after.expect_json) then
+    perform qctl._endpoint_changed(p_after.queue_id);
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _forget_old_settings(p_before qctl.queue, p_after qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._forget_old_settings(p_before qctl.queue, p_after qctl.queue) IS 'Ends what the gate decided by the settings before. The caller holds the gate.';
+
 -- Name: _function_problems(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._function_problems(p_attachment qctl.attachment, p_queue text) RETURNS SETOF text
@@ -3362,6 +3624,16 @@ $$;
 
 COMMENT ON FUNCTION qctl._is_declared(p_class pg_class) IS 'True for a table that is part of the installation; false for partitions, which come and go.';
 
+-- Name: _is_due(timestamp with time zone, timestamp with time zone, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_due(p_at timestamp with time zone, p_now timestamp with time zone, p_longest interval) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE(((p_at <= p_now) OR (p_at > (p_now + p_longest))), true);
+
+-- Name: FUNCTION _is_due(p_at timestamp with time zone, p_now timestamp with time zone, p_longest interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_due(p_at timestamp with time zone, p_now timestamp with time zone, p_longest interval) IS 'True if that instant has come. One that is further away than it can be was kept before the clock was set back, so it has come, too.';
+
 -- Name: _is_expected(bytea, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_expected(p_response bytea, p_text text, p_json jsonb) RETURNS boolean
@@ -3474,11 +3746,11 @@ COMMENT ON FUNCTION qctl._is_log_partitioned() IS 'True if the attempt log is pa
 
 CREATE FUNCTION qctl._is_outage(p_status integer, p_error text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (p_status IS NULL) THEN COALESCE((p_error !~ '^(not sent: |the request cannot be made: )'::text), true) ELSE ((p_status = ANY (ARRAY[404, 408, 429])) OR (p_status >= 500) OR COALESCE((p_error = 'not there yet: n8n is starting'::text), false)) END;
+    RETURN (qctl._answer_shows(p_status, p_error) = ANY (ARRAY['outage'::text, 'denied'::text]));
 
 -- Name: FUNCTION _is_outage(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_outage(p_status integer, p_error text) IS 'True if this answer, or the lack of one, is a failure of the endpoint and not of the message. n8n answers 404 while a workflow is inactive.';
+COMMENT ON FUNCTION qctl._is_outage(p_status integer, p_error text) IS 'True if a message that failed with this answer is tried again as soon as the endpoint works.';
 
 -- Name: _is_partitioned(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3550,6 +3822,27 @@ COMMENT ON FUNCTION qctl._is_starting(p_response bytea) IS 'True for the answer 
 CREATE FUNCTION qctl._is_success(p_status integer) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN COALESCE(((p_status >= 200) AND (p_status <= 299)), false);
+
+-- Name: _is_waited_for(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_waited_for(p_queue_name text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_found boolean;
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue_name)) is null then
+    return true;
+  end if;
+  execute format('select exists (select from pgmq.%I)', 'q_' || p_queue_name) into v_found;
+  return v_found;
+end
+$$;
+
+-- Name: FUNCTION _is_waited_for(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_waited_for(p_queue_name text) IS 'True if the queue has a message, so that it matters that the endpoint is down.';
 
 -- Name: _json_of_text(oid, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3672,7 +3965,7 @@ begin
       insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at)
       select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, 0, 0, 1, p.next_at from plan p where p.lost <= $7
       on conflict (queue_id, msg_id, enqueued_at) do update
-        set lost = r.lost + 1, attempt_no = greatest(r.attempt_no, excluded.attempt_no), next_at = excluded.next_at
+        set lost = r.lost + 1, attempt_no = greatest(r.attempt_no, excluded.attempt_no), next_at = greatest(r.next_at, excluded.next_at)
     ), shown as (
       update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at and p.lost <= $7
     ), dying as (
@@ -4066,6 +4359,16 @@ $$;
 -- Name: FUNCTION _log_needed_from(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._log_needed_from() IS 'The time of the oldest archived message of any queue; older log entries are of no use. Null if an archive cannot be read or rows are being moved into partitions.';
+
+-- Name: _longest_pause(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._longest_pause(p_queue qctl.queue) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN make_interval(secs => (GREATEST((((p_queue).breaker_pause_max_s)::numeric * 1.1), (LEAST((p_queue).retry_after_max_s, 600))::numeric))::double precision);
+
+-- Name: FUNCTION _longest_pause(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._longest_pause(p_queue qctl.queue) IS 'The longest time between two probes: the longest pause with its jitter, or 10 min where the endpoint asks for that.';
 
 -- Name: _lower_keys(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4831,7 +5134,7 @@ begin
   end if;
 
   select g.net_hold_until into v_hold_until from qctl.gate g where g.queue_id = p_queue.queue_id;
-  if v_hold_until > v_now then
+  if not qctl._is_due(v_hold_until, v_now, interval '10 min') then
     return 0;
   elsif v_hold_until is not null then
     return case when exists (select from qctl.in_flight f
@@ -4860,7 +5163,8 @@ CREATE FUNCTION qctl._note_answers(p_queue qctl.queue, p_alive integer, p_failed
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select qctl._record_answers(p_queue, p_alive, p_failed, p_failing_since, p_probe_alive, p_retry_after_s, p_error)
+  select qctl._record_answers(p_queue, (p_alive, p_failed, 0, p_failing_since, case when p_probe_alive then 'alive' when not p_probe_alive then 'outage' end,
+                                        p_retry_after_s, p_error)::qctl.answer_counts)
 $$;
 
 -- Name: FUNCTION _note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
@@ -4988,25 +5292,6 @@ $$;
 -- Name: FUNCTION _oldest_transaction(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._oldest_transaction() IS 'The session that prevents vacuum from removing dead rows. Columns that this role may not see are null.';
-
--- Name: _open_breaker(qctl.queue, text, text, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._open_breaker(p_queue qctl.queue, p_what text, p_error text, p_since timestamp with time zone) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-  v_reason text := p_what || coalesce(': ' || p_error, '');
-begin
-  update qctl.gate g
-  set opened_at = clock_timestamp(), open_reason = v_reason, pauses = 0, probe_at = clock_timestamp() + qctl._breaker_pause(0, p_queue.breaker_pause_max_s),
-      probe_lease = null, probe_ends = null, failures = 0, failing_since = null, window_at = null, slow_limit = null, recall_after = null,
-      recall_since = least(p_since, case when g.recall_after is not null then g.recall_since end)
-  where g.queue_id = p_queue.queue_id;
-  perform qctl._audit('breaker_opened', p_queue.queue_name, jsonb_build_object('reason', v_reason));
-  perform qctl._emit('breaker.opened', p_queue.queue_name, jsonb_build_object('reason', v_reason, 'url', p_queue.url));
-end
-$$;
 
 -- Name: _order_column(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5474,7 +5759,7 @@ $_$;
 
 -- Name: _probe(qctl.queue, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean) RETURNS record
+CREATE FUNCTION qctl._probe(p_queue qctl.queue, p_now timestamp with time zone) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -5483,36 +5768,42 @@ CREATE FUNCTION qctl._probe(p_queue qctl.queue, p_now timestamp with time zone, 
     AS $_$
 declare
   v_may text := case when p_queue.ordered then qctl._may_go(p_queue.queue_name) else 'true' end;
+  v_id bigint;
 begin
+  -- Messages that wait for another of their order key must not fill the front.
+  if p_queue.ordered then
+    perform qctl._park_followers(p_queue, p_now, 1);
+  end if;
   execute format($q$
     select q.msg_id from (select q.* from pgmq.%1$I q where q.vt <= $2 order by q.vt limit 100) q
     left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
     where %2$s and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
     order by coalesce(r.attempt_no, 0), q.msg_id limit 1
-  $q$, 'q_' || p_queue.queue_name, v_may) into msg_id using p_queue.queue_id, p_now;
-  early := false;
-  if msg_id is not null then
-    return;
+  $q$, 'q_' || p_queue.queue_name, v_may) into v_id using p_queue.queue_id, p_now;
+  if v_id is not null then
+    return v_id;
   end if;
-  -- No message is due, so the probe is one that waits for its next attempt. If the probe fails, it costs that message no attempt.
+  -- No message is due, so the probe is one that waits for its next attempt, and it costs that message no attempt if it fails.
   execute format($q$
     select q.msg_id
-    from (select * from qctl.retry r where r.queue_id = $1 and r.attempts > 0 order by r.msg_id limit 1000) r
+    from (select * from qctl.retry r
+          where r.queue_id = $1 and r.attempts > 0 and qctl._is_outage(r.last_status, r.last_error) order by r.msg_id limit 1000) r
     join pgmq.%1$I q on q.msg_id = r.msg_id and q.enqueued_at = r.enqueued_at
-    where q.vt > $2 and isfinite(q.vt) and %2$s and qctl._is_outage(r.last_status, r.last_error)
+    where q.vt > $2 and isfinite(q.vt) and %2$s
       and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
     order by r.attempt_no, q.msg_id limit 1 for update of q skip locked
-  $q$, 'q_' || p_queue.queue_name, v_may) into msg_id using p_queue.queue_id, p_now;
-  if msg_id is not null then
-    execute format('update pgmq.%I q set vt = $2 where q.msg_id = $1 and q.vt > $2', 'q_' || p_queue.queue_name) using msg_id, p_now;
-    early := true;
+  $q$, 'q_' || p_queue.queue_name, v_may) into v_id using p_queue.queue_id, p_now;
+  if v_id is not null then
+    execute format('update pgmq.%I q set vt = $2 where q.msg_id = $1 and q.vt > $2', 'q_' || p_queue.queue_name) using v_id, p_now;
+    update qctl.retry r set early = true where r.queue_id = p_queue.queue_id and r.msg_id = v_id;
   end if;
+  return v_id;
 end
 $_$;
 
--- Name: FUNCTION _probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _probe(p_queue qctl.queue, p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._probe(p_queue qctl.queue, p_now timestamp with time zone, OUT msg_id bigint, OUT early boolean) IS 'The message to probe the endpoint with: the due message with the fewest attempts, or if none is due, one that failed in an outage. This order prevents a message that always fails from keeping the breaker open.';
+COMMENT ON FUNCTION qctl._probe(p_queue qctl.queue, p_now timestamp with time zone) IS 'The message to probe the endpoint with: the due message with the fewest attempts, or if none is due, one that failed in an outage. This order prevents a message that always fails from keeping the breaker open.';
 
 -- Name: _problem_sql(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5703,96 +5994,6 @@ $$;
 
 COMMENT ON FUNCTION qctl._reads_queue(p_code text, p_queue text) IS 'True if the text of this code reads, pops, archives or deletes messages of the queue. Names built at run time are not found.';
 
--- Name: gate; Type: TABLE; Schema: qctl; Owner: -
-
-CREATE TABLE qctl.gate (
-    queue_id integer NOT NULL,
-    paused_at timestamp with time zone,
-    paused_by text,
-    pause_reason text,
-    net_timeouts integer DEFAULT 0 NOT NULL,
-    net_hold_until timestamp with time zone,
-    gone boolean DEFAULT false NOT NULL,
-    failures integer DEFAULT 0 NOT NULL,
-    failing_since timestamp with time zone,
-    window_at timestamp with time zone,
-    window_answers integer DEFAULT 0 NOT NULL,
-    window_failures integer DEFAULT 0 NOT NULL,
-    opened_at timestamp with time zone,
-    open_reason text,
-    pauses integer DEFAULT 0 NOT NULL,
-    probe_at timestamp with time zone,
-    probe_lease uuid,
-    probe_early boolean DEFAULT false NOT NULL,
-    probe_ends timestamp with time zone,
-    recall_after bigint,
-    recall_since timestamp with time zone,
-    slow_limit integer,
-    paced_at timestamp with time zone,
-    swept_key text
-)
-WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
-
--- Name: TABLE gate; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON TABLE qctl.gate IS 'One row per queue. A claim locks it: what limits claiming is decided under that lock.';
-
--- Name: COLUMN gate.net_timeouts; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.net_timeouts IS 'pg_net: rounds in a row in which every answer was a timeout.';
-
--- Name: COLUMN gate.net_hold_until; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.net_hold_until IS 'pg_net: until then only one message is handed over, for a slow request stalls the batches of all.';
-
--- Name: COLUMN gate.gone; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.gone IS 'Paused because the endpoint answered 410 Gone, not by a person.';
-
--- Name: COLUMN gate.failures; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.failures IS 'Failures of the endpoint in a row; written only when it changes.';
-
--- Name: COLUMN gate.window_at; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.window_at IS 'Begin of the 30 s in which answers are counted; null while nothing fails.';
-
--- Name: COLUMN gate.opened_at; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.opened_at IS 'The breaker is open since then: nothing is claimed but probes.';
-
--- Name: COLUMN gate.probe_at; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.probe_at IS 'No probe before.';
-
--- Name: COLUMN gate.probe_lease; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.probe_lease IS 'The probe under way; its right ends at probe_ends.';
-
--- Name: COLUMN gate.probe_early; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.probe_early IS 'The probe was not due: if it fails, it costs no attempt.';
-
--- Name: COLUMN gate.recall_after; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.recall_after IS 'After an outage: retries up to this msg_id have been made due; null: all.';
-
--- Name: COLUMN gate.recall_since; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.recall_since IS 'The outage began then; what failed since is made due when it ends.';
-
--- Name: COLUMN gate.slow_limit; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.slow_limit IS 'Slow start: in flight at most, one more with each answer; null: no limit but max_in_flight.';
-
--- Name: COLUMN gate.paced_at; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.paced_at IS 'Rate: when what was claimed so far would have been claimed at an even pace.';
-
--- Name: COLUMN gate.swept_key; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.gate.swept_key IS 'Up to which order key the maintenance has looked for followers that nobody released.';
-
 -- Name: _recall(qctl.queue, qctl.gate, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._recall(p_queue qctl.queue, p_gate qctl.gate, p_now timestamp with time zone) RETURNS void
@@ -5813,13 +6014,13 @@ begin
     ), early as materialized (
       select q.msg_id, q.enqueued_at from pgmq.%1$I q
       join (select p.msg_id, p.enqueued_at from page p
-            where p.next_at > $4 and p.attempts > 0 and p.last_at >= $3 and qctl._is_outage(p.last_status, p.last_error)) p
+            where p.next_at > $4 and p.attempts > 0 and p.last_at >= $3 and qctl._answer_shows(p.last_status, p.last_error) <> 'alive') p
         on p.msg_id = q.msg_id and p.enqueued_at = q.enqueued_at
       where q.vt > $4 and isfinite(q.vt) for update of q skip locked
     ), due as (
       update pgmq.%1$I q set vt = $4 from early e where q.msg_id = e.msg_id
     ), noted as (
-      update qctl.retry r set next_at = $4 from early e where r.queue_id = $1 and r.msg_id = e.msg_id and r.enqueued_at = e.enqueued_at
+      update qctl.retry r set early = true from early e where r.queue_id = $1 and r.msg_id = e.msg_id and r.enqueued_at = e.enqueued_at
     )
     select max(p.msg_id), count(*) from page p
   $q$, 'q_' || p_queue.queue_name) into v_last, v_count using p_queue.queue_id, p_gate.recall_after, p_gate.recall_since, p_now, c_page;
@@ -5829,78 +6030,34 @@ $_$;
 
 -- Name: FUNCTION _recall(p_queue qctl.queue, p_gate qctl.gate, p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._recall(p_queue qctl.queue, p_gate qctl.gate, p_now timestamp with time zone) IS 'After an outage: makes the next 1,000 messages that failed in it due. Each claim handles one page, so no step takes longer when there are more.';
+COMMENT ON FUNCTION qctl._recall(p_queue qctl.queue, p_gate qctl.gate, p_now timestamp with time zone) IS 'After an outage, or when the endpoint changed: makes the next 1,000 messages that failed because of it due. Each claim handles one page, so no step takes longer when there are more.';
 
--- Name: _record_answers(qctl.queue, integer, integer, timestamp with time zone, boolean, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _record_answers(qctl.queue, qctl.answer_counts); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._record_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) RETURNS void
+CREATE FUNCTION qctl._record_answers(p_queue qctl.queue, p_answers qctl.answer_counts) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  c_window constant interval := '30 s';
-  c_least constant integer := 20;
-  c_longest_wish constant integer := 600;
   v_gate qctl.gate;
   v_now timestamptz;
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
-  if p_failed = 0 and p_probe_alive is null and v_gate.failures = 0 and v_gate.window_at is null and v_gate.slow_limit is null then
+  if p_answers.outages + p_answers.denied = 0 and p_answers.probe is null and v_gate.failures = 0 and v_gate.window_at is null
+     and v_gate.slow_limit is null then
     return;
   end if;
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id for update;
+  -- Read again under the lock, because the settings of the breaker may have changed.
+  select * into p_queue from qctl.queue q where q.queue_id = p_queue.queue_id;
   v_now := clock_timestamp();
-
-  if v_gate.opened_at is not null then
-    -- Only the probe shows the present state of the endpoint; other answers belong to requests sent before the breaker opened.
-    if p_probe_alive then
-      perform qctl._close_breaker(p_queue, 'a probe was answered');
-    elsif not p_probe_alive then
-      update qctl.gate g set pauses = g.pauses + 1, probe_lease = null, probe_ends = null,
-        open_reason = coalesce(p_error, g.open_reason),
-        probe_at = v_now + greatest(qctl._breaker_pause(g.pauses + 1, p_queue.breaker_pause_max_s),
-                                    case when p_retry_after_s > 0 then make_interval(secs => least(p_retry_after_s, p_queue.retry_after_max_s, c_longest_wish)) end)
-      where g.queue_id = p_queue.queue_id;
-    end if;
-    return;
-  end if;
-
-  if p_alive > 0 then
-    v_gate.failures := 0;
-    v_gate.failing_since := null;
-  else
-    v_gate.failures := v_gate.failures + p_failed;
-    v_gate.failing_since := coalesce(v_gate.failing_since, p_failing_since);
-  end if;
-  if v_gate.window_at is null or v_gate.window_at < v_now - c_window then
-    v_gate.window_at := case when p_failed > 0 then v_now end;
-    v_gate.window_answers := 0;
-    v_gate.window_failures := 0;
-  end if;
-  if v_gate.window_at is not null then
-    v_gate.window_answers := v_gate.window_answers + p_alive + p_failed;
-    v_gate.window_failures := v_gate.window_failures + p_failed;
-  end if;
-  v_gate.slow_limit := case when v_gate.slow_limit + p_alive < p_queue.max_in_flight then v_gate.slow_limit + p_alive end;
-  update qctl.gate g
-  set (failures, failing_since, window_at, window_answers, window_failures, slow_limit)
-    = (v_gate.failures, v_gate.failing_since, v_gate.window_at, v_gate.window_answers, v_gate.window_failures, v_gate.slow_limit)
-  where g.queue_id = p_queue.queue_id;
-
-  if p_failed > 0 and p_queue.breaker_after > 0 then
-    if v_gate.failures >= p_queue.breaker_after then
-      perform qctl._open_breaker(p_queue, format('%s attempts in a row failed', v_gate.failures), p_error, v_gate.failing_since);
-    elsif v_gate.window_answers >= c_least and v_gate.window_failures >= p_queue.breaker_share * v_gate.window_answers then
-      perform qctl._open_breaker(p_queue, format('%s of %s attempts within 30 s failed', v_gate.window_failures, v_gate.window_answers), p_error,
-                                 least(v_gate.window_at, p_failing_since));
-    end if;
-  end if;
+  perform qctl._set_breaker(p_queue, v_gate, qctl._breaker_next(p_queue, v_gate, p_answers, v_now, random()), 'a probe was answered');
 end
 $$;
 
--- Name: FUNCTION _record_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _record_answers(p_queue qctl.queue, p_answers qctl.answer_counts); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._record_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) IS 'Counts answers of the endpoint. p_alive: answers that show that it works; p_failed: failures of the endpoint; p_probe_alive: the result of the probe, null if the probe is not among them.';
+COMMENT ON FUNCTION qctl._record_answers(p_queue qctl.queue, p_answers qctl.answer_counts) IS 'Tells the breaker of the answers of the endpoint. Writes nothing while all is well.';
 
 -- Name: _refresh_captures(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6659,6 +6816,37 @@ $_$;
 
 COMMENT ON FUNCTION qctl._secret_value(p_reference text) IS 'The value that secret:NAME or vault:NAME refers to; null if there is none or this role may not read it.';
 
+-- Name: _set_breaker(qctl.queue, qctl.gate, qctl.gate, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._set_breaker(p_queue qctl.queue, p_before qctl.gate, p_after qctl.gate, p_why text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_open_s numeric := round(extract(epoch from clock_timestamp() - p_before.opened_at));
+begin
+  update qctl.gate g
+  set (failures, failing_since, window_at, window_answers, window_failures, opened_at, open_reason, pauses, probe_at, probe_lease, probe_ends,
+       recall_after, recall_since, slow_limit)
+    = (p_after.failures, p_after.failing_since, p_after.window_at, p_after.window_answers, p_after.window_failures, p_after.opened_at,
+       p_after.open_reason, p_after.pauses, p_after.probe_at, p_after.probe_lease, p_after.probe_ends, p_after.recall_after,
+       p_after.recall_since, p_after.slow_limit)
+  where g.queue_id = p_queue.queue_id;
+  if p_before.opened_at is null and p_after.opened_at is not null then
+    perform qctl._audit('breaker_opened', p_queue.queue_name, jsonb_build_object('reason', p_after.open_reason));
+    perform qctl._emit('breaker.opened', p_queue.queue_name, jsonb_build_object('reason', p_after.open_reason, 'url', p_queue.url));
+  elsif p_before.opened_at is not null and p_after.opened_at is null then
+    perform qctl._audit('breaker_closed', p_queue.queue_name, jsonb_build_object('why', p_why, 'open_s', v_open_s));
+    perform qctl._emit('breaker.closed', p_queue.queue_name, jsonb_build_object('open_s', v_open_s, 'url', p_queue.url));
+    perform qctl._notify(p_queue.queue_id);
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _set_breaker(p_queue qctl.queue, p_before qctl.gate, p_after qctl.gate, p_why text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._set_breaker(p_queue qctl.queue, p_before qctl.gate, p_after qctl.gate, p_why text) IS 'Writes the breaker of a gate that the caller has locked, with the audit and the event if it opened or closed.';
+
 -- Name: _setting(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._setting(p_name text) RETURNS text
@@ -6712,9 +6900,11 @@ CREATE FUNCTION qctl._settle_answers(p_queue_id integer, p_lease uuid[], p_msg_i
     SET lock_timeout TO '1s'
     AS $$
 declare
+  c_in_a_row constant integer := 2;
   v_queue qctl.queue;
   v_timeouts integer;
   v_answered integer;
+  v_more integer;
 begin
   select * into v_queue from qctl.queue q where q.queue_id = p_queue_id;
   if not found or to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null
@@ -6731,11 +6921,15 @@ begin
     update qctl.gate g set net_timeouts = 0, net_hold_until = null where g.queue_id = p_queue_id and g.net_timeouts > 0;
   elsif v_timeouts > 0 then
     update qctl.gate g
-    set net_timeouts = least(g.net_timeouts + 1, 20),
-        net_hold_until = clock_timestamp()
-          + least(interval '10 min', make_interval(secs => v_queue.timeout_ms / 1000.0 * 5 * 2 ^ least(g.net_timeouts, 8)))
-    where g.queue_id = p_queue_id;
-    perform qctl._take_back(v_queue, '0 s');
+    set net_timeouts = case when g.net_timeouts < c_in_a_row then least(g.net_timeouts + v_timeouts, c_in_a_row) else least(g.net_timeouts + 1, 20) end
+    where g.queue_id = p_queue_id returning g.net_timeouts - c_in_a_row into v_more;
+    if v_more >= 0 and v_queue.breaker_after > 0 then
+      update qctl.gate g
+      set net_hold_until = clock_timestamp()
+            + least(interval '10 min', make_interval(secs => v_queue.timeout_ms / 1000.0 * 5 * 2 ^ least(v_more, 8)))
+      where g.queue_id = p_queue_id;
+      perform qctl._take_back(v_queue, '0 s');
+    end if;
   end if;
   return cardinality(p_msg_id);
 exception when others then
@@ -6764,12 +6958,8 @@ declare
   v_now timestamptz;
   v_gate qctl.gate;
   v_keys text[];
-  v_alive integer;
-  v_outages integer;
-  v_failing_since timestamptz;
-  v_probe_alive boolean;
-  v_probe_retry_after_s integer;
-  v_outage text;
+  -- An array, because INTO takes no composite value beside scalars.
+  v_answers qctl.answer_counts[];
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   -- Settlers, replays and lapses of a message exclude each other by locking its queue row, in order of msg_id. Claims skip locked
@@ -6806,10 +6996,10 @@ begin
              t.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1)
                and (q.msg_id is not null or d.msg_id is not null) as current
       from tried t
-      -- A probe that was sent before its message was due costs no attempt if the endpoint is still down.
-      cross join lateral (select case when t.lease = $17 and qctl._is_outage(t.status, t.error) then 0 else 1 end as spent) p
       left join pgmq.%1$I q on q.msg_id = t.msg_id and q.enqueued_at = t.enqueued_at
       left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id and r.enqueued_at = t.enqueued_at
+      -- An attempt before the schedule, as a probe or after an outage, costs nothing if the endpoint does not answer.
+      cross join lateral (select case when r.early and t.claimed_at < r.next_at and qctl._answer_shows(t.status, t.error) <> 'alive' then 0 else 1 end as spent) p
       left join qctl.dead_letter d
         on d.queue_id = $1 and d.msg_id = t.msg_id and d.enqueued_at = t.enqueued_at and q.msg_id is null
     ), ranked as materialized (
@@ -6823,14 +7013,14 @@ begin
                   when $14 then 'dead'
                   when k.status = 410 then 'paused'
                   when qctl._is_rejection(k.status) and k.rejected >= $10 then 'dead'
-                  when k.attempts > cardinality(case when k.order_key is null then $11 else $18 end::integer[]) then 'dead'
+                  when k.attempts > cardinality(case when k.order_key is null then $11 else $17 end::integer[]) then 'dead'
                   else 'retrying' end as outcome
       from ranked k
     ), plan as materialized (
       select j.*,
              case when j.outcome = 'paused' then $9
                when j.spent = 0 then greatest(j.was_due_at, $9)
-               else $9 + make_interval(secs => greatest(qctl._backoff_s(case when j.order_key is null then $11 else $18 end, j.attempts, $12),
+               else $9 + make_interval(secs => greatest(qctl._backoff_s(case when j.order_key is null then $11 else $17 end, j.attempts, $12),
                                                         case when j.retry_after_s > 0 then least(j.retry_after_s, $13) end)) end as next_at
       from judged j where j.outcome in ('retrying', 'paused')
     ), done as (
@@ -6863,7 +7053,7 @@ begin
       from plan p
       on conflict (queue_id, msg_id, enqueued_at) do update
         set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
-            rejected = r.rejected + excluded.rejected, next_at = excluded.next_at,
+            rejected = r.rejected + excluded.rejected, next_at = excluded.next_at, early = false,
             last_status = excluded.last_status, last_error = excluded.last_error, last_at = excluded.last_at
     ), forgotten as (
       delete from qctl.retry r using judged j
@@ -6889,29 +7079,32 @@ begin
     select count(*) filter (where j.outcome = 'delivered')::integer, count(*) filter (where j.outcome = 'retrying')::integer,
            count(*) filter (where j.outcome = 'dead')::integer, count(*) filter (where j.outcome = 'paused')::integer,
            count(*) filter (where j.outcome = 'late')::integer,
-           (select count(*) from answer)::integer - count(*)::integer - coalesce($21, 0),
+           (select count(*) from answer)::integer - count(*)::integer - coalesce($20, 0),
            array_agg(distinct j.order_key) filter (where j.order_key is not null),
-           count(*) filter (where j.lapsed_at is null and not o.outage)::integer, count(*) filter (where j.lapsed_at is null and o.outage)::integer,
-           min(j.claimed_at) filter (where j.lapsed_at is null and o.outage), bool_and(not o.outage) filter (where j.lease = $20),
-           max(j.retry_after_s) filter (where j.lease = $20), max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.outage)
-    from judged j cross join lateral (select qctl._is_outage(j.status, j.error) as outage) o
+           array[row(count(*) filter (where j.lapsed_at is null and o.shows = 'alive') + coalesce($20, 0),
+               count(*) filter (where j.lapsed_at is null and o.shows = 'outage'), count(*) filter (where j.lapsed_at is null and o.shows = 'denied'),
+               min(j.claimed_at) filter (where j.lapsed_at is null and o.shows in ('outage', 'denied')),
+               max(case o.shows when 'denied' then 'outage' else o.shows end) filter (where j.lease = $19),
+               max(j.retry_after_s) filter (where j.lease = $19),
+               max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.shows in ('outage', 'denied')))::qctl.answer_counts]
+    from judged j cross join lateral (select qctl._answer_shows(j.status, j.error) as shows) o
   $q$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name), qctl._bury($b$
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
              case when $14 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
              null, d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9,
-             case when $19 = 'block' then d.order_key end
+             case when $18 = 'block' then d.order_key end
       from dying d $b$))
-  into delivered, retrying, dead, paused, late, unknown, v_keys, v_alive, v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage
+  into delivered, retrying, dead, paused, late, unknown, v_keys, v_answers
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
         p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize,
-        p_queue.expect_text, p_queue.expect_json, case when v_gate.probe_early then v_gate.probe_lease end, p_queue.order_schedule_s, p_queue.on_dead,
+        p_queue.expect_text, p_queue.expect_json, p_queue.order_schedule_s, p_queue.on_dead,
         v_gate.probe_lease, p_simple;
 
   delivered := delivered + coalesce(p_simple, 0);
   if v_keys is not null and p_queue.ordered then
     perform qctl._show_next(p_queue, v_keys);
   end if;
-  perform qctl._record_answers(p_queue, v_alive + coalesce(p_simple, 0), v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage);
+  perform qctl._record_answers(p_queue, v_answers[1]);
   if dead > 0 then
     perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', dead, 'url', p_queue.url), '1 h');
   end if;
@@ -6972,7 +7165,7 @@ begin
     where qctl._is_success(a.status) and not qctl._is_starting(a.response)
       and (select count(*) from qctl.retry r where r.queue_id = p_queue.queue_id and r.msg_id = a.msg_id) = 0
   ), closed as (
-    delete from qctl.in_flight f where f.ctid = any (array(select t.place from tried t))
+    delete from qctl.in_flight f where f.ctid = any (array(select t.place from tried t)) returning 1
   ), logged as (
     insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
                               settled_at, duration_ms, status_code, response)
@@ -6981,7 +7174,8 @@ begin
     from tried t
     on conflict do nothing
   )
-  select array_agg(t.msg_id), array_agg(t.status), count(*) into v_ids, v_status, delivered from tried t;
+  -- Counts leases, because one answer may be here twice.
+  select array_agg(t.msg_id), array_agg(t.status), (select count(*) from closed) into v_ids, v_status, delivered from tried t;
   if delivered > 0 then
     execute format($q$
       with done as (
@@ -7007,15 +7201,15 @@ COMMENT ON FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_ms
 
 -- Name: _show_followers(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._show_followers(p_queue qctl.queue) RETURNS void
+CREATE FUNCTION qctl._show_followers(p_queue qctl.queue) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
   -- The gate excludes claims, which would hide more.
   perform from qctl.gate g where g.queue_id = p_queue.queue_id for update;
-  perform qctl._unhide_followers(p_queue.queue_name);
   update qctl.dead_letter d set blocks_key = null where d.queue_id = p_queue.queue_id and d.blocks_key is not null;
+  return qctl._unhide_followers(p_queue.queue_name);
 end
 $$;
 
@@ -7336,9 +7530,10 @@ CREATE FUNCTION qctl._sweep_order() RETURNS void
 declare
   v_queue qctl.queue;
 begin
-  for v_queue in select * from qctl.queue q where q.ordered order by q.queue_id loop
+  -- A queue that was ordered once has the index; what was decided while it was must not outlive that.
+  for v_queue in select * from qctl.queue q where q.ordered or qctl._order_index_state(q.queue_name) <> 'missing' order by q.queue_id loop
     begin
-      if qctl._sweep_followers(v_queue) > 0 then
+      if (case when v_queue.ordered then qctl._sweep_followers(v_queue) else qctl._show_followers(v_queue) end) > 0 then
         perform qctl._notify(v_queue.queue_id);
       end if;
     exception when others then
@@ -7665,16 +7860,24 @@ $$;
 
 -- Name: _unhide_followers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._unhide_followers(p_queue text) RETURNS void
+CREATE FUNCTION qctl._unhide_followers(p_queue text) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
+declare
+  v_count integer := 0;
 begin
   if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
-    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue);
+    -- A session that holds the gate must not wait for a row; the sweep shows those that were locked.
+    execute format($q$
+      update pgmq.%1$I q set vt = clock_timestamp()
+      where q.msg_id = any (array(select h.msg_id from pgmq.%1$I h where h.vt = 'infinity' for update skip locked))
+    $q$, 'q_' || p_queue);
+    get diagnostics v_count = row_count;
   end if;
+  return v_count;
 end
-$$;
+$_$;
 
 -- Name: _unowned_row(text, jsonb, jsonb, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8231,7 +8434,7 @@ begin
     from qctl.ready_queues(qctl._work_queues(p_run.queue_id)) as r (name)
     join qctl.queue q on q.queue_name = r.name join qctl.gate g using (queue_id)
     where g.net_hold_until is null
-       or g.net_hold_until < clock_timestamp()
+       or qctl._is_due(g.net_hold_until, clock_timestamp(), interval '10 min')
           and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.request_id is not null and f.lapsed_at is null);
   end if;
   return v_plan;
@@ -9186,6 +9389,7 @@ CREATE FUNCTION qctl.dispatch(p_queue text, p_limit integer DEFAULT NULL::intege
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+  c_rounds constant integer := 100;
   v_queue qctl.queue := qctl._queue(p_queue);
   v_max_body integer;
   v_room integer;
@@ -9215,18 +9419,22 @@ begin
   end if;
 
   v_max_body := qctl._net_max_body(coalesce((select e.extversion from pg_extension e where e.extname = 'pg_net'), '0.20.4'));
-  select array_agg(c.lease) filter (where not c.big), array_agg(c.msg_id) filter (where not c.big),
-         array_agg(c.headers) filter (where not c.big), array_agg(c.body) filter (where not c.big),
-         array_agg(c.lease) filter (where c.big), array_agg(c.msg_id) filter (where c.big),
-         array_agg(format('not sent: the body has %s bytes, pg_net carries %s here', octet_length(c.body), v_max_body)) filter (where c.big)
-  into v_lease, v_msg_id, v_headers, v_body, v_big_lease, v_big_id, v_big_error
-  from (select k.*, coalesce(octet_length(k.body) > v_max_body, false) as big
-        from qctl._claim(p_queue, v_room, p_worker_id, 'pg_net') k) c;
-  if v_big_id is not null then
-    perform qctl._settle(v_queue, v_big_lease, v_big_id, array_fill(null::integer, array[cardinality(v_big_id)]), v_big_error,
-                         array_fill(null::bytea, array[cardinality(v_big_id)]), array_fill(null::integer, array[cardinality(v_big_id)]),
-                         array_fill(null::integer, array[cardinality(v_big_id)]), true);
-  end if;
+  -- Messages that are too large are set aside until there is one to send, or many of them would keep a breaker from its probe.
+  for v_round in 1..c_rounds loop
+    select array_agg(c.lease) filter (where not c.big), array_agg(c.msg_id) filter (where not c.big),
+           array_agg(c.headers) filter (where not c.big), array_agg(c.body) filter (where not c.big),
+           array_agg(c.lease) filter (where c.big), array_agg(c.msg_id) filter (where c.big),
+           array_agg(format('not sent: the body has %s bytes, pg_net carries %s here', octet_length(c.body), v_max_body)) filter (where c.big)
+    into v_lease, v_msg_id, v_headers, v_body, v_big_lease, v_big_id, v_big_error
+    from (select k.*, coalesce(octet_length(k.body) > v_max_body, false) as big
+          from qctl._claim(p_queue, v_room, p_worker_id, 'pg_net') k) c;
+    if v_big_id is not null then
+      perform qctl._settle(v_queue, v_big_lease, v_big_id, array_fill(null::integer, array[cardinality(v_big_id)]), v_big_error,
+                           array_fill(null::bytea, array[cardinality(v_big_id)]), array_fill(null::integer, array[cardinality(v_big_id)]),
+                           array_fill(null::integer, array[cardinality(v_big_id)]), true);
+    end if;
+    exit when v_msg_id is not null or v_big_id is null;
+  end loop;
   if v_msg_id is null then
     return 0;
   end if;
@@ -10545,7 +10753,9 @@ begin
   for v_name, v_queue_id, v_opened_at, v_recall_after in
     select q.queue_name, g.queue_id, g.opened_at, g.recall_after from qctl.queue q join qctl.gate g using (queue_id)
     where q.queue_name = any (p_queues) and g.paused_at is null
-      and (g.opened_at is null or clock_timestamp() >= g.probe_at and (g.probe_lease is null or clock_timestamp() >= g.probe_ends))
+      and (g.opened_at is null
+           or qctl._is_due(g.probe_at, clock_timestamp(), qctl._longest_pause(q))
+              and (g.probe_lease is null or qctl._is_due(g.probe_ends, clock_timestamp(), make_interval(secs => q.timeout_ms / 1000.0) + interval '120 s')))
   loop
     begin
       execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
@@ -10962,6 +11172,7 @@ begin
   replaced_until := case when replaced > 0 then v_now + p_overlap end;
   perform qctl._audit('secret_rotate', p_queue, jsonb_build_object('secret_id', secret_id, 'mark', v_mark, 'replaced', replaced,
     'overlap_s', extract(epoch from p_overlap)::bigint, 'given', p_secret is not null));
+  perform qctl._endpoint_changed(v_queue.queue_id);
   return next;
 end
 $$;
@@ -11196,7 +11407,8 @@ begin
     insert into qctl.header_secret as s (name, value) values (p_name, v_value)
     on conflict (name) do update set (value, changed_at, changed_by) = (excluded.value, clock_timestamp(), session_user);
     perform qctl._audit('secret_set', null, jsonb_build_object('name', p_name, 'new', v_old is null));
-    perform qctl._notify(q.queue_id) from qctl.queue q;
+    perform qctl._notify(q.queue_id), qctl._endpoint_changed(q.queue_id) from qctl.queue q
+    where q.queue_name = any (qctl._secret_users('secret:' || p_name));
   end if;
   return query select p_name, v_old is distinct from v_value, qctl._secret_users('secret:' || p_name);
 end
@@ -11253,7 +11465,11 @@ CREATE FUNCTION qctl.set_queue(p_queue text, p_url text DEFAULT NULL::text, p_he
     AS $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
+  v_after qctl.queue;
 begin
+  -- A claim decides by the settings that it reads under this lock.
+  perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  select * into v_queue from qctl.queue q where q.queue_id = v_queue.queue_id;
   if p_url is not null then
     perform qctl._check_url(p_url);
     update qctl.queue q set url = p_url where q.queue_id = v_queue.queue_id;
@@ -11265,6 +11481,8 @@ begin
     perform qctl._warn_of_missing_secrets(p_headers);
   end if;
   perform qctl._apply_settings(p_queue, p_settings, p_url is not null);
+  select * into v_after from qctl.queue q where q.queue_id = v_queue.queue_id;
+  perform qctl._forget_old_settings(v_queue, v_after);
   if p_settings ?| array['transport', 'dedicated'] then
     perform qctl._plan_jobs();
     perform qctl._notify(v_queue.queue_id);
@@ -11300,7 +11518,7 @@ begin
   begin
     select * into v_simple from qctl._settle_simple(v_queue, p_lease, p_msg_id, p_status, p_response, p_duration_ms);
     if v_simple.delivered = v_count then
-      perform qctl._record_answers(v_queue, v_count, 0, null, null, null, null);
+      perform qctl._record_answers(v_queue, (v_count, 0, 0, null, null, null, null)::qctl.answer_counts);
       return query select v_count, 0, 0, 0, 0, 0, 0;
     else
       return query select s.*, 0 from qctl._settle_rest(v_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms,
@@ -12220,7 +12438,8 @@ CREATE TABLE qctl.retry (
     last_error text,
     webhook_id text,
     replayed_at timestamp with time zone,
-    last_at timestamp with time zone
+    last_at timestamp with time zone,
+    early boolean DEFAULT false NOT NULL
 )
 WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000');
 
@@ -12243,6 +12462,10 @@ COMMENT ON COLUMN qctl.retry.webhook_id IS 'Override of the id, from a replay th
 -- Name: COLUMN retry.last_at; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.retry.last_at IS 'When its last attempt was settled.';
+
+-- Name: COLUMN retry.early; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.retry.early IS 'Made due before next_at, as a probe or after an outage: if the endpoint is still down, the attempt costs nothing.';
 
 -- Name: routine; Type: TABLE; Schema: qctl; Owner: -
 

@@ -170,6 +170,9 @@ def test_status_says_when_pg_net_is_gone_or_the_queue_on_hold_and_resume_ends_th
     net.execute("select qctl.register_worker('w', 'pg_net', '{orders}', '0')")
     assert one(net, "select health from qctl.status") == "ok"
     net.execute("update qctl.gate set net_hold_until = now() + interval '5 min', net_timeouts = 3")
+    # Nothing waits behind it.
+    assert one(net, "select health from qctl.status") == "ok"
+    send(net)
     assert one(net, "select health from qctl.status") == "circuit_open"
     assert one(net, "select changed from qctl.resume('orders')") is True
     assert one(net, "select health from qctl.status") == "ok"

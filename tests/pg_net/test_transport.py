@@ -263,6 +263,46 @@ def test_an_endpoint_that_only_times_out_gets_single_tries(net):
     assert dispatch(net) == 7
 
 
+def test_one_timeout_among_answers_is_one_failed_attempt(net):
+    create_pg_net(net)
+    ids = send(net, 10)
+    dispatch(net, 4)
+    for n, request_id in enumerate([r for _, r in requests(net)]):
+        net.execute("delete from net.http_request_queue where id = %s", (request_id,))
+        late = (request_id, None, None, None, "Timeout of 5000 ms reached")
+        net.execute(ANSWER, late if n == 3 else (request_id, 200, None, "ok", None))
+        # Each is settled by itself, as the batches of pg_net happen to end.
+        collect(net)
+    assert states(net, ids) == {"delivered": 3, "retrying": 1, "ready": 6}
+    assert one(net, "select net_hold_until from qctl.gate") is None
+    assert dispatch(net) == 6
+
+
+def test_without_a_breaker_timeouts_hold_nothing(net):
+    create_pg_net(net, breaker_after=0)
+    send(net, 10)
+    dispatch(net, 4)
+    for request_id in [r for _, r in requests(net)]:
+        net.execute("delete from net.http_request_queue where id = %s", (request_id,))
+        net.execute(ANSWER, (request_id, None, None, None, "Timeout of 5000 ms reached"))
+    collect(net)
+    assert dispatch(net) == 6
+
+
+def test_oversize_messages_at_the_front_do_not_keep_a_breaker_from_its_probe(net):
+    create_pg_net(net)
+    net.execute("select qctl.send('orders', array_fill(to_jsonb(repeat('x', 60000)), array[150]))")
+    [last] = send(net)
+    net.execute("update qctl.gate set opened_at = clock_timestamp(), open_reason = 'x', probe_at = clock_timestamp()")
+    assert dispatch(net) + dispatch(net) == 1
+    assert one(net, "select opened_at is not null from qctl.gate")
+    assert [m for m, _ in requests(net)] == [last]
+    answer(net, 200)
+    collect(net)
+    assert one(net, "select opened_at from qctl.gate") is None
+    assert one(net, "select count(*) from qctl.dead_letter where reason = 'oversize'") == 150
+
+
 def test_a_request_that_net_http_post_refuses_harms_only_itself(net):
     create_pg_net(net)
     ids = send(net, 5)

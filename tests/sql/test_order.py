@@ -1,6 +1,7 @@
 """Order per key: one at a time, by msg_id; other keys are not held up; nobody waits for ever."""
 
 import random
+import threading
 from collections import defaultdict
 
 import psycopg
@@ -268,3 +269,40 @@ def test_headers_of_producers_that_are_no_key(queue):
         [Jsonb({"x-pgmq-group": "x" * 5000})],
     )
     assert len(claim(queue)) == 6
+
+
+def test_no_message_stays_hidden_when_order_is_switched_while_it_is_claimed(conn, dsn):
+    create(conn, ordered=True)
+    for n in range(50):
+        conn.execute("select qctl.send('orders', array['{}']::jsonb[], p_order_key => %s)", [f"k{n % 5}"])
+    stop = threading.Event()
+
+    def claims() -> None:
+        with psycopg.connect(dsn, autocommit=True) as session:
+            while not stop.is_set():
+                claimed = claim(session, 3)
+                session.execute(
+                    "select qctl.release('orders', %s, %s)", ([c.lease for c in claimed], [c.msg_id for c in claimed])
+                )
+
+    threads = [threading.Thread(target=claims) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for ordered in ("true", "false") * 15:
+            conn.execute(f"select qctl.set_queue('orders', p_settings => '{{\"ordered\": {ordered}}}')")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    conn.execute("select qctl._sweep_order()")
+    assert one(conn, "select count(*) from pgmq.q_orders where vt = 'infinity'") == 0
+
+
+def test_what_a_claim_hid_by_settings_of_before_is_shown_by_the_sweep(conn):
+    create(conn, ordered=True)
+    send(conn, 3)
+    conn.execute("""select qctl.set_queue('orders', p_settings => '{"ordered": false}')""")
+    conn.execute("update pgmq.q_orders set vt = 'infinity' where msg_id = 2")
+    conn.execute("select qctl._sweep_order()")
+    assert one(conn, "select count(*) from pgmq.q_orders where vt = 'infinity'") == 0

@@ -78,3 +78,20 @@ def test_a_rate_is_written_only_when_something_was_claimed(conn):
     before = one(conn, "select xmin from qctl.gate")
     assert claim(conn) == []
     assert one(conn, "select xmin from qctl.gate") == before
+
+
+def test_a_rate_that_is_changed_forgets_the_pace_of_before(conn):
+    create(conn, rate_per_s=1 / 3600)
+    send(conn, 200)
+    assert len(claim(conn)) == 1
+    assert claim(conn) == []
+    conn.execute("""select qctl.set_queue('orders', p_settings => '{"rate_per_s": 100}')""")
+    assert len(claim(conn)) == 100
+
+
+def test_a_clock_that_is_set_back_does_not_stop_a_rate(conn):
+    create(conn, rate_per_s=100)
+    send(conn, 200)
+    assert len(claim(conn)) == 100
+    conn.execute("update qctl.gate set paced_at = clock_timestamp() + interval '1 day'")
+    assert len(claim(conn)) == 100

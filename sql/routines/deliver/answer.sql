@@ -10,13 +10,22 @@ return coalesce(p_status in (400, 413, 415, 422), false);
 comment on function qctl._is_rejection(integer) is
   'True for statuses that reject the payload and say nothing about the health of the endpoint.';
 
+create or replace function qctl._answer_shows(p_status integer, p_error text) returns text
+language sql immutable parallel safe
+return case when p_status is null then case when p_error ~ '^(not sent: |the request cannot be made: )' then 'nothing' else 'outage' end
+            when p_status in (404, 408, 429) or p_status >= 500 or p_error = 'not there yet: n8n is starting' then 'outage'
+            when p_status in (401, 403, 407) then 'denied'
+            else 'alive' end;
+comment on function qctl._answer_shows(integer, text) is
+  'What an answer, or the lack of one, shows of the endpoint: alive; outage: the failure is the endpoint''s and not the message''s (n8n '
+  'answers 404 while a workflow is inactive); denied: it does not accept the credentials, which is an outage if it accepts none; nothing: '
+  'no request was made.';
+
 create or replace function qctl._is_outage(p_status integer, p_error text) returns boolean
 language sql immutable parallel safe
-return case when p_status is null then coalesce(p_error !~ '^(not sent: |the request cannot be made: )', true)
-            else p_status in (404, 408, 429) or p_status >= 500 or coalesce(p_error = 'not there yet: n8n is starting', false) end;
+return qctl._answer_shows(p_status, p_error) in ('outage', 'denied');
 comment on function qctl._is_outage(integer, text) is
-  'True if this answer, or the lack of one, is a failure of the endpoint and '
-  'not of the message. n8n answers 404 while a workflow is inactive.';
+  'True if a message that failed with this answer is tried again as soon as the endpoint works.';
 
 create or replace function qctl._is_starting(p_response bytea) returns boolean
 language sql immutable parallel safe

@@ -34,7 +34,6 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_gate qctl.gate;
   v_probe_id bigint;
-  v_probe_early boolean;
   v_allowed integer;
   v_now timestamptz;
   v_live integer;
@@ -70,7 +69,8 @@ begin
   end if;
   v_room := least(p_limit, least(v_queue.max_in_flight, v_gate.slow_limit) - v_live);
   if v_queue.rate_per_s is not null then
-    v_gate.paced_at := greatest(v_gate.paced_at, v_now);
+    v_gate.paced_at := case when qctl._is_due(v_gate.paced_at, v_now, make_interval(secs => 0.1 + greatest(c_burst_s, 1 / v_queue.rate_per_s)))
+                            then v_now else v_gate.paced_at end;
     v_allowed := floor((greatest(c_burst_s, 1 / v_queue.rate_per_s) - extract(epoch from v_gate.paced_at - v_now)::double precision)
                        * v_queue.rate_per_s + 0.001);
     -- Several messages cost less in one claim than in one claim each; 20 claims a second are frequent enough.
@@ -84,10 +84,11 @@ begin
   end if;
 
   if v_gate.opened_at is not null then
-    if v_now < v_gate.probe_at or v_gate.probe_lease is not null and v_now < v_gate.probe_ends then
+    if not qctl._is_due(v_gate.probe_at, v_now, qctl._longest_pause(v_queue))
+       or v_gate.probe_lease is not null and not qctl._is_due(v_gate.probe_ends, v_now, v_term) then
       return;
     end if;
-    select p.msg_id, p.early into v_probe_id, v_probe_early from qctl._probe(v_queue, v_now) p;
+    v_probe_id := qctl._probe(v_queue, v_now);
     if v_probe_id is null then
       return;
     end if;
@@ -135,7 +136,7 @@ begin
   if v_queue.rate_per_s is not null or v_gate.opened_at is not null then
     update qctl.gate g
     set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_ids) / v_queue.rate_per_s),
-        probe_lease = case when g.opened_at is not null then v_lease end, probe_early = coalesce(v_probe_early, false),
+        probe_lease = case when g.opened_at is not null then v_lease end,
         probe_ends = case when g.opened_at is not null then v_now + v_term end
     where g.queue_id = v_queue.queue_id;
   end if;

@@ -22,7 +22,8 @@ begin
     insert into qctl.header_secret as s (name, value) values (p_name, v_value)
     on conflict (name) do update set (value, changed_at, changed_by) = (excluded.value, clock_timestamp(), session_user);
     perform qctl._audit('secret_set', null, jsonb_build_object('name', p_name, 'new', v_old is null));
-    perform qctl._notify(q.queue_id) from qctl.queue q;
+    perform qctl._notify(q.queue_id), qctl._endpoint_changed(q.queue_id) from qctl.queue q
+    where q.queue_name = any (qctl._secret_users('secret:' || p_name));
   end if;
   return query select p_name, v_old is distinct from v_value, qctl._secret_users('secret:' || p_name);
 end

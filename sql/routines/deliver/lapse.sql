@@ -68,7 +68,7 @@ begin
       insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at)
       select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, 0, 0, 1, p.next_at from plan p where p.lost <= $7
       on conflict (queue_id, msg_id, enqueued_at) do update
-        set lost = r.lost + 1, attempt_no = greatest(r.attempt_no, excluded.attempt_no), next_at = excluded.next_at
+        set lost = r.lost + 1, attempt_no = greatest(r.attempt_no, excluded.attempt_no), next_at = greatest(r.next_at, excluded.next_at)
     ), shown as (
       update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at and p.lost <= $7
     ), dying as (

@@ -22,7 +22,7 @@ begin
   begin
     select * into v_simple from qctl._settle_simple(v_queue, p_lease, p_msg_id, p_status, p_response, p_duration_ms);
     if v_simple.delivered = v_count then
-      perform qctl._record_answers(v_queue, v_count, 0, null, null, null, null);
+      perform qctl._record_answers(v_queue, (v_count, 0, 0, null, null, null, null)::qctl.answer_counts);
       return query select v_count, 0, 0, 0, 0, 0, 0;
     else
       return query select s.*, 0 from qctl._settle_rest(v_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms,
@@ -113,7 +113,7 @@ begin
     where qctl._is_success(a.status) and not qctl._is_starting(a.response)
       and (select count(*) from qctl.retry r where r.queue_id = p_queue.queue_id and r.msg_id = a.msg_id) = 0
   ), closed as (
-    delete from qctl.in_flight f where f.ctid = any (array(select t.place from tried t))
+    delete from qctl.in_flight f where f.ctid = any (array(select t.place from tried t)) returning 1
   ), logged as (
     insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
                               settled_at, duration_ms, status_code, response)
@@ -122,7 +122,8 @@ begin
     from tried t
     on conflict do nothing
   )
-  select array_agg(t.msg_id), array_agg(t.status), count(*) into v_ids, v_status, delivered from tried t;
+  -- Counts leases, because one answer may be here twice.
+  select array_agg(t.msg_id), array_agg(t.status), (select count(*) from closed) into v_ids, v_status, delivered from tried t;
   if delivered > 0 then
     execute format($q$
       with done as (
@@ -175,12 +176,8 @@ declare
   v_now timestamptz;
   v_gate qctl.gate;
   v_keys text[];
-  v_alive integer;
-  v_outages integer;
-  v_failing_since timestamptz;
-  v_probe_alive boolean;
-  v_probe_retry_after_s integer;
-  v_outage text;
+  -- An array, because INTO takes no composite value beside scalars.
+  v_answers qctl.answer_counts[];
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   -- Settlers, replays and lapses of a message exclude each other by locking its queue row, in order of msg_id. Claims skip locked
@@ -217,10 +214,10 @@ begin
              t.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1)
                and (q.msg_id is not null or d.msg_id is not null) as current
       from tried t
-      -- A probe that was sent before its message was due costs no attempt if the endpoint is still down.
-      cross join lateral (select case when t.lease = $17 and qctl._is_outage(t.status, t.error) then 0 else 1 end as spent) p
       left join pgmq.%1$I q on q.msg_id = t.msg_id and q.enqueued_at = t.enqueued_at
       left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id and r.enqueued_at = t.enqueued_at
+      -- An attempt before the schedule, as a probe or after an outage, costs nothing if the endpoint does not answer.
+      cross join lateral (select case when r.early and t.claimed_at < r.next_at and qctl._answer_shows(t.status, t.error) <> 'alive' then 0 else 1 end as spent) p
       left join qctl.dead_letter d
         on d.queue_id = $1 and d.msg_id = t.msg_id and d.enqueued_at = t.enqueued_at and q.msg_id is null
     ), ranked as materialized (
@@ -234,14 +231,14 @@ begin
                   when $14 then 'dead'
                   when k.status = 410 then 'paused'
                   when qctl._is_rejection(k.status) and k.rejected >= $10 then 'dead'
-                  when k.attempts > cardinality(case when k.order_key is null then $11 else $18 end::integer[]) then 'dead'
+                  when k.attempts > cardinality(case when k.order_key is null then $11 else $17 end::integer[]) then 'dead'
                   else 'retrying' end as outcome
       from ranked k
     ), plan as materialized (
       select j.*,
              case when j.outcome = 'paused' then $9
                when j.spent = 0 then greatest(j.was_due_at, $9)
-               else $9 + make_interval(secs => greatest(qctl._backoff_s(case when j.order_key is null then $11 else $18 end, j.attempts, $12),
+               else $9 + make_interval(secs => greatest(qctl._backoff_s(case when j.order_key is null then $11 else $17 end, j.attempts, $12),
                                                         case when j.retry_after_s > 0 then least(j.retry_after_s, $13) end)) end as next_at
       from judged j where j.outcome in ('retrying', 'paused')
     ), done as (
@@ -274,7 +271,7 @@ begin
       from plan p
       on conflict (queue_id, msg_id, enqueued_at) do update
         set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
-            rejected = r.rejected + excluded.rejected, next_at = excluded.next_at,
+            rejected = r.rejected + excluded.rejected, next_at = excluded.next_at, early = false,
             last_status = excluded.last_status, last_error = excluded.last_error, last_at = excluded.last_at
     ), forgotten as (
       delete from qctl.retry r using judged j
@@ -300,29 +297,32 @@ begin
     select count(*) filter (where j.outcome = 'delivered')::integer, count(*) filter (where j.outcome = 'retrying')::integer,
            count(*) filter (where j.outcome = 'dead')::integer, count(*) filter (where j.outcome = 'paused')::integer,
            count(*) filter (where j.outcome = 'late')::integer,
-           (select count(*) from answer)::integer - count(*)::integer - coalesce($21, 0),
+           (select count(*) from answer)::integer - count(*)::integer - coalesce($20, 0),
            array_agg(distinct j.order_key) filter (where j.order_key is not null),
-           count(*) filter (where j.lapsed_at is null and not o.outage)::integer, count(*) filter (where j.lapsed_at is null and o.outage)::integer,
-           min(j.claimed_at) filter (where j.lapsed_at is null and o.outage), bool_and(not o.outage) filter (where j.lease = $20),
-           max(j.retry_after_s) filter (where j.lease = $20), max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.outage)
-    from judged j cross join lateral (select qctl._is_outage(j.status, j.error) as outage) o
+           array[row(count(*) filter (where j.lapsed_at is null and o.shows = 'alive') + coalesce($20, 0),
+               count(*) filter (where j.lapsed_at is null and o.shows = 'outage'), count(*) filter (where j.lapsed_at is null and o.shows = 'denied'),
+               min(j.claimed_at) filter (where j.lapsed_at is null and o.shows in ('outage', 'denied')),
+               max(case o.shows when 'denied' then 'outage' else o.shows end) filter (where j.lease = $19),
+               max(j.retry_after_s) filter (where j.lease = $19),
+               max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.shows in ('outage', 'denied')))::qctl.answer_counts]
+    from judged j cross join lateral (select qctl._answer_shows(j.status, j.error) as shows) o
   $q$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name), qctl._bury($b$
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
              case when $14 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
              null, d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9,
-             case when $19 = 'block' then d.order_key end
+             case when $18 = 'block' then d.order_key end
       from dying d $b$))
-  into delivered, retrying, dead, paused, late, unknown, v_keys, v_alive, v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage
+  into delivered, retrying, dead, paused, late, unknown, v_keys, v_answers
   using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
         p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize,
-        p_queue.expect_text, p_queue.expect_json, case when v_gate.probe_early then v_gate.probe_lease end, p_queue.order_schedule_s, p_queue.on_dead,
+        p_queue.expect_text, p_queue.expect_json, p_queue.order_schedule_s, p_queue.on_dead,
         v_gate.probe_lease, p_simple;
 
   delivered := delivered + coalesce(p_simple, 0);
   if v_keys is not null and p_queue.ordered then
     perform qctl._show_next(p_queue, v_keys);
   end if;
-  perform qctl._record_answers(p_queue, v_alive + coalesce(p_simple, 0), v_outages, v_failing_since, v_probe_alive, v_probe_retry_after_s, v_outage);
+  perform qctl._record_answers(p_queue, v_answers[1]);
   if dead > 0 then
     perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', dead, 'url', p_queue.url), '1 h');
   end if;

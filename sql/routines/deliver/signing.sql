@@ -100,6 +100,7 @@ begin
   replaced_until := case when replaced > 0 then v_now + p_overlap end;
   perform qctl._audit('secret_rotate', p_queue, jsonb_build_object('secret_id', secret_id, 'mark', v_mark, 'replaced', replaced,
     'overlap_s', extract(epoch from p_overlap)::bigint, 'given', p_secret is not null));
+  perform qctl._endpoint_changed(v_queue.queue_id);
   return next;
 end
 $$;

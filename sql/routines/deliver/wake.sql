@@ -51,7 +51,9 @@ begin
   for v_name, v_queue_id, v_opened_at, v_recall_after in
     select q.queue_name, g.queue_id, g.opened_at, g.recall_after from qctl.queue q join qctl.gate g using (queue_id)
     where q.queue_name = any (p_queues) and g.paused_at is null
-      and (g.opened_at is null or clock_timestamp() >= g.probe_at and (g.probe_lease is null or clock_timestamp() >= g.probe_ends))
+      and (g.opened_at is null
+           or qctl._is_due(g.probe_at, clock_timestamp(), qctl._longest_pause(q))
+              and (g.probe_lease is null or qctl._is_due(g.probe_ends, clock_timestamp(), make_interval(secs => q.timeout_ms / 1000.0) + interval '120 s')))
   loop
     begin
       execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)

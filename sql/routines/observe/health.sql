@@ -132,6 +132,22 @@ comment on function qctl._cause_worker(qctl.queue, interval) is
   'The cause that no worker delivers the queue. It follows from qctl.worker, so it is right for roles that cannot see jobs; the jobs only '
   'give the reason.';
 
+create or replace function qctl._is_waited_for(p_queue_name text) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found boolean;
+begin
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue_name)) is null then
+    return true;
+  end if;
+  execute format('select exists (select from pgmq.%I)', 'q_' || p_queue_name) into v_found;
+  return v_found;
+end
+$$;
+comment on function qctl._is_waited_for(text) is 'True if the queue has a message, so that it matters that the endpoint is down.';
+
 create or replace function qctl._cause_gate(p_queue qctl.queue) returns setof qctl.cause
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -155,7 +171,7 @@ as $$
            when g.probe_at > clock_timestamp() then format('the next probe is at %s UTC', to_char(g.probe_at at time zone 'UTC', 'HH24:MI:SS'))
            else 'the next message is a probe' end),
          'qctl resume -q ' || p_queue.queue_name
-  from qctl.gate g where g.queue_id = p_queue.queue_id and g.opened_at is not null
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.opened_at is not null and qctl._is_waited_for(p_queue.queue_name)
   union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
          format('every request to %s timed out; the next one is sent after %s UTC', p_queue.url,
@@ -163,6 +179,7 @@ as $$
          'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g
   where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and g.opened_at is null and p_queue.transport = 'pg_net'
+    and qctl._is_waited_for(p_queue.queue_name)
     and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
 $$;
 

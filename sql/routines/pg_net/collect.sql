@@ -66,9 +66,11 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '1s'
 as $$
 declare
+  c_in_a_row constant integer := 2;
   v_queue qctl.queue;
   v_timeouts integer;
   v_answered integer;
+  v_more integer;
 begin
   select * into v_queue from qctl.queue q where q.queue_id = p_queue_id;
   if not found or to_regclass(format('pgmq.%I', 'q_' || v_queue.queue_name)) is null
@@ -85,11 +87,15 @@ begin
     update qctl.gate g set net_timeouts = 0, net_hold_until = null where g.queue_id = p_queue_id and g.net_timeouts > 0;
   elsif v_timeouts > 0 then
     update qctl.gate g
-    set net_timeouts = least(g.net_timeouts + 1, 20),
-        net_hold_until = clock_timestamp()
-          + least(interval '10 min', make_interval(secs => v_queue.timeout_ms / 1000.0 * 5 * 2 ^ least(g.net_timeouts, 8)))
-    where g.queue_id = p_queue_id;
-    perform qctl._take_back(v_queue, '0 s');
+    set net_timeouts = case when g.net_timeouts < c_in_a_row then least(g.net_timeouts + v_timeouts, c_in_a_row) else least(g.net_timeouts + 1, 20) end
+    where g.queue_id = p_queue_id returning g.net_timeouts - c_in_a_row into v_more;
+    if v_more >= 0 and v_queue.breaker_after > 0 then
+      update qctl.gate g
+      set net_hold_until = clock_timestamp()
+            + least(interval '10 min', make_interval(secs => v_queue.timeout_ms / 1000.0 * 5 * 2 ^ least(v_more, 8)))
+      where g.queue_id = p_queue_id;
+      perform qctl._take_back(v_queue, '0 s');
+    end if;
   end if;
   return cardinality(p_msg_id);
 exception when others then

@@ -48,6 +48,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  c_rounds constant integer := 100;
   v_queue qctl.queue := qctl._queue(p_queue);
   v_max_body integer;
   v_room integer;
@@ -77,18 +78,22 @@ begin
   end if;
 
   v_max_body := qctl._net_max_body(coalesce((select e.extversion from pg_extension e where e.extname = 'pg_net'), '0.20.4'));
-  select array_agg(c.lease) filter (where not c.big), array_agg(c.msg_id) filter (where not c.big),
-         array_agg(c.headers) filter (where not c.big), array_agg(c.body) filter (where not c.big),
-         array_agg(c.lease) filter (where c.big), array_agg(c.msg_id) filter (where c.big),
-         array_agg(format('not sent: the body has %s bytes, pg_net carries %s here', octet_length(c.body), v_max_body)) filter (where c.big)
-  into v_lease, v_msg_id, v_headers, v_body, v_big_lease, v_big_id, v_big_error
-  from (select k.*, coalesce(octet_length(k.body) > v_max_body, false) as big
-        from qctl._claim(p_queue, v_room, p_worker_id, 'pg_net') k) c;
-  if v_big_id is not null then
-    perform qctl._settle(v_queue, v_big_lease, v_big_id, array_fill(null::integer, array[cardinality(v_big_id)]), v_big_error,
-                         array_fill(null::bytea, array[cardinality(v_big_id)]), array_fill(null::integer, array[cardinality(v_big_id)]),
-                         array_fill(null::integer, array[cardinality(v_big_id)]), true);
-  end if;
+  -- Messages that are too large are set aside until there is one to send, or many of them would keep a breaker from its probe.
+  for v_round in 1..c_rounds loop
+    select array_agg(c.lease) filter (where not c.big), array_agg(c.msg_id) filter (where not c.big),
+           array_agg(c.headers) filter (where not c.big), array_agg(c.body) filter (where not c.big),
+           array_agg(c.lease) filter (where c.big), array_agg(c.msg_id) filter (where c.big),
+           array_agg(format('not sent: the body has %s bytes, pg_net carries %s here', octet_length(c.body), v_max_body)) filter (where c.big)
+    into v_lease, v_msg_id, v_headers, v_body, v_big_lease, v_big_id, v_big_error
+    from (select k.*, coalesce(octet_length(k.body) > v_max_body, false) as big
+          from qctl._claim(p_queue, v_room, p_worker_id, 'pg_net') k) c;
+    if v_big_id is not null then
+      perform qctl._settle(v_queue, v_big_lease, v_big_id, array_fill(null::integer, array[cardinality(v_big_id)]), v_big_error,
+                           array_fill(null::bytea, array[cardinality(v_big_id)]), array_fill(null::integer, array[cardinality(v_big_id)]),
+                           array_fill(null::integer, array[cardinality(v_big_id)]), true);
+    end if;
+    exit when v_msg_id is not null or v_big_id is null;
+  end loop;
   if v_msg_id is null then
     return 0;
   end if;
@@ -129,7 +134,7 @@ begin
   end if;
 
   select g.net_hold_until into v_hold_until from qctl.gate g where g.queue_id = p_queue.queue_id;
-  if v_hold_until > v_now then
+  if not qctl._is_due(v_hold_until, v_now, interval '10 min') then
     return 0;
   elsif v_hold_until is not null then
     return case when exists (select from qctl.in_flight f

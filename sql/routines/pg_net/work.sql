@@ -112,7 +112,7 @@ begin
     from qctl.ready_queues(qctl._work_queues(p_run.queue_id)) as r (name)
     join qctl.queue q on q.queue_name = r.name join qctl.gate g using (queue_id)
     where g.net_hold_until is null
-       or g.net_hold_until < clock_timestamp()
+       or qctl._is_due(g.net_hold_until, clock_timestamp(), interval '10 min')
           and not exists (select from qctl.in_flight f where f.queue_id = q.queue_id and f.request_id is not null and f.lapsed_at is null);
   end if;
   return v_plan;

@@ -55,26 +55,34 @@ end
 $$;
 comment on function qctl._make_order_index(qctl.queue) is 'Creates the index by order key that an ordered queue needs, if that takes no time.';
 
-create or replace function qctl._unhide_followers(p_queue text) returns void
+create or replace function qctl._unhide_followers(p_queue text) returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_count integer := 0;
 begin
   if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
-    execute format('update pgmq.%I q set vt = clock_timestamp() where q.vt = ''infinity''', 'q_' || p_queue);
+    -- A session that holds the gate must not wait for a row; the sweep shows those that were locked.
+    execute format($q$
+      update pgmq.%1$I q set vt = clock_timestamp()
+      where q.msg_id = any (array(select h.msg_id from pgmq.%1$I h where h.vt = 'infinity' for update skip locked))
+    $q$, 'q_' || p_queue);
+    get diagnostics v_count = row_count;
   end if;
+  return v_count;
 end
 $$;
 
-create or replace function qctl._show_followers(p_queue qctl.queue) returns void
+create or replace function qctl._show_followers(p_queue qctl.queue) returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- The gate excludes claims, which would hide more.
   perform from qctl.gate g where g.queue_id = p_queue.queue_id for update;
-  perform qctl._unhide_followers(p_queue.queue_name);
   update qctl.dead_letter d set blocks_key = null where d.queue_id = p_queue.queue_id and d.blocks_key is not null;
+  return qctl._unhide_followers(p_queue.queue_name);
 end
 $$;
 comment on function qctl._show_followers(qctl.queue) is 'Makes all followers ready because the queue is no longer ordered. Its index stays: see qctl._order_index.';
@@ -199,9 +207,10 @@ as $$
 declare
   v_queue qctl.queue;
 begin
-  for v_queue in select * from qctl.queue q where q.ordered order by q.queue_id loop
+  -- A queue that was ordered once has the index; what was decided while it was must not outlive that.
+  for v_queue in select * from qctl.queue q where q.ordered or qctl._order_index_state(q.queue_name) <> 'missing' order by q.queue_id loop
     begin
-      if qctl._sweep_followers(v_queue) > 0 then
+      if (case when v_queue.ordered then qctl._sweep_followers(v_queue) else qctl._show_followers(v_queue) end) > 0 then
         perform qctl._notify(v_queue.queue_id);
       end if;
     exception when others then

@@ -119,6 +119,45 @@ begin
 end
 $$;
 
+create or replace function qctl._endpoint_changed(p_queue_id integer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update qctl.gate g
+  set failures = 0, failing_since = null, window_at = null, pauses = 0, probe_at = case when g.opened_at is not null then clock_timestamp() end,
+      recall_since = to_timestamp(0), recall_after = case when g.opened_at is null then 0 end,
+      slow_limit = case when g.opened_at is null then qctl._slow_start() end, net_timeouts = 0, net_hold_until = null
+  where g.queue_id = p_queue_id
+    and (g.opened_at is not null or g.net_hold_until is not null
+         or exists (select from qctl.retry r where r.queue_id = p_queue_id and r.attempts > 0));
+  if found then
+    perform qctl._notify(p_queue_id);
+  end if;
+end
+$$;
+comment on function qctl._endpoint_changed(integer) is
+  'Forgets what was learnt of an endpoint whose URL, headers, secrets, timeout or networks changed: an open breaker probes at once, and '
+  'messages that failed because of the endpoint become due, page by page.';
+
+create or replace function qctl._forget_old_settings(p_before qctl.queue, p_after qctl.queue) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_before.rate_per_s is distinct from p_after.rate_per_s then
+    update qctl.gate g set paced_at = null where g.queue_id = p_after.queue_id;
+  end if;
+  if (p_before.url, p_before.headers, p_before.timeout_ms, p_before.transport, p_before.allow_networks, p_before.expect_text, p_before.expect_json)
+     is distinct from
+     (p_after.url, p_after.headers, p_after.timeout_ms, p_after.transport, p_after.allow_networks, p_after.expect_text, p_after.expect_json) then
+    perform qctl._endpoint_changed(p_after.queue_id);
+  end if;
+end
+$$;
+comment on function qctl._forget_old_settings(qctl.queue, qctl.queue) is
+  'Ends what the gate decided by the settings before. The caller holds the gate.';
+
 create or replace function qctl.set_queue(
   p_queue text, p_url text default null, p_headers jsonb default null, p_settings jsonb default '{}')
 returns setof qctl.queue
@@ -127,7 +166,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
+  v_after qctl.queue;
 begin
+  -- A claim decides by the settings that it reads under this lock.
+  perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
+  select * into v_queue from qctl.queue q where q.queue_id = v_queue.queue_id;
   if p_url is not null then
     perform qctl._check_url(p_url);
     update qctl.queue q set url = p_url where q.queue_id = v_queue.queue_id;
@@ -139,6 +182,8 @@ begin
     perform qctl._warn_of_missing_secrets(p_headers);
   end if;
   perform qctl._apply_settings(p_queue, p_settings, p_url is not null);
+  select * into v_after from qctl.queue q where q.queue_id = v_queue.queue_id;
+  perform qctl._forget_old_settings(v_queue, v_after);
   if p_settings ?| array['transport', 'dedicated'] then
     perform qctl._plan_jobs();
     perform qctl._notify(v_queue.queue_id);

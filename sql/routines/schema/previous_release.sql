@@ -7,7 +7,8 @@ returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select qctl._record_answers(p_queue, p_alive, p_failed, p_failing_since, p_probe_alive, p_retry_after_s, p_error)
+  select qctl._record_answers(p_queue, (p_alive, p_failed, 0, p_failing_since, case when p_probe_alive then 'alive' when not p_probe_alive then 'outage' end,
+                                        p_retry_after_s, p_error)::qctl.answer_counts)
 $$;
 
 create or replace function qctl._unseen(p_relation regclass) returns boolean
