@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from qctl import models
+from qctl import models, units
 from qctl.errors import UsageError
 
 
@@ -180,6 +180,11 @@ def settings(dsn: str | None, profile: str | None, environ: Mapping[str, str] = 
         models.Setting("connection", chosen.profile and f"profile {chosen.profile}", chosen.source),
         *_libpq_settings(chosen, environ),
         models.Setting("queue", default_queue(environ), "QCTL_QUEUE" if default_queue(environ) else ""),
+        models.Setting(
+            "statement timeout",
+            environ.get("QCTL_STATEMENT_TIMEOUT"),
+            "QCTL_STATEMENT_TIMEOUT" if statement_timeout_s(environ) else "default",
+        ),
         models.Setting("debug", "yes" if debug(environ) else "no", "QCTL_DEBUG" if debug(environ) else "default"),
     ]
     for name, value in defaults(environ).items():
@@ -231,6 +236,21 @@ def _libpq_settings(chosen: Database, environ: Mapping[str, str]) -> "list[model
 def default_queue(environ: Mapping[str, str] = os.environ) -> str | None:
     """The queue named by QCTL_QUEUE, if any."""
     return environ.get("QCTL_QUEUE") or None
+
+
+def statement_timeout_s(environ: Mapping[str, str] = os.environ) -> float | None:
+    """Seconds that QCTL_STATEMENT_TIMEOUT lets one statement take; None where it is not set.
+
+    Raises:
+        UsageError: it is no duration.
+    """
+    text = environ.get("QCTL_STATEMENT_TIMEOUT")
+    if not text:
+        return None
+    found = units.parse(text)
+    if not found:
+        raise UsageError(f"QCTL_STATEMENT_TIMEOUT: '{text[:100]}' is not a duration", hint="for example 30s, 10m or 1h")
+    return found
 
 
 def debug(environ: Mapping[str, str] = os.environ) -> bool:

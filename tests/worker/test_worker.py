@@ -420,3 +420,40 @@ def test_a_connection_that_is_lost_is_made_again(conn, endpoint, worker, dsn):
     code, talk = process.end()
     assert code == 0
     assert "connected again" in talk
+
+
+def test_a_claim_that_fails_holds_up_no_known_answer(conn, endpoint, worker):
+    receiver = endpoint("--delay", "1")
+    conn.execute("select qctl.set_header_secret('token', 'x')")
+    create(conn, url=receiver.url, concurrency=5, max_in_flight=5)
+    conn.execute("select qctl.set_queue('orders', p_headers => '{\"x-token\": \"secret:token\"}')")
+    send(conn, 20)
+    process = worker("-q", "orders")
+    wait_until(lambda: one(conn, "select count(*) from qctl.in_flight") == 5)
+    conn.execute("delete from qctl.header_secret")
+    wait_until(lambda: one(conn, "select count(*) from qctl.attempt where outcome = 'delivered'") == 5, timeout_s=8)
+    process.send(signal.SIGTERM)
+    code, talk = process.end()
+    assert code == 0, talk
+    assert "claim waits 30 s" in talk
+    assert len(receiver.accepted()) == 5
+
+
+def test_answers_that_cannot_be_settled_stop_claims_and_are_settled_at_the_stop(conn, endpoint, worker):
+    receiver = endpoint()
+    create(conn, url=receiver.url, concurrency=5, max_in_flight=50)
+    conn.execute("""create function no() returns trigger language plpgsql as
+                    $$ begin raise exception 'no room' using errcode = '42501'; end $$""")
+    conn.execute("create trigger no before insert on pgmq.a_orders for each row execute function no()")
+    send(conn, 20)
+    process = worker("-q", "orders")
+    wait_until(lambda: len(receiver.accepted()) >= 5)
+    time.sleep(1)
+    sent = len(receiver.accepted())
+    conn.execute("drop trigger no on pgmq.a_orders")
+    process.send(signal.SIGTERM)
+    code, talk = process.end()
+    assert code == 0, talk
+    assert "settle waits 30 s" in talk
+    assert sent == len(receiver.accepted()) == one(conn, "select count(*) from pgmq.a_orders")
+    assert set(receiver.accepted().values()) == {1}

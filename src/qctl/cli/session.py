@@ -1,12 +1,23 @@
 """A command's connection to the database."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
 
 from qctl import config, db, models
 from qctl.cli import named_connection
 from qctl.cli.console import say
+from qctl.errors import CannotConnectError, QctlError
 from qctl.operations import label
+
+# Seconds that one statement of a command may take before the server counts as silent.
+_READS_S = 60.0
+_CHANGES_S = 300.0
+_PATIENCE_S = {
+    "check": 20.0,
+    **dict.fromkeys(
+        ("apply", "create", "drop", "install", "partition", "purge", "set", "uninstall", "upgrade"), 3600.0
+    ),
+}
 
 
 @contextmanager
@@ -22,6 +33,10 @@ def session(dsn: str | None, profile: str | None, command: str, *, changes: bool
     named_connection.remember(dsn, profile)
     database = config.database(dsn, profile)
     connection = db.connect(database, application=command)
+    connection.changes = changes
+    connection.patience_s = config.statement_timeout_s() or _PATIENCE_S.get(
+        command, _CHANGES_S if changes else _READS_S
+    )
     db.on_warning(connection, lambda line: say(f"Warning: {line}"))
     try:
         if changes and config.stderr_is_terminal():
@@ -31,6 +46,29 @@ def session(dsn: str | None, profile: str | None, command: str, *, changes: bool
         yield connection
     finally:
         connection.close()
+
+
+def session_again(
+    stack: ExitStack, dsn: str | None, profile: str | None, command: str, *, wait: Callable[[float], object]
+) -> "db.Connection":
+    """Leaves the session whose connection was lost and connects again, however long that takes.
+
+    Args:
+        stack: holds the session.
+        dsn: what ``--dsn`` said.
+        profile: what ``--profile`` said.
+        command: the command's name.
+        wait: waits so many seconds; may raise to give up.
+    """
+    pause_s = 0.5
+    while True:
+        with suppress(QctlError):
+            stack.close()
+        try:
+            return stack.enter_context(session(dsn, profile, command))
+        except CannotConnectError:
+            wait(pause_s)
+            pause_s = min(pause_s * 2, 5.0)
 
 
 def _named(here: "models.Label | None", profile: str | None) -> str:

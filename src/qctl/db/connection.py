@@ -1,23 +1,66 @@
 """The only place that connects to PostgreSQL."""
 
+import math
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from qctl.config import Database
 from qctl.db import codecs, connect_hints
-from qctl.db.errors import translating
+from qctl.db.errors import SilentServerError, translating
 from qctl.errors import CannotConnectError, UsageError
+
+Value = TypeVar("Value")
+
+
+def _never() -> float:
+    return math.inf
 
 
 class Connection(psycopg.Connection[TupleRow]):
-    """A connection that knows whether a pooler stands between."""
+    """A connection whose statements end also when the server says nothing any more.
+
+    A server, a pooler or a proxy may be silent while TCP is alive; then no timeout of PostgreSQL or of libpq ends a statement.
+
+    Attributes:
+        pooled: a pooler stands between.
+        patience_s: seconds that one statement may take.
+        until: an instant, on the monotonic clock, at which every statement ends.
+        changes: whether a statement that was given up may have changed something.
+    """
 
     pooled: bool = False
+    patience_s: float = 20.0
+    until: Callable[[], float] = staticmethod(_never)
+    changes: bool = False
+
+    def wait(self, gen: PQGen[Value], interval: float = 0.1, timeout: float | None = None) -> Value:
+        """Waits for the server as psycopg does, but not longer than allowed.
+
+        Raises:
+            SilentServerError: the server did not answer in time. The connection is closed.
+        """
+        return super().wait(self._bounded(gen), interval)
+
+    def _bounded(self, gen: PQGen[Value]) -> PQGen[Value]:
+        ends = time.monotonic() + self.patience_s
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if time.monotonic() >= min(ends, self.until()):
+                    self.pgconn.finish()
+                    raise SilentServerError(self.patience_s, changes=self.changes)
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
 
 
 _PREPARE_AFTER = 5
@@ -53,7 +96,7 @@ _LOCAL = b"select pg_catalog.set_config(s.name, s.value, true) from (values " + 
 
 
 def connect(database: Database, *, application: str, **keywords: str | int) -> Connection:
-    """Opens an autocommit connection.
+    """Opens an autocommit connection, whose statements may take 20 s each until :attr:`Connection.patience_s` is set.
 
     Args:
         database: where to.
@@ -84,6 +127,12 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
             connection.close()
             raise
         return connection
+    except SilentServerError as error:
+        raise CannotConnectError(
+            f"{label(database)} (from {database.source}) takes connections but does not answer",
+            detail=str(error),
+            hint="look at the server, or at the pooler or proxy before it",
+        ) from None
     except psycopg.Error as error:
         message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         for prefix in ("connection failed: ", "connection is bad: "):
@@ -107,11 +156,12 @@ def on_warning(connection: Connection, tell: Callable[[str], None]) -> None:
     connection.add_notice_handler(handle)
 
 
-def connect_worker(database: Database, *, pooled: bool | None = None) -> Connection:
+def connect_worker(database: Database, *, pooled: bool | None = None, within_s: float = 10.0) -> Connection:
     """A connection for a worker: to the primary only, and one that notices a dead network within about ten seconds.
 
     Args:
         database: where to.
+        within_s: how long connecting may take; libpq allows no less than 2 s.
         pooled: behind a transaction pooler, where neither settings nor prepared statements outlive a transaction; None:
             behind any pooler, because nothing tells the kinds apart.
     """
@@ -119,6 +169,7 @@ def connect_worker(database: Database, *, pooled: bool | None = None) -> Connect
         database,
         application="worker",
         target_session_attrs="read-write",
+        connect_timeout=max(2, math.ceil(within_s)),
         keepalives_idle=5,
         keepalives_interval=2,
         keepalives_count=3,

@@ -7,6 +7,20 @@ import psycopg
 
 from qctl.errors import CannotConnectError, ExitCode, QctlError, UsageError
 
+
+class SilentServerError(psycopg.OperationalError):
+    """The server did not answer a statement in time; the connection was closed.
+
+    Args:
+        patience_s: how long it was waited for.
+        changes: whether the statement may have changed something, and may still commit.
+    """
+
+    def __init__(self, patience_s: float, *, changes: bool) -> None:
+        super().__init__(f"no answer within {patience_s:.0f} s")
+        self.changes = changes
+
+
 _HINTS = {
     "42501": "connect as the role that installed qctl, or ask it for: qctl grant ROLE --as operate",
     "25006": "connect to the primary; where the host made it read only because its disk is full, add before the command:"
@@ -28,6 +42,8 @@ _NOT_INSTALLED = {"3F000", "42P01", "42883", "42703"}
 
 def translated(error: psycopg.Error) -> QctlError:
     """The error that a user can act on, for an error from PostgreSQL."""
+    if isinstance(error, SilentServerError):
+        return _silent(error)
     state, diag = error.sqlstate, error.diag
     message = diag.message_primary or str(error).strip() or type(error).__name__
     if state and state.startswith("QC"):
@@ -57,6 +73,21 @@ def translated(error: psycopg.Error) -> QctlError:
     if state and state[:2] in ("22", "23"):
         return UsageError(message, hint=diag.message_hint, detail=diag.message_detail)
     return QctlError(message, hint=diag.message_hint, detail=f"SQLSTATE {state}", code=ExitCode.BUG)
+
+
+def _silent(error: SilentServerError) -> QctlError:
+    if error.changes:
+        return QctlError(
+            "outcome unknown: the server did not answer, and may still do what it was told",
+            detail=str(error),
+            hint="look before you try again: qctl status; to wait for longer: QCTL_STATEMENT_TIMEOUT=1h",
+            code=ExitCode.PARTLY_DONE,
+        )
+    return CannotConnectError(
+        "the server takes connections but does not answer",
+        detail=str(error),
+        hint="look at the server, or at the pooler or proxy before it; to wait for longer: QCTL_STATEMENT_TIMEOUT=10m",
+    )
 
 
 @contextmanager

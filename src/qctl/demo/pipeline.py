@@ -197,7 +197,7 @@ def _deliver(
     database: Database, connection: db.Connection, events: int, on_progress: Callable[[str, int, int], None]
 ) -> None:
     """Runs a worker until the queue is empty."""
-    process = Worker(connect=lambda: db.connect_worker(database), queues=[QUEUE])
+    process = Worker(connect=lambda within_s: db.connect_worker(database, within_s=within_s), queues=[QUEUE])
     failure: list[BaseException] = []
 
     def work() -> None:

@@ -1,6 +1,7 @@
 """The worker: claims what it can start, hands it to the sender, settles the answers in batches, sleeps when idle."""
 
 import gc
+import math
 import os
 import select
 import time
@@ -33,6 +34,7 @@ BROKEN_S = 30.0
 REPORT_S = 60.0
 MAINTENANCE_S = 60.0
 ROUND_WITHIN_S = 60.0
+FINISH_S = 2.0
 
 _PASSING = (ExitCode.CANNOT_CONNECT, ExitCode.BUSY)
 
@@ -71,7 +73,7 @@ class Worker:
     """One worker process.
 
     Args:
-        connect: opens a connection; called again after the connection was lost.
+        connect: opens a connection within so many seconds; called again after the connection was lost.
         queues: names, or None for every queue of the http transport, new ones included.
         mode: when to end by itself.
         concurrency: simultaneous requests per queue; None for each queue's own setting.
@@ -86,7 +88,7 @@ class Worker:
         on_answer: called with each attempt's answer, before it is settled.
     """
 
-    connect: Callable[[], db.Connection]
+    connect: Callable[[float], db.Connection]
     queues: list[str] | None = None
     mode: Mode = Mode.FOREVER
     concurrency: int | None = None
@@ -120,13 +122,17 @@ class Worker:
         self._pause_s = 0.1
         self._wake_out, self.wake_fd = wake_pipe()
         self._sender = Sender(self._wake, self.egress)
-        self._session = WorkerSession(self.connect)
+        self._session = WorkerSession(self.connect, self._ends_at)
 
     def stop(self) -> None:
         """Asks the worker to end: nothing more is claimed, what is in flight is settled. Safe in a signal handler."""
         if self._stop_at is None:
             self._stop_at = time.monotonic() + self.grace_s
         self._wake()
+
+    def _ends_at(self) -> float:
+        """When every statement ends, whatever the server does."""
+        return math.inf if self._stop_at is None else self._stop_at + FINISH_S
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):
@@ -185,12 +191,13 @@ class Worker:
 
     def _finish(self) -> None:
         """Settles what has come and signs off, whatever ended the work."""
-        with suppress(QctlError, psycopg.Error):
-            self._sender.hand_back()
-            self._take_answers()
-            self._settle(everything=True)
-            self._release_unsent()
-            self._session.unregister()
+        self._sender.hand_back()
+        self._take_answers()
+        for queue in self._queues.values():
+            queue.held.clear()
+        for step in (lambda: self._settle(everything=True), self._release_unsent, self._session.unregister):
+            with suppress(QctlError, psycopg.Error):
+                step()
 
     def _begin(self) -> None:
         """What a new connection needs: the worker's registration, the queues, notifications."""
@@ -278,9 +285,9 @@ class Worker:
         if queue.asleep:
             self._session.wake_up([queue.queue_id])
 
-    def _guarded(self, queue: QueueState, step: Callable[[QueueState], None]) -> None:
+    def _guarded(self, queue: QueueState, name: str, step: Callable[[QueueState], None]) -> None:
         """Does one step for a queue. Its trouble holds up only itself: a while for a lock, longer for anything else."""
-        if time.monotonic() < queue.held_until:
+        if queue.is_held(name):
             return
         try:
             step(queue)
@@ -288,8 +295,8 @@ class Worker:
             if error.code in (ExitCode.CANNOT_CONNECT, ExitCode.SCHEMA_VERSION) or self._session.closed:
                 raise
             pause_s = BUSY_S if error.code is ExitCode.BUSY else BROKEN_S
-            queue.held_until = time.monotonic() + pause_s
-            self.talk(f"queue {queue.name} is set aside for {pause_s:.0f} s: {error.message}")
+            queue.held[name] = time.monotonic() + pause_s
+            self.talk(f"queue {queue.name}: {name} waits {pause_s:.0f} s: {error.message}")
             if self.mode is not Mode.FOREVER and error.code is not ExitCode.BUSY:
                 raise
 
@@ -321,11 +328,13 @@ class Worker:
             if not self._told_stop:
                 self._told_stop = True
                 self.talk("stopping: messages in flight are settled first")
+                for queue in self._queues.values():
+                    queue.held.clear()
             self._sender.hand_back()
         else:
             self._look_at_sleeping(now)
             for queue in list(self._queues.values()):
-                self._guarded(queue, self._claim)
+                self._guarded(queue, "claim", self._claim)
         self._report(now)
         if not self._is_over():
             self._wait()
@@ -357,7 +366,7 @@ class Worker:
         self._settle_by = None
         for queue in list(self._queues.values()):
             if queue.unsettled:
-                self._guarded(queue, self._settle_queue)
+                self._guarded(queue, "settle", self._settle_queue)
 
     def _settle_queue(self, queue: QueueState) -> None:
         while queue.unsettled:
@@ -371,7 +380,7 @@ class Worker:
     def _release_unsent(self) -> None:
         for queue in list(self._queues.values()):
             if queue.unsent:
-                self._guarded(queue, self._release_queue)
+                self._guarded(queue, "release", self._release_queue)
 
     def _release_queue(self, queue: QueueState) -> None:
         self._session.release(queue.name, queue.unsent)
@@ -429,6 +438,8 @@ class Worker:
         if (
             queue.leaving
             or queue.asleep
+            # What cannot be settled would lapse and be sent again.
+            or queue.is_held("settle")
             or time.monotonic() < queue.poll_at
             or room < 1
             or (once and queue.claimed_once)
@@ -495,9 +506,10 @@ class Worker:
             moments.append(self._stop_at)
         else:
             for queue in self._queues.values():
-                if queue.held_until > now:
-                    moments.append(queue.held_until)
-                elif queue.asleep:
+                moments += [until for until in queue.held.values() if until > now]
+                if queue.is_held("claim") or queue.is_held("settle"):
+                    continue
+                if queue.asleep:
                     moments.append(self._next_look)
                 elif queue.has_room(self._free_bytes) and not (self.mode is Mode.ONCE and queue.claimed_once):
                     moments.append(queue.poll_at if queue.poll_at > now else now + SHORTEST_POLL_S)

@@ -32,7 +32,7 @@ class QueueState:
     poll_at: float = 0.0
     poll_s: float = SHORTEST_POLL_S
     quiet_since: float | None = None
-    held_until: float = 0.0
+    held: dict[str, float] = field(default_factory=dict[str, float])
     rate: float = 0.0
     counted: int = 0
     counted_since: float = 0.0
@@ -66,6 +66,10 @@ class QueueState:
             self.capacity - self.outstanding >= max(1, self.capacity // 4)
             and 4 * room_bytes >= self.held_bytes + room_bytes
         )
+
+    def is_held(self, step: str) -> bool:
+        """Whether that step waits because it failed."""
+        return time.monotonic() < self.held.get(step, 0.0)
 
     @property
     def busy(self) -> bool:

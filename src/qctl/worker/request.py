@@ -18,6 +18,8 @@ KEPT_BYTES = 4096
 JUDGED_BYTES = 65536
 MOST_BYTES = 1 << 20
 _E_TOO_LARGE = 100
+# A name may move to another address; it is looked up again when no connection is younger than this.
+CONNECTION_LIFE_S = 15
 _BREAK = re.compile(rb"[\r\n\0]")
 
 
@@ -72,6 +74,8 @@ class Handle:
         self.head = io.BytesIO()
         self.at_once = 0
         self.refused: str | None = None
+        self.tried = False
+        self.fresh = False
         self._set: tuple[str, int] | None = None
         self._vetted: tuple[str, tuple[ssrf.Network, ...] | None] | None = None
         self.curl = pycurl.Curl()
@@ -81,6 +85,11 @@ class Handle:
             (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
             (pycurl.PROXY, egress.proxy or ""),
             (pycurl.USERAGENT, f"qctl/{__version__}"),
+            # Over HTTP/2 an endpoint that goes away gracefully refuses streams, and libcurl cannot tell which it has worked on.
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+            (pycurl.ACCEPT_ENCODING, ""),
+            (pycurl.MAXLIFETIME_CONN, CONNECTION_LIFE_S),
+            (pycurl.DNS_CACHE_TIMEOUT, CONNECTION_LIFE_S),
             (pycurl.HTTP09_ALLOWED, 0),
             (pycurl.PATH_AS_IS, 1),
             (pycurl.NOPROGRESS, 1),
@@ -95,21 +104,35 @@ class Handle:
             self.curl.setopt(pycurl.OPENSOCKETFUNCTION, ssrf.opener(self._refuses))
             self.curl.setopt(pycurl.PREREQFUNCTION, self._may_send)
 
-    def prepare(self, request: Request) -> None:
-        """Sets up the handle for a request."""
+    def prepare(self, request: Request, *, fresh: bool = False) -> None:
+        """Sets up the handle for a request; ``fresh``: on a new connection, after the name was looked up anew."""
         message = request.message
-        self.request, self.kept, self.seen, self.refused = request, b"", 0, None
+        self.request, self.kept, self.seen, self.refused, self.tried = request, b"", 0, None, False
         self.head.seek(0)
         self.head.truncate()
         curl = self.curl
         curl.setopt(pycurl.POSTFIELDS, message.body.encode())
         curl.setopt(pycurl.HTTPHEADER, _header_lines(message.headers))
+        self._connect_anew(fresh)
         if self._set != (message.url, message.timeout_ms):
             self._set = None
             curl.setopt(pycurl.URL, message.url)
             curl.setopt(pycurl.TIMEOUT_MS, message.timeout_ms)
             curl.setopt(pycurl.CONNECTTIMEOUT_MS, min(message.timeout_ms, 10_000))
             self._set = (message.url, message.timeout_ms)
+
+    def renew(self) -> None:
+        """Sets up the request that it holds once more, on a new connection."""
+        self.kept, self.seen, self.refused, self.tried = b"", 0, None, False
+        self.head.seek(0)
+        self.head.truncate()
+        self._connect_anew(True)
+
+    def _connect_anew(self, fresh: bool) -> None:
+        if self.fresh is not fresh:
+            self.curl.setopt(pycurl.FRESH_CONNECT, int(fresh))
+            self.curl.setopt(pycurl.DNS_CACHE_TIMEOUT, 0 if fresh else CONNECTION_LIFE_S)
+            self.fresh = fresh
 
     def answer(self, code: int | None, text: str) -> Answer:
         """The answer of the request that has ended; ``code`` is libcurl's error, None for none."""
@@ -121,13 +144,16 @@ class Handle:
         too_long = code == pycurl.E_WRITE_ERROR and self.seen > MOST_BYTES
         cut_by_us = (flooded or too_long) and (status or 0) >= 200
         if code is not None and not cut_by_us:
-            if self.refused is not None:
+            # Of a name with several addresses some may be refused and another one tried, which then is the reason.
+            if self.refused is not None and not self.tried:
                 text = self.refused
             elif flooded:
                 text = "endless headers and no answer"
             elif code == pycurl.E_OPERATION_TIMEDOUT:
                 text = f"no complete answer within {self.request.message.timeout_ms} ms"
             text = (text or f"libcurl error {code}") + (f" (after status {status})" if status else "")
+            if self.refused is not None and self.tried:
+                text += f"; another of its addresses: {self.refused}"
             return Answer(self.request, True, None, text, self.kept, duration_ms, at_once=self.at_once)
         # Of a 200 too, for it may not be the answer that the queue expects.
         asked = self._header(b"retry-after")
@@ -148,6 +174,8 @@ class Handle:
         why = None if allowed is None else ssrf.refusal(address, allowed)
         if why is not None:
             self.refused = f"refused: {why}; to allow it: qctl set -q {self.request.queue} --allow-private"
+        else:
+            self.tried = True
         return why is not None
 
     def _header(self, name: bytes) -> bytes:

@@ -17,6 +17,10 @@ from qctl.worker.request import Answer, Egress, Handle, Request
 
 _SLACK_S = 0.5
 _LARGE = 65536
+# What libcurl says when the endpoint closed kept connections one after another before it read a byte, as it does at a reload.
+_ALL_DEAD = "Connection died, tried "
+# After so many failures in a row, fewer than open the breaker, an endpoint may have moved to another address.
+FRESH_AFTER = 5
 # Of the same values as epoll's.
 _TROUBLE = select.POLLERR | select.POLLHUP
 _IN, _OUT = pycurl.CSELECT_IN, pycurl.CSELECT_OUT
@@ -49,6 +53,7 @@ class _Line:
     limit: int
     waiting: deque[Request] = field(default_factory=deque)
     active: int = 0
+    failures: int = 0
 
 
 class Sender:
@@ -153,7 +158,7 @@ class Sender:
             return
         try:
             handle = self._idle.pop() if self._idle else Handle(self._egress)
-            handle.prepare(request)
+            handle.prepare(request, fresh=line.failures >= FRESH_AFTER)
             if request.size > _LARGE:
                 # libcurl has its own copy now.
                 handle.request = request._replace(message=request.message._replace(body=""))
@@ -202,11 +207,23 @@ class Sender:
         while True:
             waiting, succeeded, failed = self._multi.info_read()
             for curl in succeeded:
-                self._give(self._recycle(curl).answer(None, ""))
+                self._end(curl, None, "")
             for curl, code, text in failed:
-                self._give(self._recycle(curl).answer(code, text))
+                self._end(curl, code, text)
             if not waiting:
                 break
+
+    def _end(self, curl: pycurl.Curl, code: int | None, text: str) -> None:
+        handle = self._busy[curl]
+        if text.startswith(_ALL_DEAD) and not handle.fresh and self._may_start(handle.request):
+            self._multi.remove_handle(curl)
+            handle.renew()
+            self._multi.add_handle(curl)
+            return
+        answer = self._recycle(curl).answer(code, text)
+        line = self._lines[answer.request.queue]
+        line.failures = 0 if answer.status is not None and answer.status < 400 else line.failures + 1
+        self._give(answer)
 
     def _recycle(self, curl: pycurl.Curl) -> Handle:
         self._multi.remove_handle(curl)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
 from qctl.worker.request import Answer
 
 MAINTENANCE_FOR = "0.5 s"
+CONNECT_WITHIN_S = 10.0
 
 
 class WorkerSession:
@@ -21,11 +23,13 @@ class WorkerSession:
     Every method raises :class:`qctl.errors.QctlError`; 3 means that the connection was lost.
 
     Args:
-        connect: opens a connection; called again by :meth:`open` after the connection was lost.
+        connect: opens a connection within so many seconds; called again by :meth:`open` after the connection was lost.
+        until: an instant, on the monotonic clock, at which every statement ends.
     """
 
-    def __init__(self, connect: Callable[[], db.Connection]) -> None:
+    def __init__(self, connect: Callable[[float], db.Connection], until: Callable[[], float]) -> None:
         self._connect = connect
+        self._until = until
         self._connection: db.Connection | None = None
         self.worker_id: int | None = None
 
@@ -42,7 +46,8 @@ class WorkerSession:
 
     def open(self) -> None:
         """Connects."""
-        self._connection = self._connect()
+        self._connection = self._connect(min(CONNECT_WITHIN_S, self._until() - time.monotonic()))
+        self._connection.until = self._until
 
     def close(self) -> None:
         """Closes the connection; safe when it is already gone."""

@@ -1,4 +1,4 @@
-"""What SIGTERM and SIGINT do to a worker."""
+"""What SIGTERM, SIGINT and SIGHUP do to a worker."""
 
 import signal
 from collections.abc import Callable
@@ -6,7 +6,9 @@ from typing import Any
 
 
 def stop_on_signals(stop: Callable[[], None], wake_fd: int) -> None:
-    """Ends a worker on SIGTERM and the first Ctrl-C; the second Ctrl-C interrupts at once.
+    """Ends a worker on SIGTERM, the first Ctrl-C, and SIGHUP unless it is ignored, as under nohup.
+
+    The second Ctrl-C interrupts at once.
 
     Args:
         stop: asks the worker to end; safe in a signal handler.
@@ -19,4 +21,6 @@ def stop_on_signals(stop: Callable[[], None], wake_fd: int) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handle)
     signal.set_wakeup_fd(wake_fd, warn_on_full_buffer=False)

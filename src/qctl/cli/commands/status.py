@@ -2,7 +2,9 @@
 
 import sys
 import time
-from typing import Annotated, Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -11,10 +13,14 @@ from qctl import config, db, models
 from qctl.cli import options, queue_columns, styles
 from qctl.cli.console import say
 from qctl.cli.named_connection import in_fixes
-from qctl.cli.session import session
+from qctl.cli.session import session, session_again
+from qctl.errors import CannotConnectError
 from qctl.operations import health, queues
 from qctl.output import Column, Format, chosen, render, table
 from qctl.output.columns import ago, instant, number, one_line, percent, seconds, sparkline, words
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 
 def _drain(row: "models.Status") -> str:
@@ -104,11 +110,15 @@ def command(
     Example: qctl status --watch
     """
     pause_s = 0.0 if watch is None else max(0.1, float(watch) if watch.isdigit() else options.duration(watch))
-    with session(dsn, profile, "status") as connection:
+    with ExitStack() as stack:
+        connection = stack.enter_context(session(dsn, profile, "status"))
         if workers:
             render(queues.workers(connection), _WORKER_COLUMNS, output)
         elif watch is not None:
-            _watch(connection, queue, pause_s, output)
+            _watch(
+                connection, queue, pause_s, output,
+                lambda: session_again(stack, dsn, profile, "status", wait=time.sleep),
+            )  # fmt: skip
         else:
             rows = in_fixes(queues.statuses(connection, queue))
             render(rows, _STATUS_COLUMNS, output)
@@ -154,29 +164,51 @@ def _advice(rows: "list[models.Status]", of_all: set[str]) -> list[str]:
     return lines
 
 
-def _watch(connection: "db.Connection", queue: str | None, pause_s: float, output: Format | None) -> None:
+def _watch(
+    connection: "db.Connection",
+    queue: str | None,
+    pause_s: float,
+    output: Format | None,
+    connect_again: "Callable[[], db.Connection]",
+) -> None:
     if chosen(output) is not Format.TABLE:
         while True:
-            render(queues.statuses(connection, queue), _STATUS_COLUMNS, output)
+            try:
+                rows = queues.statuses(connection, queue)
+            except CannotConnectError as error:
+                say(f"{error.message}; trying again")
+                connection = connect_again()
+                say("connected again")
+                continue
+            render(rows, _STATUS_COLUMNS, output)
             sys.stdout.flush()
             time.sleep(pause_s)
-    from rich.console import Group
     from rich.live import Live
-    from rich.text import Text
 
     console = table.console()
-    of_all = _of_the_database(connection)
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
-            rows = queues.statuses(connection, queue)
-            spark = _spark_column(queues.hours(connection, queue), 20 if console.width >= table.WIDE else 10)
-            columns = [*_STATUS_COLUMNS[:2], spark, *_STATUS_COLUMNS[2:]]
-            if console.width < table.WIDE:
-                columns = [column for column in columns if column.field not in ("delayed", "retrying")]
-            at = Text(f"{time.strftime('%H:%M:%S')}  every {seconds(pause_s)}  Ctrl-C to end", style="dim")
-            advice = [Text(line) for line in _advice(rows, of_all)]
-            live.update(Group(at, table.build(rows, columns, console.width), Text(""), *advice), refresh=True)
+            try:
+                live.update(_screen(connection, queue, pause_s, console.width), refresh=True)
+            except CannotConnectError as error:
+                live.update(f"{time.strftime('%H:%M:%S')}  {error.message}; trying again", refresh=True)
+                connection = connect_again()
+                continue
             time.sleep(pause_s)
+
+
+def _screen(connection: "db.Connection", queue: str | None, pause_s: float, width: int) -> "Group":
+    from rich.console import Group
+    from rich.text import Text
+
+    rows = queues.statuses(connection, queue)
+    spark = _spark_column(queues.hours(connection, queue), 20 if width >= table.WIDE else 10)
+    columns = [*_STATUS_COLUMNS[:2], spark, *_STATUS_COLUMNS[2:]]
+    if width < table.WIDE:
+        columns = [column for column in columns if column.field not in ("delayed", "retrying")]
+    at = Text(f"{time.strftime('%H:%M:%S')}  every {seconds(pause_s)}  Ctrl-C to end", style="dim")
+    advice = [Text(line) for line in _advice(rows, _of_the_database(connection))]
+    return Group(at, table.build(rows, columns, width), Text(""), *advice)
 
 
 def _spark_column(hours: "list[models.Hour]", width: int) -> Column:

@@ -2,13 +2,16 @@
 
 import select
 import sys
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
 from qctl import models
 from qctl.cli import options, styles
-from qctl.cli.session import session
+from qctl.cli.console import say
+from qctl.cli.session import session, session_again
+from qctl.errors import CannotConnectError
 from qctl.operations import attempts, queues
 from qctl.output import Column, Format, chosen, machine, render, table
 from qctl.output.columns import clock, milliseconds, one_line
@@ -38,7 +41,8 @@ def command(
 
     Example: qctl tail -f --failed
     """
-    with session(dsn, profile, "tail") as connection:
+    with ExitStack() as stack:
+        connection = stack.enter_context(session(dsn, profile, "tail"))
         if queue is not None:
             queues.described(connection, queue)
         watcher = attempts.Tail(connection, queue, failed=failed)
@@ -47,9 +51,19 @@ def command(
             render(rows, _TAIL_COLUMNS, output)
             return
         _follow(rows, output, first=True)
-        while not _reader_is_gone(0.5):
-            for rows in watcher.look():
-                _follow(rows, output, first=False)
+        while True:
+            _wait(0.5)
+            try:
+                for rows in watcher.look():
+                    _follow(rows, output, first=False)
+            except CannotConnectError as error:
+                say(f"{error.message}; trying again")
+                watcher.on(session_again(stack, dsn, profile, "tail", wait=_wait))
+                say("connected again")
+
+
+def _wait(pause_s: float) -> None:
+    if _reader_is_gone(pause_s):
         raise BrokenPipeError
 
 

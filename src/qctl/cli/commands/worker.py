@@ -72,7 +72,9 @@ def command(
     proxy: Annotated[
         str | None,
         typer.Option(
-            "--proxy", help="Send through this proxy, which then decides which addresses are allowed.", metavar="URL"
+            "--proxy",
+            help="Send through this proxy, which decides which addresses are allowed; with a login: QCTL_PROXY.",
+            metavar="URL",
         ),
     ] = None,
     ca: Annotated[
@@ -119,7 +121,9 @@ def command(
 
         with _tracing(traces) as tracer:
             process = delivering.Worker(
-                connect=lambda: db.connect_worker(database, pooled=None if listen is None else not listen),
+                connect=lambda within_s: db.connect_worker(
+                    database, pooled=None if listen is None else not listen, within_s=within_s
+                ),
                 queues=queue or None,
                 mode=delivering.Mode.ONCE if once else delivering.Mode.DRAIN if drain else delivering.Mode.FOREVER,
                 concurrency=concurrency,
@@ -188,10 +192,15 @@ def _served(
 
 
 def _egress(proxy: str | None, ca: str | None, cert: str | None, key: str | None) -> "delivering.Egress":
-    if proxy is not None and not re.match(r"(https?|socks5h?)://[^\s@]+$", proxy):
+    if proxy is not None and "@" in proxy:
         raise UsageError(
-            f"--proxy: '{proxy[:100]}' is not the URL of a proxy", hint="for example http://proxy.internal:3128"
+            "--proxy: a login does not belong on a command line, which everybody on this machine can read",
+            hint="put the URL with its login into the environment variable QCTL_PROXY",
         )
+    name = "--proxy" if proxy is not None else "QCTL_PROXY"
+    proxy = proxy or config.variable("QCTL_PROXY") or None
+    if proxy is not None and not re.match(r"(https?|socks5h?)://[^\s/]+/?$", proxy):
+        raise UsageError(f"{name} is not the URL of a proxy", hint="for example http://proxy.internal:3128")
     for option, path in (("--ca", ca), ("--cert", cert), ("--key", key)):
         if path is not None and not os.access(path, os.R_OK):
             raise UsageError(f"{option}: cannot read {path}")
