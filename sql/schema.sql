@@ -829,12 +829,15 @@ CREATE TABLE qctl.gate (
     pauses integer DEFAULT 0 NOT NULL,
     probe_at timestamp with time zone,
     probe_lease uuid,
+    probe_early boolean DEFAULT false NOT NULL,
     probe_ends timestamp with time zone,
     recall_after bigint,
     recall_since timestamp with time zone,
     slow_limit integer,
     paced_at timestamp with time zone,
-    swept_key text
+    swept_key text,
+    retained_to timestamp with time zone,
+    retained_to_id bigint
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
@@ -874,6 +877,10 @@ COMMENT ON COLUMN qctl.gate.probe_at IS 'No probe before.';
 
 COMMENT ON COLUMN qctl.gate.probe_lease IS 'The probe under way; its right ends at probe_ends.';
 
+-- Name: COLUMN gate.probe_early; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.probe_early IS 'Not used any more; see qctl.retry.early.';
+
 -- Name: COLUMN gate.recall_after; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.gate.recall_after IS 'After an outage: retries up to this msg_id have been made due; null: all.';
@@ -893,6 +900,10 @@ COMMENT ON COLUMN qctl.gate.paced_at IS 'Rate: when what was claimed so far woul
 -- Name: COLUMN gate.swept_key; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.gate.swept_key IS 'Up to which order key the maintenance has looked for followers that nobody released.';
+
+-- Name: COLUMN gate.retained_to; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.retained_to IS 'Up to here the archive has been looked through for messages that are older than the retention.';
 
 -- Name: _breaker_closed(qctl.gate); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1403,15 +1414,15 @@ CREATE FUNCTION qctl._cause_gate(p_queue qctl.queue) RETURNS SETOF qctl.cause
            when g.probe_at > clock_timestamp() then format('the next probe is at %s UTC', to_char(g.probe_at at time zone 'UTC', 'HH24:MI:SS'))
            else 'the next message is a probe' end),
          'qctl resume -q ' || p_queue.queue_name
-  from qctl.gate g where g.queue_id = p_queue.queue_id and g.opened_at is not null and qctl._is_waited_for(p_queue.queue_name)
+  from qctl.gate g where g.queue_id = p_queue.queue_id and case when g.opened_at is not null then qctl._is_waited_for(p_queue.queue_name) end
   union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
          format('every request to %s timed out; the next one is sent after %s UTC', p_queue.url,
                 to_char(g.net_hold_until at time zone 'UTC', 'HH24:MI:SS')),
          'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g
-  where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and g.opened_at is null and p_queue.transport = 'pg_net'
-    and qctl._is_waited_for(p_queue.queue_name)
+  where g.queue_id = p_queue.queue_id and p_queue.transport = 'pg_net'
+    and case when g.net_hold_until is not null and g.opened_at is null then qctl._is_waited_for(p_queue.queue_name) end
     and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
 $$;
 
@@ -2051,6 +2062,10 @@ begin
 end
 $$;
 
+-- Name: FUNCTION _close_breaker(p_queue qctl.queue, p_why text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._close_breaker(p_queue qctl.queue, p_why text) IS 'Closes the breaker of a queue, if it is open.';
+
 -- Name: _close_routines(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._close_routines() RETURNS void
@@ -2465,6 +2480,52 @@ $_$;
 
 COMMENT ON FUNCTION qctl._discard(p_queue qctl.queue, p_msg_ids bigint[], p_reason text) IS 'Discards these messages, or every message of the queue if p_msg_ids is null.';
 
+-- Name: _do_upkeep_step(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._do_upkeep_step(p_step text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '1s'
+    AS $$
+declare
+  v_more boolean := false;
+  v_state text;
+begin
+  begin
+    case p_step
+      when 'clock' then perform qctl._look_at_clock();
+      when 'lapse' then perform qctl.upkeep();
+      when 'roll_up' then perform qctl._roll_up();
+      when 'samples' then perform qctl._take_samples();
+      when 'order' then perform qctl._sweep_order();
+      when 'held' then perform qctl._release_all_held();
+      -- What a person switched off stays off.
+      when 'jobs' then perform qctl._plan_jobs(false) where qctl._owns_jobs();
+      when 'forget_dedup' then v_more := qctl._forget_dedup_keys() >= 10000;
+      when 'forget_retries' then v_more := qctl._forget_retries() >= 1000;
+      when 'forget_attempts' then v_more := qctl._forget_attempts() >= 1000;
+      when 'forget_audit' then v_more := qctl._forget_audit() >= 10000;
+      when 'forget_small' then perform qctl._forget_small();
+      when 'forget_log' then v_more := qctl._retain_log() > 0;
+      when 'sweep' then perform qctl._sweep();
+    end case;
+    update qctl.upkeep_step s set running_pid = null, failed_since = null, failed_at = null, sqlstate = null, error = null where s.step = p_step;
+  exception when others then
+    v_state := sqlstate;
+    update qctl.upkeep_step s
+    set running_pid = null, failed_since = coalesce(s.failed_since, clock_timestamp()), failed_at = clock_timestamp(), sqlstate = v_state,
+        error = left(sqlerrm, 500)
+    where s.step = p_step;
+    v_more := false;
+  end;
+  return v_more;
+end
+$$;
+
+-- Name: FUNCTION _do_upkeep_step(p_step text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._do_upkeep_step(p_step text) IS 'Does a limited portion of one step of the maintenance; true if it has more to do now. An error is kept in qctl.upkeep_step and stops no other step.';
+
 -- Name: _doctor_copies(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._doctor_copies() RETURNS SETOF qctl.finding
@@ -2491,6 +2552,11 @@ CREATE FUNCTION qctl._doctor_failures() RETURNS SETOF qctl.finding
          format('select * from qctl.audit where verb = %L order by audit_id desc limit 10;', a.verb)
   from qctl.audit a where a.at > statement_timestamp() - interval '15 min' and a.verb ~ '_failed$'
   group by a.verb, a.queue_name
+  union all
+  select 'warning', 'maintenance', s.step, format('its step %s has failed since %s UTC: %s', s.step,
+           to_char(s.failed_since at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), s.error),
+         format('select * from qctl.upkeep_step where step = %L;', s.step)
+  from qctl.upkeep_step s where s.failed_since is not null
 $_$;
 
 -- Name: _doctor_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
@@ -3318,6 +3384,73 @@ $$;
 
 COMMENT ON FUNCTION qctl._foreign_children(p_relation regclass) IS 'What inherits from the table but belongs to another role: types of it may bring that role''s code, which must not run as the parent''s owner.';
 
+-- Name: _forget_attempts(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._forget_attempts() RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  c_page constant integer := 2000;
+  v_after text[] := coalesce(qctl._upkeep_cursor('forget_attempts'), '{0,-infinity}')::text[];
+  v_queue qctl.queue;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_seen integer;
+  v_count integer := 0;
+begin
+  select * into v_queue from qctl.queue q
+  where q.queue_id >= v_after[1]::integer and q.retention_s is not null and not qctl._is_partitioned(q.queue_name)
+    and to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) is not null and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null
+  order by q.queue_id limit 1;
+  if not found then
+    perform qctl._set_upkeep_cursor('forget_attempts', null);
+    return 0;
+  end if;
+  v_from := case when v_queue.queue_id = v_after[1]::integer then v_after[2]::timestamptz else '-infinity' end;
+  select count(*), max(p.settled_at) into v_seen, v_to
+  from (select t.settled_at from qctl.attempt t
+        where t.queue_id = v_queue.queue_id and t.settled_at > v_from and t.settled_at < statement_timestamp() - make_interval(secs => v_queue.retention_s)
+        order by t.settled_at limit c_page) p;
+  if v_seen > 0 then
+    v_count := qctl._purge_orphans(v_queue, v_from, v_to);
+  end if;
+  perform qctl._set_upkeep_cursor('forget_attempts',
+    case when v_seen = c_page then array[v_queue.queue_id::text, v_to::text] else array[(v_queue.queue_id + 1)::text, '-infinity'] end::text);
+  return v_count;
+end
+$$;
+
+-- Name: FUNCTION _forget_attempts(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._forget_attempts() IS 'Looks at the next 2,000 attempts older than the retention of their queue and deletes those whose message is gone: they were logged late.';
+
+-- Name: _forget_audit(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._forget_audit() RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_most constant bigint := 100000;
+  v_count integer;
+begin
+  delete from qctl.audit a
+  where a.audit_id = any (array(select o.audit_id from qctl.audit o
+                                where o.audit_id <= (select max(m.audit_id) from qctl.audit m) - c_most
+                                   or o.at < statement_timestamp() - interval '400 days'
+                                order by o.audit_id limit 10000));
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;
+
+-- Name: FUNCTION _forget_audit(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._forget_audit() IS 'Deletes records beyond the last 100,000, and those older than 400 days.';
+
 -- Name: _forget_dedup_keys(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._forget_dedup_keys() RETURNS integer
@@ -3361,6 +3494,80 @@ $$;
 -- Name: FUNCTION _forget_old_settings(p_before qctl.queue, p_after qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._forget_old_settings(p_before qctl.queue, p_after qctl.queue) IS 'Ends what the gate decided by the settings before. The caller holds the gate.';
+
+-- Name: _forget_retries(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._forget_retries() RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $_$
+declare
+  c_page constant integer := 5000;
+  v_after bigint[] := coalesce(qctl._upkeep_cursor('forget_retries'), '{0,0}')::bigint[];
+  v_id integer;
+  v_name text;
+  v_seen integer;
+  v_last bigint;
+  v_count integer := 0;
+begin
+  select min(r.queue_id) into v_id from qctl.retry r where (r.queue_id, r.msg_id) > (v_after[1]::integer, v_after[2]);
+  if v_id is not null then
+    select q.queue_name into v_name from qctl.queue q where q.queue_id = v_id;
+    select count(*), max(p.msg_id) into v_seen, v_last
+    from (select r.msg_id from qctl.retry r where r.queue_id = v_id and r.msg_id > case when v_id = v_after[1] then v_after[2] else 0 end
+          order by r.msg_id limit c_page) p;
+    if v_name is null then
+      delete from qctl.retry r where r.queue_id = v_id and r.msg_id <= v_last;
+      get diagnostics v_count = row_count;
+    elsif to_regclass(format('pgmq.%I', 'q_' || v_name)) is not null then
+      execute format($q$
+        delete from qctl.retry r where r.queue_id = $1 and r.msg_id > $2 and r.msg_id <= $3
+          and not exists (select from pgmq.%I q where q.msg_id = r.msg_id)
+      $q$, 'q_' || v_name) using v_id, case when v_id = v_after[1] then v_after[2] else 0 end, v_last;
+      get diagnostics v_count = row_count;
+    end if;
+  end if;
+  perform qctl._set_upkeep_cursor('forget_retries', case when v_id is not null then format('{%s,%s}', v_id, v_last) end);
+  return v_count;
+end
+$_$;
+
+-- Name: FUNCTION _forget_retries(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._forget_retries() IS 'Looks at the next 5,000 retries and deletes those whose message another program has taken out of its queue.';
+
+-- Name: _forget_small(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._forget_small() RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_count integer;
+  v_sum integer := 0;
+begin
+  delete from qctl.capture_error e where e.minute < statement_timestamp() - interval '30 days';
+  get diagnostics v_count = row_count;
+  v_sum := v_sum + v_count;
+  delete from qctl.capture_error e
+  where e.ctid = any (array(select o.ctid from qctl.capture_error o order by o.minute desc offset 10000 limit 10000));
+  get diagnostics v_count = row_count;
+  v_sum := v_sum + v_count;
+  delete from qctl.worker w
+  where w.worker_id = any (array(select o.worker_id from qctl.worker o where o.stopped_at is not null order by o.stopped_at desc offset 1000 limit 10000));
+  get diagnostics v_count = row_count;
+  v_sum := v_sum + v_count;
+  delete from qctl.event_last e where e.at < statement_timestamp() - interval '30 days';
+  get diagnostics v_count = row_count;
+  return v_sum + v_count;
+end
+$$;
+
+-- Name: FUNCTION _forget_small(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._forget_small() IS 'Deletes capture errors older than 30 days or beyond the last 10,000, stopped workers beyond the last 1,000, and events last sent 30 days ago.';
 
 -- Name: _function_problems(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4370,6 +4577,46 @@ CREATE FUNCTION qctl._longest_pause(p_queue qctl.queue) RETURNS interval
 
 COMMENT ON FUNCTION qctl._longest_pause(p_queue qctl.queue) IS 'The longest time between two probes: the longest pause with its jitter, or 10 min where the endpoint asks for that.';
 
+-- Name: _look_at_clock(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._look_at_clock() RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_least constant interval := '10 s';
+  v_now timestamptz := clock_timestamp();
+  v_kept qctl.upkept;
+  v_queue qctl.queue;
+  v_count integer := 0;
+begin
+  select * into v_kept from qctl.upkept for update skip locked;
+  if not found then
+    return 0;
+  end if;
+  if v_kept.seen_at > v_now + c_least then
+    v_kept.ahead_until := greatest(v_kept.seen_at, v_kept.ahead_until);
+    v_kept.set_back_by := v_kept.seen_at - v_now;
+    update qctl.upkept u
+    set ahead_until = v_kept.ahead_until, set_back_by = v_kept.set_back_by, rolled_to = qctl._not_after(u.rolled_to, v_now),
+        retained_at = qctl._not_after(u.retained_at, v_now), swept_at = qctl._not_after(u.swept_at, v_now);
+    perform qctl._set_back(v_now, v_kept.set_back_by);
+    perform qctl._audit('clock_set_back', null, jsonb_build_object('by_s', round(extract(epoch from v_kept.set_back_by))));
+  end if;
+  update qctl.upkept u set seen_at = v_now;
+  if v_kept.ahead_until > v_now then
+    for v_queue in select * from qctl.queue q where to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) is not null loop
+      v_count := v_count + qctl._set_queue_back(v_queue, v_now, v_kept.set_back_by);
+    end loop;
+  end if;
+  return v_count;
+end
+$$;
+
+-- Name: FUNCTION _look_at_clock(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._look_at_clock() IS 'Notices that the clock was set back since the last maintenance, and moves what was kept before, so that nothing waits for the old time. Returns how many messages it moved.';
+
 -- Name: _lower_keys(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._lower_keys(p_headers jsonb) RETURNS jsonb
@@ -5157,6 +5404,16 @@ CREATE FUNCTION qctl._new_webhook_id() RETURNS text
   select 'msg_' || encode(sha256(uuid_send(gen_random_uuid())), 'hex')
 $$;
 
+-- Name: _not_after(timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._not_after(p_at timestamp with time zone, p_now timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_at > p_now) THEN p_now ELSE p_at END;
+
+-- Name: FUNCTION _not_after(p_at timestamp with time zone, p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._not_after(p_at timestamp with time zone, p_now timestamp with time zone) IS 'The instant, or p_now if it lies in the future; null stays null, unlike with least().';
+
 -- Name: _note_answers(qctl.queue, integer, integer, timestamp with time zone, boolean, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) RETURNS void
@@ -5856,6 +6113,33 @@ begin
 end
 $_$;
 
+-- Name: _purge_orphans(qctl.queue, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._purge_orphans(p_queue qctl.queue, p_after timestamp with time zone, p_to timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_count integer;
+begin
+  execute format($q$
+    delete from qctl.attempt t where t.queue_id = $1 and t.settled_at > $2 and t.settled_at <= $3
+      and not exists (select from pgmq.%1$I q where q.msg_id = t.msg_id) and not exists (select from pgmq.%2$I a where a.msg_id = t.msg_id) %3$s
+      and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
+  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name,
+    -- Rows that wait to be moved into the partitions of a new archive.
+    case when to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name || '_old')) is not null
+         then format('and not exists (select from pgmq.%I o where o.msg_id = t.msg_id)', 'a_' || p_queue.queue_name || '_old') end)
+  using p_queue.queue_id, p_after, p_to;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$_$;
+
+-- Name: FUNCTION _purge_orphans(p_queue qctl.queue, p_after timestamp with time zone, p_to timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._purge_orphans(p_queue qctl.queue, p_after timestamp with time zone, p_to timestamp with time zone) IS 'Deletes attempts settled in that time whose message is in neither queue nor archive nor among the dead letters.';
+
 -- Name: _queue(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._queue(p_queue text) RETURNS qctl.queue
@@ -6430,9 +6714,13 @@ begin
     return null;
   end if;
   select p.next_after, p.next_after_id into v_place.after, v_place.after_id
-  from qctl.queue q,
-       qctl._purge(p_queue, make_interval(secs => q.retention_s), coalesce(p_place.after, '-infinity'), coalesce(p_place.after_id, 0), 5000) p
+  from qctl.queue q join qctl.gate g using (queue_id),
+       qctl._purge(p_queue, make_interval(secs => q.retention_s), coalesce(p_place.after, g.retained_to, '-infinity'),
+                   coalesce(p_place.after_id, g.retained_to_id, 0), 5000) p
   where q.queue_name = p_queue and q.retention_s is not null;
+  -- Where the time for deleting ends, the next run goes on.
+  update qctl.gate g set retained_to = v_place.after, retained_to_id = v_place.after_id
+  from qctl.queue q where q.queue_name = p_queue and g.queue_id = q.queue_id and (g.retained_to, g.retained_to_id) is distinct from (v_place.after, v_place.after_id);
   return v_place;
 exception when others then
   perform qctl._audit_rarely('retention_failed', p_queue, sqlstate, sqlerrm);
@@ -6563,12 +6851,15 @@ begin
   select a.queue_id, date_trunc('minute', a.settled_at),
          count(*) filter (where a.outcome = 'delivered'), count(*) filter (where a.outcome in ('retrying', 'paused')),
          count(*) filter (where a.outcome = 'dead'), count(*) filter (where a.outcome = 'lost'),
-         percentile_cont(0.5) within group (order by extract(epoch from a.settled_at - a.claimed_at) * 1000)
-           filter (where a.outcome = 'delivered'),
-         percentile_cont(0.95) within group (order by extract(epoch from a.settled_at - a.claimed_at) * 1000)
-           filter (where a.outcome = 'delivered')
-  from qctl.queue q
-  join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to
+         percentile_cont(0.5) within group (order by a.took_ms) filter (where a.outcome = 'delivered'),
+         percentile_cont(0.95) within group (order by a.took_ms) filter (where a.outcome = 'delivered')
+  from (select a.queue_id, a.settled_at, a.outcome,
+               least(extract(epoch from a.settled_at - a.claimed_at) * 1000, 2147483647)::double precision as took_ms
+        from qctl.queue q
+        join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to and a.outcome <> 'lost'
+        union all
+        -- The log tells of a lost attempt a day later, when its answer cannot come any more.
+        select f.queue_id, f.lapsed_at, 'lost', null from qctl.in_flight f where f.lapsed_at >= v_from and f.lapsed_at < v_to) a
   group by 1, 2
   on conflict (queue_id, minute) do update
     set (delivered, failed, dead, lost, p50_ms, p95_ms)
@@ -6816,6 +7107,35 @@ $_$;
 
 COMMENT ON FUNCTION qctl._secret_value(p_reference text) IS 'The value that secret:NAME or vault:NAME refers to; null if there is none or this role may not read it.';
 
+-- Name: _set_back(timestamp with time zone, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._set_back(p_now timestamp with time zone, p_by interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  update qctl.in_flight f
+  set claimed_at = qctl._not_after(f.claimed_at, p_now), expires_at = case when f.claimed_at > p_now then p_now + (f.expires_at - f.claimed_at) else f.expires_at end,
+      lapsed_at = qctl._not_after(f.lapsed_at, p_now)
+  where f.claimed_at > p_now or f.lapsed_at > p_now;
+  update qctl.worker w set last_seen_at = qctl._not_after(w.last_seen_at, p_now), started_at = qctl._not_after(w.started_at, p_now), stopped_at = qctl._not_after(w.stopped_at, p_now)
+  where greatest(w.last_seen_at, w.started_at, w.stopped_at) > p_now;
+  update qctl.net_epoch e set began_at = p_now where e.began_at > p_now;
+  update qctl.scheduler s set net_held_since = qctl._not_after(s.net_held_since, p_now), net_probe_at = qctl._not_after(s.net_probe_at, p_now);
+  update qctl.gate g
+  set opened_at = qctl._not_after(g.opened_at, p_now), failing_since = qctl._not_after(g.failing_since, p_now), window_at = qctl._not_after(g.window_at, p_now),
+      probe_at = qctl._not_after(g.probe_at, p_now), probe_ends = qctl._not_after(g.probe_ends, p_now), paced_at = qctl._not_after(g.paced_at, p_now),
+      recall_since = qctl._not_after(g.recall_since, p_now), net_hold_until = qctl._not_after(g.net_hold_until, p_now), paused_at = qctl._not_after(g.paused_at, p_now);
+  update qctl.dedup d set expires_at = d.expires_at - p_by where d.expires_at > p_now + p_by;
+  update qctl.event_last e set at = p_now where e.at > p_now;
+  delete from qctl.sample s where s.at > p_now;
+end
+$$;
+
+-- Name: FUNCTION _set_back(p_now timestamp with time zone, p_by interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._set_back(p_now timestamp with time zone, p_by interval) IS 'Moves the instants of everything but messages that lie in the future of p_now.';
+
 -- Name: _set_breaker(qctl.queue, qctl.gate, qctl.gate, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._set_breaker(p_queue qctl.queue, p_before qctl.gate, p_after qctl.gate, p_why text) RETURNS void
@@ -6846,6 +7166,55 @@ $$;
 -- Name: FUNCTION _set_breaker(p_queue qctl.queue, p_before qctl.gate, p_after qctl.gate, p_why text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._set_breaker(p_queue qctl.queue, p_before qctl.gate, p_after qctl.gate, p_why text) IS 'Writes the breaker of a gate that the caller has locked, with the audit and the event if it opened or closed.';
+
+-- Name: _set_queue_back(qctl.queue, timestamp with time zone, interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._set_queue_back(p_queue qctl.queue, p_now timestamp with time zone, p_by interval) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '1s'
+    AS $_$
+declare
+  c_page constant integer := 20000;
+  v_count integer;
+begin
+  -- vt lies before enqueued_at only in rows that were moved already, so none is moved twice. A retry is moved with its last_at.
+  execute format($q$
+    with ahead as materialized (
+      select q.msg_id from pgmq.%1$I q
+      where q.vt > $2 and isfinite(q.vt) and q.enqueued_at > $2 and q.vt >= q.enqueued_at
+        and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id and r.last_at is not null)
+      order by q.vt limit $4 for update skip locked
+    ), tried as materialized (
+      select r.msg_id, r.enqueued_at from qctl.retry r
+      where r.queue_id = $1 and r.last_at > $2 and r.next_at >= r.last_at order by r.msg_id limit $4 for update skip locked
+    ), moved as (
+      update pgmq.%1$I q set vt = q.vt - $3
+      where q.vt > $2 and isfinite(q.vt) and (q.msg_id = any (array(select a.msg_id from ahead a)) or q.msg_id = any (array(select t.msg_id from tried t)))
+      returning 1
+    ), noted as (
+      update qctl.retry r set next_at = r.next_at - $3 from tried t
+      where r.queue_id = $1 and r.msg_id = t.msg_id and r.enqueued_at = t.enqueued_at
+    )
+    select count(*) from moved
+  $q$, 'q_' || p_queue.queue_name) into v_count using p_queue.queue_id, p_now, p_by, c_page;
+  return v_count;
+end
+$_$;
+
+-- Name: FUNCTION _set_queue_back(p_queue qctl.queue, p_now timestamp with time zone, p_by interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._set_queue_back(p_queue qctl.queue, p_now timestamp with time zone, p_by interval) IS 'Moves up to 20,000 messages of a queue whose time was set by the clock that was ahead; returns how many.';
+
+-- Name: _set_upkeep_cursor(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._set_upkeep_cursor(p_step text, p_cursor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  insert into qctl.upkeep_step as s (step, cursor) values (p_step, p_cursor)
+  on conflict (step) do update set cursor = excluded.cursor where s.cursor is distinct from excluded.cursor
+$$;
 
 -- Name: _setting(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7952,6 +8321,64 @@ $$;
 -- Name: FUNCTION _unseen(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._unseen(p_relation regclass) IS 'qctl._is_hidden() of 0.6.0.';
+
+-- Name: _upkeep_begin(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._upkeep_begin() RETURNS SETOF text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_cut text[];
+begin
+  -- A step that a timeout or a crash ended before its end comes last this time, so it does not keep the others from their turn.
+  with cut as (
+    update qctl.upkeep_step s
+    set running_pid = null, failed_since = coalesce(s.failed_since, clock_timestamp()), failed_at = clock_timestamp(), sqlstate = '57014',
+        error = 'it did not come to its end: statement_timeout, or the session ended'
+    where s.running_pid is not null
+      and (s.running_pid = pg_backend_pid()
+           or not exists (select from pg_stat_activity a where a.pid = s.running_pid and a.state is distinct from 'idle'))
+    returning s.step
+  )
+  select array_agg(c.step) into v_cut from cut c;
+  return query select s.step from qctl._upkeep_steps() s order by s.step = any (coalesce(v_cut, '{}')), s.place;
+end
+$$;
+
+-- Name: _upkeep_cursor(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._upkeep_cursor(p_step text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select s.cursor from qctl.upkeep_step s where s.step = p_step
+$$;
+
+-- Name: _upkeep_mark(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._upkeep_mark(p_step text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  insert into qctl.upkeep_step as s (step, running_pid) values (p_step, pg_backend_pid())
+  on conflict (step) do update set running_pid = excluded.running_pid
+$$;
+
+-- Name: _upkeep_steps(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._upkeep_steps() RETURNS TABLE(place integer, step text)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select u.place::integer, u.step from unnest(array[
+    'clock', 'lapse', 'roll_up', 'samples', 'order', 'held', 'jobs', 'forget_dedup', 'forget_retries', 'forget_attempts', 'forget_audit',
+    'forget_small', 'sweep']) with ordinality as u (step, place)
+$$;
+
+-- Name: FUNCTION _upkeep_steps(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._upkeep_steps() IS 'The steps of the maintenance before retention, in order.';
 
 -- Name: _upon_log(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9967,48 +10394,43 @@ CREATE PROCEDURE qctl.maintenance(IN p_for interval DEFAULT '00:00:50'::interval
 declare
   v_deadline pg_catalog.timestamptz := qctl._maintenance_deadline(p_for);
   v_place qctl.purge_place;
-  v_queue pg_catalog.record;
+  v_item pg_catalog.record;
 begin
-  for v_queue in select c.id from qctl._queues_to_collect() as c (id) loop
-    perform qctl._work_review(v_queue.id);
+  for v_item in select c.id from qctl._queues_to_collect() as c (id) loop
+    perform qctl._work_review(v_item.id);
     commit;
   end loop;
-  perform qctl.upkeep();
-  commit;
-  perform qctl._roll_up();
-  commit;
-  perform qctl._take_samples();
-  commit;
-  perform qctl._forget_dedup_keys();
-  perform qctl._sweep_order();
-  commit;
-  perform qctl._release_all_held();
-  commit;
-  for v_queue in select r.name from qctl._due_retention() as r (name) loop
+  for v_item in select b.step from qctl._upkeep_begin() as b (step) loop
+    perform qctl._upkeep_mark(v_item.step);
+    commit;
+    while qctl._do_upkeep_step(v_item.step) and pg_catalog.clock_timestamp() operator(pg_catalog.<) v_deadline loop
+      commit;
+    end loop;
+    commit;
+  end loop;
+  for v_item in select r.name from qctl._due_retention() as r (name) loop
     v_place := null;
     loop
-      v_place := qctl._retain(v_queue.name, v_place);
+      v_place := qctl._retain(v_item.name, v_place);
       commit;
       exit when not qctl._before(v_deadline, v_place);
     end loop;
     exit when v_place.after is not null;
   end loop;
-  while qctl._retain_log() operator(pg_catalog.>) 0 and pg_catalog.clock_timestamp() operator(pg_catalog.<) v_deadline loop
+  -- After the messages, whose attempts it deletes.
+  perform qctl._upkeep_mark('forget_log');
+  commit;
+  while qctl._do_upkeep_step('forget_log') and pg_catalog.clock_timestamp() operator(pg_catalog.<) v_deadline loop
     commit;
   end loop;
-  commit;
   perform qctl._retention_done(v_place);
-  perform qctl._sweep();
-  commit;
-  -- What a person switched off stays off.
-  perform qctl._plan_jobs(false) where qctl._owns_jobs();
   commit;
 end
 $$;
 
 -- Name: PROCEDURE maintenance(IN p_for interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON PROCEDURE qctl.maintenance(IN p_for interval) IS 'Collects answers of pg_net that no job collects, lapses leases, rolls up throughput, queues held events, deletes messages older than the retention, and deletes the old history of qctl''s jobs. Run it every minute. p_for: the time limit for deleting.';
+COMMENT ON PROCEDURE qctl.maintenance(IN p_for interval) IS 'Collects answers of pg_net that no job collects, does the steps of qctl._upkeep_steps(), and deletes messages older than the retention. Run it every minute. p_for: the time limit for deleting.';
 
 -- Name: message(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10475,7 +10897,7 @@ COMMENT ON FUNCTION qctl.purge_dead(p_queue text, p_older_than interval, p_limit
 CREATE FUNCTION qctl.purge_leftovers(p_older_than interval) RETURNS TABLE(kind text, deleted bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
   v_before timestamptz := now() - p_older_than;
   v_queue qctl.queue;
@@ -10488,15 +10910,7 @@ begin
   -- Attempts that were logged after their message was purged.
   for v_queue in select * from qctl.queue q where to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) is not null
                  and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null loop
-    execute format($q$
-      with orphan as (
-        delete from qctl.attempt t where t.queue_id = $1 and t.settled_at < $2
-          and not exists (select from pgmq.%1$I q where q.msg_id = t.msg_id) and not exists (select from pgmq.%2$I a where a.msg_id = t.msg_id)
-          and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
-        returning 1
-      )
-      select $3 + count(*) from orphan
-    $q$, 'q_' || v_queue.queue_name, 'a_' || v_queue.queue_name) into v_count using v_queue.queue_id, v_before, v_count;
+    v_count := v_count + qctl._purge_orphans(v_queue, '-infinity', v_before);
   end loop;
   return query select 'attempts', v_count;
   if qctl._cron_here() then
@@ -10510,7 +10924,7 @@ begin
     end;
   end if;
 end
-$_$;
+$$;
 
 -- Name: FUNCTION purge_leftovers(p_older_than interval); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -11883,7 +12297,7 @@ begin
     end if;
     begin
       lapsed := lapsed + qctl._lapse(v_queue, v_now);
-    exception when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation or plpgsql_error then
+    exception when others then
       perform qctl._audit_rarely('lapse_failed', v_queue.queue_name, sqlstate, sqlerrm);
     end;
   end loop;
@@ -12629,6 +13043,26 @@ COMMENT ON COLUMN qctl.throughput.failed IS 'Attempts that failed and are retrie
 
 COMMENT ON COLUMN qctl.throughput.p50_ms IS 'From claim to settled, of the attempts that were answered 2xx.';
 
+-- Name: upkeep_step; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.upkeep_step (
+    step text NOT NULL,
+    running_pid integer,
+    cursor text,
+    failed_since timestamp with time zone,
+    failed_at timestamp with time zone,
+    sqlstate text,
+    error text
+);
+
+-- Name: TABLE upkeep_step; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.upkeep_step IS 'Steps of the maintenance that failed, are under way, or go on where they stopped.';
+
+-- Name: COLUMN upkeep_step.running_pid; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.upkeep_step.running_pid IS 'The process that began the step and has not ended it; one that is gone or does something else did not get to its end.';
+
 -- Name: upkept; Type: TABLE; Schema: qctl; Owner: -
 
 CREATE TABLE qctl.upkept (
@@ -12636,12 +13070,23 @@ CREATE TABLE qctl.upkept (
     rolled_to timestamp with time zone,
     retained_at timestamp with time zone,
     swept_at timestamp with time zone,
+    seen_at timestamp with time zone,
+    ahead_until timestamp with time zone,
+    set_back_by interval,
     CONSTRAINT upkept_one_check CHECK (one)
 );
 
 -- Name: TABLE upkept; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON TABLE qctl.upkept IS 'How far the maintenance has come.';
+
+-- Name: COLUMN upkept.seen_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.upkept.seen_at IS 'The clock at the last maintenance.';
+
+-- Name: COLUMN upkept.ahead_until; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.upkept.ahead_until IS 'The clock was set back from this instant: what was kept before may lie in the future until then.';
 
 -- Name: worker_worker_id_seq; Type: SEQUENCE; Schema: qctl; Owner: -
 
@@ -12798,6 +13243,11 @@ ALTER TABLE ONLY qctl.signing_secret
 
 ALTER TABLE ONLY qctl.throughput
     ADD CONSTRAINT throughput_pkey PRIMARY KEY (queue_id, minute);
+
+-- Name: upkeep_step upkeep_step_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.upkeep_step
+    ADD CONSTRAINT upkeep_step_pkey PRIMARY KEY (step);
 
 -- Name: upkept upkept_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 

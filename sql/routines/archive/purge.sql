@@ -212,15 +212,7 @@ begin
   -- Attempts that were logged after their message was purged.
   for v_queue in select * from qctl.queue q where to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) is not null
                  and to_regclass(format('pgmq.%I', 'a_' || q.queue_name)) is not null loop
-    execute format($q$
-      with orphan as (
-        delete from qctl.attempt t where t.queue_id = $1 and t.settled_at < $2
-          and not exists (select from pgmq.%1$I q where q.msg_id = t.msg_id) and not exists (select from pgmq.%2$I a where a.msg_id = t.msg_id)
-          and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.msg_id = t.msg_id)
-        returning 1
-      )
-      select $3 + count(*) from orphan
-    $q$, 'q_' || v_queue.queue_name, 'a_' || v_queue.queue_name) into v_count using v_queue.queue_id, v_before, v_count;
+    v_count := v_count + qctl._purge_orphans(v_queue, '-infinity', v_before);
   end loop;
   return query select 'attempts', v_count;
   if qctl._cron_here() then

@@ -192,6 +192,7 @@ begin
   end if;
 end
 $$;
+comment on function qctl._close_breaker(qctl.queue, text) is 'Closes the breaker of a queue, if it is open.';
 
 create or replace function qctl._slow_start() returns integer
 language sql immutable parallel safe

@@ -78,7 +78,7 @@ begin
     end if;
     begin
       lapsed := lapsed + qctl._lapse(v_queue, v_now);
-    exception when data_exception or integrity_constraint_violation or syntax_error_or_access_rule_violation or plpgsql_error then
+    exception when others then
       perform qctl._audit_rarely('lapse_failed', v_queue.queue_name, sqlstate, sqlerrm);
     end;
   end loop;

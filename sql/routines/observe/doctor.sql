@@ -123,6 +123,11 @@ as $$
          format('select * from qctl.audit where verb = %L order by audit_id desc limit 10;', a.verb)
   from qctl.audit a where a.at > statement_timestamp() - interval '15 min' and a.verb ~ '_failed$'
   group by a.verb, a.queue_name
+  union all
+  select 'warning', 'maintenance', s.step, format('its step %s has failed since %s UTC: %s', s.step,
+           to_char(s.failed_since at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), s.error),
+         format('select * from qctl.upkeep_step where step = %L;', s.step)
+  from qctl.upkeep_step s where s.failed_since is not null
 $$;
 
 create or replace function qctl._doctor_vacuum() returns setof qctl.finding

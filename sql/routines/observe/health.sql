@@ -171,15 +171,15 @@ as $$
            when g.probe_at > clock_timestamp() then format('the next probe is at %s UTC', to_char(g.probe_at at time zone 'UTC', 'HH24:MI:SS'))
            else 'the next message is a probe' end),
          'qctl resume -q ' || p_queue.queue_name
-  from qctl.gate g where g.queue_id = p_queue.queue_id and g.opened_at is not null and qctl._is_waited_for(p_queue.queue_name)
+  from qctl.gate g where g.queue_id = p_queue.queue_id and case when g.opened_at is not null then qctl._is_waited_for(p_queue.queue_name) end
   union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
          format('every request to %s timed out; the next one is sent after %s UTC', p_queue.url,
                 to_char(g.net_hold_until at time zone 'UTC', 'HH24:MI:SS')),
          'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g
-  where g.queue_id = p_queue.queue_id and g.net_hold_until is not null and g.opened_at is null and p_queue.transport = 'pg_net'
-    and qctl._is_waited_for(p_queue.queue_name)
+  where g.queue_id = p_queue.queue_id and p_queue.transport = 'pg_net'
+    and case when g.net_hold_until is not null and g.opened_at is null then qctl._is_waited_for(p_queue.queue_name) end
     and to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)) is not null
 $$;
 

@@ -35,20 +35,3 @@ $$;
 comment on function qctl.send_once(text, jsonb, text, interval, jsonb, double precision, text, boolean) is
   'Enqueues a message unless one with this key was enqueued within its window. In '
   'that case it returns the id of that message, with duplicate true.';
-
-create or replace function qctl._forget_dedup_keys() returns integer
-language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set jit = off
-as $$
-declare
-  v_count integer;
-begin
-  delete from qctl.dedup d
-  where d.ctid = any (array(select o.ctid from qctl.dedup o where o.expires_at <= statement_timestamp() order by o.expires_at limit 10000 for update skip locked));
-  get diagnostics v_count = row_count;
-  return v_count;
-end
-$$;
-comment on function qctl._forget_dedup_keys() is 'Deletes up to 10,000 keys whose window has ended; returns how many.';
