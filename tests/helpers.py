@@ -113,6 +113,16 @@ def outcome_counts(done: CompletedProcess[str]) -> Counter:
     return Counter(row["outcome"] for row in json.loads(done.stdout))
 
 
+def drop_pgmq_queue(conn: psycopg.Connection, name: str = QUEUE) -> None:
+    """Drops pgmq's tables of a queue past qctl.
+
+    Not by ``pgmq.drop_queue``, because as an extension pgmq 1.5 refuses a queue whose tables are not members of it, and
+    ``qctl.create_queue`` takes them out.
+    """
+    conn.execute(f"drop table pgmq.q_{name}, pgmq.a_{name}")
+    conn.execute("delete from pgmq.meta where queue_name = %s", [name])
+
+
 def expire_leases(conn: psycopg.Connection) -> None:
     """As if the leases' time had passed."""
     conn.execute("update qctl.in_flight set expires_at = clock_timestamp() - interval '1 ms' where lapsed_at is null")

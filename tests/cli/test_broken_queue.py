@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from helpers import LOOKING, claim, create, one, send, settle
+from helpers import LOOKING, claim, create, drop_pgmq_queue, one, send, settle
 from processes import data, failing, ok, qctl
 
 
@@ -20,7 +20,7 @@ def test_one_broken_queue_blinds_no_one(conn, dsn):
         create(conn, name)
         send(conn, name=name)
     settle(conn, claim(conn, name="sound"), 200, name="sound")
-    conn.execute("select pgmq.drop_queue('broken')")
+    drop_pgmq_queue(conn, "broken")
     rows = json.loads(ok("status", "-o", "json", dsn=dsn).stdout)
     assert [(row["queue_name"], row["depth"]) for row in rows] == [("broken", None), ("sound", 0)]
     assert [row["queue_name"] for row in json.loads(ok("depth", "-o", "json", dsn=dsn).stdout)] == ["sound"]

@@ -27,7 +27,7 @@ def test_verify_finds_nothing_in_a_fresh_install(full, dsn):
         (f"drop trigger {TRIGGER} on users", "missing", CHANGE),
         (f"alter table users disable trigger {TRIGGER}", "disabled", CHANGE),
         ("drop table users", "the table is gone", "qctl detach"),
-        ("select pgmq.drop_queue('orders')", "is gone", "qctl upgrade --repair"),
+        ("drop table pgmq.q_orders, pgmq.a_orders; delete from pgmq.meta", "is gone", "qctl upgrade --repair"),
         ("update pgmq.meta set is_unlogged = true", "unlogged", "queue that is logged and not partitioned"),
     ],
 )  # fmt: skip

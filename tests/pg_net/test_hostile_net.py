@@ -6,7 +6,7 @@ import time
 import psycopg
 import pytest
 
-from helpers import create, create_pg_net, one, send, state, states
+from helpers import create, create_pg_net, drop_pgmq_queue, one, send, state, states
 from processes import wait_until
 
 ANSWER = "insert into net._http_response (id, status_code, headers, content) values (%s, %s, %s, 'ok')"
@@ -187,7 +187,8 @@ def test_leases_of_a_queue_dropped_behind_our_back_end(net):
     send(net, 1, "plain")
     net.execute("select qctl.dispatch('orders')")
     net.execute("select from qctl.claim('plain', 1)")
-    net.execute("select pgmq.drop_queue('orders'), pgmq.drop_queue('plain')")
+    for name in ("orders", "plain"):
+        drop_pgmq_queue(net, name)
     net.execute("call qctl.maintenance()")
     assert one(net, "select count(*) from qctl.in_flight where lapsed_at is null") == 0
 

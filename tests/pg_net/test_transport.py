@@ -5,7 +5,7 @@ import time
 import psycopg
 import pytest
 
-from helpers import claim, create, create_pg_net, one, outcomes, send, state, states
+from helpers import claim, create, create_pg_net, drop_pgmq_queue, one, outcomes, send, state, states
 
 ANSWER = """
 insert into net._http_response (id, status_code, headers, content, timed_out, error_msg)
@@ -376,7 +376,7 @@ def test_a_dropped_queue_is_confined(net, net_worker, endpoint):
     create(net, "gone", url=receiver.url, transport="pg_net")
     send(net, 1, "gone")
     net.execute("select qctl.dispatch('gone')")
-    net.execute("select pgmq.drop_queue('gone')")
+    drop_pgmq_queue(net, "gone")
     [msg_id] = send(net)
     net.execute("set statement_timeout = '4s'")
     net.execute("call qctl.work()")

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from helpers import claim, create, one, send, settle
+from helpers import claim, create, drop_pgmq_queue, one, send, settle
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_queue_of_the_same_name_numbers_on_behind_the_archive(full):
 
 
 def test_a_queue_whose_tables_are_gone(full):
-    full.execute("select pgmq.drop_queue('orders')")
+    drop_pgmq_queue(full)
     with pytest.raises(psycopg.Error, match="dead letters but no archive that could keep them"):
         drop(full, discard=True)
     assert drop(full, discard=True, with_archive=True)[3] is None

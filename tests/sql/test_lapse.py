@@ -1,6 +1,6 @@
 """Leases that run out, and workers that fall silent."""
 
-from helpers import claim, create, expire_leases, make_due, one, outcomes, send, settle, state, upkeep
+from helpers import claim, create, drop_pgmq_queue, expire_leases, make_due, one, outcomes, send, settle, state, upkeep
 
 
 def test_the_first_lapse_shows_the_message_at_once_and_spends_no_attempt(conn):
@@ -99,7 +99,7 @@ def test_upkeep_survives_a_queue_dropped_behind_its_back(conn):
     create(conn, "second")
     send(conn, name="second")
     claim(conn, name="second")
-    conn.execute("select pgmq.drop_queue('orders')")
+    drop_pgmq_queue(conn)
     expire_leases(conn)
     upkeep(conn)
     assert state(conn, 1, "second") == "ready"

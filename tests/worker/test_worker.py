@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from helpers import create, one, send, states
+from helpers import create, drop_pgmq_queue, one, send, states
 from processes import QCTL, environment, wait_until
 from qctl import db
 from qctl.config import Database
@@ -148,7 +148,7 @@ def test_a_queue_dropped_under_the_worker_stops_only_itself(conn, endpoint, work
     process = worker("--all")
     send(conn, name="sound")
     wait_until(lambda: len(receiver.accepted()) == 1)
-    conn.execute("select pgmq.drop_queue('broken')")
+    drop_pgmq_queue(conn, "broken")
     time.sleep(1.5)
     send(conn, name="sound")
     wait_until(lambda: len(receiver.accepted()) == 2)
@@ -361,7 +361,7 @@ def test_one_of_two_named_queues_dropped(conn, endpoint, worker):
     process = worker("-q", "gone", "-q", "stays")
     wait_until(lambda: one(conn, "select count(*) from qctl.worker") == 1)
     time.sleep(0.5)
-    conn.execute("select pgmq.drop_queue('gone')")
+    drop_pgmq_queue(conn, "gone")
     conn.execute("delete from qctl.queue where queue_name = 'gone'")
     send(conn, 3, "stays")
     time.sleep(6)
