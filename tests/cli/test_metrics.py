@@ -99,7 +99,8 @@ def test_not_ready_while_it_ends_and_not_scraped_while_the_database_is_gone(conn
     port = free_port()
     with contextlib.closing(WorkerProcess(dsn, "--all", "--health", str(port), "--metrics", str(port))) as worker:
         wait_until(lambda: receiver.entries())
-        assert get(port, "/ready")[0] == 200
+        # It is ready once the round that sent is over.
+        wait_until(lambda: get(port, "/ready")[0] == 200, 2)
         worker.send(signal.SIGTERM)
         wait_until(lambda: get(port, "/ready")[0] == 503, 2)
         assert get(port, "/live")[0] == 200
