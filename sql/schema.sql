@@ -4764,6 +4764,32 @@ $_$;
 
 COMMENT ON FUNCTION qctl._make_order_index(p_queue qctl.queue) IS 'Creates the index by order key that an ordered queue needs, if that takes no time.';
 
+-- Name: _make_pgmq_queue(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._make_pgmq_queue(p_queue text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_namesakes text;
+begin
+  perform pgmq.create(p_queue);
+exception when cardinality_violation then
+  select string_agg(c.oid::regclass::text, ', ' order by c.oid::regclass::text) into v_namesakes
+  from pg_class c where c.relname in ('q_' || p_queue, 'a_' || p_queue) and c.relnamespace <> to_regnamespace('pgmq');
+  if v_namesakes is null then
+    raise;
+  end if;
+  raise exception 'pgmq cannot create queue ''%'' because another schema has a relation named like one of its tables: %',
+      p_queue, v_namesakes
+    using errcode = 'QC007', hint = 'rename that relation, choose another name for the queue, or update pgmq to a version after 1.5';
+end
+$$;
+
+-- Name: FUNCTION _make_pgmq_queue(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._make_pgmq_queue(p_queue text) IS 'Creates pgmq''s tables of a queue. Up to 1.5, pgmq as an extension looks for them by name in every schema, and fails if it finds more than one.';
+
 -- Name: _make_status_view(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._make_status_view(p_queue text) RETURNS void
@@ -6557,7 +6583,7 @@ begin
   end if;
   object := p_queue.queue_name;
   v_last := qctl._last_known_msg_id(p_queue);
-  perform pgmq.create(p_queue.queue_name);
+  perform qctl._make_pgmq_queue(p_queue.queue_name);
   perform qctl._take_out(p_queue.queue_name);
   if 'table q_' || p_queue.queue_name = any (v_missing) then
     perform qctl._tune_queue_table(p_queue.queue_name);
@@ -9591,7 +9617,7 @@ begin
     end if;
   else
     v_archived := to_regclass(format('pgmq.%I', 'a_' || p_queue)) is not null;
-    perform pgmq.create(p_queue);
+    perform qctl._make_pgmq_queue(p_queue);
     if v_archived then
       -- The archive of a dropped queue remains, so new ids continue after its highest id.
       execute format('select coalesce(max(msg_id), 0) from pgmq.%I', 'a_' || p_queue) into v_last;

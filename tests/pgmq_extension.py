@@ -13,11 +13,11 @@ alter function pgmq.create_non_partitioned(text) rename to standin_create;
 create function pgmq.create_non_partitioned(queue_name text) returns void language plpgsql as $standin$
 begin
   perform pgmq.standin_create(queue_name);
-  if not exists (select from pg_depend where objid = to_regclass(format('pgmq.%I', 'q_' || queue_name)) and deptype = 'e') then
+  if not pgmq._belongs_to_pgmq('q_' || queue_name) then
     execute format('alter extension pgmq add table pgmq.%I', 'q_' || queue_name);
     execute format('alter extension pgmq add sequence pgmq.%I', 'q_' || queue_name || '_msg_id_seq');
   end if;
-  if not exists (select from pg_depend where objid = to_regclass(format('pgmq.%I', 'a_' || queue_name)) and deptype = 'e') then
+  if not pgmq._belongs_to_pgmq('a_' || queue_name) then
     execute format('alter extension pgmq add table pgmq.%I', 'a_' || queue_name);
   end if;
 end

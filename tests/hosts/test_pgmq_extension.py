@@ -73,6 +73,17 @@ def test_a_queue_is_dropped_and_its_archive_kept_or_dropped(installed):
         connection.execute("drop extension pgmq")
 
 
+def test_a_table_of_another_schema_that_has_the_name_of_the_queues_is_named(installed):
+    """Up to 1.5 pgmq looks for its tables in every schema; later ones do not."""
+    with psycopg.connect(installed, autocommit=True) as connection:
+        connection.execute("create table public.q_orders (id int)")
+        if one(connection, "select extversion from pg_extension where extname = 'pgmq'") == pgmq_extension.MEMBERS:
+            told = failing(7, "create", "orders", "--url", "http://127.0.0.1:9/x", dsn=installed)
+            assert "another schema has a relation named like one of its tables: public.q_orders" in told
+            connection.execute("alter table public.q_orders rename to orders_once")
+    ok("create", "orders", "--url", "http://127.0.0.1:9/x", dsn=installed)
+
+
 @pytest.mark.parametrize("form", ["custom", "plain"])
 def test_a_dump_has_the_messages(installed, databases, tmp_path, form):
     ok("create", "orders", "--url", "http://127.0.0.1:9/x", dsn=installed)

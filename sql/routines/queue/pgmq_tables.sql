@@ -34,6 +34,29 @@ $$;
 comment on function qctl._take_out(text) is
   'Takes a queue''s tables and sequence out of the extension, so that dumps have them and qctl can drop them. False where the role may not: doctor says so.';
 
+create or replace function qctl._make_pgmq_queue(p_queue text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_namesakes text;
+begin
+  perform pgmq.create(p_queue);
+exception when cardinality_violation then
+  select string_agg(c.oid::regclass::text, ', ' order by c.oid::regclass::text) into v_namesakes
+  from pg_class c where c.relname in ('q_' || p_queue, 'a_' || p_queue) and c.relnamespace <> to_regnamespace('pgmq');
+  if v_namesakes is null then
+    raise;
+  end if;
+  raise exception 'pgmq cannot create queue ''%'' because another schema has a relation named like one of its tables: %',
+      p_queue, v_namesakes
+    using errcode = 'QC007', hint = 'rename that relation, choose another name for the queue, or update pgmq to a version after 1.5';
+end
+$$;
+comment on function qctl._make_pgmq_queue(text) is
+  'Creates pgmq''s tables of a queue. Up to 1.5, pgmq as an extension looks for them by name in every schema, and fails if it finds '
+  'more than one.';
+
 create or replace function qctl._last_known_msg_id(p_queue qctl.queue) returns bigint
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -89,7 +112,7 @@ begin
   end if;
   object := p_queue.queue_name;
   v_last := qctl._last_known_msg_id(p_queue);
-  perform pgmq.create(p_queue.queue_name);
+  perform qctl._make_pgmq_queue(p_queue.queue_name);
   perform qctl._take_out(p_queue.queue_name);
   if 'table q_' || p_queue.queue_name = any (v_missing) then
     perform qctl._tune_queue_table(p_queue.queue_name);

@@ -99,7 +99,7 @@ begin
     end if;
   else
     v_archived := to_regclass(format('pgmq.%I', 'a_' || p_queue)) is not null;
-    perform pgmq.create(p_queue);
+    perform qctl._make_pgmq_queue(p_queue);
     if v_archived then
       -- The archive of a dropped queue remains, so new ids continue after its highest id.
       execute format('select coalesce(max(msg_id), 0) from pgmq.%I', 'a_' || p_queue) into v_last;
