@@ -1,6 +1,7 @@
 """What many tests do: a queue, a claim, an answer."""
 
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass
 from subprocess import CompletedProcess
@@ -136,6 +137,26 @@ def make_due(conn: psycopg.Connection, name: str = QUEUE) -> None:
     """As if every wait had passed."""
     conn.execute(f"update pgmq.q_{name} q set vt = clock_timestamp() where vt > clock_timestamp() and not exists"
                  " (select from qctl.in_flight f where f.msg_id = q.msg_id and f.lapsed_at is null)")  # fmt: skip
+
+
+def report_statistics(conn: psycopg.Connection) -> None:
+    """Adds to PostgreSQL's statistics what this session did; by itself, it does so up to a second later.
+
+    Before PostgreSQL 15 a session reports at the end of a statement, if its last report is half a second old.
+    """
+    conn.execute("select pg_stat_force_next_flush()" if conn.info.server_version >= 150000 else "select pg_sleep(1.2)")
+
+
+def reset_statistics(conn: psycopg.Connection, name: str = QUEUE) -> None:
+    """PostgreSQL knows no number of rows of the queue's table, as after a crash."""
+    report_statistics(conn)
+    conn.execute("select pg_stat_reset()")
+    conn.execute("update pg_class set reltuples = -1 where oid = %s::regclass", [f"pgmq.q_{name}"])
+    # PostgreSQL 14 shows the old statistics for up to half a second.
+    deadline = time.monotonic() + 10
+    while one(conn, "select pg_stat_get_live_tuples(%s::regclass)", f"pgmq.q_{name}"):
+        assert time.monotonic() < deadline, "the old statistics stay"
+        time.sleep(0.05)
 
 
 def grow_old(conn: psycopg.Connection, days: int, count: int = 1000, table: str = "a_orders") -> None:

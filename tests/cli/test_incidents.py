@@ -7,7 +7,7 @@ import time
 import psycopg
 import pytest
 
-from helpers import create, one, send
+from helpers import create, one, report_statistics, send
 from incidents import fix, health, sick, well
 from processes import WorkerProcess, failing, qctl, wait_until
 
@@ -145,6 +145,7 @@ def test_an_old_transaction_holds_vacuum(attached, dsn, other):
         )
         attached.execute("delete from pgmq.q_orders")
         attached.execute("select qctl.resume('orders')")
+        report_statistics(attached)
         time.sleep(1)
         command = sick(dsn, "growing")
         assert command == f"select pg_terminate_backend({old.info.backend_pid});"

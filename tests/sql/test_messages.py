@@ -3,8 +3,7 @@
 import psycopg
 import pytest
 
-from helpers import claim, create, make_due, one, replay, send, settle
-from processes import wait_until
+from helpers import claim, create, make_due, one, replay, report_statistics, reset_statistics, send, settle
 
 
 def found(conn, name="orders", **filters) -> list[int]:
@@ -194,7 +193,7 @@ def test_depth_is_exact_to_a_hundred_thousand_and_says_when_it_is_not(conn):
     conn.execute("insert into pgmq.q_orders (vt, message) select now(), '1' from generate_series(1, 20000)")
     claim(conn, 10)
     # What a session inserted is reported up to a second later, and would be counted twice if ANALYZE came before that.
-    conn.execute("select pg_stat_force_next_flush()" if conn.info.server_version >= 150000 else "select pg_sleep(1.2)")
+    report_statistics(conn)
     conn.execute("analyze pgmq.q_orders")
     depth, ready, in_flight, exact, estimate = conn.execute(
         "select depth, ready, in_flight, exact, estimate from qctl.depth()").fetchone()  # fmt: skip
@@ -209,10 +208,7 @@ def test_depth_is_exact_to_a_hundred_thousand_and_says_when_it_is_not(conn):
         " select queue_id, -n, 1, 1, 0, 'exhausted', now(), 1, now() from qctl.queue, generate_series(1, 15000) n"
     )
     assert conn.execute("select dead from qctl.status").fetchone() == (15000,)
-    conn.execute("select pg_stat_reset()")
-    # PostgreSQL 14 tells its collector of statistics, and shows the old ones for up to half a second.
-    wait_until(lambda: one(conn, "select pg_stat_get_live_tuples('pgmq.q_orders'::regclass)") == 0)
-    conn.execute("update pg_class set reltuples = -1 where oid = 'pgmq.q_orders'::regclass")
+    reset_statistics(conn)
     for limit, found in ((50_000, [100_000]), (119_999, [120_000]), (120_000, []), (2**63 - 1, [])):
         rows = conn.execute(
             "select value from qctl.check(p_max_depth => %s) where cause = 'depth'", (limit,)
