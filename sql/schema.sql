@@ -157,7 +157,7 @@ begin
   ), answered as materialized (
     select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
            case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location')
-                                        || ', which turned the POST into a GET: set the URL to that address'
+                                        || '; a redirect may turn the POST into a GET, so set the URL to that address'
                 else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
            r.content, r.headers, s.kept
     from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin
@@ -837,7 +837,8 @@ CREATE TABLE qctl.gate (
     paced_at timestamp with time zone,
     swept_key text,
     retained_to timestamp with time zone,
-    retained_to_id bigint
+    retained_to_id bigint,
+    moved_at timestamp with time zone
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
@@ -904,6 +905,10 @@ COMMENT ON COLUMN qctl.gate.swept_key IS 'Up to which order key the maintenance 
 -- Name: COLUMN gate.retained_to; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.gate.retained_to IS 'Up to here the archive has been looked through for messages that are older than the retention.';
+
+-- Name: COLUMN gate.moved_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.gate.moved_at IS 'When the transport of the queue last changed.';
 
 -- Name: _breaker_closed(qctl.gate); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1525,14 +1530,16 @@ begin
   if p_queue.transport = 'pg_net' then
     if qctl._net_relation('http_request_queue') is null then
       v_cause.reason := 'pg_net is no longer installed in this database';
-      v_cause.fix := format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+      v_cause.fix := 'create extension pg_net;';
       return next v_cause;
       return;
     end if;
     select s.net_held_since, s.net_held_reason into v_cause.since, v_cause.reason
     from qctl.scheduler s where s.net_held_since is not null;
     if found then
-      v_cause.fix := 'select net.worker_restart();';
+      v_cause.fix := case when v_cause.reason ~ 'requests of other programs'
+                          then 'select url, count(*) from net.http_request_queue group by url order by 2 desc limit 10;'
+                          else 'select net.worker_restart();' end;
       return next v_cause;
       return;
     end if;
@@ -1541,7 +1548,8 @@ begin
              and qctl._is_live(w, p_within)) then
     return;
   end if;
-  select coalesce(max(w.last_seen_at), p_queue.created_at) into v_cause.since from qctl.worker w
+  select greatest(coalesce(max(w.last_seen_at), p_queue.created_at), (select g.moved_at from qctl.gate g where g.queue_id = p_queue.queue_id))
+  into v_cause.since from qctl.worker w
   where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport;
   if p_queue.transport = 'http' then
     v_cause.reason := 'no qctl worker process serves this queue';
@@ -1563,6 +1571,9 @@ begin
       when v_job.status = 'failed' then format('job %s fails: %s', v_job.job_name, left(btrim(v_job.message), 200))
       when v_jobs >= qctl._cron_slots() then format('%s jobs are scheduled, but pg_cron runs only %s at once', v_jobs, qctl._cron_slots())
       else format('job %s is scheduled but has not reported recently', v_job.job_name) end;
+    if v_cause.reason ~ 'pg_cron runs only' then
+      v_cause.fix := format('alter system set cron.max_running_jobs = %s; -- then restart the server', 2 * v_jobs + 2);
+    end if;
   end if;
   return next v_cause;
 end
@@ -1580,12 +1591,14 @@ CREATE FUNCTION qctl._causes(p_queue qctl.queue, p_first boolean, p_workers_seen
     AS $$
 declare
   v_there boolean;
+  v_idle boolean;
 begin
   return query select * from qctl._cause_unarmed();
   if found and p_first then return; end if;
   return query select * from qctl._cause_schema();
   if found and p_first then return; end if;
   return query select * from qctl._cause_worker(p_queue, p_workers_seen);
+  v_idle := found;
   if found and p_first then return; end if;
   return query select * from qctl._cause_gate(p_queue);
   if found and p_first then return; end if;
@@ -1596,7 +1609,10 @@ begin
          and not qctl._is_hidden(to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)));
   if v_there then
     return query select * from qctl._cause_endpoint(p_queue);
-    return query select * from qctl._cause_growing(p_queue);
+    -- That a queue without a worker grows has no other cause.
+    if not v_idle then
+      return query select * from qctl._cause_growing(p_queue);
+    end if;
   end if;
 end
 $$;
@@ -1897,6 +1913,12 @@ begin
       raise exception 'the URL must not contain a user name or password'
         using errcode = 'QC002', hint = 'every role that can read the settings would see it; put credentials into a header';
     end if;
+    if p_url ~ '[^\u0001-\u007f]' then
+      raise exception 'the URL % has characters outside ASCII', quote_literal(left(p_url, 200))
+        using errcode = 'QC002', hint = format('write its host in the form xn--..., and its path as %s',
+          (select string_agg(case when c ~ '[^\u0001-\u007f]' then upper(regexp_replace(encode(convert_to(c, 'UTF8'), 'hex'), '(..)', '%\1', 'g')) else c end, '')
+           from regexp_split_to_table(coalesce(substring(p_url from '^[a-zA-Z]+://[^/?#]*(.*)$'), ''), '') as c));
+    end if;
     raise exception '% is not an http or https URL', quote_literal(coalesce(left(p_url, 200), ''))
       using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders';
   end if;
@@ -2004,38 +2026,46 @@ begin
       perform qctl._park_followers(v_queue, v_now, v_room);
     end if;
   end if;
-  -- A statement on pgmq's table is planned at each call, so it is kept small; qctl._lease keeps its plan.
-  execute format($q$
-    with picked as materialized (
-      select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
-      from pgmq.%1$I q
-      where q.vt <= $2 and %2$s
-        and not exists (select from qctl.in_flight f
-                        where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
-      order by q.vt limit $3
-      for update of q skip locked
-    ), written as materialized (
-      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
-    )
-    select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
-    from (select n.* from %4$s n order by n.msg_id) c
-  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
-    -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
-    format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
-    format(c_fitting, 'octet_length(m.body)', 'written'))
-  into v_ids, v_times, v_own, v_bodies
-  using v_queue.queue_id, v_now, v_room, least(p_max_bytes, c_most_bytes);
-  if v_ids is null then
+  begin
+    -- A statement on pgmq's table is planned at each call, so it is kept small; qctl._lease keeps its plan.
+    execute format($q$
+      with picked as materialized (
+        select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
+        from pgmq.%1$I q
+        where q.vt <= $2 and %2$s
+          and not exists (select from qctl.in_flight f
+                          where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
+        order by q.vt limit $3
+        for update of q skip locked
+      ), written as materialized (
+        select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
+      )
+      select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
+      from (select n.* from %4$s n order by n.msg_id) c
+    $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
+      -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
+      format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
+      format(c_fitting, 'octet_length(m.body)', 'written'))
+    into v_ids, v_times, v_own, v_bodies
+    using v_queue.queue_id, v_now, v_room, least(p_max_bytes, c_most_bytes);
+    if v_ids is null then
+      return;
+    end if;
+
+    -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
+    execute format($q$
+      update pgmq.%I q set vt = $2, read_ct = least(q.read_ct::bigint + 1, 2147483647), headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
+      where q.msg_id = any ($1)
+    $q$, v_q) using v_ids, v_now + v_term + interval '60 s';
+
+    return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_ids, v_times, v_own, v_bodies);
+  exception when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
+    if qctl._set_aside_unreadable(v_queue, v_now, v_room) = 0 then
+      raise;
+    end if;
+    perform qctl._notify(v_queue.queue_id);
     return;
-  end if;
-
-  -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
-  execute format($q$
-    update pgmq.%I q set vt = $2, read_ct = q.read_ct + 1, headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
-    where q.msg_id = any ($1)
-  $q$, v_q) using v_ids, v_now + v_term + interval '60 s';
-
-  return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_ids, v_times, v_own, v_bodies);
+  end;
   if v_queue.rate_per_s is not null or v_gate.opened_at is not null then
     update qctl.gate g
     set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_ids) / v_queue.rate_per_s),
@@ -2606,6 +2636,12 @@ begin
                         format('%s jobs run at least once a minute, but pg_cron runs only %s at once', v_busy, qctl._cron_slots()),
                         format('alter system set cron.max_running_jobs = %s; -- then restart the server', v_busy * 2);
   end if;
+  return query
+  select 'warning', 'job', j.job_name,
+         format('statement_timeout of role %s is %s s, so it works only %s s of each minute', j.owner, round(t.limit_s), greatest(0, round(t.limit_s) - 2)),
+         format('alter role %I in database %I set statement_timeout = ''90s'';', j.owner, current_database())
+  from qctl.jobs() j cross join lateral qctl._statement_timeout_of(j.owner) as t (limit_s)
+  where j.command ~ '^call qctl\.work' and t.limit_s between 0.001 and 61;
   v_size := pg_total_relation_size('cron.job_run_details');
   if v_size > 200 * 1024 ^ 2 then
     return query select 'warning', 'pg_cron', 'cron.job_run_details',
@@ -3480,6 +3516,9 @@ CREATE FUNCTION qctl._forget_old_settings(p_before qctl.queue, p_after qctl.queu
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
+  if p_before.transport <> p_after.transport then
+    update qctl.gate g set moved_at = clock_timestamp() where g.queue_id = p_after.queue_id;
+  end if;
   if p_before.rate_per_s is distinct from p_after.rate_per_s then
     update qctl.gate g set paced_at = null where g.queue_id = p_after.queue_id;
   end if;
@@ -5927,7 +5966,7 @@ COMMENT ON FUNCTION qctl._plan_costs() IS 'Database seconds for a claim, a settl
 
 -- Name: _plan_jobs(boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._plan_jobs(p_switch_on boolean DEFAULT true) RETURNS TABLE(job_name text, done text)
+CREATE FUNCTION qctl._plan_jobs(p_switch_on boolean) RETURNS TABLE(job_name text, done text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'on'
@@ -5945,7 +5984,17 @@ begin
     where h.owner = current_user and not exists (select from qctl._wanted_jobs() w where w.job_name = h.job_name)
   loop
     perform cron.unschedule(v_job.job_id);
+    perform qctl._audit('job_unscheduled', null, jsonb_build_object('job', v_job.job_name));
     return query select v_job.job_name, 'unscheduled';
+  end loop;
+  -- Somebody switched it off by pg_cron's means; that is recorded once.
+  for v_job in
+    select h.job_name from qctl.jobs() h
+    where not h.active and not p_switch_on
+      and coalesce((select a.verb from qctl.audit a where a.verb in ('job_off', 'job_scheduled') and a.detail ->> 'job' = h.job_name
+                    order by a.audit_id desc limit 1), '') <> 'job_off'
+  loop
+    perform qctl._audit('job_off', null, jsonb_build_object('job', v_job.job_name));
   end loop;
   for v_job in
     select h.job_name, h.owner from qctl.jobs() h join qctl._wanted_jobs() w on w.job_name = h.job_name
@@ -5960,6 +6009,7 @@ begin
                              or h.active and h.schedule = w.schedule and h.command = w.command))
   loop
     perform qctl._schedule_job(v_job.job_name, v_job.schedule, v_job.command);
+    perform qctl._audit('job_scheduled', null, jsonb_build_object('job', v_job.job_name));
     return query select v_job.job_name, 'scheduled';
   end loop;
 end
@@ -7133,6 +7183,53 @@ $_$;
 
 COMMENT ON FUNCTION qctl._secret_value(p_reference text) IS 'The value that secret:NAME or vault:NAME refers to; null if there is none or this role may not read it.';
 
+-- Name: _set_aside_unreadable(qctl.queue, timestamp with time zone, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._set_aside_unreadable(p_queue qctl.queue, p_now timestamp with time zone, p_most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_id bigint;
+  v_error text;
+  v_count integer := 0;
+begin
+  for v_id in
+    execute format('select q.msg_id from pgmq.%I q where q.vt <= $1 order by q.vt limit $2', 'q_' || p_queue.queue_name)
+      using p_now, greatest(p_most, 1)
+  loop
+    begin
+      execute format($q$
+        select octet_length(convert_to(coalesce(q.message::text, 'null'), 'UTF8')), qctl._request_headers('{}', q.headers),
+               qctl.webhook_id($2, q.msg_id, q.enqueued_at)
+        from pgmq.%I q where q.msg_id = $1
+      $q$, 'q_' || p_queue.queue_name) using v_id, p_queue.queue_uuid;
+    exception when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
+      v_error := format('cannot be read: %s', left(sqlerrm, 400));
+      execute format($q$
+        with dying as (
+          delete from pgmq.%I q where q.msg_id = $2 returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers
+        ), buried as (%s), forgotten as (
+          delete from qctl.retry r using dying d where r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at
+        )
+        select count(*) from dying
+      $q$, 'q_' || p_queue.queue_name, qctl._bury($b$
+          select $1, d.msg_id, coalesce(r.delivery_no, 1), coalesce(r.attempts, 0), coalesce(r.lost, 0), 'unreadable', null, null, $3,
+                 d.enqueued_at, d.read_ct, d.message, d.headers, r.webhook_id, $4, null
+          from dying d left join qctl.retry r on r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at $b$))
+        using p_queue.queue_id, v_id, v_error, p_now;
+      perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', 1, 'url', p_queue.url), '1 h');
+      v_count := v_count + 1;
+    end;
+  end loop;
+  return v_count;
+end
+$_$;
+
+-- Name: FUNCTION _set_aside_unreadable(p_queue qctl.queue, p_now timestamp with time zone, p_most integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._set_aside_unreadable(p_queue qctl.queue, p_now timestamp with time zone, p_most integer) IS 'Makes dead letters of those of the next messages that cannot be turned into a request, whatever of them, so that one harms no other; returns how many. The caller holds the gate.';
+
 -- Name: _set_back(timestamp with time zone, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._set_back(p_now timestamp with time zone, p_by interval) RETURNS void
@@ -7798,6 +7895,27 @@ $_$;
 -- Name: FUNCTION _statement_parts(p_attachment qctl.attachment, p_operation text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._statement_parts(p_attachment qctl.attachment, p_operation text, p_pinned boolean) IS 'Expressions of a trigger function: the changed rows, and what is asked about each. unowned_sql has a place for the problem.';
+
+-- Name: _statement_timeout_of(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._statement_timeout_of(p_role text) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- As a new session of the role takes it: its own setting in this database, its own, the database's, the server's.
+  select extract(epoch from case when v.value ~ '^\d+$' then v.value || ' ms' else v.value end::interval)
+  from (select coalesce(
+          (select split_part(c.setting, '=', 2)
+           from pg_db_role_setting s cross join unnest(s.setconfig) as c (setting)
+           where c.setting ~ '^statement_timeout=' and s.setrole in (0, (select r.oid from pg_roles r where r.rolname = p_role))
+             and s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
+           order by s.setrole = 0, s.setdatabase = 0 limit 1),
+          (select p.reset_val from pg_settings p where p.name = 'statement_timeout')) as value) v
+$_$;
+
+-- Name: FUNCTION _statement_timeout_of(p_role text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._statement_timeout_of(p_role text) IS 'Seconds of statement_timeout in a new session of that role in this database; 0 for none.';
 
 -- Name: _stops_delivery(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9639,7 +9757,7 @@ begin
   perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport), true);
   perform qctl._warn_of_missing_secrets(p_headers);
   perform qctl._make_status_view(p_queue);
-  perform qctl._plan_jobs();
+  perform qctl._plan_jobs(false);
   perform qctl._audit('create', p_queue, p_settings || jsonb_build_object(
     'url', p_url, 'adopted', v_exists, 'transport', v_transport, 'skipped', nullif(v_skipped, 0),
     'switched_off', nullif(to_jsonb(v_switched_off), '[]')));
@@ -10029,7 +10147,7 @@ begin
   delete from qctl.retry r where r.queue_id = v_queue.queue_id;
   delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
   delete from qctl.queue q where q.queue_id = v_queue.queue_id;
-  perform qctl._plan_jobs();
+  perform qctl._plan_jobs(false);
   perform qctl._audit('drop', p_queue, jsonb_build_object('discarded', discarded, 'dead', dead, 'archive', archive));
   return next;
 end
@@ -11343,7 +11461,7 @@ begin
       return query select 'attachment', v_attachment.object, format('not captured: %s', sqlerrm);
     end;
   end loop;
-  perform qctl._plan_jobs();
+  perform qctl._plan_jobs(false);
 end
 $_$;
 
@@ -11677,7 +11795,7 @@ begin
       using errcode = 'QC007',
             hint = format('use at most %s including maintenance, raise cron.max_running_jobs, or use qctl worker', qctl._cron_slots() / 2);
   end if;
-  return query select p.job_name, p.done from qctl._plan_jobs() p;
+  return query select p.job_name, p.done from qctl._plan_jobs(true) p;
   perform qctl._audit('scale', p_queue, jsonb_strip_nulls(v_settings || jsonb_build_object('workers', p_workers)));
 end
 $$;
@@ -11924,7 +12042,7 @@ begin
   select * into v_after from qctl.queue q where q.queue_id = v_queue.queue_id;
   perform qctl._forget_old_settings(v_queue, v_after);
   if p_settings ?| array['transport', 'dedicated'] then
-    perform qctl._plan_jobs();
+    perform qctl._plan_jobs(false);
     perform qctl._notify(v_queue.queue_id);
   end if;
   perform qctl._audit('set', p_queue, p_settings || jsonb_build_object(
@@ -12688,7 +12806,7 @@ CREATE TABLE qctl.dead_letter (
     webhook_id text,
     died_at timestamp with time zone NOT NULL,
     blocks_key text,
-    CONSTRAINT dead_letter_reason_check CHECK ((reason = ANY (ARRAY['exhausted'::text, 'rejected'::text, 'lost'::text, 'oversize'::text, 'discarded'::text])))
+    CONSTRAINT dead_letter_reason_check CHECK ((reason = ANY (ARRAY['exhausted'::text, 'rejected'::text, 'lost'::text, 'oversize'::text, 'unreadable'::text, 'discarded'::text])))
 );
 
 -- Name: TABLE dead_letter; Type: COMMENT; Schema: qctl; Owner: -

@@ -46,3 +46,12 @@ alter table qctl.gate
   add column retained_to_id bigint;
 comment on column qctl.gate.retained_to is 'Up to here the archive has been looked through for messages that are older than the retention.';
 drop function if exists qctl._forget_dedup_keys();
+
+alter table qctl.dead_letter drop constraint dead_letter_reason_check;
+alter table qctl.dead_letter add constraint dead_letter_reason_check
+  check (reason in ('exhausted', 'rejected', 'lost', 'oversize', 'unreadable', 'discarded'));
+
+alter table qctl.gate add column moved_at timestamptz;
+comment on column qctl.gate.moved_at is 'When the transport of the queue last changed.';
+-- Its parameter has no default any more.
+drop function if exists qctl._plan_jobs(boolean);

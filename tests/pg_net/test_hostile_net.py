@@ -204,3 +204,16 @@ def test_one_answer_that_cannot_be_settled_does_not_flood_the_audit(net):
     for _ in range(10):
         net.execute("select qctl.collect('orders')")
     assert one(net, "select count(*) from qctl.audit where verb = 'settle_failed'") == 1
+
+
+def test_the_fix_is_that_of_the_cause(net):
+    create_pg_net(net)
+    send(net)
+    net.execute("select qctl._net_hold('at least 400 requests of other programs wait in pg_net''s queue')")
+    cause, fix = net.execute("select health, fix from qctl.status").fetchone()
+    assert cause == "no_worker"
+    assert net.execute(fix).fetchall() == []
+    net.execute("select qctl._net_free(); select qctl._net_hold('pg_net has started no request for 60 s')")
+    assert one(net, "select fix from qctl.status") == "select net.worker_restart();"
+    net.execute("drop schema net cascade")
+    assert one(net, "select fix from qctl.status") == "create extension pg_net;"

@@ -351,3 +351,43 @@ def test_verify_finds_what_is_wrong_with_a_job_and_scale_mends_it(site, cron, da
     assert qctl(*finding["fix"].split()[1:], dsn=site.dsn).returncode == 0
     assert jobs(cron)["qctl-worker"] == WORKER
     assert qctl("verify", dsn=site.dsn).returncode == 0
+
+
+def test_a_job_that_was_switched_off_stays_off_and_is_in_the_audit(cron):
+    create(cron)
+    cron.execute("update cron.job set active = false where jobname = 'qctl-maintenance'")
+    cron.execute("call qctl.maintenance()")
+    cron.execute("call qctl.maintenance()")
+    create(cron, "second")
+    cron.execute("select qctl.set_queue('second', p_settings => '{\"dedicated\": true}')")
+    assert one(cron, "select active from cron.job where jobname = 'qctl-maintenance'") is False
+    said = "select detail ->> 'job' from qctl.audit where verb = 'job_off'"
+    assert cron.execute(said).fetchall() == [("qctl-maintenance",)]
+    cron.execute("select * from qctl.scale(p_workers => 1)")
+    assert one(cron, "select active from cron.job where jobname = 'qctl-maintenance'") is True
+    assert (
+        one(
+            cron,
+            "select count(*) from qctl.audit where verb = 'job_scheduled' and detail ->> 'job' = 'qctl-maintenance'",
+        )
+        >= 1
+    )
+
+
+def test_doctor_says_that_a_statement_timeout_cuts_the_jobs_minute(cron):
+    create(cron)
+    role = one(cron, "select current_user")
+    cron.execute(f"alter role {role} set statement_timeout = '15s'")
+    found = cron.execute("select problem, fix from qctl.doctor() where problem ~ 'statement_timeout'").fetchall()
+    assert len(found) == 1
+    assert "works only 13 s of each minute" in found[0][0]
+    cron.execute(found[0][1])
+    assert cron.execute("select from qctl.doctor() where problem ~ 'statement_timeout'").fetchall() == []
+
+
+def test_a_queue_that_has_just_moved_to_pg_net_is_no_trouble(cron):
+    create(cron, transport="http")
+    cron.execute("update qctl.queue set created_at = created_at - interval '1 d'")
+    assert one(cron, "select health from qctl.status") == "no_worker"
+    cron.execute("select qctl.set_queue('orders', p_settings => '{\"transport\": \"pg_net\"}')")
+    assert one(cron, "select health from qctl.status") == "ok"

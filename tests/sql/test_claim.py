@@ -226,3 +226,26 @@ def test_lease_outlives_the_timeout_by_enough_to_start(conn):
     claim(conn)
     term = one(conn, "select expires_at - claimed_at from qctl.in_flight")
     assert timedelta(seconds=6) < term < timedelta(seconds=60)
+
+
+def test_one_message_that_cannot_be_read_is_set_aside_and_harms_no_other(conn):
+    """As text it has more than the 1 GB that a value may have: each control character takes one byte in jsonb and six in text."""
+    create(conn)
+    first = send(conn, 3)
+    [bad] = conn.execute("select qctl.send('orders', array[to_jsonb(repeat(chr(1), 200000000))])").fetchone()
+    last = send(conn, 3)
+    got = [m.msg_id for _ in range(3) for m in claim(conn)]
+    assert sorted(got) == [*first, *last]
+    reason, error, kept = conn.execute(
+        "select reason, error, pg_column_size(message) > 1000 from qctl.dead_letter"
+    ).fetchone()
+    assert (reason, kept) == ("unreadable", True)
+    assert error.startswith("cannot be read: ")
+    assert one(conn, "select msg_id from qctl.dead_letter") == bad
+
+
+def test_a_message_that_was_read_two_thousand_million_times_is_claimed(conn):
+    create(conn)
+    send(conn, 2)
+    conn.execute("update pgmq.q_orders set read_ct = 2147483647 where msg_id = 1")
+    assert len(claim(conn)) == 2

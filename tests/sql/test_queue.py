@@ -211,3 +211,14 @@ def test_every_table_and_public_function_says_what_it_is(conn):
         " and obj_description(oid, 'pg_class') is null"
     ).fetchall()
     assert tables == []
+
+
+@pytest.mark.parametrize("url", ["https://bücher.example/hook", "https://example.com/bestellung/größe?x=é"])
+def test_a_url_outside_ascii_is_refused_with_the_way_to_write_it(conn, url):
+    with pytest.raises(psycopg.Error, match="has characters outside ASCII") as caught:
+        create(conn, url=url)
+    hint = caught.value.diag.message_hint
+    assert hint.startswith("write its host in the form xn--")
+    if "größe" in url:
+        assert hint.endswith("/bestellung/gr%C3%B6%C3%9Fe?x=%C3%A9")
+        create(conn, url="https://example.com" + hint.split(" as ")[-1])

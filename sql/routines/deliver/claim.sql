@@ -101,38 +101,46 @@ begin
       perform qctl._park_followers(v_queue, v_now, v_room);
     end if;
   end if;
-  -- A statement on pgmq's table is planned at each call, so it is kept small; qctl._lease keeps its plan.
-  execute format($q$
-    with picked as materialized (
-      select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
-      from pgmq.%1$I q
-      where q.vt <= $2 and %2$s
-        and not exists (select from qctl.in_flight f
-                        where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
-      order by q.vt limit $3
-      for update of q skip locked
-    ), written as materialized (
-      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
-    )
-    select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
-    from (select n.* from %4$s n order by n.msg_id) c
-  $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
-    -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
-    format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
-    format(c_fitting, 'octet_length(m.body)', 'written'))
-  into v_ids, v_times, v_own, v_bodies
-  using v_queue.queue_id, v_now, v_room, least(p_max_bytes, c_most_bytes);
-  if v_ids is null then
+  begin
+    -- A statement on pgmq's table is planned at each call, so it is kept small; qctl._lease keeps its plan.
+    execute format($q$
+      with picked as materialized (
+        select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
+        from pgmq.%1$I q
+        where q.vt <= $2 and %2$s
+          and not exists (select from qctl.in_flight f
+                          where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
+        order by q.vt limit $3
+        for update of q skip locked
+      ), written as materialized (
+        select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
+      )
+      select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
+      from (select n.* from %4$s n order by n.msg_id) c
+    $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
+      -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
+      format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
+      format(c_fitting, 'octet_length(m.body)', 'written'))
+    into v_ids, v_times, v_own, v_bodies
+    using v_queue.queue_id, v_now, v_room, least(p_max_bytes, c_most_bytes);
+    if v_ids is null then
+      return;
+    end if;
+
+    -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
+    execute format($q$
+      update pgmq.%I q set vt = $2, read_ct = least(q.read_ct::bigint + 1, 2147483647), headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
+      where q.msg_id = any ($1)
+    $q$, v_q) using v_ids, v_now + v_term + interval '60 s';
+
+    return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_ids, v_times, v_own, v_bodies);
+  exception when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
+    if qctl._set_aside_unreadable(v_queue, v_now, v_room) = 0 then
+      raise;
+    end if;
+    perform qctl._notify(v_queue.queue_id);
     return;
-  end if;
-
-  -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
-  execute format($q$
-    update pgmq.%I q set vt = $2, read_ct = q.read_ct + 1, headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
-    where q.msg_id = any ($1)
-  $q$, v_q) using v_ids, v_now + v_term + interval '60 s';
-
-  return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_ids, v_times, v_own, v_bodies);
+  end;
   if v_queue.rate_per_s is not null or v_gate.opened_at is not null then
     update qctl.gate g
     set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_ids) / v_queue.rate_per_s),
@@ -142,6 +150,50 @@ begin
   end if;
 end
 $$;
+
+create or replace function qctl._set_aside_unreadable(p_queue qctl.queue, p_now timestamptz, p_most integer) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id bigint;
+  v_error text;
+  v_count integer := 0;
+begin
+  for v_id in
+    execute format('select q.msg_id from pgmq.%I q where q.vt <= $1 order by q.vt limit $2', 'q_' || p_queue.queue_name)
+      using p_now, greatest(p_most, 1)
+  loop
+    begin
+      execute format($q$
+        select octet_length(convert_to(coalesce(q.message::text, 'null'), 'UTF8')), qctl._request_headers('{}', q.headers),
+               qctl.webhook_id($2, q.msg_id, q.enqueued_at)
+        from pgmq.%I q where q.msg_id = $1
+      $q$, 'q_' || p_queue.queue_name) using v_id, p_queue.queue_uuid;
+    exception when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
+      v_error := format('cannot be read: %s', left(sqlerrm, 400));
+      execute format($q$
+        with dying as (
+          delete from pgmq.%I q where q.msg_id = $2 returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers
+        ), buried as (%s), forgotten as (
+          delete from qctl.retry r using dying d where r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at
+        )
+        select count(*) from dying
+      $q$, 'q_' || p_queue.queue_name, qctl._bury($b$
+          select $1, d.msg_id, coalesce(r.delivery_no, 1), coalesce(r.attempts, 0), coalesce(r.lost, 0), 'unreadable', null, null, $3,
+                 d.enqueued_at, d.read_ct, d.message, d.headers, r.webhook_id, $4, null
+          from dying d left join qctl.retry r on r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at $b$))
+        using p_queue.queue_id, v_id, v_error, p_now;
+      perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', 1, 'url', p_queue.url), '1 h');
+      v_count := v_count + 1;
+    end;
+  end loop;
+  return v_count;
+end
+$$;
+comment on function qctl._set_aside_unreadable(qctl.queue, timestamptz, integer) is
+  'Makes dead letters of those of the next messages that cannot be turned into a request, whatever of them, so that one harms no other; '
+  'returns how many. The caller holds the gate.';
 
 create or replace function qctl._lease(
   p_queue qctl.queue, p_lease uuid, p_now timestamptz, p_term interval, p_worker_id bigint,

@@ -12,6 +12,12 @@ begin
       raise exception 'the URL must not contain a user name or password'
         using errcode = 'QC002', hint = 'every role that can read the settings would see it; put credentials into a header';
     end if;
+    if p_url ~ '[^\u0001-\u007f]' then
+      raise exception 'the URL % has characters outside ASCII', quote_literal(left(p_url, 200))
+        using errcode = 'QC002', hint = format('write its host in the form xn--..., and its path as %s',
+          (select string_agg(case when c ~ '[^\u0001-\u007f]' then upper(regexp_replace(encode(convert_to(c, 'UTF8'), 'hex'), '(..)', '%\1', 'g')) else c end, '')
+           from regexp_split_to_table(coalesce(substring(p_url from '^[a-zA-Z]+://[^/?#]*(.*)$'), ''), '') as c));
+    end if;
     raise exception '% is not an http or https URL', quote_literal(coalesce(left(p_url, 200), ''))
       using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders';
   end if;

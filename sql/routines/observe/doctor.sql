@@ -60,6 +60,22 @@ begin
 end
 $$;
 
+create or replace function qctl._statement_timeout_of(p_role text) returns double precision
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  -- As a new session of the role takes it: its own setting in this database, its own, the database's, the server's.
+  select extract(epoch from case when v.value ~ '^\d+$' then v.value || ' ms' else v.value end::interval)
+  from (select coalesce(
+          (select split_part(c.setting, '=', 2)
+           from pg_db_role_setting s cross join unnest(s.setconfig) as c (setting)
+           where c.setting ~ '^statement_timeout=' and s.setrole in (0, (select r.oid from pg_roles r where r.rolname = p_role))
+             and s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
+           order by s.setrole = 0, s.setdatabase = 0 limit 1),
+          (select p.reset_val from pg_settings p where p.name = 'statement_timeout')) as value) v
+$$;
+comment on function qctl._statement_timeout_of(text) is 'Seconds of statement_timeout in a new session of that role in this database; 0 for none.';
+
 create or replace function qctl._doctor_jobs() returns setof qctl.finding
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -105,6 +121,12 @@ begin
                         format('%s jobs run at least once a minute, but pg_cron runs only %s at once', v_busy, qctl._cron_slots()),
                         format('alter system set cron.max_running_jobs = %s; -- then restart the server', v_busy * 2);
   end if;
+  return query
+  select 'warning', 'job', j.job_name,
+         format('statement_timeout of role %s is %s s, so it works only %s s of each minute', j.owner, round(t.limit_s), greatest(0, round(t.limit_s) - 2)),
+         format('alter role %I in database %I set statement_timeout = ''90s'';', j.owner, current_database())
+  from qctl.jobs() j cross join lateral qctl._statement_timeout_of(j.owner) as t (limit_s)
+  where j.command ~ '^call qctl\.work' and t.limit_s between 0.001 and 61;
   v_size := pg_total_relation_size('cron.job_run_details');
   if v_size > 200 * 1024 ^ 2 then
     return query select 'warning', 'pg_cron', 'cron.job_run_details',

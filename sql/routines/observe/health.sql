@@ -86,14 +86,16 @@ begin
   if p_queue.transport = 'pg_net' then
     if qctl._net_relation('http_request_queue') is null then
       v_cause.reason := 'pg_net is no longer installed in this database';
-      v_cause.fix := format('qctl set -q %s --transport http && qctl worker -q %s', p_queue.queue_name, p_queue.queue_name);
+      v_cause.fix := 'create extension pg_net;';
       return next v_cause;
       return;
     end if;
     select s.net_held_since, s.net_held_reason into v_cause.since, v_cause.reason
     from qctl.scheduler s where s.net_held_since is not null;
     if found then
-      v_cause.fix := 'select net.worker_restart();';
+      v_cause.fix := case when v_cause.reason ~ 'requests of other programs'
+                          then 'select url, count(*) from net.http_request_queue group by url order by 2 desc limit 10;'
+                          else 'select net.worker_restart();' end;
       return next v_cause;
       return;
     end if;
@@ -102,7 +104,8 @@ begin
              and qctl._is_live(w, p_within)) then
     return;
   end if;
-  select coalesce(max(w.last_seen_at), p_queue.created_at) into v_cause.since from qctl.worker w
+  select greatest(coalesce(max(w.last_seen_at), p_queue.created_at), (select g.moved_at from qctl.gate g where g.queue_id = p_queue.queue_id))
+  into v_cause.since from qctl.worker w
   where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport;
   if p_queue.transport = 'http' then
     v_cause.reason := 'no qctl worker process serves this queue';
@@ -124,6 +127,9 @@ begin
       when v_job.status = 'failed' then format('job %s fails: %s', v_job.job_name, left(btrim(v_job.message), 200))
       when v_jobs >= qctl._cron_slots() then format('%s jobs are scheduled, but pg_cron runs only %s at once', v_jobs, qctl._cron_slots())
       else format('job %s is scheduled but has not reported recently', v_job.job_name) end;
+    if v_cause.reason ~ 'pg_cron runs only' then
+      v_cause.fix := format('alter system set cron.max_running_jobs = %s; -- then restart the server', 2 * v_jobs + 2);
+    end if;
   end if;
   return next v_cause;
 end
@@ -336,12 +342,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_there boolean;
+  v_idle boolean;
 begin
   return query select * from qctl._cause_unarmed();
   if found and p_first then return; end if;
   return query select * from qctl._cause_schema();
   if found and p_first then return; end if;
   return query select * from qctl._cause_worker(p_queue, p_workers_seen);
+  v_idle := found;
   if found and p_first then return; end if;
   return query select * from qctl._cause_gate(p_queue);
   if found and p_first then return; end if;
@@ -352,7 +360,10 @@ begin
          and not qctl._is_hidden(to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)));
   if v_there then
     return query select * from qctl._cause_endpoint(p_queue);
-    return query select * from qctl._cause_growing(p_queue);
+    -- That a queue without a worker grows has no other cause.
+    if not v_idle then
+      return query select * from qctl._cause_growing(p_queue);
+    end if;
   end if;
 end
 $$;

@@ -176,7 +176,7 @@ begin
       using errcode = 'QC007',
             hint = format('use at most %s including maintenance, raise cron.max_running_jobs, or use qctl worker', qctl._cron_slots() / 2);
   end if;
-  return query select p.job_name, p.done from qctl._plan_jobs() p;
+  return query select p.job_name, p.done from qctl._plan_jobs(true) p;
   perform qctl._audit('scale', p_queue, jsonb_strip_nulls(v_settings || jsonb_build_object('workers', p_workers)));
 end
 $$;

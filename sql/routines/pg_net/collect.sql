@@ -32,7 +32,7 @@ begin
   ), answered as materialized (
     select s.queue_id, s.msg_id, s.lease, case when not redirected.it then r.status_code end as status_code,
            case when redirected.it then 'redirected to ' || qctl._header(r.headers, 'location')
-                                        || ', which turned the POST into a GET: set the URL to that address'
+                                        || '; a redirect may turn the POST into a GET, so set the URL to that address'
                 else coalesce(r.error_msg, case when r.timed_out then 'timeout' end) end as error,
            r.content, r.headers, s.kept
     from net._http_response r join sent s on s.request_id = r.id and r.created >= s.claimed_at - p_margin

@@ -78,7 +78,7 @@ end
 $$;
 comment on function qctl.jobs() is 'The jobs of qctl in pg_cron, as far as this role may see them.';
 
-create or replace function qctl._plan_jobs(p_switch_on boolean default true) returns table (job_name text, done text)
+create or replace function qctl._plan_jobs(p_switch_on boolean) returns table (job_name text, done text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
@@ -96,7 +96,17 @@ begin
     where h.owner = current_user and not exists (select from qctl._wanted_jobs() w where w.job_name = h.job_name)
   loop
     perform cron.unschedule(v_job.job_id);
+    perform qctl._audit('job_unscheduled', null, jsonb_build_object('job', v_job.job_name));
     return query select v_job.job_name, 'unscheduled';
+  end loop;
+  -- Somebody switched it off by pg_cron's means; that is recorded once.
+  for v_job in
+    select h.job_name from qctl.jobs() h
+    where not h.active and not p_switch_on
+      and coalesce((select a.verb from qctl.audit a where a.verb in ('job_off', 'job_scheduled') and a.detail ->> 'job' = h.job_name
+                    order by a.audit_id desc limit 1), '') <> 'job_off'
+  loop
+    perform qctl._audit('job_off', null, jsonb_build_object('job', v_job.job_name));
   end loop;
   for v_job in
     select h.job_name, h.owner from qctl.jobs() h join qctl._wanted_jobs() w on w.job_name = h.job_name
@@ -111,6 +121,7 @@ begin
                              or h.active and h.schedule = w.schedule and h.command = w.command))
   loop
     perform qctl._schedule_job(v_job.job_name, v_job.schedule, v_job.command);
+    perform qctl._audit('job_scheduled', null, jsonb_build_object('job', v_job.job_name));
     return query select v_job.job_name, 'scheduled';
   end loop;
 end

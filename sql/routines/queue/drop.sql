@@ -184,7 +184,7 @@ begin
   delete from qctl.retry r where r.queue_id = v_queue.queue_id;
   delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
   delete from qctl.queue q where q.queue_id = v_queue.queue_id;
-  perform qctl._plan_jobs();
+  perform qctl._plan_jobs(false);
   perform qctl._audit('drop', p_queue, jsonb_build_object('discarded', discarded, 'dead', dead, 'archive', archive));
   return next;
 end

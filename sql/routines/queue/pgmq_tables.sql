@@ -176,7 +176,7 @@ begin
       return query select 'attachment', v_attachment.object, format('not captured: %s', sqlerrm);
     end;
   end loop;
-  perform qctl._plan_jobs();
+  perform qctl._plan_jobs(false);
 end
 $$;
 comment on function qctl.repair() is

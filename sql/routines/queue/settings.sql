@@ -145,6 +145,9 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if p_before.transport <> p_after.transport then
+    update qctl.gate g set moved_at = clock_timestamp() where g.queue_id = p_after.queue_id;
+  end if;
   if p_before.rate_per_s is distinct from p_after.rate_per_s then
     update qctl.gate g set paced_at = null where g.queue_id = p_after.queue_id;
   end if;
@@ -185,7 +188,7 @@ begin
   select * into v_after from qctl.queue q where q.queue_id = v_queue.queue_id;
   perform qctl._forget_old_settings(v_queue, v_after);
   if p_settings ?| array['transport', 'dedicated'] then
-    perform qctl._plan_jobs();
+    perform qctl._plan_jobs(false);
     perform qctl._notify(v_queue.queue_id);
   end if;
   perform qctl._audit('set', p_queue, p_settings || jsonb_build_object(

@@ -3,7 +3,7 @@
 from qctl.cli.console import say
 
 
-def tell_transport(transport: str, reason: str, name: str, *, scheduled: bool) -> None:
+def tell_transport(transport: str, reason: str, name: str, *, scheduled: bool, running: bool = True) -> None:
     """Says which transport a queue has, why, and what follows from that.
 
     Args:
@@ -11,6 +11,7 @@ def tell_transport(transport: str, reason: str, name: str, *, scheduled: bool) -
         reason: why it was chosen.
         name: of the queue.
         scheduled: pg_cron has jobs of qctl.
+        running: one of them runs now.
     """
     say(f"transport {transport}: {reason}")
     if transport == "http":
@@ -21,6 +22,8 @@ def tell_transport(transport: str, reason: str, name: str, *, scheduled: bool) -
     )
     if not scheduled:
         say("  pg_cron is not here, so run this once a minute by other means: call qctl.work();")
+    elif not running:
+        say("  its job starts at the next full minute; nothing is sent before")
 
 
 def warn_of_url(url: str, *, concurrency_set: bool) -> None:

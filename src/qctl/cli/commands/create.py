@@ -95,6 +95,7 @@ def command(
         created, partitioned, triggers = attachments.with_retries(make, say)
         kept = queues.described(connection, name).retention_s
         scheduled = bool(capacity.jobs(connection))
+        running = bool(migrate.running_jobs(connection))
     render([created], _COLUMNS, output)
     if triggers:
         say(f"captures INSERT, UPDATE and DELETE of {', '.join(sorted({t.relation for t in triggers}))}")
@@ -106,7 +107,7 @@ def command(
             if waiting == "skip"
             else f"{counted(created.waiting, 'waiting message')} will be delivered too"
         )
-    queue_notes.tell_transport(created.transport, created.reason, name, scheduled=scheduled)
+    queue_notes.tell_transport(created.transport, created.reason, name, scheduled=scheduled, running=running)
     queue_notes.warn_of_url(url, concurrency_set="concurrency" in settings or "concurrency_auto" in settings)
     say(
         f"delivered messages are kept for ever; qctl set -q {name} --retention 7d changes that"
