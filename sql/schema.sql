@@ -8008,21 +8008,21 @@ CREATE FUNCTION qctl._sweep_followers(p_queue qctl.queue) RETURNS integer
     AS $_$
 declare
   c_most constant integer := 10000;
-  v_after text := coalesce((select g.swept_key from qctl.gate g where g.queue_id = p_queue.queue_id), '');
+  v_after text := (select g.swept_key from qctl.gate g where g.queue_id = p_queue.queue_id);
   v_keys text[];
 begin
   -- Steps from one key to the next by the index, without reading the messages between.
   execute format($q$
     with recursive key as (
       (select qctl._order_key(q.headers) as key from pgmq.%1$I q
-       where q.headers ? 'x-pgmq-group' and qctl._order_key(q.headers) > $1 order by 1 limit 1)
+       where q.headers ? 'x-pgmq-group' and qctl._order_key(q.headers) %2$s $1 order by 1 limit 1)
       union all
       select (select qctl._order_key(q.headers) from pgmq.%1$I q
               where q.headers ? 'x-pgmq-group' and qctl._order_key(q.headers) > k.key order by 1 limit 1)
       from key k where k.key is not null
     )
     select array_agg(k.key) from (select key from key where key is not null limit $2) k
-  $q$, 'q_' || p_queue.queue_name) into v_keys using v_after, c_most;
+  $q$, 'q_' || p_queue.queue_name, case when v_after is null then '>=' else '>' end) into v_keys using coalesce(v_after, ''), c_most;
   update qctl.gate g set swept_key = case when cardinality(v_keys) = c_most then v_keys[c_most] end
   where g.queue_id = p_queue.queue_id and g.swept_key is distinct from case when cardinality(v_keys) = c_most then v_keys[c_most] end;
   return case when v_keys is null then 0 else qctl._show_next(p_queue, v_keys) end;

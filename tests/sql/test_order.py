@@ -306,3 +306,14 @@ def test_what_a_claim_hid_by_settings_of_before_is_shown_by_the_sweep(conn):
     conn.execute("update pgmq.q_orders set vt = 'infinity' where msg_id = 2")
     conn.execute("select qctl._sweep_order()")
     assert one(conn, "select count(*) from pgmq.q_orders where vt = 'infinity'") == 0
+
+
+def test_an_empty_key_is_a_key(conn):
+    create(conn, ordered=True)
+    first, second = send_keys(conn, "a", "a")
+    conn.execute("update pgmq.q_orders set headers = jsonb_set(headers, '{x-pgmq-group}', '\"\"')")
+    assert claimed_ids(conn) == [first]
+    conn.execute("delete from qctl.in_flight")
+    conn.execute("select pgmq.delete('orders', %s::bigint)", [first])
+    conn.execute("select qctl._sweep_order()")
+    assert claimed_ids(conn) == [second]

@@ -14,9 +14,8 @@ _READS_S = 60.0
 _CHANGES_S = 300.0
 _PATIENCE_S = {
     "check": 20.0,
-    **dict.fromkeys(
-        ("apply", "create", "drop", "install", "partition", "purge", "set", "uninstall", "upgrade"), 3600.0
-    ),
+    "purge": 600.0,
+    **dict.fromkeys(("apply", "create", "drop", "install", "partition", "set", "uninstall", "upgrade"), 3600.0),
 }
 
 
