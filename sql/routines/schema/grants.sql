@@ -47,7 +47,7 @@ as $$
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
          and p.proname = any ('{claim,release,settle,register_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
-                              'maintenance,_forget_dedup_keys,_sweep_order,_release_all_held,_queues_to_collect,_work_review,_roll_up,_take_samples,_due_retention,_retain,_retain_log,_retention_done,_sweep,_plan_jobs,_owns_jobs,'
+                              'maintenance,_upkeep_begin,_upkeep_mark,_do_upkeep_step,_queues_to_collect,_work_review,_due_retention,_retain,_retention_done,'
                               '_maintenance_deadline,_before}'))
 $$;
 comment on function qctl._level_routines(text, boolean) is
