@@ -215,3 +215,21 @@ def test_a_file_declares_them_too(conn, dsn, tmp_path):
     assert one(conn, "select order_by from qctl.attachment") == "user_id"
     file.write_text(file.read_text().replace('"50/s"', '"none"'))
     assert qctl("apply", str(file), "--check", dsn=dsn).returncode == 8
+
+
+@pytest.mark.parametrize(
+    "lost", ["drop table app.t", "drop table app.t; create table app.t (id int primary key)", "drop schema app cascade"]
+)
+def test_apply_of_other_things_works_whatever_happened_to_an_attached_table(conn, dsn, tmp_path, lost):
+    conn.execute(
+        "create schema app; create table app.t (id int primary key); create table public.u (id int primary key)"
+    )
+    path = tmp_path / "qctl.toml"
+    one_queue = '[queues.orders]\nurl = "https://example.org/x"\ntransport = "http"\n'
+    path.write_text(f'{one_queue}[queues.orders.attach."app.t"]\n')
+    ok("apply", str(path), "--yes", dsn=dsn)
+    conn.execute(lost)
+    path.write_text(f'{one_queue}[queues.orders.attach."public.u"]\n')
+    ok("apply", str(path), "--yes", dsn=dsn)
+    conn.execute("insert into public.u values (1)")
+    assert one(conn, "select message ->> 'table' from pgmq.q_orders") == "u"

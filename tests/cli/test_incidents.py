@@ -107,7 +107,10 @@ def test_a_copy_of_the_database(server, conn, dsn, worker, endpoint):
     process = WorkerProcess(copy, "-q", "orders")
     try:
         assert sick(copy, "unarmed") == "qctl arm"
-        assert "would be sent" in failing(7, "arm", dsn=copy)
+        said = failing(7, "arm", dsn=copy)
+        assert "would be sent" in said
+        assert "Leave it silent" in said
+        assert "orders → http" in said
         fix(copy, "qctl arm --yes")
         well(copy)
     finally:

@@ -16,6 +16,9 @@ from qctl import config
 @pytest.mark.slow
 def test_output_in_any_encoding(conn, dsn, encoding):
     create(conn)
+    # With a worker all is well, and the line that says so names its limits with "≤".
+    conn.execute("select qctl.register_worker('w', 'http', '{orders}', '0')")
+    assert "≤" in ok("check", dsn=dsn).stdout
     ok("send", "-q", "orders", '{"n": "日本 ≤ é"}', dsn=dsn)
     env = environment(QCTL_DSN=dsn, PYTHONIOENCODING=encoding)
     for command in (
