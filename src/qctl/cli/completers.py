@@ -66,6 +66,7 @@ def _connected(ctx: typer.Context) -> "Generator[db.Connection]":
     }
     database = config.database(given["dsn"], given["profile"])
     connection = db.connect(database, application="completion", connect_timeout=2, tcp_user_timeout=2000)
+    connection.patience_s = 2.0
     try:
         with db.hurried(connection):
             yield connection

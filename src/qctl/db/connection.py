@@ -120,9 +120,11 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
     try:
         # Statements stay unprepared, because behind a transaction pooler the next one may run in another session.
         connection = Connection.connect(conninfo, autocommit=True, prepare_threshold=None)
+        connection.patience_s = float(keywords.get("connect_timeout", defaults["connect_timeout"]))
         try:
             rows = connection.execute(_OWN.replace(b"{}", _SETTINGS), [connection.info.backend_pid]).fetchall()
             connection.pooled = rows[0][1]
+            connection.patience_s = Connection.patience_s
         except BaseException:
             connection.close()
             raise
