@@ -1,8 +1,10 @@
 """The breaker as a function of its state and the answers: every state with every answer, and long histories beside a model."""
 
 import random
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from psycopg.types.composite import CompositeInfo, register_composite
 from psycopg.types.json import Jsonb
@@ -36,10 +38,17 @@ ANSWERS = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def queue(shared_dsn) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(shared_dsn, autocommit=True) as conn:
+        create(conn, max_in_flight=100)
+        yield conn
+
+
 @pytest.fixture
-def after(conn):
+def after(queue):
     """Calls the function with parts of a gate and parts of the counts; the gate after them, as a dictionary."""
-    create(conn, max_in_flight=100)
+    conn = queue
     info = CompositeInfo.fetch(conn, "qctl.answer_counts")
     register_composite(info, conn)
     columns = [c.name for c in conn.execute("select * from qctl.gate").description]
