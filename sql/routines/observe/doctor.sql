@@ -148,7 +148,7 @@ as $$
   union all
   select 'warning', 'maintenance', s.step, format('its step %s has failed since %s UTC: %s', s.step,
            to_char(s.failed_since at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), s.error),
-         format('select * from qctl.upkeep_step where step = %L;', s.step)
+         'call qctl.maintenance();'
   from qctl.upkeep_step s where s.failed_since is not null
 $$;
 
