@@ -85,7 +85,7 @@ released: .venv/.dev ## Freeze the schema of a release for the upgrade tests
 	@$(BIN)/python scripts/freeze_schema.py
 
 # Every row of benchmarks/RESULTS.md and the pictures in docs/plots: well over an hour; with QUICK=1 five minutes, to see that all works.
-BENCHES = throughput latency inside slow_endpoint memory capture capture_cost commits flat plans hidden purging partitions processes startup capacity soak
+BENCHES = throughput latency inside slow_endpoint memory capture capture_cost commits flat plans hidden old_snapshot purging partitions processes startup capacity soak
 bench: .venv/.dev ## Measure every row of benchmarks/RESULTS.md: over an hour; QUICK=1: five minutes
 	@sh scripts/debian_parts.sh
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(if $(QUICK),--quick) || failed="$$failed $$name"; done; \
@@ -116,6 +116,7 @@ fuzz: .venv/.dev ## Run more than 100,000 inputs through everything that is read
 chaos: .venv/.dev ## Run long random histories, mutants and storms of DDL; QCTL_TEST_SEED chooses
 	@sh scripts/debian_parts.sh
 	@QCTL_TEST_CHAOS=1 $(BIN)/pytest -s -n 0 tests/chaos/test_model.py
+	@QCTL_TEST_CHAOS=1 $(BIN)/pytest -n 0 tests/chaos/test_day.py
 	@QCTL_TEST_STEPS=2000 $(BIN)/pytest -n 2 --timeout 1800 tests/chaos/test_table_storm.py
 	@$(BIN)/python scripts/reliability.py
 

@@ -216,11 +216,11 @@ begin
     perform qctl._park_followers(p_queue, p_now, 1);
   end if;
   execute format($q$
-    select q.msg_id from (select q.* from pgmq.%1$I q where q.vt <= $2 order by q.vt limit 100) q
+    select q.msg_id from (select q.* from pgmq.%1$I q where q.vt >= $3 and q.vt <= $2 order by q.vt limit 100) q
     left join qctl.retry r on r.queue_id = $1 and r.msg_id = q.msg_id and r.enqueued_at = q.enqueued_at
-    where %2$s and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
+    where %2$s and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null offset 0)
     order by coalesce(r.attempt_no, 0), q.msg_id limit 1
-  $q$, 'q_' || p_queue.queue_name, v_may) into v_id using p_queue.queue_id, p_now;
+  $q$, 'q_' || p_queue.queue_name, v_may) into v_id using p_queue.queue_id, p_now, qctl._ready_from(p_queue.queue_id, p_now);
   if v_id is not null then
     return v_id;
   end if;
@@ -231,7 +231,7 @@ begin
           where r.queue_id = $1 and r.attempts > 0 and qctl._is_outage(r.last_status, r.last_error) order by r.msg_id limit 1000) r
     join pgmq.%1$I q on q.msg_id = r.msg_id and q.enqueued_at = r.enqueued_at
     where q.vt > $2 and isfinite(q.vt) and %2$s
-      and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
+      and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null offset 0)
     order by r.attempt_no, q.msg_id limit 1 for update of q skip locked
   $q$, 'q_' || p_queue.queue_name, v_may) into v_id using p_queue.queue_id, p_now;
   if v_id is not null then

@@ -36,8 +36,10 @@ declare
   v_probe_id bigint;
   v_allowed integer;
   v_now timestamptz;
+  v_front timestamptz[];
   v_live integer;
   v_expired boolean;
+  v_oldest timestamptz;
   v_room integer;
   v_lease uuid := gen_random_uuid();
   v_term interval;
@@ -62,8 +64,14 @@ begin
   v_now := clock_timestamp();
   v_term := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
 
-  select count(*), coalesce(bool_or(f.request_id is null and f.expires_at <= v_now), false) into v_live, v_expired
-  from qctl.in_flight f where f.queue_id = v_queue.queue_id and f.lapsed_at is null;
+  v_front := qctl._front(v_queue.queue_id, v_now);
+  select count(*), coalesce(bool_or(f.request_id is null and f.expires_at <= v_now), false), min(f.claimed_at)
+  into v_live, v_expired, v_oldest
+  from qctl.in_flight f
+  where f.queue_id = v_queue.queue_id and f.lapsed_at is null and f.claimed_at > '-infinity' and f.claimed_at >= coalesce(v_front[2], '-infinity');
+  if v_front is not null or clock_timestamp() - v_now > interval '400 us' + v_live * interval '1 us' then
+    perform qctl._move_front(v_queue, v_front, v_oldest, v_now);
+  end if;
   if v_expired then
     v_live := v_live - qctl._lapse(v_queue, v_now);
   end if;
@@ -107,9 +115,10 @@ begin
       with picked as materialized (
         select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
         from pgmq.%1$I q
-        where q.vt <= $2 and %2$s
+        where q.vt >= $5 and q.vt <= $2 and %2$s
+          -- offset 0, here and in the order of queues, forces a lookup by index for each message, whatever the statistics say.
           and not exists (select from qctl.in_flight f
-                          where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null)
+                          where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null offset 0)
         order by q.vt limit $3
         for update of q skip locked
       ), written as materialized (
@@ -122,7 +131,7 @@ begin
       format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
       format(c_fitting, 'octet_length(m.body)', 'written'))
     into v_ids, v_times, v_own, v_bodies
-    using v_queue.queue_id, v_now, v_room, least(p_max_bytes, c_most_bytes);
+    using v_queue.queue_id, v_now, v_room, least(p_max_bytes, c_most_bytes), qctl._ready_from(v_queue.queue_id, v_now);
     if v_ids is null then
       return;
     end if;

@@ -99,7 +99,7 @@ declare
   c_most constant integer := 5000;
   c_longest constant interval := '200 ms';
   v_page integer := least(greatest(4 * p_heads, 100), c_most);
-  v_from timestamptz := '-infinity';
+  v_from timestamptz := qctl._ready_from(p_queue.queue_id, p_now);
   v_seen integer;
   v_parked integer;
 begin
@@ -114,8 +114,8 @@ begin
         where r.key is not null
           and (exists (select from pgmq.%1$I o
                        where o.headers ? 'x-pgmq-group' and qctl._order_key(o.headers) = r.key and o.msg_id < r.msg_id)
-               or exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = r.key and f.lapsed_at is null and f.msg_id <> r.msg_id)
-               or exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = r.key))
+               or exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = r.key and f.lapsed_at is null and f.msg_id <> r.msg_id offset 0)
+               or exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = r.key offset 0))
       ), free as materialized (
         select q.msg_id from pgmq.%1$I q where q.msg_id = any (array(select f.msg_id from follower f)) and q.vt <= $2 for update skip locked
       ), parked as (
@@ -147,8 +147,8 @@ begin
   execute format($q$
     with key as materialized (
       select distinct k as key from unnest($2) as k
-      where k is not null and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = k)
-        and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = k and f.lapsed_at is null)
+      where k is not null and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = k offset 0)
+        and not exists (select from qctl.in_flight f where f.queue_id = $1 and f.order_key = k and f.lapsed_at is null offset 0)
     ), next as materialized (
       select n.msg_id from key k cross join lateral (
         select q.msg_id from pgmq.%1$I q where q.headers ? 'x-pgmq-group' and qctl._order_key(q.headers) = k.key
@@ -228,8 +228,8 @@ as $$
     or not exists (select from pgmq.%1$I o where o.headers ? 'x-pgmq-group'
                      and qctl._order_key(o.headers) = qctl._order_key(q.headers) and o.msg_id < q.msg_id)
        and not exists (select from qctl.in_flight f
-                       where f.queue_id = $1 and f.order_key = qctl._order_key(q.headers) and f.lapsed_at is null)
-       and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = qctl._order_key(q.headers)))$q$, 'q_' || p_queue_name)
+                       where f.queue_id = $1 and f.order_key = qctl._order_key(q.headers) and f.lapsed_at is null offset 0)
+       and not exists (select from qctl.dead_letter d where d.queue_id = $1 and d.blocks_key = qctl._order_key(q.headers) offset 0))$q$, 'q_' || p_queue_name)
 $$;
 comment on function qctl._may_go(text) is
   'The condition that message q of queue $1 is the first of its order key, that '
@@ -239,9 +239,9 @@ create or replace function qctl._first_heads(p_queue_name text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format('q.msg_id = any (array(select q.msg_id from (select q.* from pgmq.%I q where q.vt <= $2 order by q.vt limit 5000) q where %s order by q.vt limit $3))',
+  select format('q.msg_id = any (array(select q.msg_id from (select q.* from pgmq.%I q where q.vt >= $5 and q.vt <= $2 order by q.vt limit 5000) q where %s order by q.vt limit $3))',
                 'q_' || p_queue_name, qctl._may_go(p_queue_name))
 $$;
 comment on function qctl._first_heads(text) is
   'The condition that message q is among the first $3 that may be claimed, of '
-  'the first 5,000 ready at $2. The rest are followers not yet hidden.';
+  'the first 5,000 ready at $2 and not before $5. The rest are followers not yet hidden.';
