@@ -53,6 +53,39 @@ CREATE TYPE qctl.finding AS (
 
 COMMENT ON TYPE qctl.finding IS 'broken, warning or note; what it is about; what is wrong; what to type.';
 
+-- Name: judged; Type: TYPE; Schema: qctl; Owner: -
+
+CREATE TYPE qctl.judged AS (
+	msg_id bigint,
+	enqueued_at timestamp with time zone,
+	lease uuid,
+	delivery_no integer,
+	attempt_no integer,
+	worker_id bigint,
+	transport text,
+	claimed_at timestamp with time zone,
+	lapsed_at timestamp with time zone,
+	order_key text,
+	status integer,
+	error text,
+	response bytea,
+	duration_ms integer,
+	retry_after_s integer,
+	waiting boolean,
+	noted boolean,
+	attempts integer,
+	spent integer,
+	rejected integer,
+	lost integer,
+	webhook_id text,
+	outcome text,
+	next_at timestamp with time zone
+);
+
+-- Name: TYPE judged; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TYPE qctl.judged IS 'An answer and its outcome: the lease it belongs to, the answer, what is known of the message (waiting: it is in the queue; noted: it has a retry; spent: attempts that this one costs), and what becomes of it.';
+
 -- Name: purge_place; Type: TYPE; Schema: qctl; Owner: -
 
 CREATE TYPE qctl.purge_place AS (
@@ -536,6 +569,43 @@ $_$;
 -- Name: FUNCTION _archive_dead(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._archive_dead(p_queue qctl.queue) IS 'Moves the dead letters of a queue to its archive, which outlives the queue; returns how many.';
+
+-- Name: _archive_delivered(qctl.queue, qctl.judged[], timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._archive_delivered(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+begin
+  -- RETURNING carries the columns; of CTEs that are joined the planner assumes one row each and would loop.
+  execute format($q$
+    with done as (
+      delete from pgmq.%1$I q using unnest($2) j
+      where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'delivered'
+      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, j.status, j.attempts, j.delivery_no, j.webhook_id
+    ), undead as (
+      delete from qctl.dead_letter d using unnest($2) j
+      where d.queue_id = $1 and d.msg_id = j.msg_id and d.enqueued_at = j.enqueued_at and j.outcome = 'delivered' and not j.waiting
+      returning d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.message, d.headers, j.status, j.attempts, j.delivery_no, d.webhook_id
+    )
+    insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
+    select f.msg_id, f.read_ct, f.enqueued_at, $3, f.vt, f.message,
+           case when jsonb_typeof(f.headers) = 'object' then f.headers else '{}' end
+           || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
+                'outcome', 'delivered', 'delivered_at', $3, 'status', f.status, 'attempts', f.attempts,
+                'delivery_no', f.delivery_no, 'webhook_id', f.webhook_id)))
+    from (select * from done union all select * from undead) as f %3$s
+  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
+  using p_queue.queue_id, p_judged, p_now;
+end
+$_$;
+
+-- Name: FUNCTION _archive_delivered(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._archive_delivered(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone) IS 'Moves the delivered messages to the archive.';
 
 -- Name: attachment; Type: TABLE; Schema: qctl; Owner: -
 
@@ -1055,6 +1125,36 @@ $_$;
 -- Name: FUNCTION _bury(p_dying text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._bury(p_dying text) IS 'The statement, to be used in a WITH clause, that turns the rows of a query into dead letters. The query returns queue_id, msg_id, delivery_no, attempts, lost, reason, note, status_code, error, enqueued_at, read_ct, message, headers, webhook_id, died_at, blocks_key.';
+
+-- Name: _bury_judged(qctl.queue, qctl.judged[], timestamp with time zone, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._bury_judged(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone, p_oversize boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+begin
+  execute format($q$
+    with dying as (
+      delete from pgmq.%1$I q using unnest($2) j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'dead'
+      returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost, j.status, j.error,
+                j.webhook_id, j.order_key
+    )
+    %2$s
+  $q$, 'q_' || p_queue.queue_name, qctl._bury($b$
+      select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
+             case when $4 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $5 then 'rejected' else 'exhausted' end,
+             null, d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $3, case when $6 = 'block' then d.order_key end
+      from dying d $b$))
+  using p_queue.queue_id, p_judged, p_now, p_oversize, p_queue.reject_after, p_queue.on_dead;
+end
+$_$;
+
+-- Name: FUNCTION _bury_judged(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone, p_oversize boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._bury_judged(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone, p_oversize boolean) IS 'Makes dead letters of the messages that are dead.';
 
 -- Name: _by_row_body(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1939,40 +2039,22 @@ $$;
 CREATE FUNCTION qctl._claim_within(p_queue text, p_limit integer, p_worker_id bigint, p_transport text, p_max_bytes bigint) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
     SET jit TO 'off'
-    SET enable_bitmapscan TO 'off'
-    SET enable_material TO 'off'
-    AS $_$
-#variable_conflict use_column
+    AS $$
 declare
   -- An http lease outlives its request by 15 s. A pg_net lease needs more because the request may wait 60 s to be started, and its
   -- answer becomes visible together with its whole batch.
   c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
   -- Seconds by which claims may run ahead of an even rate: a job claims about once a second, a process much more often.
   c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
-  -- One array holds at most 1 GB; 256 MiB leave room because JSON grows when it is sent.
-  c_most_bytes constant bigint := 256 * 1024 * 1024;
-  -- The first message, whatever its size, and the following ones that still fit.
-  c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
-                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $4)';
   v_queue qctl.queue := qctl._queue(p_queue);
   v_gate qctl.gate;
-  v_probe_id bigint;
-  v_allowed integer;
   v_now timestamptz;
-  v_front timestamptz[];
-  v_live integer;
-  v_expired boolean;
-  v_oldest timestamptz;
-  v_room integer;
-  v_lease uuid := gen_random_uuid();
   v_term interval;
-  v_q text := 'q_' || p_queue;
-  v_ids bigint[];
-  v_times timestamptz[];
-  v_own jsonb[];
-  v_bodies text[];
+  v_room integer;
+  v_probe_id bigint;
+  v_lease uuid := gen_random_uuid();
+  v_picked record;
 begin
   if coalesce(p_limit, 0) < 1 then
     return;
@@ -1988,30 +2070,8 @@ begin
   end if;
   v_now := clock_timestamp();
   v_term := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
-
-  v_front := qctl._front(v_queue.queue_id, v_now);
-  select count(*), coalesce(bool_or(f.request_id is null and f.expires_at <= v_now), false), min(f.claimed_at)
-  into v_live, v_expired, v_oldest
-  from qctl.in_flight f
-  where f.queue_id = v_queue.queue_id and f.lapsed_at is null and f.claimed_at > '-infinity' and f.claimed_at >= coalesce(v_front[2], '-infinity');
-  if v_front is not null or clock_timestamp() - v_now > interval '400 us' + v_live * interval '1 us' then
-    perform qctl._move_front(v_queue, v_front, v_oldest, v_now);
-  end if;
-  if v_expired then
-    v_live := v_live - qctl._lapse(v_queue, v_now);
-  end if;
-  v_room := least(p_limit, least(v_queue.max_in_flight, v_gate.slow_limit) - v_live);
-  if v_queue.rate_per_s is not null then
-    v_gate.paced_at := case when qctl._is_due(v_gate.paced_at, v_now, make_interval(secs => 0.1 + greatest(c_burst_s, 1 / v_queue.rate_per_s)))
-                            then v_now else v_gate.paced_at end;
-    v_allowed := floor((greatest(c_burst_s, 1 / v_queue.rate_per_s) - extract(epoch from v_gate.paced_at - v_now)::double precision)
-                       * v_queue.rate_per_s + 0.001);
-    -- Several messages cost less in one claim than in one claim each; 20 claims a second are frequent enough.
-    if v_allowed < least(v_room, ceil(v_queue.rate_per_s * 0.05)) then
-      return;
-    end if;
-    v_room := least(v_room, v_allowed);
-  end if;
+  v_gate.paced_at := qctl._paced_at(v_queue.rate_per_s, v_gate.paced_at, v_now, c_burst_s);
+  v_room := qctl._room(v_queue, v_gate, qctl._live_leases(v_queue, v_now), p_limit, v_now, c_burst_s);
   if v_room < 1 then
     return;
   end if;
@@ -2035,39 +2095,12 @@ begin
     end if;
   end if;
   begin
-    -- A statement on pgmq's table is planned at each call, so it is kept small; qctl._lease keeps its plan.
-    execute format($q$
-      with picked as materialized (
-        select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
-        from pgmq.%1$I q
-        where q.vt >= $5 and q.vt <= $2 and %2$s
-          -- offset 0, here and in the order of queues, forces a lookup by index for each message, whatever the statistics say.
-          and not exists (select from qctl.in_flight f
-                          where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null offset 0)
-        order by q.vt limit $3
-        for update of q skip locked
-      ), written as materialized (
-        select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
-      )
-      select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
-      from (select n.* from %4$s n order by n.msg_id) c
-    $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
-      -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
-      format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
-      format(c_fitting, 'octet_length(m.body)', 'written'))
-    into v_ids, v_times, v_own, v_bodies
-    using v_queue.queue_id, v_now, v_room, least(p_max_bytes, c_most_bytes), qctl._ready_from(v_queue.queue_id, v_now);
-    if v_ids is null then
+    -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
+    select * into v_picked from qctl._pick(v_queue, v_now, v_room, v_probe_id, v_now + v_term + interval '60 s', p_max_bytes) p;
+    if v_picked.ids is null then
       return;
     end if;
-
-    -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
-    execute format($q$
-      update pgmq.%I q set vt = $2, read_ct = least(q.read_ct::bigint + 1, 2147483647), headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
-      where q.msg_id = any ($1)
-    $q$, v_q) using v_ids, v_now + v_term + interval '60 s';
-
-    return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_ids, v_times, v_own, v_bodies);
+    return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_picked.ids, v_picked.times, v_picked.headers, v_picked.bodies);
   exception when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
     if qctl._set_aside_unreadable(v_queue, v_now, v_room) = 0 then
       raise;
@@ -2077,13 +2110,13 @@ begin
   end;
   if v_queue.rate_per_s is not null or v_gate.opened_at is not null then
     update qctl.gate g
-    set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_ids) / v_queue.rate_per_s),
+    set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_picked.ids) / v_queue.rate_per_s),
         probe_lease = case when g.opened_at is not null then v_lease end,
         probe_ends = case when g.opened_at is not null then v_now + v_term end
     where g.queue_id = v_queue.queue_id;
   end if;
 end
-$_$;
+$$;
 
 -- Name: _close_breaker(qctl.queue, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2255,6 +2288,28 @@ CREATE FUNCTION qctl._condition_sql(p_attachment qctl.attachment, p_populated bo
     else format(E'v_matches := (%s\n);\n', p_attachment.when_sql) end
          || case when p_attachment.when_sql is null then '' else E'if v_matches is not true then\n      return null;\n    end if;' end
 $$;
+
+-- Name: _count_answers(qctl.judged[], uuid, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._count_answers(p_judged qctl.judged[], p_probe_lease uuid, p_simple integer) RETURNS qctl.answer_counts
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  return (select row(count(*) filter (where j.lapsed_at is null and o.shows = 'alive') + coalesce(p_simple, 0),
+             count(*) filter (where j.lapsed_at is null and o.shows = 'outage'), count(*) filter (where j.lapsed_at is null and o.shows = 'denied'),
+             min(j.claimed_at) filter (where j.lapsed_at is null and o.shows in ('outage', 'denied')),
+             max(case o.shows when 'denied' then 'outage' else o.shows end) filter (where j.lease = p_probe_lease),
+             max(j.retry_after_s) filter (where j.lease = p_probe_lease),
+             max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.shows in ('outage', 'denied')))::qctl.answer_counts
+  from unnest(p_judged) j cross join lateral (select qctl._answer_shows(j.status, j.error) as shows) o);
+end
+$$;
+
+-- Name: FUNCTION _count_answers(p_judged qctl.judged[], p_probe_lease uuid, p_simple integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._count_answers(p_judged qctl.judged[], p_probe_lease uuid, p_simple integer) IS 'What the breaker learns from answers; p_simple more show that the endpoint works.';
 
 -- Name: _counts(integer, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3127,6 +3182,32 @@ $_$;
 
 COMMENT ON FUNCTION qctl._emit(p_type text, p_queue text, p_data jsonb, p_throttle interval) IS 'Enqueues an event into the event queue, at most one of a type about a queue within the throttle. An error is recorded and stops nothing.';
 
+-- Name: _end_leases(qctl.queue, qctl.judged[], timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._end_leases(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  -- One lookup by index for each, here and below, whatever the size of the tables was when the plan was made.
+  delete from qctl.in_flight f
+  where f.ctid = any (array(
+    select l.place from unnest(p_judged) j
+    cross join lateral (select f.ctid as place from qctl.in_flight f
+                        where f.queue_id = p_queue.queue_id and f.msg_id = j.msg_id and f.lease = j.lease offset 0) l));
+  -- A message that is delivered by a lease that had lapsed may be under way again.
+  if exists (select from unnest(p_judged) j where j.outcome = 'delivered' and j.lapsed_at is not null) then
+    update qctl.in_flight f set lapsed_at = p_now
+    where f.queue_id = p_queue.queue_id and f.lapsed_at is null
+      and f.msg_id = any (array(select j.msg_id from unnest(p_judged) j where j.outcome = 'delivered' and j.lapsed_at is not null));
+  end if;
+end
+$$;
+
 -- Name: _endpoint_changed(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._endpoint_changed(p_queue_id integer) RETURNS void
@@ -3517,6 +3598,30 @@ $$;
 -- Name: FUNCTION _forget_dedup_keys(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._forget_dedup_keys() IS 'Deletes up to 10,000 keys whose window has ended; returns how many.';
+
+-- Name: _forget_judged(qctl.queue, qctl.judged[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._forget_judged(p_queue qctl.queue, p_judged qctl.judged[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  delete from qctl.retry r
+  where r.ctid = any (array(
+    select l.place from unnest(p_judged) j
+    cross join lateral (select r.ctid as place from qctl.retry r
+                        where r.queue_id = p_queue.queue_id and r.msg_id = j.msg_id and r.enqueued_at = j.enqueued_at offset 0) l
+    where j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting)));
+end
+$$;
+
+-- Name: FUNCTION _forget_judged(p_queue qctl.queue, p_judged qctl.judged[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._forget_judged(p_queue qctl.queue, p_judged qctl.judged[]) IS 'Deletes the retries of messages that are not in the queue any more.';
 
 -- Name: _forget_old_settings(qctl.queue, qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4149,6 +4254,81 @@ $_$;
 
 COMMENT ON FUNCTION qctl._json_of_text(p_type oid, p_value text) IS 'A value of this type as to_jsonb gives it, for the types of PostgreSQL and for enums and domains of them; as text for all others.';
 
+-- Name: _judge(qctl.queue, timestamp with time zone[], uuid[], bigint[], integer[], text[], bytea[], integer[], integer[], timestamp with time zone, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._judge(p_queue qctl.queue, p_queued_at timestamp with time zone[], p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_now timestamp with time zone, p_oversize boolean) RETURNS qctl.judged[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  return (
+  with answer as materialized (
+    select distinct on (a.msg_id, a.lease) a.*
+    from (select a.lease, a.msg_id, a.queued_at, a.status, a.response, a.duration_ms, a.retry_after_s,
+                 qctl._is_success(a.status) and m.met and not m.starting as ok,
+                 left(case when not qctl._is_success(a.status) then a.error when m.starting then 'not there yet: n8n is starting'
+                           when not m.met then 'the answer does not contain what the queue expects' else a.error end, 500) as error
+          from unnest(p_lease, p_msg_id, p_queued_at, p_status, p_error, p_response, p_duration_ms, p_retry_after_s)
+            as a (lease, msg_id, queued_at, status, error, response, duration_ms, retry_after_s)
+          cross join lateral (select case when p_queue.expect_text is null and p_queue.expect_json is null then true
+                                          else qctl._is_expected(a.response, p_queue.expect_text, p_queue.expect_json) end as met,
+                                     qctl._is_starting(a.response) as starting) m) a
+    order by a.msg_id, a.lease, a.ok desc
+  ), known as materialized (
+    -- offset 0 forces a lookup by index for each answer, whatever the size of the tables was when the plan was made.
+    select a.*, f.enqueued_at, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at, f.order_key,
+           w.waiting, r.msg_id is not null as noted, coalesce(r.attempts, d.attempts, 0) + p.spent as attempts, p.spent, r.next_at as was_due_at,
+           coalesce(r.rejected, 0) + qctl._is_rejection(a.status)::integer as rejected, coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
+           f.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1) and (w.waiting or d.msg_id is not null) as current
+    from answer a
+    cross join lateral (select f.* from qctl.in_flight f where f.queue_id = p_queue.queue_id and f.msg_id = a.msg_id and f.lease = a.lease
+                        offset 0 for update) f
+    cross join lateral (select coalesce(a.queued_at = f.enqueued_at, false) as waiting) w
+    left join lateral (select r.* from qctl.retry r
+                       where r.queue_id = p_queue.queue_id and r.msg_id = a.msg_id and r.enqueued_at = f.enqueued_at offset 0) r on true
+    left join lateral (select d.msg_id, d.attempts, d.lost, d.delivery_no from qctl.dead_letter d
+                       where d.queue_id = p_queue.queue_id and d.msg_id = a.msg_id and d.enqueued_at = f.enqueued_at and not w.waiting
+                       offset 0) d on true
+    -- An attempt before the schedule, as a probe or after an outage, costs nothing if the endpoint does not answer.
+    cross join lateral (select case when r.early and f.claimed_at < r.next_at and qctl._answer_shows(a.status, a.error) <> 'alive'
+                                    then 0 else 1 end as spent) p
+  ), ranked as (
+    select k.*, bool_or(k.current and k.ok) over m as message_won,
+           row_number() over (m order by (k.current and k.ok) desc, k.lapsed_at nulls first, k.lease) as rank
+    from known k window m as (partition by k.msg_id, k.enqueued_at)
+  ), judged as (
+    select k.*, case when k.order_key is null then p_queue.retry_schedule_s else p_queue.order_schedule_s end as schedule_s
+    from ranked k
+  )
+  select array_agg((j.msg_id, j.enqueued_at, j.lease, j.delivery_no, j.attempt_no, j.worker_id, j.transport, j.claimed_at, j.lapsed_at,
+                    j.order_key, j.status, j.error, j.response, j.duration_ms, j.retry_after_s, j.waiting, j.noted, j.attempts, j.spent,
+                    j.rejected, j.lost, j.webhook_id, o.outcome,
+                    case when o.outcome = 'paused' then p_now
+                         when o.outcome = 'retrying' and j.spent = 0 then greatest(j.was_due_at, p_now)
+                         when o.outcome = 'retrying' then
+                           p_now + make_interval(secs => greatest(qctl._backoff_s(j.schedule_s, j.attempts, p_queue.retry_jitter),
+                                                                  case when j.retry_after_s > 0 then least(j.retry_after_s, p_queue.retry_after_max_s) end))
+                    end)::qctl.judged order by j.msg_id, j.lease)
+  from judged j
+  cross join lateral (
+    select case when j.current and j.ok and j.rank = 1 then 'delivered'
+                when j.message_won or not j.current or not j.waiting or j.lapsed_at is not null then 'late'
+                when p_oversize then 'dead'
+                when j.status = 410 then 'paused'
+                when qctl._is_rejection(j.status) and j.rejected >= p_queue.reject_after then 'dead'
+                when j.attempts > cardinality(j.schedule_s) then 'dead'
+                else 'retrying' end as outcome) o);
+end
+$$;
+
+-- Name: FUNCTION _judge(p_queue qctl.queue, p_queued_at timestamp with time zone[], p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_now timestamp with time zone, p_oversize boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._judge(p_queue qctl.queue, p_queued_at timestamp with time zone[], p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_now timestamp with time zone, p_oversize boolean) IS 'What each answer that belongs to a lease means for its message: delivered, retrying, dead, paused or late, and when it is tried again. The caller has locked the messages and says which are in the queue (p_queued_at, by the place of p_msg_id).';
+
 -- Name: _key_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._key_of(p_secret text) RETURNS bytea
@@ -4387,6 +4567,9 @@ COMMENT ON FUNCTION qctl._last_run(p_job_id bigint) IS 'The last run of a job am
 CREATE FUNCTION qctl._lease(p_queue qctl.queue, p_lease uuid, p_now timestamp with time zone, p_term interval, p_worker_id bigint, p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
@@ -4504,6 +4687,37 @@ $$;
 
 COMMENT ON FUNCTION qctl._literal_address(p_host text) IS 'The address of a host in any form that libcurl accepts: 127.0.0.1, 127.1, 2130706433, 0x7f000001, 0177.0.0.1, [::1]. Null if the host is a name.';
 
+-- Name: _live_leases(qctl.queue, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._live_leases(p_queue qctl.queue, p_now timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+  v_front timestamptz[] := qctl._front(p_queue.queue_id, p_now);
+  v_began timestamptz := clock_timestamp();
+  v_live integer;
+  v_expired boolean;
+  v_oldest timestamptz;
+begin
+  -- claimed_at is always finite; the condition chooses the index.
+  select count(*), coalesce(bool_or(f.request_id is null and f.expires_at <= p_now), false), min(f.claimed_at)
+  into v_live, v_expired, v_oldest
+  from qctl.in_flight f
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.claimed_at > '-infinity' and f.claimed_at >= coalesce(v_front[2], '-infinity');
+  if v_front is not null or clock_timestamp() - v_began > interval '400 us' + v_live * interval '1 us' then
+    perform qctl._move_front(p_queue, v_front, v_oldest, p_now);
+  end if;
+  return v_live - case when v_expired then qctl._lapse(p_queue, p_now) else 0 end;
+end
+$$;
+
+-- Name: FUNCTION _live_leases(p_queue qctl.queue, p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._live_leases(p_queue qctl.queue, p_now timestamp with time zone) IS 'Ends the leases of a queue that have expired and returns how many are live. The caller holds the gate.';
+
 -- Name: _lock_captured(text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._lock_captured(p_relations text[], p_exclusively text[]) RETURNS void
@@ -4550,6 +4764,35 @@ CREATE FUNCTION qctl._lock_key(p_name text) RETURNS integer
 -- Name: FUNCTION _lock_key(p_name text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._lock_key(p_name text) IS 'The second number of an advisory lock whose first number is qctl._lock_space(''singleton'').';
+
+-- Name: _lock_messages(qctl.queue, bigint[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._lock_messages(p_queue qctl.queue, p_msg_id bigint[]) RETURNS timestamp with time zone[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $_$
+declare
+  v_queued_at timestamptz[];
+begin
+  -- Settlers, replays and lapses of a message exclude each other by locking its queue row, in order of msg_id. Claims skip locked
+  -- rows.
+  execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', 'q_' || p_queue.queue_name) using p_msg_id;
+  perform from qctl.dead_letter d where d.queue_id = p_queue.queue_id and d.msg_id = any (p_msg_id) order by d.msg_id for update;
+  perform qctl._hold_archive(p_queue.queue_name);
+  execute format($q$
+    select array_agg(q.enqueued_at order by a.place) from unnest($1) with ordinality as a (msg_id, place)
+    left join lateral (select q.enqueued_at from pgmq.%I q where q.msg_id = a.msg_id offset 0) q on true
+  $q$, 'q_' || p_queue.queue_name) into v_queued_at using p_msg_id;
+  return v_queued_at;
+end
+$_$;
+
+-- Name: FUNCTION _lock_messages(p_queue qctl.queue, p_msg_id bigint[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._lock_messages(p_queue qctl.queue, p_msg_id bigint[]) IS 'Locks messages, in the queue and among the dead letters, and returns the enqueued_at of each that is in the queue, null for the others.';
 
 -- Name: _lock_space(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4606,6 +4849,24 @@ $$;
 -- Name: FUNCTION _lock_tables(p_shared oid[], p_exclusive oid[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._lock_tables(p_shared oid[], p_exclusive oid[]) IS 'Locks these tables against writers, or against everyone, within 2 s in all. While one is waited for for longer than 0.2 s no other is held.';
+
+-- Name: _log_attempts(qctl.queue, qctl.judged[], timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._log_attempts(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
+                            settled_at, duration_ms, status_code, error, response, next_at)
+  select p_queue.queue_id, j.msg_id, j.delivery_no, j.attempt_no, j.outcome, j.worker_id, j.transport, j.claimed_at,
+         p_now, j.duration_ms, j.status, j.error, qctl._response_text(j.response), j.next_at
+  from unnest(p_judged) j
+  on conflict do nothing;
+end
+$$;
 
 -- Name: _log_needed_from(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5141,7 +5402,7 @@ declare
 begin
   execute format('select q.vt from pgmq.%I q where q.vt >= $1 and q.vt <= $2 order by q.vt limit 1', 'q_' || p_queue.queue_name)
     into v_first using coalesce(p_front[1], '-infinity'), p_now;
-  if p_front is null and clock_timestamp() - v_began < c_quick then
+  if not isfinite(v_first) or p_front is null and clock_timestamp() - v_began < c_quick then
     return;
   end if;
   -- A full look takes at most a twentieth of the time.
@@ -5807,6 +6068,16 @@ CREATE FUNCTION qctl._owns_jobs() RETURNS boolean
   select exists (select from qctl.jobs() j where j.owner = current_user)
 $$;
 
+-- Name: _paced_at(double precision, timestamp with time zone, timestamp with time zone, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._paced_at(p_rate_per_s double precision, p_paced_at timestamp with time zone, p_now timestamp with time zone, p_burst_s double precision) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN qctl._is_due(p_paced_at, p_now, make_interval(secs => ((0.1)::double precision + GREATEST(p_burst_s, ((1)::double precision / p_rate_per_s))))) THEN p_now ELSE p_paced_at END;
+
+-- Name: FUNCTION _paced_at(p_rate_per_s double precision, p_paced_at timestamp with time zone, p_now timestamp with time zone, p_burst_s double precision); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._paced_at(p_rate_per_s double precision, p_paced_at timestamp with time zone, p_now timestamp with time zone, p_burst_s double precision) IS 'Up to when the rate of a queue is used up. An instant that lies further ahead than claims may run was set under another rate or clock.';
+
 -- Name: _park_followers(qctl.queue, timestamp with time zone, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer) RETURNS void
@@ -5920,6 +6191,58 @@ $$;
 -- Name: FUNCTION _parts(p_table regclass); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._parts(p_table regclass) IS 'The tables that hold the rows of this one: its partitions, or the table itself.';
+
+-- Name: _pick(qctl.queue, timestamp with time zone, integer, bigint, timestamp with time zone, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._pick(p_queue qctl.queue, p_now timestamp with time zone, p_room integer, p_probe_id bigint, p_hide_until timestamp with time zone, p_max_bytes bigint, OUT ids bigint[], OUT times timestamp with time zone[], OUT headers jsonb[], OUT bodies text[]) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
+    AS $_$
+declare
+  -- One array holds at most 1 GB; 256 MiB leave room because JSON grows when it is sent.
+  c_most_bytes constant bigint := 256 * 1024 * 1024;
+  -- The first message, whatever its size, and the following ones that still fit.
+  c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
+                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $4)';
+  v_q text := 'q_' || p_queue.queue_name;
+begin
+  -- A statement on pgmq's table is planned at each call, so it is kept small; qctl._lease keeps its plan.
+  execute format($q$
+    with picked as materialized (
+      select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
+      from pgmq.%1$I q
+      where q.vt >= $5 and q.vt <= $2 and %2$s
+        -- offset 0, here and in the order of queues, forces a lookup by index for each message, whatever the statistics say.
+        and not exists (select from qctl.in_flight f
+                        where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null offset 0)
+      order by q.vt limit $3
+      for update of q skip locked
+    ), written as materialized (
+      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
+    )
+    select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
+    from (select n.* from %4$s n order by n.msg_id) c
+  $q$, v_q,
+    case when p_probe_id is not null then 'q.msg_id = ' || p_probe_id when p_queue.ordered then qctl._first_heads(p_queue.queue_name) else 'true' end,
+    -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
+    format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
+    format(c_fitting, 'octet_length(m.body)', 'written'))
+  into ids, times, headers, bodies
+  using p_queue.queue_id, p_now, p_room, least(p_max_bytes, c_most_bytes), qctl._ready_from(p_queue.queue_id, p_now);
+  execute format($q$
+    update pgmq.%I q set vt = $2, read_ct = least(q.read_ct::bigint + 1, 2147483647), headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
+    where q.msg_id = any ($1)
+  $q$, v_q) using ids, p_hide_until;
+end
+$_$;
+
+-- Name: FUNCTION _pick(p_queue qctl.queue, p_now timestamp with time zone, p_room integer, p_probe_id bigint, p_hide_until timestamp with time zone, p_max_bytes bigint, OUT ids bigint[], OUT times timestamp with time zone[], OUT headers jsonb[], OUT bodies text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._pick(p_queue qctl.queue, p_now timestamp with time zone, p_room integer, p_probe_id bigint, p_hide_until timestamp with time zone, p_max_bytes bigint, OUT ids bigint[], OUT times timestamp with time zone[], OUT headers jsonb[], OUT bodies text[]) IS 'Locks the next messages, or the one to probe with, and hides them until p_hide_until. Returns them as arrays; null if there is none.';
 
 -- Name: _piecewise_side(qctl.attachment, text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7033,6 +7356,30 @@ $$;
 
 COMMENT ON FUNCTION qctl._roll_up() IS 'Adds the complete minutes to qctl.throughput.';
 
+-- Name: _room(qctl.queue, qctl.gate, integer, integer, timestamp with time zone, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._room(p_queue qctl.queue, p_gate qctl.gate, p_live integer, p_limit integer, p_now timestamp with time zone, p_burst_s double precision) RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_room integer := least(p_limit, least(p_queue.max_in_flight, p_gate.slow_limit) - p_live);
+  v_allowed integer;
+begin
+  if p_queue.rate_per_s is null then
+    return v_room;
+  end if;
+  v_allowed := floor((greatest(p_burst_s, 1 / p_queue.rate_per_s) - extract(epoch from p_gate.paced_at - p_now)::double precision)
+                     * p_queue.rate_per_s + 0.001);
+  -- Several messages cost less in one claim than in one claim each; 20 claims a second are frequent enough.
+  return case when v_allowed < least(v_room, ceil(p_queue.rate_per_s * 0.05)) then 0 else least(v_room, v_allowed) end;
+end
+$$;
+
+-- Name: FUNCTION _room(p_queue qctl.queue, p_gate qctl.gate, p_live integer, p_limit integer, p_now timestamp with time zone, p_burst_s double precision); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._room(p_queue qctl.queue, p_gate qctl.gate, p_live integer, p_limit integer, p_now timestamp with time zone, p_burst_s double precision) IS 'How many messages may be claimed now: by the limit that was asked for, by max_in_flight, by the slow start after an outage, and by the rate.';
+
 -- Name: _root(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._root(p_relation regclass) RETURNS regclass
@@ -7208,6 +7555,36 @@ begin
   return cron.schedule(p_name, p_schedule, p_command);
 end
 $$;
+
+-- Name: _schedule_retries(qctl.queue, qctl.judged[], timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._schedule_retries(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $_$
+begin
+  execute format($q$
+    update pgmq.%I q set vt = j.next_at from unnest($1) j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.next_at is not null
+  $q$, 'q_' || p_queue.queue_name) using p_judged;
+  insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
+                               last_status, last_error, last_at)
+  select p_queue.queue_id, j.msg_id, j.enqueued_at, j.delivery_no, j.attempt_no, case j.outcome when 'paused' then 0 else j.spent end,
+         qctl._is_rejection(j.status)::integer, 0, j.next_at, j.status, j.error, p_now
+  from unnest(p_judged) j where j.outcome in ('retrying', 'paused')
+  on conflict (queue_id, msg_id, enqueued_at) do update
+    set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
+        rejected = r.rejected + excluded.rejected, next_at = excluded.next_at, early = false,
+        last_status = excluded.last_status, last_error = excluded.last_error, last_at = excluded.last_at;
+end
+$_$;
+
+-- Name: FUNCTION _schedule_retries(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._schedule_retries(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone) IS 'Schedules the next attempt of the messages that are tried again, and of those whose answer paused the queue.';
 
 -- Name: _seconds_since(timestamp with time zone, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7525,161 +7902,47 @@ CREATE FUNCTION qctl._settle_rest(p_queue qctl.queue, p_lease uuid[], p_msg_id b
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
     SET enable_bitmapscan TO 'off'
-    AS $_$
+    AS $$
 #variable_conflict use_column
 declare
-  v_q text := 'q_' || p_queue.queue_name;
-  v_a text := 'a_' || p_queue.queue_name;
+  v_probe_lease uuid := (select g.probe_lease from qctl.gate g where g.queue_id = p_queue.queue_id);
   v_now timestamptz;
-  v_gate qctl.gate;
+  v_queued_at timestamptz[];
+  v_judged qctl.judged[];
   v_keys text[];
-  -- An array, because INTO takes no composite value beside scalars.
-  v_answers qctl.answer_counts[];
+  v_over boolean;
 begin
-  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
-  -- Settlers, replays and lapses of a message exclude each other by locking its queue row, in order of msg_id. Claims skip locked
-  -- rows.
-  execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_id;
-  perform from qctl.dead_letter d where d.queue_id = p_queue.queue_id and d.msg_id = any (p_msg_id) order by d.msg_id for update;
+  v_queued_at := qctl._lock_messages(p_queue, p_msg_id);
   v_now := coalesce(p_simple_at, clock_timestamp());
-  perform qctl._hold_archive(p_queue.queue_name);
+  v_judged := qctl._judge(p_queue, v_queued_at, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now, p_oversize);
+  perform qctl._end_leases(p_queue, v_judged, v_now);
 
-  -- No CTE is joined to another because the planner assumes one row for each and would loop. RETURNING carries the columns instead.
-  execute format($q$
-    with answer as materialized (
-      select distinct on (a.msg_id, a.lease) a.*
-      from (select a.lease, a.msg_id, a.status, a.response, a.duration_ms, a.retry_after_s, qctl._is_success(a.status) and m.met and not m.starting as ok,
-                   case when not qctl._is_success(a.status) then a.error when m.starting then 'not there yet: n8n is starting'
-                        when not m.met then 'the answer does not contain what the queue expects' else a.error end as error
-            from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
-            cross join lateral (select case when $15 is null and $16 is null then true else qctl._is_expected(a.response, $15, $16) end as met,
-                                      qctl._is_starting(a.response) as starting) m) a
-      order by a.msg_id, a.lease, a.ok desc
-    ), tried as materialized (
-      select f.msg_id, f.enqueued_at, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
-             f.order_key, a.ok, a.status, left(a.error, 500) as error, a.response, a.duration_ms, a.retry_after_s
-      from answer a join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease
-      where f.msg_id = any ($3)
-      order by f.msg_id, f.lease for update of f
-    ), closed as (
-      delete from qctl.in_flight f using tried t where f.queue_id = $1 and f.msg_id = t.msg_id and f.lease = t.lease
-    ), known as materialized (
-      select t.*, q.msg_id is not null as waiting, r.msg_id is not null as noted,
-             coalesce(r.attempts, d.attempts, 0) + p.spent as attempts, p.spent, r.next_at as was_due_at,
-             coalesce(r.rejected, 0) + qctl._is_rejection(t.status)::integer as rejected,
-             coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
-             t.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1)
-               and (q.msg_id is not null or d.msg_id is not null) as current
-      from tried t
-      left join pgmq.%1$I q on q.msg_id = t.msg_id and q.enqueued_at = t.enqueued_at
-      left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id and r.enqueued_at = t.enqueued_at
-      -- An attempt before the schedule, as a probe or after an outage, costs nothing if the endpoint does not answer.
-      cross join lateral (select case when r.early and t.claimed_at < r.next_at and qctl._answer_shows(t.status, t.error) <> 'alive' then 0 else 1 end as spent) p
-      left join qctl.dead_letter d
-        on d.queue_id = $1 and d.msg_id = t.msg_id and d.enqueued_at = t.enqueued_at and q.msg_id is null
-    ), ranked as materialized (
-      select k.*, k.current and k.ok as won, bool_or(k.current and k.ok) over m as message_won,
-             row_number() over (m order by (k.current and k.ok) desc, k.lapsed_at nulls first, k.lease) as rank
-      from known k window m as (partition by k.msg_id, k.enqueued_at)
-    ), judged as materialized (
-      select k.*,
-             case when k.won and k.rank = 1 then 'delivered'
-                  when k.message_won or not k.current or not k.waiting or k.lapsed_at is not null then 'late'
-                  when $14 then 'dead'
-                  when k.status = 410 then 'paused'
-                  when qctl._is_rejection(k.status) and k.rejected >= $10 then 'dead'
-                  when k.attempts > cardinality(case when k.order_key is null then $11 else $17 end::integer[]) then 'dead'
-                  else 'retrying' end as outcome
-      from ranked k
-    ), plan as materialized (
-      select j.*,
-             case when j.outcome = 'paused' then $9
-               when j.spent = 0 then greatest(j.was_due_at, $9)
-               else $9 + make_interval(secs => greatest(qctl._backoff_s(case when j.order_key is null then $11 else $17 end, j.attempts, $12),
-                                                        case when j.retry_after_s > 0 then least(j.retry_after_s, $13) end)) end as next_at
-      from judged j where j.outcome in ('retrying', 'paused')
-    ), done as (
-      delete from pgmq.%1$I q using judged j
-      where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'delivered'
-      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, j.status, j.attempts, j.delivery_no, j.webhook_id
-    ), undead as (
-      delete from qctl.dead_letter d using judged j
-      where d.queue_id = $1 and d.msg_id = j.msg_id and d.enqueued_at = j.enqueued_at and j.outcome = 'delivered' and not j.waiting
-      returning d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.message, d.headers, j.status, j.attempts, j.delivery_no, d.webhook_id
-    ), archived as (
-      insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
-      select f.msg_id, f.read_ct, f.enqueued_at, $9, f.vt, f.message,
-             case when jsonb_typeof(f.headers) = 'object' then f.headers else '{}' end
-             || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
-                  'outcome', 'delivered', 'delivered_at', $9, 'status', f.status, 'attempts', f.attempts,
-                  'delivery_no', f.delivery_no, 'webhook_id', f.webhook_id)))
-      from (select * from done union all select * from undead) as f %3$s
-    ), dying as (
-      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'dead'
-      returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost,
-                j.status, j.error, j.webhook_id, j.order_key
-    ), buried as (%4$s), shown as (
-      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at
-    ), noted as (
-      insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
-                                   last_status, last_error, last_at)
-      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else p.spent end,
-             qctl._is_rejection(p.status)::integer, 0, p.next_at, p.status, p.error, $9
-      from plan p
-      on conflict (queue_id, msg_id, enqueued_at) do update
-        set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
-            rejected = r.rejected + excluded.rejected, next_at = excluded.next_at, early = false,
-            last_status = excluded.last_status, last_error = excluded.last_error, last_at = excluded.last_at
-    ), forgotten as (
-      delete from qctl.retry r using judged j
-      where r.queue_id = $1 and r.msg_id = j.msg_id and r.enqueued_at = j.enqueued_at
-        and j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting)
-    ), siblings as (
-      update qctl.in_flight f set lapsed_at = $9
-      where f.queue_id = $1 and f.lapsed_at is null and f.msg_id = any (array(
-              select j.msg_id from judged j where j.outcome = 'delivered' and j.lapsed_at is not null))
-        and not exists (select from tried t where t.msg_id = f.msg_id and t.lease = f.lease)
-    ), logged as (
-      insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
-                                settled_at, duration_ms, status_code, error, response, next_at)
-      select $1, j.msg_id, j.delivery_no, j.attempt_no, j.outcome, j.worker_id, j.transport, j.claimed_at,
-             $9, j.duration_ms, j.status, j.error, qctl._response_text(j.response), null
-      from judged j where j.outcome not in ('retrying', 'paused')
-      union all
-      select $1, p.msg_id, p.delivery_no, p.attempt_no, p.outcome, p.worker_id, p.transport, p.claimed_at,
-             $9, p.duration_ms, p.status, p.error, qctl._response_text(p.response), p.next_at
-      from plan p
-      on conflict do nothing
-    )
-    select count(*) filter (where j.outcome = 'delivered')::integer, count(*) filter (where j.outcome = 'retrying')::integer,
-           count(*) filter (where j.outcome = 'dead')::integer, count(*) filter (where j.outcome = 'paused')::integer,
-           count(*) filter (where j.outcome = 'late')::integer,
-           (select count(*) from answer)::integer - count(*)::integer - coalesce($20, 0),
-           array_agg(distinct j.order_key) filter (where j.order_key is not null),
-           array[row(count(*) filter (where j.lapsed_at is null and o.shows = 'alive') + coalesce($20, 0),
-               count(*) filter (where j.lapsed_at is null and o.shows = 'outage'), count(*) filter (where j.lapsed_at is null and o.shows = 'denied'),
-               min(j.claimed_at) filter (where j.lapsed_at is null and o.shows in ('outage', 'denied')),
-               max(case o.shows when 'denied' then 'outage' else o.shows end) filter (where j.lease = $19),
-               max(j.retry_after_s) filter (where j.lease = $19),
-               max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.shows in ('outage', 'denied')))::qctl.answer_counts]
-    from judged j cross join lateral (select qctl._answer_shows(j.status, j.error) as shows) o
-  $q$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name), qctl._bury($b$
-      select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
-             case when $14 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
-             null, d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9,
-             case when $18 = 'block' then d.order_key end
-      from dying d $b$))
-  into delivered, retrying, dead, paused, late, unknown, v_keys, v_answers
-  using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
-        p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize,
-        p_queue.expect_text, p_queue.expect_json, p_queue.order_schedule_s, p_queue.on_dead,
-        v_gate.probe_lease, p_simple;
+  select count(*) filter (where j.outcome = 'delivered'), count(*) filter (where j.outcome = 'retrying'),
+         count(*) filter (where j.outcome = 'dead'), count(*) filter (where j.outcome = 'paused'), count(*) filter (where j.outcome = 'late'),
+         (select count(*) from (select distinct a.lease, a.msg_id from unnest(p_lease, p_msg_id) as a (lease, msg_id)) a) - count(*)
+         - coalesce(p_simple, 0),
+         array_agg(distinct j.order_key) filter (where j.order_key is not null),
+         bool_or(j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting))
+  into delivered, retrying, dead, paused, late, unknown, v_keys, v_over
+  from unnest(v_judged) j;
+  if delivered > 0 then
+    perform qctl._archive_delivered(p_queue, v_judged, v_now);
+  end if;
+  if dead > 0 then
+    perform qctl._bury_judged(p_queue, v_judged, v_now, p_oversize);
+  end if;
+  if retrying + paused > 0 then
+    perform qctl._schedule_retries(p_queue, v_judged, v_now);
+  end if;
+  if v_over then
+    perform qctl._forget_judged(p_queue, v_judged);
+  end if;
+  perform qctl._log_attempts(p_queue, v_judged, v_now);
 
-  delivered := delivered + coalesce(p_simple, 0);
   if v_keys is not null and p_queue.ordered then
     perform qctl._show_next(p_queue, v_keys);
   end if;
-  perform qctl._record_answers(p_queue, v_answers[1]);
+  perform qctl._record_answers(p_queue, qctl._count_answers(v_judged, v_probe_lease, p_simple));
   if dead > 0 then
     perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', dead, 'url', p_queue.url), '1 h');
   end if;
@@ -7687,9 +7950,10 @@ begin
     perform qctl.pause(p_queue.queue_name, 'the endpoint answered 410 Gone');
     update qctl.gate g set gone = true where g.queue_id = p_queue.queue_id and g.pause_reason = 'the endpoint answered 410 Gone';
   end if;
+  delivered := delivered + coalesce(p_simple, 0);
   return next;
 end
-$_$;
+$$;
 
 -- Name: _settle_simple(qctl.queue, uuid[], bigint[], integer[], bytea[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 

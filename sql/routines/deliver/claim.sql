@@ -14,40 +14,22 @@ returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer,
                url text, timeout_ms integer, headers jsonb, body text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 set jit = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
-#variable_conflict use_column
 declare
   -- An http lease outlives its request by 15 s. A pg_net lease needs more because the request may wait 60 s to be started, and its
   -- answer becomes visible together with its whole batch.
   c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
   -- Seconds by which claims may run ahead of an even rate: a job claims about once a second, a process much more often.
   c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
-  -- One array holds at most 1 GB; 256 MiB leave room because JSON grows when it is sent.
-  c_most_bytes constant bigint := 256 * 1024 * 1024;
-  -- The first message, whatever its size, and the following ones that still fit.
-  c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
-                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $4)';
   v_queue qctl.queue := qctl._queue(p_queue);
   v_gate qctl.gate;
-  v_probe_id bigint;
-  v_allowed integer;
   v_now timestamptz;
-  v_front timestamptz[];
-  v_live integer;
-  v_expired boolean;
-  v_oldest timestamptz;
-  v_room integer;
-  v_lease uuid := gen_random_uuid();
   v_term interval;
-  v_q text := 'q_' || p_queue;
-  v_ids bigint[];
-  v_times timestamptz[];
-  v_own jsonb[];
-  v_bodies text[];
+  v_room integer;
+  v_probe_id bigint;
+  v_lease uuid := gen_random_uuid();
+  v_picked record;
 begin
   if coalesce(p_limit, 0) < 1 then
     return;
@@ -63,30 +45,8 @@ begin
   end if;
   v_now := clock_timestamp();
   v_term := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
-
-  v_front := qctl._front(v_queue.queue_id, v_now);
-  select count(*), coalesce(bool_or(f.request_id is null and f.expires_at <= v_now), false), min(f.claimed_at)
-  into v_live, v_expired, v_oldest
-  from qctl.in_flight f
-  where f.queue_id = v_queue.queue_id and f.lapsed_at is null and f.claimed_at > '-infinity' and f.claimed_at >= coalesce(v_front[2], '-infinity');
-  if v_front is not null or clock_timestamp() - v_now > interval '400 us' + v_live * interval '1 us' then
-    perform qctl._move_front(v_queue, v_front, v_oldest, v_now);
-  end if;
-  if v_expired then
-    v_live := v_live - qctl._lapse(v_queue, v_now);
-  end if;
-  v_room := least(p_limit, least(v_queue.max_in_flight, v_gate.slow_limit) - v_live);
-  if v_queue.rate_per_s is not null then
-    v_gate.paced_at := case when qctl._is_due(v_gate.paced_at, v_now, make_interval(secs => 0.1 + greatest(c_burst_s, 1 / v_queue.rate_per_s)))
-                            then v_now else v_gate.paced_at end;
-    v_allowed := floor((greatest(c_burst_s, 1 / v_queue.rate_per_s) - extract(epoch from v_gate.paced_at - v_now)::double precision)
-                       * v_queue.rate_per_s + 0.001);
-    -- Several messages cost less in one claim than in one claim each; 20 claims a second are frequent enough.
-    if v_allowed < least(v_room, ceil(v_queue.rate_per_s * 0.05)) then
-      return;
-    end if;
-    v_room := least(v_room, v_allowed);
-  end if;
+  v_gate.paced_at := qctl._paced_at(v_queue.rate_per_s, v_gate.paced_at, v_now, c_burst_s);
+  v_room := qctl._room(v_queue, v_gate, qctl._live_leases(v_queue, v_now), p_limit, v_now, c_burst_s);
   if v_room < 1 then
     return;
   end if;
@@ -110,39 +70,12 @@ begin
     end if;
   end if;
   begin
-    -- A statement on pgmq's table is planned at each call, so it is kept small; qctl._lease keeps its plan.
-    execute format($q$
-      with picked as materialized (
-        select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
-        from pgmq.%1$I q
-        where q.vt >= $5 and q.vt <= $2 and %2$s
-          -- offset 0, here and in the order of queues, forces a lookup by index for each message, whatever the statistics say.
-          and not exists (select from qctl.in_flight f
-                          where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null offset 0)
-        order by q.vt limit $3
-        for update of q skip locked
-      ), written as materialized (
-        select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
-      )
-      select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
-      from (select n.* from %4$s n order by n.msg_id) c
-    $q$, v_q, case when v_probe_id is not null then 'q.msg_id = ' || v_probe_id when v_queue.ordered then qctl._first_heads(p_queue) else 'true' end,
-      -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
-      format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
-      format(c_fitting, 'octet_length(m.body)', 'written'))
-    into v_ids, v_times, v_own, v_bodies
-    using v_queue.queue_id, v_now, v_room, least(p_max_bytes, c_most_bytes), qctl._ready_from(v_queue.queue_id, v_now);
-    if v_ids is null then
+    -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
+    select * into v_picked from qctl._pick(v_queue, v_now, v_room, v_probe_id, v_now + v_term + interval '60 s', p_max_bytes) p;
+    if v_picked.ids is null then
       return;
     end if;
-
-    -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
-    execute format($q$
-      update pgmq.%I q set vt = $2, read_ct = least(q.read_ct::bigint + 1, 2147483647), headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
-      where q.msg_id = any ($1)
-    $q$, v_q) using v_ids, v_now + v_term + interval '60 s';
-
-    return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_ids, v_times, v_own, v_bodies);
+    return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_picked.ids, v_picked.times, v_picked.headers, v_picked.bodies);
   exception when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
     if qctl._set_aside_unreadable(v_queue, v_now, v_room) = 0 then
       raise;
@@ -152,7 +85,7 @@ begin
   end;
   if v_queue.rate_per_s is not null or v_gate.opened_at is not null then
     update qctl.gate g
-    set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_ids) / v_queue.rate_per_s),
+    set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_picked.ids) / v_queue.rate_per_s),
         probe_lease = case when g.opened_at is not null then v_lease end,
         probe_ends = case when g.opened_at is not null then v_now + v_term end
     where g.queue_id = v_queue.queue_id;
@@ -160,49 +93,110 @@ begin
 end
 $$;
 
-create or replace function qctl._set_aside_unreadable(p_queue qctl.queue, p_now timestamptz, p_most integer) returns integer
+create or replace function qctl._live_leases(p_queue qctl.queue, p_now timestamptz) returns integer
 language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  v_front timestamptz[] := qctl._front(p_queue.queue_id, p_now);
+  v_began timestamptz := clock_timestamp();
+  v_live integer;
+  v_expired boolean;
+  v_oldest timestamptz;
+begin
+  -- claimed_at is always finite; the condition chooses the index.
+  select count(*), coalesce(bool_or(f.request_id is null and f.expires_at <= p_now), false), min(f.claimed_at)
+  into v_live, v_expired, v_oldest
+  from qctl.in_flight f
+  where f.queue_id = p_queue.queue_id and f.lapsed_at is null and f.claimed_at > '-infinity' and f.claimed_at >= coalesce(v_front[2], '-infinity');
+  if v_front is not null or clock_timestamp() - v_began > interval '400 us' + v_live * interval '1 us' then
+    perform qctl._move_front(p_queue, v_front, v_oldest, p_now);
+  end if;
+  return v_live - case when v_expired then qctl._lapse(p_queue, p_now) else 0 end;
+end
+$$;
+comment on function qctl._live_leases(qctl.queue, timestamptz) is
+  'Ends the leases of a queue that have expired and returns how many are live. The caller holds the gate.';
+
+create or replace function qctl._paced_at(p_rate_per_s double precision, p_paced_at timestamptz, p_now timestamptz, p_burst_s double precision)
+returns timestamptz
+language sql stable parallel safe
+return case when qctl._is_due(p_paced_at, p_now, make_interval(secs => 0.1 + greatest(p_burst_s, 1 / p_rate_per_s))) then p_now else p_paced_at end;
+comment on function qctl._paced_at(double precision, timestamptz, timestamptz, double precision) is
+  'Up to when the rate of a queue is used up. An instant that lies further ahead than claims may run was set under another rate or clock.';
+
+create or replace function qctl._room(p_queue qctl.queue, p_gate qctl.gate, p_live integer, p_limit integer, p_now timestamptz, p_burst_s double precision)
+returns integer
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_id bigint;
-  v_error text;
-  v_count integer := 0;
+  v_room integer := least(p_limit, least(p_queue.max_in_flight, p_gate.slow_limit) - p_live);
+  v_allowed integer;
 begin
-  for v_id in
-    execute format('select q.msg_id from pgmq.%I q where q.vt <= $1 order by q.vt limit $2', 'q_' || p_queue.queue_name)
-      using p_now, greatest(p_most, 1)
-  loop
-    begin
-      execute format($q$
-        select octet_length(convert_to(coalesce(q.message::text, 'null'), 'UTF8')), qctl._request_headers('{}', q.headers),
-               qctl.webhook_id($2, q.msg_id, q.enqueued_at)
-        from pgmq.%I q where q.msg_id = $1
-      $q$, 'q_' || p_queue.queue_name) using v_id, p_queue.queue_uuid;
-    exception when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
-      v_error := format('cannot be read: %s', left(sqlerrm, 400));
-      execute format($q$
-        with dying as (
-          delete from pgmq.%I q where q.msg_id = $2 returning q.msg_id, q.enqueued_at, q.read_ct, q.message, q.headers
-        ), buried as (%s), forgotten as (
-          delete from qctl.retry r using dying d where r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at
-        )
-        select count(*) from dying
-      $q$, 'q_' || p_queue.queue_name, qctl._bury($b$
-          select $1, d.msg_id, coalesce(r.delivery_no, 1), coalesce(r.attempts, 0), coalesce(r.lost, 0), 'unreadable', null, null, $3,
-                 d.enqueued_at, d.read_ct, d.message, d.headers, r.webhook_id, $4, null
-          from dying d left join qctl.retry r on r.queue_id = $1 and r.msg_id = d.msg_id and r.enqueued_at = d.enqueued_at $b$))
-        using p_queue.queue_id, v_id, v_error, p_now;
-      perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', 1, 'url', p_queue.url), '1 h');
-      v_count := v_count + 1;
-    end;
-  end loop;
-  return v_count;
+  if p_queue.rate_per_s is null then
+    return v_room;
+  end if;
+  v_allowed := floor((greatest(p_burst_s, 1 / p_queue.rate_per_s) - extract(epoch from p_gate.paced_at - p_now)::double precision)
+                     * p_queue.rate_per_s + 0.001);
+  -- Several messages cost less in one claim than in one claim each; 20 claims a second are frequent enough.
+  return case when v_allowed < least(v_room, ceil(p_queue.rate_per_s * 0.05)) then 0 else least(v_room, v_allowed) end;
 end
 $$;
-comment on function qctl._set_aside_unreadable(qctl.queue, timestamptz, integer) is
-  'Makes dead letters of those of the next messages that cannot be turned into a request, whatever of them, so that one harms no other; '
-  'returns how many. The caller holds the gate.';
+comment on function qctl._room(qctl.queue, qctl.gate, integer, integer, timestamptz, double precision) is
+  'How many messages may be claimed now: by the limit that was asked for, by max_in_flight, by the slow start after an outage, and by the rate.';
+
+create or replace function qctl._pick(
+  p_queue qctl.queue, p_now timestamptz, p_room integer, p_probe_id bigint, p_hide_until timestamptz, p_max_bytes bigint,
+  out ids bigint[], out times timestamptz[], out headers jsonb[], out bodies text[])
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set enable_bitmapscan = off
+set enable_material = off
+as $$
+declare
+  -- One array holds at most 1 GB; 256 MiB leave room because JSON grows when it is sent.
+  c_most_bytes constant bigint := 256 * 1024 * 1024;
+  -- The first message, whatever its size, and the following ones that still fit.
+  c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
+                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $4)';
+  v_q text := 'q_' || p_queue.queue_name;
+begin
+  -- A statement on pgmq's table is planned at each call, so it is kept small; qctl._lease keeps its plan.
+  execute format($q$
+    with picked as materialized (
+      select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
+      from pgmq.%1$I q
+      where q.vt >= $5 and q.vt <= $2 and %2$s
+        -- offset 0, here and in the order of queues, forces a lookup by index for each message, whatever the statistics say.
+        and not exists (select from qctl.in_flight f
+                        where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null offset 0)
+      order by q.vt limit $3
+      for update of q skip locked
+    ), written as materialized (
+      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
+    )
+    select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
+    from (select n.* from %4$s n order by n.msg_id) c
+  $q$, v_q,
+    case when p_probe_id is not null then 'q.msg_id = ' || p_probe_id when p_queue.ordered then qctl._first_heads(p_queue.queue_name) else 'true' end,
+    -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
+    format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
+    format(c_fitting, 'octet_length(m.body)', 'written'))
+  into ids, times, headers, bodies
+  using p_queue.queue_id, p_now, p_room, least(p_max_bytes, c_most_bytes), qctl._ready_from(p_queue.queue_id, p_now);
+  execute format($q$
+    update pgmq.%I q set vt = $2, read_ct = least(q.read_ct::bigint + 1, 2147483647), headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
+    where q.msg_id = any ($1)
+  $q$, v_q) using ids, p_hide_until;
+end
+$$;
+comment on function qctl._pick(qctl.queue, timestamptz, integer, bigint, timestamptz, bigint) is
+  'Locks the next messages, or the one to probe with, and hides them until p_hide_until. Returns them as arrays; null if there is none.';
 
 create or replace function qctl._lease(
   p_queue qctl.queue, p_lease uuid, p_now timestamptz, p_term interval, p_worker_id bigint,
@@ -211,6 +205,9 @@ returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer,
                url text, timeout_ms integer, headers jsonb, body text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column

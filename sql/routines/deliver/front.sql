@@ -51,7 +51,7 @@ declare
 begin
   execute format('select q.vt from pgmq.%I q where q.vt >= $1 and q.vt <= $2 order by q.vt limit 1', 'q_' || p_queue.queue_name)
     into v_first using coalesce(p_front[1], '-infinity'), p_now;
-  if p_front is null and clock_timestamp() - v_began < c_quick then
+  if not isfinite(v_first) or p_front is null and clock_timestamp() - v_began < c_quick then
     return;
   end if;
   -- A full look takes at most a twentieth of the time.

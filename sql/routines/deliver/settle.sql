@@ -1,4 +1,4 @@
--- Settle: applies the answers of the endpoint to the messages.
+-- Settle: applies the answers of the endpoint to the messages. qctl._judge decides, and a function per outcome in outcome.sql applies it.
 
 create or replace function qctl.settle(
   p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],
@@ -171,158 +171,44 @@ set enable_bitmapscan = off
 as $$
 #variable_conflict use_column
 declare
-  v_q text := 'q_' || p_queue.queue_name;
-  v_a text := 'a_' || p_queue.queue_name;
+  v_probe_lease uuid := (select g.probe_lease from qctl.gate g where g.queue_id = p_queue.queue_id);
   v_now timestamptz;
-  v_gate qctl.gate;
+  v_queued_at timestamptz[];
+  v_judged qctl.judged[];
   v_keys text[];
-  -- An array, because INTO takes no composite value beside scalars.
-  v_answers qctl.answer_counts[];
+  v_over boolean;
 begin
-  select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
-  -- Settlers, replays and lapses of a message exclude each other by locking its queue row, in order of msg_id. Claims skip locked
-  -- rows.
-  execute format('select from pgmq.%I q where q.msg_id = any ($1) order by q.msg_id for update', v_q) using p_msg_id;
-  perform from qctl.dead_letter d where d.queue_id = p_queue.queue_id and d.msg_id = any (p_msg_id) order by d.msg_id for update;
+  v_queued_at := qctl._lock_messages(p_queue, p_msg_id);
   v_now := coalesce(p_simple_at, clock_timestamp());
-  perform qctl._hold_archive(p_queue.queue_name);
+  v_judged := qctl._judge(p_queue, v_queued_at, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now, p_oversize);
+  perform qctl._end_leases(p_queue, v_judged, v_now);
 
-  -- No CTE is joined to another because the planner assumes one row for each and would loop. RETURNING carries the columns instead.
-  execute format($q$
-    with answer as materialized (
-      select distinct on (a.msg_id, a.lease) a.*
-      from (select a.lease, a.msg_id, a.status, a.response, a.duration_ms, a.retry_after_s, qctl._is_success(a.status) and m.met and not m.starting as ok,
-                   case when not qctl._is_success(a.status) then a.error when m.starting then 'not there yet: n8n is starting'
-                        when not m.met then 'the answer does not contain what the queue expects' else a.error end as error
-            from unnest($2, $3, $4, $5, $6, $7, $8) as a (lease, msg_id, status, error, response, duration_ms, retry_after_s)
-            cross join lateral (select case when $15 is null and $16 is null then true else qctl._is_expected(a.response, $15, $16) end as met,
-                                      qctl._is_starting(a.response) as starting) m) a
-      order by a.msg_id, a.lease, a.ok desc
-    ), tried as materialized (
-      select f.msg_id, f.enqueued_at, f.lease, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at,
-             f.order_key, a.ok, a.status, left(a.error, 500) as error, a.response, a.duration_ms, a.retry_after_s
-      from answer a join qctl.in_flight f on f.queue_id = $1 and f.msg_id = a.msg_id and f.lease = a.lease
-      where f.msg_id = any ($3)
-      order by f.msg_id, f.lease for update of f
-    ), closed as (
-      delete from qctl.in_flight f using tried t where f.queue_id = $1 and f.msg_id = t.msg_id and f.lease = t.lease
-    ), known as materialized (
-      select t.*, q.msg_id is not null as waiting, r.msg_id is not null as noted,
-             coalesce(r.attempts, d.attempts, 0) + p.spent as attempts, p.spent, r.next_at as was_due_at,
-             coalesce(r.rejected, 0) + qctl._is_rejection(t.status)::integer as rejected,
-             coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
-             t.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1)
-               and (q.msg_id is not null or d.msg_id is not null) as current
-      from tried t
-      left join pgmq.%1$I q on q.msg_id = t.msg_id and q.enqueued_at = t.enqueued_at
-      left join qctl.retry r on r.queue_id = $1 and r.msg_id = t.msg_id and r.enqueued_at = t.enqueued_at
-      -- An attempt before the schedule, as a probe or after an outage, costs nothing if the endpoint does not answer.
-      cross join lateral (select case when r.early and t.claimed_at < r.next_at and qctl._answer_shows(t.status, t.error) <> 'alive' then 0 else 1 end as spent) p
-      left join qctl.dead_letter d
-        on d.queue_id = $1 and d.msg_id = t.msg_id and d.enqueued_at = t.enqueued_at and q.msg_id is null
-    ), ranked as materialized (
-      select k.*, k.current and k.ok as won, bool_or(k.current and k.ok) over m as message_won,
-             row_number() over (m order by (k.current and k.ok) desc, k.lapsed_at nulls first, k.lease) as rank
-      from known k window m as (partition by k.msg_id, k.enqueued_at)
-    ), judged as materialized (
-      select k.*,
-             case when k.won and k.rank = 1 then 'delivered'
-                  when k.message_won or not k.current or not k.waiting or k.lapsed_at is not null then 'late'
-                  when $14 then 'dead'
-                  when k.status = 410 then 'paused'
-                  when qctl._is_rejection(k.status) and k.rejected >= $10 then 'dead'
-                  when k.attempts > cardinality(case when k.order_key is null then $11 else $17 end::integer[]) then 'dead'
-                  else 'retrying' end as outcome
-      from ranked k
-    ), plan as materialized (
-      select j.*,
-             case when j.outcome = 'paused' then $9
-               when j.spent = 0 then greatest(j.was_due_at, $9)
-               else $9 + make_interval(secs => greatest(qctl._backoff_s(case when j.order_key is null then $11 else $17 end, j.attempts, $12),
-                                                        case when j.retry_after_s > 0 then least(j.retry_after_s, $13) end)) end as next_at
-      from judged j where j.outcome in ('retrying', 'paused')
-    ), done as (
-      delete from pgmq.%1$I q using judged j
-      where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'delivered'
-      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, j.status, j.attempts, j.delivery_no, j.webhook_id
-    ), undead as (
-      delete from qctl.dead_letter d using judged j
-      where d.queue_id = $1 and d.msg_id = j.msg_id and d.enqueued_at = j.enqueued_at and j.outcome = 'delivered' and not j.waiting
-      returning d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.message, d.headers, j.status, j.attempts, j.delivery_no, d.webhook_id
-    ), archived as (
-      insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
-      select f.msg_id, f.read_ct, f.enqueued_at, $9, f.vt, f.message,
-             case when jsonb_typeof(f.headers) = 'object' then f.headers else '{}' end
-             || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
-                  'outcome', 'delivered', 'delivered_at', $9, 'status', f.status, 'attempts', f.attempts,
-                  'delivery_no', f.delivery_no, 'webhook_id', f.webhook_id)))
-      from (select * from done union all select * from undead) as f %3$s
-    ), dying as (
-      delete from pgmq.%1$I q using judged j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'dead'
-      returning q.msg_id, q.read_ct, q.enqueued_at, q.message, q.headers, j.delivery_no, j.attempts, j.rejected, j.lost,
-                j.status, j.error, j.webhook_id, j.order_key
-    ), buried as (%4$s), shown as (
-      update pgmq.%1$I q set vt = p.next_at from plan p where q.msg_id = p.msg_id and q.enqueued_at = p.enqueued_at
-    ), noted as (
-      insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
-                                   last_status, last_error, last_at)
-      select $1, p.msg_id, p.enqueued_at, p.delivery_no, p.attempt_no, case p.outcome when 'paused' then 0 else p.spent end,
-             qctl._is_rejection(p.status)::integer, 0, p.next_at, p.status, p.error, $9
-      from plan p
-      on conflict (queue_id, msg_id, enqueued_at) do update
-        set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
-            rejected = r.rejected + excluded.rejected, next_at = excluded.next_at, early = false,
-            last_status = excluded.last_status, last_error = excluded.last_error, last_at = excluded.last_at
-    ), forgotten as (
-      delete from qctl.retry r using judged j
-      where r.queue_id = $1 and r.msg_id = j.msg_id and r.enqueued_at = j.enqueued_at
-        and j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting)
-    ), siblings as (
-      update qctl.in_flight f set lapsed_at = $9
-      where f.queue_id = $1 and f.lapsed_at is null and f.msg_id = any (array(
-              select j.msg_id from judged j where j.outcome = 'delivered' and j.lapsed_at is not null))
-        and not exists (select from tried t where t.msg_id = f.msg_id and t.lease = f.lease)
-    ), logged as (
-      insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
-                                settled_at, duration_ms, status_code, error, response, next_at)
-      select $1, j.msg_id, j.delivery_no, j.attempt_no, j.outcome, j.worker_id, j.transport, j.claimed_at,
-             $9, j.duration_ms, j.status, j.error, qctl._response_text(j.response), null
-      from judged j where j.outcome not in ('retrying', 'paused')
-      union all
-      select $1, p.msg_id, p.delivery_no, p.attempt_no, p.outcome, p.worker_id, p.transport, p.claimed_at,
-             $9, p.duration_ms, p.status, p.error, qctl._response_text(p.response), p.next_at
-      from plan p
-      on conflict do nothing
-    )
-    select count(*) filter (where j.outcome = 'delivered')::integer, count(*) filter (where j.outcome = 'retrying')::integer,
-           count(*) filter (where j.outcome = 'dead')::integer, count(*) filter (where j.outcome = 'paused')::integer,
-           count(*) filter (where j.outcome = 'late')::integer,
-           (select count(*) from answer)::integer - count(*)::integer - coalesce($20, 0),
-           array_agg(distinct j.order_key) filter (where j.order_key is not null),
-           array[row(count(*) filter (where j.lapsed_at is null and o.shows = 'alive') + coalesce($20, 0),
-               count(*) filter (where j.lapsed_at is null and o.shows = 'outage'), count(*) filter (where j.lapsed_at is null and o.shows = 'denied'),
-               min(j.claimed_at) filter (where j.lapsed_at is null and o.shows in ('outage', 'denied')),
-               max(case o.shows when 'denied' then 'outage' else o.shows end) filter (where j.lease = $19),
-               max(j.retry_after_s) filter (where j.lease = $19),
-               max(coalesce(j.error, 'HTTP ' || j.status)) filter (where o.shows in ('outage', 'denied')))::qctl.answer_counts]
-    from judged j cross join lateral (select qctl._answer_shows(j.status, j.error) as shows) o
-  $q$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name), qctl._bury($b$
-      select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
-             case when $14 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $10 then 'rejected' else 'exhausted' end,
-             null, d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $9,
-             case when $18 = 'block' then d.order_key end
-      from dying d $b$))
-  into delivered, retrying, dead, paused, late, unknown, v_keys, v_answers
-  using p_queue.queue_id, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms, p_retry_after_s, v_now,
-        p_queue.reject_after, p_queue.retry_schedule_s, p_queue.retry_jitter, p_queue.retry_after_max_s, p_oversize,
-        p_queue.expect_text, p_queue.expect_json, p_queue.order_schedule_s, p_queue.on_dead,
-        v_gate.probe_lease, p_simple;
+  select count(*) filter (where j.outcome = 'delivered'), count(*) filter (where j.outcome = 'retrying'),
+         count(*) filter (where j.outcome = 'dead'), count(*) filter (where j.outcome = 'paused'), count(*) filter (where j.outcome = 'late'),
+         (select count(*) from (select distinct a.lease, a.msg_id from unnest(p_lease, p_msg_id) as a (lease, msg_id)) a) - count(*)
+         - coalesce(p_simple, 0),
+         array_agg(distinct j.order_key) filter (where j.order_key is not null),
+         bool_or(j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting))
+  into delivered, retrying, dead, paused, late, unknown, v_keys, v_over
+  from unnest(v_judged) j;
+  if delivered > 0 then
+    perform qctl._archive_delivered(p_queue, v_judged, v_now);
+  end if;
+  if dead > 0 then
+    perform qctl._bury_judged(p_queue, v_judged, v_now, p_oversize);
+  end if;
+  if retrying + paused > 0 then
+    perform qctl._schedule_retries(p_queue, v_judged, v_now);
+  end if;
+  if v_over then
+    perform qctl._forget_judged(p_queue, v_judged);
+  end if;
+  perform qctl._log_attempts(p_queue, v_judged, v_now);
 
-  delivered := delivered + coalesce(p_simple, 0);
   if v_keys is not null and p_queue.ordered then
     perform qctl._show_next(p_queue, v_keys);
   end if;
-  perform qctl._record_answers(p_queue, v_answers[1]);
+  perform qctl._record_answers(p_queue, qctl._count_answers(v_judged, v_probe_lease, p_simple));
   if dead > 0 then
     perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', dead, 'url', p_queue.url), '1 h');
   end if;
@@ -330,6 +216,7 @@ begin
     perform qctl.pause(p_queue.queue_name, 'the endpoint answered 410 Gone');
     update qctl.gate g set gone = true where g.queue_id = p_queue.queue_id and g.pause_reason = 'the endpoint answered 410 Gone';
   end if;
+  delivered := delivered + coalesce(p_simple, 0);
   return next;
 end
 $$;
