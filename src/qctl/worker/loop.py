@@ -13,14 +13,14 @@ from enum import Enum
 import psycopg
 
 from qctl import db
-from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
-from qctl.models import WorkQueue
-from qctl.ssrf import networks
-from qctl.worker.concurrency import ConcurrencyLimit
-from qctl.worker.queue_state import AWAKE_S, LONGEST_POLL_S, SHORTEST_POLL_S, QueueState
-from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, Answer, Egress, Request
+from qctl.errors import ExitCode, QctlError
+from qctl.models import Claimed
+from qctl.worker.queue_set import QueueSet
+from qctl.worker.queue_state import AWAKE_S, SHORTEST_POLL_S, QueueState
+from qctl.worker.request import Answer, Egress, Request
 from qctl.worker.sender import Sender, clock
 from qctl.worker.session import WorkerSession
+from qctl.worker.sleep import Sleep
 from qctl.worker.totals import Totals
 
 MAX_BYTES = 32 << 20
@@ -104,18 +104,12 @@ class Worker:
 
     def __post_init__(self) -> None:
         self._stop_at: float | None = None
-        self._listens = False
         self._is_ready = False
         self._beat_at = time.monotonic()
         self._told_stop = False
-        self._told_most = 0
-        self._armed = True
         self._next_maintenance = 0.0
-        self._queues: dict[str, QueueState] = {}
-        self._notified: set[int] = set()
         self._free_bytes = self.max_bytes
         self._next_heartbeat = 0.0
-        self._next_look = 0.0
         self._next_report = time.monotonic() + REPORT_S
         self._reported = ""
         self._settle_by: float | None = None
@@ -123,6 +117,16 @@ class Worker:
         self._wake_out, self.wake_fd = wake_pipe()
         self._sender = Sender(self._wake, self.egress)
         self._session = WorkerSession(self.connect, self._ends_at)
+        self._sleep = Sleep(self._session)
+        self._queues = QueueSet(
+            self._session,
+            self._sender,
+            self.queues,
+            self.concurrency,
+            allow_private=self.allow_private,
+            needs_arming=self.mode is not Mode.FOREVER,
+            talk=self.talk,
+        )
 
     def stop(self) -> None:
         """Asks the worker to end: nothing more is claimed, what is in flight is settled. Safe in a signal handler."""
@@ -159,9 +163,9 @@ class Worker:
         finally:
             self._sender.close()
             self._session.close()
-        if cut := sum(queue.outstanding for queue in self._queues.values()):
+        if cut := sum(queue.outstanding for queue in self._queues):
             self.talk(f"{cut} requests had no answer in time; their messages are sent again")
-        if left := sum(len(queue.unsettled) for queue in self._queues.values()):
+        if left := sum(len(queue.unsettled) for queue in self._queues):
             raise QctlError(
                 f"{left} answers could not be settled; their messages are sent again",
                 hint="check the database: qctl status",
@@ -193,7 +197,7 @@ class Worker:
         """Settles what has come and signs off, whatever ended the work."""
         self._sender.hand_back()
         self._take_answers()
-        for queue in self._queues.values():
+        for queue in self._queues:
             queue.held.clear()
         for step in (lambda: self._settle(everything=True), self._release_unsent, self._session.unregister):
             with suppress(QctlError, psycopg.Error):
@@ -201,89 +205,12 @@ class Worker:
 
     def _begin(self) -> None:
         """What a new connection needs: the worker's registration, the queues, notifications."""
-        self._read_queues()
+        self._queues.read()
         self._heartbeat()
-        for queue in self._queues.values():
+        for queue in self._queues:
             queue.asleep = False
             queue.saw_work()
-        self._listens = not self._session.is_pooled() if self.listen is None else self.listen
-        if self.listen is None and not self._listens:
-            self.talk("behind a pooler: polls once a second; behind a session pooler --listen wakes it at once")
-        if self._listens:
-            self._session.listen(self._on_notify)
-
-    def _on_notify(self, payload: str) -> None:
-        if payload.isdecimal():
-            self._notified.add(int(payload))
-
-    def _read_queues(self) -> None:
-        rows = self._session.queues(self.queues)
-        found = {row.queue_name: row for row in rows if row.transport == "http"}
-        moved = {row.queue_name: row.transport for row in rows if row.transport != "http"}
-        self._look_at_arming(armed=all(row.armed for row in rows))
-        if self._session.worker_id is None:
-            for name in set(self.queues or []) - set(found):
-                self._session.require_queue(name)
-                raise UsageError(
-                    f"queue {name} has transport {moved.get(name)}, so jobs in the database deliver it, not a worker process",
-                    hint=f"qctl set -q {name} --transport http",
-                )
-        for name, queue in list(self._queues.items()):
-            if name in moved and queue.busy:
-                queue.leaving = True
-            elif name not in found or found[name].queue_id != queue.queue_id:
-                self._forget(queue, f"has moved to {moved[name]}" if name in moved else "was dropped")
-        for name, row in found.items():
-            queue = self._queues.setdefault(name, QueueState(name, row.queue_id, row.concurrency, row.max_in_flight))
-            queue.leaving = False
-            queue.max_in_flight = row.max_in_flight
-            queue.kept_bytes = JUDGED_BYTES if row.expects else KEPT_BYTES
-            queue.allowed = None if self.allow_private else networks(row.allow_networks)
-            self._set_concurrency(queue, row)
-        if (wanted := sum(queue.concurrency for queue in self._queues.values())) > self._sender.most > self._told_most:
-            self._told_most = self._sender.most
-            self.talk(
-                f"at most {self._sender.most} of {wanted} requests at once: this process may not open more files (ulimit -n)"
-            )
-        if self.queues and not self._queues:
-            raise NotFoundError(f"no queue is left to work on: {', '.join(self.queues)}", hint="qctl queues")
-
-    def _set_concurrency(self, queue: QueueState, row: WorkQueue) -> None:
-        """Takes over a queue's concurrency: a number, or one that its tuner finds."""
-        if self.concurrency is None and row.concurrency_auto:
-            queue.tuner = queue.tuner or ConcurrencyLimit(row.max_in_flight)
-            queue.tuner.most = row.max_in_flight
-            queue.concurrency = queue.tuner.at_once
-        else:
-            queue.tuner = None
-            queue.concurrency = self.concurrency or row.concurrency
-
-    def _tune(self, queue: QueueState, answer: Answer) -> None:
-        if queue.tuner is not None:
-            queue.tuner.note(answer.status, answer.duration_ms, answer.at_once)
-            if queue.tuner.at_once != queue.concurrency:
-                queue.concurrency = queue.tuner.at_once
-                self._sender.set_limit(queue.name, queue.concurrency)
-
-    def _look_at_arming(self, *, armed: bool) -> None:
-        """Says once that this database is a copy; what would wait for ever ends instead."""
-        if not armed and self.mode is not Mode.FOREVER:
-            raise QctlError(
-                "this database is not armed, so nothing is sent: it is a copy, or was disarmed",
-                hint="leave a copy silent; where this is the database that is to deliver: qctl arm",
-                code=ExitCode.REFUSED,
-            )
-        if armed is not self._armed:
-            self._armed = armed
-            silent = "this database is not armed, so nothing is sent; if it is the one that is to deliver: qctl arm"
-            self.talk("armed again" if armed else silent)
-
-    def _forget(self, queue: QueueState, why: str) -> None:
-        """Goes on without a queue that was dropped or delivered otherwise."""
-        self.talk(f"queue {queue.name} {why}; no longer working on it")
-        del self._queues[queue.name]
-        if queue.asleep:
-            self._session.wake_up([queue.queue_id])
+        self._sleep.begin(self.listen, self.talk)
 
     def _guarded(self, queue: QueueState, name: str, step: Callable[[QueueState], None]) -> None:
         """Does one step for a queue. Its trouble holds up only itself: a while for a lock, longer for anything else."""
@@ -301,14 +228,14 @@ class Worker:
                 raise
 
     def _is_over(self) -> bool:
-        busy = any(queue.busy for queue in self._queues.values())
+        busy = any(queue.busy for queue in self._queues)
         if self._stop_at is not None:
             return not busy or time.monotonic() > self._stop_at
         if self.mode is Mode.FOREVER or busy:
             return False
         if self.mode is Mode.ONCE:
-            return all(queue.claimed_once for queue in self._queues.values())
-        return all(queue.drained for queue in self._queues.values())
+            return all(queue.claimed_once for queue in self._queues)
+        return all(queue.drained for queue in self._queues)
 
     def _step(self) -> None:
         if self._sender.failure is not None:
@@ -319,7 +246,7 @@ class Worker:
             )
         now = time.monotonic()
         if now >= self._next_heartbeat:
-            self._read_queues()
+            self._queues.read()
             self._heartbeat()
         self._take_answers()
         self._settle()
@@ -328,12 +255,12 @@ class Worker:
             if not self._told_stop:
                 self._told_stop = True
                 self.talk("stopping: messages in flight are settled first")
-                for queue in self._queues.values():
+                for queue in self._queues:
                     queue.held.clear()
             self._sender.hand_back()
         else:
-            self._look_at_sleeping(now)
-            for queue in list(self._queues.values()):
+            self._sleep.end(self._queues, now)
+            for queue in self._queues:
                 self._guarded(queue, "claim", self._claim)
         self._report(now)
         if not self._is_over():
@@ -342,14 +269,14 @@ class Worker:
     def _take_answers(self) -> None:
         for answer in self._sender.collect():
             self._free_bytes += answer.request.size
-            queue = self._queues.get(answer.request.queue)
-            if queue is None or queue.queue_id != answer.request.queue_id:
+            queue = self._queues.find(answer.request.queue, answer.request.queue_id)
+            if queue is None:
                 continue
             queue.outstanding -= 1
             queue.held_bytes -= answer.request.size
             if answer.sent:
                 queue.count_answer()
-                self._tune(queue, answer)
+                self._queues.tune(queue, answer)
                 if self.on_answer is not None:
                     self.on_answer(answer)
                 queue.unsettled.append(answer)
@@ -359,12 +286,12 @@ class Worker:
 
     def _settle(self, *, everything: bool = False) -> None:
         """Settles what has come: many at a time while more is coming, and at once when nothing is."""
-        count = sum(len(queue.unsettled) for queue in self._queues.values())
-        more_comes = not everything and any(queue.outstanding for queue in self._queues.values())
+        count = sum(len(queue.unsettled) for queue in self._queues)
+        more_comes = not everything and any(queue.outstanding for queue in self._queues)
         if more_comes and count < SETTLE_AT and time.monotonic() < (self._settle_by or 0.0):
             return
         self._settle_by = None
-        for queue in list(self._queues.values()):
+        for queue in self._queues:
             if queue.unsettled:
                 self._guarded(queue, "settle", self._settle_queue)
 
@@ -378,7 +305,7 @@ class Worker:
             self.on_totals(self.totals)
 
     def _release_unsent(self) -> None:
-        for queue in list(self._queues.values()):
+        for queue in self._queues:
             if queue.unsent:
                 self._guarded(queue, "release", self._release_queue)
 
@@ -390,7 +317,7 @@ class Worker:
 
     def _heartbeat(self) -> None:
         before = clock()
-        names = sorted(self._queues)
+        names = self._queues.names
         if not self._session.heartbeat(names):
             # Taken for gone: what was claimed under the old registration may be with another worker by now.
             self._sender.valid_since = before
@@ -417,75 +344,54 @@ class Worker:
                 raise
             self.talk(f"maintenance is postponed: {error.message}")
 
-    def _look_at_sleeping(self, now: float) -> None:
-        """Wakes queues that a writer notified of or, looked at once a second, that hold a message now due."""
-        sleeping = {queue.name: queue for queue in self._queues.values() if queue.asleep}
-        woken = {name for name, queue in sleeping.items() if queue.queue_id in self._notified}
-        self._notified.clear()
-        if sleeping and now >= self._next_look:
-            self._next_look = now + LONGEST_POLL_S
-            woken.update(self._session.ready_queues(sorted(sleeping)))
-        if woken:
-            ids = [sleeping[name].queue_id for name in woken]
-            self._session.wake_up(ids)
-            for name in woken:
-                sleeping[name].asleep = False
-                sleeping[name].saw_work()
-
-    def _claim(self, queue: QueueState) -> None:
-        once = self.mode is Mode.ONCE
-        room = queue.concurrency if once else queue.capacity - queue.outstanding
+    def _room(self, queue: QueueState) -> int:
+        """How many messages to claim now; 0 for none."""
         if (
             queue.leaving
             or queue.asleep
             # What cannot be settled would lapse and be sent again.
             or queue.is_held("settle")
             or time.monotonic() < queue.poll_at
-            or room < 1
-            or (once and queue.claimed_once)
+            or not queue.has_room(self._free_bytes)
         ):
-            return
-        if not queue.has_room(self._free_bytes):
+            return 0
+        if self.mode is Mode.ONCE:
+            return 0 if queue.claimed_once else queue.concurrency
+        return max(0, queue.capacity - queue.outstanding)
+
+    def _claim(self, queue: QueueState) -> None:
+        room = self._room(queue)
+        if room == 0:
             return
         before = clock()
         messages = self._session.claim(queue.name, room, queue.room_bytes(self._free_bytes))
         queue.claimed_once = True
         if messages:
-            queue.outstanding += len(messages)
-            self.totals.claimed += len(messages)
-            kept, allowed = queue.kept_bytes, queue.allowed
-            requests = [
-                Request(
-                    queue.name, queue.queue_id, m, before, before + m.lease_ms / 1000, _octets(m.body), kept, allowed
-                )
-                for m in messages
-            ]
-            size = sum(request.size for request in requests)
-            queue.held_bytes += size
-            self._free_bytes -= size
-            self._sender.submit(queue.name, requests, queue.concurrency)
+            self._submit(queue, messages, before)
             queue.saw_work()
             queue.poll_at = 0.0 if len(messages) == room else time.monotonic() + SHORTEST_POLL_S
             return
         queue.saw_nothing()
         quiet_s = time.monotonic() - (queue.quiet_since or 0.0)
         if self.mode is Mode.DRAIN:
-            queue.drained = not self._has_ready(queue)
-        elif self.mode is Mode.FOREVER and self._listens and quiet_s >= AWAKE_S:
-            self._fall_asleep(queue)
+            # A message may be ready all the same: other workers may have filled the gate.
+            queue.drained = not self._session.ready_queues([queue.name])
+        elif self.mode is Mode.FOREVER and self._sleep.possible and quiet_s >= AWAKE_S:
+            self._sleep.start(queue)
 
-    def _has_ready(self, queue: QueueState) -> bool:
-        """Whether a message is ready all the same: other workers may have filled the gate."""
-        return bool(self._session.ready_queues([queue.name]))
-
-    def _fall_asleep(self, queue: QueueState) -> None:
-        """Sleeps on a queue unless a writer is under way, and looks once more for what came before the lock."""
-        if not self._session.fall_asleep(queue.name):
-            return
-        if self._has_ready(queue):
-            self._session.wake_up([queue.queue_id])
-        else:
-            queue.asleep = True
+    def _submit(self, queue: QueueState, messages: list[Claimed], before: float) -> None:
+        """Hands messages to the sender, which were claimed after ``before``."""
+        kept, allowed = queue.kept_bytes, queue.allowed
+        requests = [
+            Request(queue.name, queue.queue_id, m, before, before + m.lease_ms / 1000, _octets(m.body), kept, allowed)
+            for m in messages
+        ]
+        size = sum(request.size for request in requests)
+        queue.outstanding += len(messages)
+        queue.held_bytes += size
+        self._free_bytes -= size
+        self.totals.claimed += len(messages)
+        self._sender.submit(queue.name, requests, queue.concurrency)
 
     def _report(self, now: float) -> None:
         """Once a minute, the totals, if they changed."""
@@ -500,17 +406,17 @@ class Worker:
         moments = [self._next_heartbeat]
         if self._settle_by is not None:
             moments.append(self._settle_by)
-        if self._notified:
+        if self._sleep.disturbed:
             moments.append(now)
         if self._stop_at is not None:
             moments.append(self._stop_at)
         else:
-            for queue in self._queues.values():
+            for queue in self._queues:
                 moments += [until for until in queue.held.values() if until > now]
                 if queue.is_held("claim") or queue.is_held("settle"):
                     continue
                 if queue.asleep:
-                    moments.append(self._next_look)
+                    moments.append(self._sleep.next_look)
                 elif queue.has_room(self._free_bytes) and not (self.mode is Mode.ONCE and queue.claimed_once):
                     moments.append(queue.poll_at if queue.poll_at > now else now + SHORTEST_POLL_S)
         fd = self._session.fileno()

@@ -1,0 +1,143 @@
+"""The queues that a worker delivers: read anew with each heartbeat, because they come, go and change."""
+
+from collections.abc import Callable, Iterator
+
+from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
+from qctl.models import WorkQueue
+from qctl.ssrf import networks
+from qctl.worker.concurrency import ConcurrencyLimit
+from qctl.worker.queue_state import QueueState
+from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, Answer
+from qctl.worker.sender import Sender
+from qctl.worker.session import WorkerSession
+
+
+class QueueSet:
+    """The queues of one worker.
+
+    Args:
+        session: reads them.
+        sender: is told how many requests of each queue may be under way.
+        names: the queues that were asked for, or None for every queue of the http transport.
+        concurrency: simultaneous requests per queue; None for each queue's own setting.
+        allow_private: send to any address.
+        needs_arming: end with an error if the database is not armed, because nothing would ever be sent.
+        talk: called with each line for people.
+    """
+
+    def __init__(
+        self,
+        session: WorkerSession,
+        sender: Sender,
+        names: list[str] | None,
+        concurrency: int | None,
+        *,
+        allow_private: bool,
+        needs_arming: bool,
+        talk: Callable[[str], None],
+    ) -> None:
+        self._session = session
+        self._sender = sender
+        self._names = names
+        self._concurrency = concurrency
+        self._allow_private = allow_private
+        self._needs_arming = needs_arming
+        self._talk = talk
+        self._armed = True
+        self._told_most = 0
+        self._by_name: dict[str, QueueState] = {}
+
+    def __iter__(self) -> Iterator[QueueState]:
+        """Each queue; they may change meanwhile."""
+        return iter(list(self._by_name.values()))
+
+    @property
+    def names(self) -> list[str]:
+        """Their names, sorted."""
+        return sorted(self._by_name)
+
+    def find(self, name: str, queue_id: int) -> QueueState | None:
+        """The queue, unless it was dropped, or dropped and created again."""
+        queue = self._by_name.get(name)
+        return queue if queue is not None and queue.queue_id == queue_id else None
+
+    def read(self) -> None:
+        """Takes over what has changed.
+
+        Raises:
+            QctlError: a queue is unknown (6) or has another transport (2), none is left (6), or the database is not armed (7).
+        """
+        rows = self._session.queues(self._names)
+        found = {row.queue_name: row for row in rows if row.transport == "http"}
+        moved = {row.queue_name: row.transport for row in rows if row.transport != "http"}
+        self._look_at_arming(armed=all(row.armed for row in rows))
+        if self._session.worker_id is None:
+            self._require(set(self._names or []) - set(found), moved)
+        for queue in self:
+            if queue.name in moved and queue.busy:
+                queue.leaving = True
+            elif queue.name not in found or found[queue.name].queue_id != queue.queue_id:
+                self._forget(queue, f"has moved to {moved[queue.name]}" if queue.name in moved else "was dropped")
+        for row in found.values():
+            self._take_over(row)
+        self._tell_most()
+        if self._names and not self._by_name:
+            raise NotFoundError(f"no queue is left to work on: {', '.join(self._names)}", hint="qctl queues")
+
+    def tune(self, queue: QueueState, answer: Answer) -> None:
+        """Lets the tuner of a queue learn from an answer."""
+        if queue.tuner is not None:
+            queue.tuner.note(answer.status, answer.duration_ms, answer.at_once)
+            if queue.tuner.at_once != queue.concurrency:
+                queue.concurrency = queue.tuner.at_once
+                self._sender.set_limit(queue.name, queue.concurrency)
+
+    def _require(self, missing: set[str], moved: dict[str, str]) -> None:
+        for name in missing:
+            self._session.require_queue(name)
+            raise UsageError(
+                f"queue {name} has transport {moved.get(name)}, so jobs in the database deliver it, not a worker process",
+                hint=f"qctl set -q {name} --transport http",
+            )
+
+    def _take_over(self, row: WorkQueue) -> None:
+        name = row.queue_name
+        queue = self._by_name.setdefault(name, QueueState(name, row.queue_id, row.concurrency, row.max_in_flight))
+        queue.leaving = False
+        queue.max_in_flight = row.max_in_flight
+        queue.kept_bytes = JUDGED_BYTES if row.expects else KEPT_BYTES
+        queue.allowed = None if self._allow_private else networks(row.allow_networks)
+        if self._concurrency is None and row.concurrency_auto:
+            queue.tuner = queue.tuner or ConcurrencyLimit(row.max_in_flight)
+            queue.tuner.most = row.max_in_flight
+            queue.concurrency = queue.tuner.at_once
+        else:
+            queue.tuner = None
+            queue.concurrency = self._concurrency or row.concurrency
+
+    def _tell_most(self) -> None:
+        """Says once that more is wanted than this process may have open."""
+        wanted, most = sum(queue.concurrency for queue in self), self._sender.most
+        if wanted > most > self._told_most:
+            self._told_most = most
+            self._talk(f"at most {most} of {wanted} requests at once: this process may not open more files (ulimit -n)")
+
+    def _look_at_arming(self, *, armed: bool) -> None:
+        """Says once that this database is a copy; what would wait for ever ends instead."""
+        if not armed and self._needs_arming:
+            raise QctlError(
+                "this database is not armed, so nothing is sent: it is a copy, or was disarmed",
+                hint="leave a copy silent; where this is the database that is to deliver: qctl arm",
+                code=ExitCode.REFUSED,
+            )
+        if armed is not self._armed:
+            self._armed = armed
+            silent = "this database is not armed, so nothing is sent; if it is the one that is to deliver: qctl arm"
+            self._talk("armed again" if armed else silent)
+
+    def _forget(self, queue: QueueState, why: str) -> None:
+        """Goes on without a queue that was dropped or delivered otherwise."""
+        self._talk(f"queue {queue.name} {why}; no longer working on it")
+        del self._by_name[queue.name]
+        if queue.asleep:
+            self._session.wake_up([queue.queue_id])

@@ -1,0 +1,65 @@
+"""Sleeping on a queue: nobody looks at it, because whoever writes to it notifies."""
+
+from collections.abc import Callable, Iterable
+
+from qctl.worker.queue_state import LONGEST_POLL_S, QueueState
+from qctl.worker.session import WorkerSession
+
+
+class Sleep:
+    """The sleep of one worker.
+
+    Args:
+        session: listens and takes the locks that make writers notify.
+    """
+
+    def __init__(self, session: WorkerSession) -> None:
+        self._session = session
+        self._notified: set[int] = set()
+        self.possible = False
+        self.next_look = 0.0
+
+    def begin(self, listen: bool | None, talk: Callable[[str], None]) -> None:
+        """What a new connection needs.
+
+        Args:
+            listen: use LISTEN and advisory locks, which no transaction pooler lets through; None for not behind a pooler.
+            talk: called with each line for people.
+        """
+        self.possible = not self._session.is_pooled() if listen is None else listen
+        if listen is None and not self.possible:
+            talk("behind a pooler: polls once a second; behind a session pooler --listen wakes it at once")
+        if self.possible:
+            self._session.listen(self._on_notify)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether a writer has notified."""
+        return bool(self._notified)
+
+    def end(self, queues: Iterable[QueueState], now: float) -> None:
+        """Wakes queues that a writer notified of or, looked at once a second, that hold a message now due."""
+        sleeping = {queue.name: queue for queue in queues if queue.asleep}
+        woken = {name for name, queue in sleeping.items() if queue.queue_id in self._notified}
+        self._notified.clear()
+        if sleeping and now >= self.next_look:
+            self.next_look = now + LONGEST_POLL_S
+            woken.update(self._session.ready_queues(sorted(sleeping)))
+        if woken:
+            self._session.wake_up([sleeping[name].queue_id for name in woken])
+            for name in woken:
+                sleeping[name].asleep = False
+                sleeping[name].saw_work()
+
+    def start(self, queue: QueueState) -> None:
+        """Sleeps on a queue unless a writer is under way, and looks once more for what came before the lock."""
+        if not self._session.fall_asleep(queue.name):
+            return
+        if self._session.ready_queues([queue.name]):
+            self._session.wake_up([queue.queue_id])
+        else:
+            queue.asleep = True
+
+    def _on_notify(self, payload: str) -> None:
+        if payload.isdecimal():
+            self._notified.add(int(payload))
