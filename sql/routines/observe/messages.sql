@@ -354,7 +354,7 @@ begin
     select * from (
       select v_message.enqueued_at, 'enqueued', null::integer, null::integer, null::integer, null::integer, null::text, null::text, null::text,
              coalesce(qctl._captured_from(v_message.message),
-                      case when v_message.message ? 'table' then 'sent, or captured from a table that no longer exists' else 'sent' end),
+                      case when v_message.message ? 'table' then 'sent, or captured by an attachment that no longer exists' else 'sent' end),
              null::timestamptz
       union all
       select t.claimed_at, t.outcome, t.delivery_no, t.attempt_no, t.status_code, t.duration_ms, t.error, t.response, w.name,

@@ -114,6 +114,8 @@ def command(
         if kept is None
         else f"delivered messages are deleted after {seconds(kept)}, dead letters are kept; qctl set --retention changes that"
     )
+    if not created.created:
+        say("messages that another program archived stay: neither the retention nor qctl purge deletes them")
     if partition:
         say(f"its archive is in {partition} partitions")
     if partitioned and not partitioned[-1].partitions:
