@@ -14,6 +14,7 @@ where p.pronamespace = 'qctl'::regnamespace and l.lanname = 'plpgsql' and p.pron
 select qctl._refresh_captures()
 where exists (select from qctl.routine where name in ('column_types', 'facts', 'row_function', 'row_trigger', 'statement_trigger', 'text_row',
                                                      'trigger_function', 'triggers') and applied_at = now());
+select qctl._drop_kept_functions() where not exists (select from qctl.migration where version = 13 and applied_at = now());
 select qctl._take_out(q.queue_name) from qctl.queue q;
 select qctl._make_status_view(q.queue_name) from qctl.queue q;
 select qctl._close_routines();

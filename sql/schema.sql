@@ -2993,6 +2993,28 @@ $$;
 
 COMMENT ON FUNCTION qctl._drop_begin(p_queue text, p_discard boolean) IS 'Moves dead letters to the archive, and with p_discard every unfinished message. This is the long part of a drop, so it runs before a table of the application is locked. Returns how many messages were discarded and how many dead letters were moved.';
 
+-- Name: _drop_kept_functions(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._drop_kept_functions() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select p.oid::regprocedure from pg_proc p
+    where p.pronamespace = 'qctl'::regnamespace and p.proname ~ '^capture_[0-9]+_(key|row|order)$'
+  loop
+    execute format('drop function %s', v_function);
+  end loop;
+end
+$_$;
+
+-- Name: FUNCTION _drop_kept_functions(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._drop_kept_functions() IS 'Drops the functions of 0.6.0 that captures under way during the upgrade from it could still call.';
+
 -- Name: _drop_log(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._drop_log(p_tries integer) RETURNS bigint

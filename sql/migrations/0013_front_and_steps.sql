@@ -17,3 +17,17 @@ create type qctl.judged as (
 comment on type qctl.judged is
   'An answer and its outcome: the lease it belongs to, the answer, what is known of the message (waiting: it is in the queue; noted: it has '
   'a retry; spent: attempts that this one costs), and what becomes of it.';
+
+-- See the end of preflight.sql.
+do $$
+declare
+  v_function record;
+begin
+  for v_function in
+    select p.oid::regprocedure as function, substring(p.proname from '^kept_(.*)$') as name from pg_proc p
+    where p.pronamespace = 'qctl'::regnamespace and p.proname ~ '^kept_capture_[0-9]+_(key|row|order)$'
+  loop
+    execute format('alter function %s rename to %I', v_function.function, v_function.name);
+  end loop;
+end
+$$;

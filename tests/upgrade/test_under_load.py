@@ -91,6 +91,44 @@ def test_the_previous_versions_worker_goes_on_through_an_upgrade(old_qctl, empty
         assert qctl("verify", dsn=empty_dsn).returncode == 0
 
 
+@pytest.mark.timeout(180)
+def test_a_capture_under_way_goes_on_with_what_it_needs(old_qctl, empty_dsn):
+    installing = old_qctl("install", dsn=empty_dsn)
+    assert installing.wait(30) == 0, installing.communicate()[1]
+    installing.communicate()
+    written = []
+
+    def write() -> None:
+        with psycopg.connect(empty_dsn, autocommit=True) as writer:
+            writer.execute("insert into users values (1)")
+            written.append(1)
+
+    with psycopg.connect(empty_dsn, autocommit=True) as conn, psycopg.connect(empty_dsn) as holder:
+        conn.execute("select qctl.create_queue('orders', 'http://127.0.0.1:9/')")
+        conn.execute("create table public.users (id int primary key)")
+        conn.execute("select qctl.attach('public.users', 'orders')")
+        # The trigger function has begun and waits, so it goes on as it was before the upgrade.
+        holder.execute("lock table pgmq.q_orders in share mode")
+        writer = threading.Thread(target=write)
+        writer.start()
+        wait_until(
+            lambda: one(
+                conn, "select count(*) from pg_locks where relation = 'pgmq.q_orders'::regclass and not granted"
+            )
+        )
+        upgraded = qctl("upgrade", dsn=empty_dsn)
+        holder.rollback()
+        writer.join(30)
+        assert upgraded.returncode == 0, upgraded.stderr
+        assert written == [1]
+        kept = "select count(*) from pg_proc where pronamespace = 'qctl'::regnamespace and proname ~ '^(kept_)?capture_[0-9]'"
+        assert one(conn, "select count(*) from pgmq.q_orders") + one(conn, "select count(*) from qctl.held_event") == 1
+        conn.execute("update qctl.routine set checksum = 'older' where name = 'facts'")
+        assert qctl("upgrade", dsn=empty_dsn).returncode == 0
+        assert one(conn, kept) == 0
+        assert qctl("verify", dsn=empty_dsn).returncode == 0
+
+
 def test_an_upgrade_under_running_calls_loses_nothing(conn, dsn, endpoint):
     standin.install(dsn)
     pg_net = NetWorker(dsn)

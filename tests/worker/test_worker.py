@@ -132,13 +132,13 @@ def test_retries_are_tried_when_due(conn, endpoint, worker):
 
 
 def test_a_slow_endpoint_stalls_neither_other_queues_nor_other_messages(conn, endpoint, worker):
-    slow, quick = endpoint("--delay-s", "5"), endpoint()
+    slow, quick = endpoint("--delay-s", "25"), endpoint()
     create(conn, "slow", url=slow.url, concurrency=5)
     create(conn, "quick", url=quick.url)
     send(conn, 50, "slow")
     send(conn, 300, "quick")
     worker("--all")
-    wait_until(lambda: len(quick.accepted()) == 300, 4.5, "300 quick deliveries while the slow ones hang")
+    wait_until(lambda: len(quick.accepted()) == 300, 20, "300 quick deliveries while the slow ones hang")
 
 
 def test_a_queue_dropped_under_the_worker_stops_only_itself(conn, endpoint, worker):

@@ -53,3 +53,21 @@ begin
 end
 $$;
 comment on function qctl._take_back_grants(text, name) is 'What up to 0.6.0 the owners of attached tables were granted, when the capture ran as them.';
+
+create or replace function qctl._drop_kept_functions() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select p.oid::regprocedure from pg_proc p
+    where p.pronamespace = 'qctl'::regnamespace and p.proname ~ '^capture_[0-9]+_(key|row|order)$'
+  loop
+    execute format('drop function %s', v_function);
+  end loop;
+end
+$$;
+comment on function qctl._drop_kept_functions() is
+  'Drops the functions of 0.6.0 that captures under way during the upgrade from it could still call.';
