@@ -1445,6 +1445,15 @@ $_$;
 
 COMMENT ON FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) IS 'Asks the row function about each row that is left, queues what is wanted and holds what has a problem. A row whose type depends on a setting makes it begin anew with the settings pinned.';
 
+-- Name: _cause_capture(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cause_capture(p_queue qctl.queue) RETURNS SETOF qctl.cause
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'capture_broken', null::timestamptz, v.object || ': ' || v.problem, v.fix from qctl._verify_attachments(p_queue.queue_id) v
+$$;
+
 -- Name: _cause_endpoint(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._cause_endpoint(p_queue qctl.queue) RETURNS SETOF qctl.cause
@@ -1489,7 +1498,7 @@ begin
         where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
           and t.settled_at > v_from
         order by t.settled_at limit 1) f;
-  v_cause.fix := format('qctl messages -q %s --retrying --ids | qctl replay -', p_queue.queue_name);
+  v_cause.reason := v_cause.reason || '; its messages are tried again by their schedule' || qctl._shown_by(p_queue.queue_id);
   return next v_cause;
 end
 $$;
@@ -1500,31 +1509,28 @@ CREATE FUNCTION qctl._cause_gate(p_queue qctl.queue) RETURNS SETOF qctl.cause
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select 'paused', g.paused_at, 'paused by ' || g.paused_by || coalesce(': ' || g.pause_reason, ''), 'qctl resume -q ' || p_queue.queue_name
-  from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and not g.gone
+  select 'secret_missing', null, format('the queue cannot deliver because %s is missing', qctl._missing_secrets(p_queue.headers)),
+         qctl._secret_hint(qctl._missing_secrets(p_queue.headers))
+  where p_queue.headers::text ~ '"(secret|vault):' and qctl._missing_secrets(p_queue.headers) is not null
   union all
   select 'gone', g.paused_at, 'the endpoint answered 410 Gone: it no longer exists',
          format('qctl set -q %s --url NEW_URL && qctl resume -q %s', p_queue.queue_name, p_queue.queue_name)
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
   union all
-  select 'gone', null, v.problem, v.fix from qctl._verify_tables(p_queue.queue_name) v
+  select 'paused', g.paused_at, 'paused by ' || g.paused_by || coalesce(': ' || g.pause_reason, ''), 'qctl resume -q ' || p_queue.queue_name
+  from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and not g.gone
   union all
-  select 'secret_missing', null, format('the queue cannot deliver because %s is missing', qctl._missing_secrets(p_queue.headers)),
-         qctl._secret_hint(qctl._missing_secrets(p_queue.headers))
-  where p_queue.headers::text ~ '"(secret|vault):' and qctl._missing_secrets(p_queue.headers) is not null
-  union all
+  -- It ends by itself: a probe costs one request, and qctl resume would cost each message an attempt.
   select 'circuit_open', g.opened_at,
-         format('%s; %s', g.open_reason, case
+         format('%s; %s; nothing to type', g.open_reason, case
            when g.probe_lease is not null and g.probe_ends > clock_timestamp() then 'a probe is in flight'
-           when g.probe_at > clock_timestamp() then format('the next probe is at %s UTC', to_char(g.probe_at at time zone 'UTC', 'HH24:MI:SS'))
-           else 'the next message is a probe' end),
-         'qctl resume -q ' || p_queue.queue_name
+           when g.probe_at > clock_timestamp() then format('next probe in %s s', ceil(extract(epoch from g.probe_at - clock_timestamp())))
+           else 'the next message is a probe' end) || qctl._shown_by(p_queue.queue_id), null
   from qctl.gate g where g.queue_id = p_queue.queue_id and case when g.opened_at is not null then qctl._is_waited_for(p_queue.queue_name) end
   union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
-         format('every request to %s timed out; the next one is sent after %s UTC', p_queue.url,
-                to_char(g.net_hold_until at time zone 'UTC', 'HH24:MI:SS')),
-         'qctl resume -q ' || p_queue.queue_name
+         format('every request to %s timed out; next one in %s s; nothing to type', p_queue.url,
+                greatest(0, ceil(extract(epoch from g.net_hold_until - clock_timestamp())))) || qctl._shown_by(p_queue.queue_id), null
   from qctl.gate g
   where g.queue_id = p_queue.queue_id and p_queue.transport = 'pg_net'
     and case when g.net_hold_until is not null and g.opened_at is null then qctl._is_waited_for(p_queue.queue_name) end
@@ -1599,6 +1605,15 @@ CREATE FUNCTION qctl._cause_schema() RETURNS SETOF qctl.cause
   from qctl.worker w
   where qctl._is_live(w) and qctl._version_number(w.qctl_version) > qctl._version_number(qctl._version())
   having count(*) > 0
+$$;
+
+-- Name: _cause_tables(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cause_tables(p_queue qctl.queue) RETURNS SETOF qctl.cause
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'table_missing', null::timestamptz, v.problem, v.fix from qctl._verify_tables(p_queue.queue_name) v
 $$;
 
 -- Name: _cause_unarmed(); Type: FUNCTION; Schema: qctl; Owner: -
@@ -1690,36 +1705,40 @@ CREATE FUNCTION qctl._causes(p_queue qctl.queue, p_first boolean, p_workers_seen
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+  v_cause qctl.cause;
+  v_seen text[] := '{}';
   v_there boolean;
-  v_idle boolean;
+  v_group integer;
 begin
-  return query select * from qctl._cause_unarmed();
-  if found and p_first then return; end if;
-  return query select * from qctl._cause_schema();
-  if found and p_first then return; end if;
-  return query select * from qctl._cause_worker(p_queue, p_workers_seen);
-  v_idle := found;
-  if found and p_first then return; end if;
-  return query select * from qctl._cause_gate(p_queue);
-  if found and p_first then return; end if;
-  return query
-  select 'capture_broken', null::timestamptz, v.object || ': ' || v.problem, v.fix from qctl._verify_attachments(p_queue.queue_id) v;
-  if found and p_first then return; end if;
-  v_there := not qctl._is_hidden(to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)))
-         and not qctl._is_hidden(to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)));
-  if v_there then
-    return query select * from qctl._cause_endpoint(p_queue);
-    -- That a queue without a worker grows has no other cause.
-    if not v_idle then
-      return query select * from qctl._cause_growing(p_queue);
-    end if;
-  end if;
+  for v_group in 1..7 loop
+    v_there := v_group < 6 or not qctl._is_hidden(to_regclass(format('pgmq.%I', 'q_' || p_queue.queue_name)))
+                              and not qctl._is_hidden(to_regclass(format('pgmq.%I', 'a_' || p_queue.queue_name)));
+    -- What is explained already need not be looked for.
+    continue when not v_there or v_group = 6 and qctl._is_explained('endpoint_failing', v_seen) or v_group = 7 and qctl._is_explained('growing', v_seen);
+    for v_cause in
+      select t.* from qctl._cause_tables(p_queue) t where v_group = 1
+      union all select t.* from qctl._cause_capture(p_queue) t where v_group = 1
+      union all select t.* from qctl._cause_unarmed() t where v_group = 2
+      union all select t.* from qctl._cause_schema() t where v_group = 3
+      union all select t.* from qctl._cause_worker(p_queue, p_workers_seen) t where v_group = 4
+      union all select t.* from qctl._cause_gate(p_queue) t where v_group = 5
+      union all select t.* from qctl._cause_endpoint(p_queue) t where v_group = 6
+      union all select t.* from qctl._cause_growing(p_queue) t where v_group = 7
+    loop
+      continue when qctl._is_explained(v_cause.cause, v_seen);
+      v_seen := v_seen || v_cause.cause;
+      return next v_cause;
+      if p_first then
+        return;
+      end if;
+    end loop;
+  end loop;
 end
 $$;
 
 -- Name: FUNCTION _causes(p_queue qctl.queue, p_first boolean, p_workers_seen interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._causes(p_queue qctl.queue, p_first boolean, p_workers_seen interval) IS 'The causes why a queue is not healthy, the worst first. With p_first it stops at the first group that has one.';
+COMMENT ON FUNCTION qctl._causes(p_queue qctl.queue, p_first boolean, p_workers_seen interval) IS 'The causes why a queue is not healthy, the worst first, without those that another one explains. With p_first only the first.';
 
 -- Name: _change_options(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4062,6 +4081,19 @@ $$;
 
 COMMENT ON FUNCTION qctl._is_expected(p_response bytea, p_text text, p_json jsonb) IS 'True if the answer contains the text, or is JSON that contains p_json. Only its first 64 KiB are known.';
 
+-- Name: _is_explained(text, text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_explained(p_cause text, p_by text[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (select from qctl.health_causes() c where c.cause = any (p_by) and p_cause = any (c.explains))
+$$;
+
+-- Name: FUNCTION _is_explained(p_cause text, p_by text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_explained(p_cause text, p_by text[]) IS 'True if one of these causes explains the first, so that it is no fault of its own.';
+
 -- Name: _is_header(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_header(p_name text, p_value jsonb) RETURNS boolean
@@ -4660,7 +4692,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
   select p.oid::regprocedure from pg_proc p
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
-         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
+         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
                                'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
@@ -4675,6 +4707,45 @@ $$;
 -- Name: FUNCTION _level_routines(p_level text, p_payloads boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._level_routines(p_level text, p_payloads boolean) IS 'The routines that a role of that level may execute. Those that change something run as the role that installed qctl; the audit names the caller.';
+
+-- Name: _limits(qctl.queue, double precision, double precision, bigint, bigint, double precision, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._limits(p_queue qctl.queue, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision) RETURNS TABLE(cause text, problem text, value double precision, "limit" double precision, fix text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_depth record;
+  v_lag record;
+begin
+  select * into v_depth from qctl._depth(p_queue.queue_name, least(greatest(p_max_depth, p_max_dead, 0), 10000000) + 1);
+  if v_depth.depth > p_max_depth and not v_depth.exact then
+    -- An exact count is worth its cost only when the limit is exceeded.
+    select * into v_depth from qctl.depth(p_queue.queue_name);
+  end if;
+  select * into v_lag from qctl.lag(p_queue.queue_name);
+  return query
+  select m.cause, m.problem, m.value, m."limit", m.fix
+  from (values
+    ('lag', 'waiting time of the oldest ready message', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
+    ('age', 'age of the oldest unfinished message', v_lag.age_s, p_max_age_s, format('qctl messages -q %s --retrying', p_queue.queue_name)),
+    ('depth', 'unfinished messages', greatest(v_depth.depth, v_depth.estimate), p_max_depth, 'qctl scale -q ' || p_queue.queue_name),
+    ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || p_queue.queue_name),
+    ('failure_rate', 'of the attempts in the last 10 min failed', qctl._failure_rate(p_queue), p_max_failure_rate,
+     format('qctl tail -q %s --failed', p_queue.queue_name))
+  ) as m (cause, problem, value, "limit", fix)
+  where m.value > m."limit";
+  if p_max_silence_s is not null then
+    return query
+    select 'silence', 'since the last captured change of ' || s.relation, s.silence_s, p_max_silence_s, 'qctl verify'
+    from qctl.silence(p_queue.queue_name) s where s.silence_s > p_max_silence_s;
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _limits(p_queue qctl.queue, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._limits(p_queue qctl.queue, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision) IS 'The limits that a queue exceeds.';
 
 -- Name: _literal_address(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8116,6 +8187,24 @@ $_$;
 
 COMMENT ON FUNCTION qctl._show_next(p_queue qctl.queue, p_keys text[]) IS 'Shows the next message of each of these order keys if it is hidden and no message of the key blocks it. Returns how many.';
 
+-- Name: _shown_by(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._shown_by(p_queue_id integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+  select coalesce((
+    select format('; its answer: qctl show %s/%s', q.queue_name, t.msg_id)
+    from qctl.attempt t join qctl.queue q on q.queue_id = p_queue_id
+    where t.queue_id = p_queue_id and t.settled_at > statement_timestamp() - interval '7 days' and t.outcome <> 'delivered' and t.outcome <> 'late'
+    order by t.settled_at desc limit 1), '')
+$$;
+
+-- Name: FUNCTION _shown_by(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._shown_by(p_queue_id integer) IS 'The command that shows the last failed attempt of a queue, to be added to a sentence.';
+
 -- Name: _shown_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._shown_headers(p_headers jsonb) RETURNS jsonb
@@ -9816,55 +9905,33 @@ CREATE FUNCTION qctl."check"(p_queue text DEFAULT NULL::text, p_max_lag_s double
 #variable_conflict use_column
 declare
   v_queue qctl.queue;
-  v_cause qctl.cause;
-  v_depth record;
-  v_lag record;
-  v_excused boolean;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
-    v_excused := false;
-    for v_cause in select * from qctl._causes(v_queue, false, make_interval(secs => p_workers_seen_s)) loop
-      -- If a cause that stops delivery is ignored, its consequences are ignored too.
-      v_excused := v_excused or v_cause.cause = any (p_ignore) and qctl._stops_delivery(v_cause.cause);
-      continue when v_excused and v_cause.cause = 'growing';
-      return query select v_queue.queue_name, v_cause.cause, v_cause.since, v_cause.reason, null::double precision,
-                          null::double precision, v_cause.fix
-      where not v_cause.cause = any (p_ignore);
-    end loop;
-    select * into v_depth from qctl._depth(v_queue.queue_name, least(greatest(p_max_depth, p_max_dead, 0), 10000000) + 1);
-    if v_depth.depth > p_max_depth and not v_depth.exact then
-      -- An exact count is worth its cost only when the limit is exceeded.
-      select * into v_depth from qctl.depth(v_queue.queue_name);
-    end if;
-    select * into v_lag from qctl.lag(v_queue.queue_name);
     return query
-    select v_queue.queue_name, m.cause, null::timestamptz, m.problem, m.value, m."limit", m.fix
-    from (values
-      ('lag', 'waiting time of the oldest ready message', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
-      ('age', 'age of the oldest unfinished message', v_lag.age_s, p_max_age_s,
-       format('qctl messages -q %s --retrying', v_queue.queue_name)),
-      ('depth', 'unfinished messages', greatest(v_depth.depth, v_depth.estimate), p_max_depth, 'qctl scale -q ' || v_queue.queue_name),
-      ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || v_queue.queue_name),
-      ('failure_rate', 'of the attempts in the last 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
-       format('qctl tail -q %s --failed', v_queue.queue_name))
-    ) as m (cause, problem, value, "limit", fix)
-    where m.value > m."limit" and not m.cause = any (p_ignore) and not (v_excused and m.cause in ('lag', 'age'));
-    if p_max_silence_s is not null and not 'silence' = any (p_ignore) then
-      return query
-      select v_queue.queue_name, 'silence', null::timestamptz, 'since the last captured change of ' || s.relation, s.silence_s,
-             p_max_silence_s, 'qctl verify'
-      from qctl.silence(v_queue.queue_name) s where s.silence_s > p_max_silence_s;
-    end if;
+    with found as materialized (
+      select c.cause, c.since, c.reason as problem, null::double precision as value, null::double precision as "limit", c.fix
+      from qctl._causes(v_queue, false, make_interval(secs => p_workers_seen_s)) c
+      union all
+      select l.cause, null, l.problem, l.value, l."limit", l.fix
+      from qctl._limits(v_queue, p_max_lag_s, p_max_age_s, p_max_depth, p_max_dead, p_max_failure_rate, p_max_silence_s) l
+    ), seen as materialized (
+      -- What is ignored excuses its consequences, but no depth that has a limit of its own.
+      select array_agg(f.cause) as causes, array_agg(f.cause) filter (where f.cause <> all (p_ignore)) as told from found f
+    )
+    select v_queue.queue_name, f.cause, f.since, f.problem, f.value, f."limit", f.fix
+    from found f cross join seen s join qctl.health_causes() with ordinality as c (cause, stops, scope, danger, explains, place) on c.cause = f.cause
+    where f.cause <> all (p_ignore) and not qctl._is_explained(f.cause, case f.cause when 'depth' then s.told else s.causes end)
+    order by c.place, f.problem;
   end loop;
 end
 $$;
 
 -- Name: FUNCTION "check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl."check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]) IS 'Every problem of the queues: all causes that qctl.health() knows, and every limit that is exceeded (null: no limit). The failure rate needs at least 10 attempts within 10 min. p_ignore: causes to leave out. No rows: no problem.';
+COMMENT ON FUNCTION qctl."check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]) IS 'Every problem of the queues: the causes that qctl.health() knows, and the limits that are exceeded (null: no limit), without those that another one explains (see qctl.health_causes). The failure rate needs at least 10 attempts within 10 min. p_ignore: causes to leave out, with what they explain. No rows: no problem.';
 
 -- Name: choose_transport(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10396,17 +10463,16 @@ CREATE FUNCTION qctl.doctor() RETURNS TABLE(severity text, kind text, object tex
 declare
   v_queue qctl.queue;
 begin
+  -- Problems of attachments and missing tables are left to qctl.verify(), which reports them too.
+  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
   return query
-  select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from qctl._cause_unarmed() a
-  union all select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from qctl._cause_schema() a;
+  select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from (select * from qctl._cause_unarmed() union all select * from qctl._cause_schema()) a;
+  return query
+  select 'broken', 'queue', array_to_string(f.queues, ', '), f.cause || ': ' || f.problem, f.fix
+  from qctl.findings() f where f.cause not in ('table_missing', 'capture_broken', 'unarmed', 'schema_outdated');
   for v_queue in select * from qctl.queue q order by q.queue_name loop
-    -- Problems of attachments and missing tables are left to qctl.verify(), which reports them below.
-    return query
-    select 'broken', 'queue', v_queue.queue_name, a.cause || ': ' || a.reason, a.fix from qctl._causes(v_queue, false) a
-    where a.cause not in ('unarmed', 'schema_outdated', 'capture_broken') and a.reason not like 'pgmq''s table%';
     return query select * from qctl._doctor_queue(v_queue);
   end loop;
-  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
   return query
   select * from qctl._doctor_versions() union all select * from qctl._doctor_members() union all select * from qctl._doctor_replication() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
   union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();
@@ -10549,6 +10615,30 @@ $$;
 
 COMMENT ON FUNCTION qctl.fall_asleep(p_queues text[]) IS 'Takes the sleeper lock of each queue that has no active writer. The worker then looks for work once more before it listens.';
 
+-- Name: findings(text, double precision, double precision, bigint, bigint, double precision, double precision, double precision, text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.findings(p_queue text DEFAULT NULL::text, p_max_lag_s double precision DEFAULT NULL::double precision, p_max_age_s double precision DEFAULT NULL::double precision, p_max_depth bigint DEFAULT NULL::bigint, p_max_dead bigint DEFAULT NULL::bigint, p_max_failure_rate double precision DEFAULT NULL::double precision, p_max_silence_s double precision DEFAULT NULL::double precision, p_workers_seen_s double precision DEFAULT NULL::double precision, p_ignore text[] DEFAULT '{}'::text[]) RETURNS TABLE(queues text[], cause text, danger integer, since timestamp with time zone, problem text, value double precision, "limit" double precision, fix text)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select array_agg(distinct f.queue_name), f.cause, c.danger, min(f.since), min(f.problem), max(f.value), f."limit",
+         case when count(distinct f.fix) = 1 then min(f.fix)
+              when f.cause = 'no_worker' and f.fix_of_all is not null then
+                'qctl worker ' || case when array_agg(distinct f.queue_name) @> array(select q.queue_name from qctl.queue q where q.transport = 'http')
+                                       then '--all' else '-q ' || string_agg(distinct f.queue_name, ' -q ') end
+              else string_agg(distinct f.fix, ' && ') end
+  from (select k.*, substring(k.fix from '^qctl worker ') as fix_of_all
+        from qctl.check(p_queue, p_max_lag_s, p_max_age_s, p_max_depth, p_max_dead, p_max_failure_rate, p_max_silence_s, p_workers_seen_s, p_ignore) k) f
+  join qctl.health_causes() with ordinality as c (cause, stops, scope, danger, explains, place) on c.cause = f.cause
+  -- What follows the first clause is of one queue: its next probe, its last answer.
+  group by f.cause, c.danger, c.place, split_part(f.problem, '; ', 1), f."limit", f.fix_of_all
+  order by c.danger, c.place, count(*) desc, 1
+$$;
+
+-- Name: FUNCTION findings(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.findings(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]) IS 'What qctl.check() finds, one row for each fault however many queues it concerns, the most dangerous first. fix: one command line for all of them; null: it ends by itself, and nothing need be typed. Without arguments: no limits.';
+
 -- Name: grant_role(text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.grant_role(p_role text, p_as text DEFAULT 'read'::text, p_payloads boolean DEFAULT false) RETURNS TABLE(role_name text, level text, payloads boolean, changed boolean)
@@ -10660,26 +10750,38 @@ $$;
 
 -- Name: FUNCTION health(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.health(p_queue text) IS 'The health of each queue, since when if known, the reason, and the command that fixes it. Health is the first that holds of: unarmed, schema_outdated (a worker is newer), no_worker, paused (by a person), gone (the endpoint answered 410, or pgmq''s table is gone), secret_missing, circuit_open (the circuit breaker), capture_broken, endpoint_failing (20 % of the attempts in 10 min, or all of the last ones), growing, ok.';
+COMMENT ON FUNCTION qctl.health(p_queue text) IS 'The health of each queue, since when if known, the reason, and the command that fixes it; null if nothing need be typed. Health is the first that holds of: table_missing (pgmq''s), capture_broken, unarmed, schema_outdated (a worker is newer), no_worker, secret_missing, gone (the endpoint answered 410), paused (by a person), circuit_open (the circuit breaker), endpoint_failing (20 % of the attempts in 10 min, or all of the last ones), growing, ok.';
 
 -- Name: health_causes(); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.health_causes() RETURNS TABLE(cause text, stops text, scope text)
+CREATE FUNCTION qctl.health_causes() RETURNS TABLE(cause text, stops text, scope text, danger integer, explains text[])
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  values ('unarmed', 'delivery', 'database'), ('schema_outdated', null, 'database'), ('no_worker', 'delivery', 'queue'),
-         ('paused', 'delivery', 'queue'), ('gone', 'delivery', 'queue'), ('secret_missing', 'delivery', 'queue'),
-         ('circuit_open', 'delivery', 'queue'), ('capture_broken', 'capture', 'queue'), ('endpoint_failing', null, 'queue'),
-         ('growing', null, 'queue'),
-         -- Limits of qctl.check() that can be exceeded.
-         ('lag', null, 'limit'), ('age', null, 'limit'), ('depth', null, 'limit'), ('dead', null, 'limit'),
-         ('failure_rate', null, 'limit'), ('silence', null, 'limit')
+  with listed (cause, stops, scope, danger, explains) as (
+    values ('table_missing', 'delivery', 'queue', 1, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate,silence}'),
+           ('capture_broken', 'capture', 'queue', 1, '{silence}'), ('silence', null, 'limit', 1, '{}'),
+           -- A copy has no worker, and nothing is captured or delivered there.
+           ('unarmed', 'delivery', 'database', 3,
+            '{no_worker,secret_missing,gone,paused,circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate,silence}'),
+           ('schema_outdated', null, 'database', 3, '{}'),
+           ('no_worker', 'delivery', 'queue', 3, '{growing,lag,age,depth}'),
+           ('secret_missing', 'delivery', 'queue', 3, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate}'),
+           ('gone', 'delivery', 'queue', 3, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate}'),
+           ('paused', 'delivery', 'queue', 3, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate}'),
+           ('circuit_open', 'delivery', 'queue', 3, '{endpoint_failing,growing,lag,age,depth,failure_rate}'),
+           ('dead', null, 'limit', 3, '{}'),
+           ('endpoint_failing', null, 'queue', 4, '{growing,lag,age,depth,failure_rate}'),
+           ('growing', null, 'queue', 4, '{lag,age,depth}'),
+           ('lag', null, 'limit', 4, '{age}'), ('age', null, 'limit', 4, '{}'), ('failure_rate', null, 'limit', 4, '{}'),
+           ('depth', null, 'limit', 5, '{}')
+  )
+  select l.cause, l.stops, l.scope, l.danger, l.explains::text[] from listed l
 $$;
 
 -- Name: FUNCTION health_causes(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.health_causes() IS 'Every cause that qctl.health() and qctl.check() can report, the worst first, with what it stops (delivery, capture; null: nothing) and its scope: the database, a queue, or a limit of qctl.check().';
+COMMENT ON FUNCTION qctl.health_causes() IS 'Every cause that qctl.health() and qctl.check() can report, the worst first, with what it stops (delivery, capture; null: nothing), its scope (the database, a queue, or a limit of qctl.check()), its danger (1: data is lost; 3: nothing is delivered; 4: slowly; 5: it will be a problem), and the causes that it explains: beside it they are not reported.';
 
 -- Name: heartbeat(bigint, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 

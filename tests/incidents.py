@@ -15,8 +15,8 @@ def health(dsn: str) -> str:
     return json.loads(done.stdout)[0]["health"]
 
 
-def sick(dsn: str, cause: str) -> str:
-    """Holds the three against one another; the command that doctor gives for it."""
+def sick(dsn: str, cause: str) -> str | None:
+    """Holds the three against one another; the command that doctor gives for it, None where there is nothing to type."""
     wait_until(lambda: health(dsn) == cause, 30, f"health {cause}")
     done = qctl("check", dsn=dsn)
     assert done.returncode == 8, done.stdout
@@ -31,8 +31,10 @@ def sick(dsn: str, cause: str) -> str:
     return fixes[0]
 
 
-def fix(dsn: str, command: str) -> None:
+def fix(dsn: str, command: str | None) -> None:
     """Types what doctor says: into psql or into the shell."""
+    if command is None:
+        return
     if not command.startswith("qctl "):
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(command)

@@ -1,5 +1,9 @@
 """qctl check: one line that says its limits."""
 
+import json
+import re
+
+from helpers import create
 from processes import failing, ok, qctl
 
 
@@ -11,13 +15,28 @@ def test_check_is_one_line_that_says_its_limits(busy, dsn):
     done = qctl("check", "--max-depth", "1", "--max-dead", "0", dsn=dsn)
     assert done.returncode == 8
     assert (
-        done.stdout == "FAILED orders depth: 3 (limit 1) unfinished messages; orders dead: 1 (limit 0) dead letters\n"
+        done.stdout == "FAILED orders dead: 1 (limit 0) dead letters; orders depth: 3 (limit 1) unfinished messages\n"
     )
     assert done.stderr == ""
     assert "no such cause: tired" in failing(2, "check", "--ignore", "tired", dsn=dsn)
     assert "not a share" in failing(2, "check", "--max-failure-rate", "120%", dsn=dsn)
     assert "queue 'nope' not found" in failing(6, "check", "-q", "nope", dsn=dsn)
     assert "lag" not in ok("check", "--max-lag", "none", dsn=dsn).stdout
+
+
+def test_the_line_has_room_for_a_message_and_names_the_worst_first(busy, dsn):
+    for number in range(30):
+        create(busy, f"queue_with_a_long_name_{number}")
+        busy.execute("select qctl.pause(%s, %s)", (f"queue_with_a_long_name_{number}", f"because of number {number}"))
+    busy.execute("create table public.t (id int primary key)")
+    busy.execute("select qctl.attach('public.t', 'queue_with_a_long_name_29')")
+    busy.execute("alter table public.t disable trigger all")
+    line = qctl("check", dsn=dsn).stdout
+    assert len(line) <= 401
+    assert line.startswith("FAILED queue_with_a_long_name_29 capture_broken: ")
+    assert re.search(r"; 30 queues no_worker: .*\+\d+ more: qctl doctor\n$", line)
+    found = json.loads(qctl("check", "-o", "json", dsn=dsn).stdout)
+    assert len(found["problems"]) == 61
 
 
 def test_check_and_doctor_before_an_install(empty_dsn):

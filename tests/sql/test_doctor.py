@@ -161,7 +161,7 @@ def test_a_pgmq_table_gone_behind_our_back_blinds_nobody(live):
     live.execute("drop table pgmq.q_other cascade")
     live.execute("drop table pgmq.a_other cascade")
     rows = dict(live.execute("select queue_name, health from qctl.status").fetchall())
-    assert rows == {"orders": "ok", "other": "gone"}
+    assert rows == {"orders": "ok", "other": "table_missing"}
     assert {row[2] for row in findings(live)} == {"other"}
-    assert [row[0] for row in live.execute("select cause from qctl.check()")] == ["gone"]
+    assert [row[0] for row in live.execute("select cause from qctl.check()")] == ["table_missing"]
     assert one(live, "select count(*) from qctl.messages('orders')") == 1

@@ -2,6 +2,7 @@
 
 import pytest
 
+import standin
 from helpers import claim, create, make_due, one, reset_statistics, send, settle
 
 
@@ -31,31 +32,75 @@ def test_the_first_that_holds_is_the_health_and_check_tells_all(live):
     assert health(live) == "ok"
     fail(live, 3)
     assert health(live) == "endpoint_failing"
-    live.execute("create table public.t (id int primary key)")
-    live.execute("select qctl.attach('public.t', 'orders')")
-    live.execute("alter table public.t disable trigger all")
-    assert health(live) == "capture_broken"
-    live.execute("update qctl.gate set paused_at = now(), paused_by = 'qctl', gone = true")
-    assert health(live) == "gone"
-    live.execute("update qctl.gate set gone = false")
+    assert one(
+        live, "select fix is null and reason ~ 'by their schedule; its answer: qctl show orders/' from qctl.health()"
+    )
+    live.execute("update qctl.gate set paused_at = now(), paused_by = 'x'")
     assert health(live) == "paused"
+    live.execute("update qctl.gate set paused_by = 'qctl', gone = true")
+    assert health(live) == "gone"
     live.execute("update qctl.worker set last_seen_at = now() - interval '31 s'")
     assert health(live) == "no_worker"
     live.execute("select qctl.register_worker('new', 'http', '{}', '99.0.0')")
     assert health(live) == "schema_outdated"
     live.execute("select qctl.disarm()")
     assert health(live) == "unarmed"
-    told = causes(live)
-    assert sorted(set(told), key=told.index) == [
-        "unarmed",
-        "schema_outdated",
-        "no_worker",
-        "paused",
-        "capture_broken",
-        "endpoint_failing",
-    ]
     rows = live.execute("select since, reason, fix from qctl.health()").fetchall()
     assert all(all(row) for row in rows)
+    live.execute("create table public.t (id int primary key)")
+    live.execute("select qctl.attach('public.t', 'orders')")
+    live.execute("alter table public.t disable trigger all")
+    assert health(live) == "capture_broken"
+    told = causes(live)
+    assert sorted(set(told), key=told.index) == ["capture_broken", "unarmed", "schema_outdated"]
+    live.execute("select qctl.arm()")
+    told = causes(live)
+    assert sorted(set(told), key=told.index) == ["capture_broken", "schema_outdated", "no_worker", "gone"]
+
+
+def test_causes_explain_only_what_is_listed_and_no_two_each_other(conn):
+    rows = conn.execute("select cause, danger, explains from qctl.health_causes()").fetchall()
+    listed = {cause: explains for cause, _, explains in rows}
+    assert [danger for _, danger, _ in rows] == sorted(danger for _, danger, _ in rows)
+    for cause, explains in listed.items():
+        assert set(explains) <= set(listed) - {cause}
+        assert all(cause not in listed[other] for other in explains)
+
+
+@pytest.mark.parametrize("transport", ["http", "pg_net"])
+def test_a_fault_of_many_queues_is_one_finding_with_one_command(conn, transport):
+    if transport == "pg_net":
+        standin.install(conn.info.dsn)
+    for number in range(5):
+        create(conn, f"q{number}", transport=transport)
+        send(conn, 3, f"q{number}")
+        conn.execute(f"update pgmq.q_q{number} set vt = now() - interval '1 h', enqueued_at = now() - interval '1 h'")
+    conn.execute("update qctl.queue set created_at = now() - interval '1 h'")
+    found = conn.execute(
+        "select queues, cause, fix from qctl.findings(p_max_lag_s => 60, p_max_age_s => 60)"
+    ).fetchall()
+    fix = "qctl worker --all" if transport == "http" else "qctl scale --workers 1"
+    assert found == [(["q0", "q1", "q2", "q3", "q4"], "no_worker", fix)]
+    conn.execute("select qctl.register_worker('w', %s, '{q0,q1,q2}', '0')", (transport,))
+    conn.execute("select qctl.pause('q0', 'x; y')")
+    conn.execute("select qctl.pause('q1', 'x; y')")
+    found = conn.execute("select queues, cause, fix from qctl.findings()").fetchall()
+    fix = "qctl worker -q q3 -q q4" if transport == "http" else "qctl scale --workers 1"
+    assert found[:2] == [
+        (["q3", "q4"], "no_worker", fix),
+        (["q0", "q1"], "paused", "qctl resume -q q0 && qctl resume -q q1"),
+    ]
+    assert [(row[0], row[1]) for row in found[2:]] == [(["q2"], "growing")]
+
+
+def test_what_loses_data_comes_first_whatever_the_queue_is_called(live):
+    create(live, "zz")
+    live.execute("create table public.t (id int primary key)")
+    live.execute("select qctl.attach('public.t', 'zz')")
+    live.execute("alter table public.t disable trigger all")
+    live.execute("select qctl.pause('orders')")
+    causes_found = [row[0] for row in live.execute("select cause from qctl.findings()")]
+    assert causes_found == ["capture_broken", "no_worker", "paused"]
 
 
 def test_a_worker_of_the_same_or_an_odd_version_is_no_trouble(live):
@@ -100,11 +145,11 @@ def test_a_failure_rate_counts_from_ten_attempts_and_ends_with_ten_good_ones(liv
     settle(live, claim(live), 200)
     assert health(live) == "ok"
     fail(live, 4)
-    assert causes(live, max_age_s=None) == ["endpoint_failing", "failure_rate"]
-    assert round(one(live, "select value from qctl.check(p_max_age_s => null) where cause = 'failure_rate'"), 2) == 0.46
+    assert causes(live, max_age_s=None) == ["endpoint_failing"]
+    assert round(one(live, "select qctl._failure_rate(q) from qctl.queue q"), 2) == 0.46
     send(live, 10)
     settle(live, claim(live), 200)
-    assert causes(live, max_age_s=None) == ["endpoint_failing", "failure_rate"]
+    assert causes(live, max_age_s=None) == ["endpoint_failing"]
     live.execute("update qctl.attempt set settled_at = settled_at - interval '21 s' where outcome <> 'delivered'")
     assert causes(live, max_age_s=None) == []
     assert causes(live, max_failure_rate=0.0) == []
@@ -227,7 +272,7 @@ def test_a_pause_that_is_excused_excuses_what_waits_behind_it(live):
     send(live, 3)
     live.execute("update pgmq.q_orders set vt = now() - interval '1 h', enqueued_at = now() - interval '1 h'")
     live.execute("select qctl.pause('orders')")
-    assert causes(live) == ["paused", "growing", "lag", "age"]
+    assert causes(live, max_depth=1) == ["paused"]
     assert causes(live, ignore=["paused"]) == []
     assert causes(live, ignore=["paused"], max_depth=1) == ["depth"]
 

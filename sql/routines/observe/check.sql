@@ -47,6 +47,44 @@ comment on function qctl.silence(text) is
   'Seconds since each attachment last captured a change, by the newest 1,000 messages of queue, archive and dead letters. If none of them '
   'is from the attachment, silence_s counts from the oldest of them or from the attach; at_least is true if older messages may exist.';
 
+create or replace function qctl._limits(
+  p_queue qctl.queue, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint,
+  p_max_failure_rate double precision, p_max_silence_s double precision)
+returns table (cause text, problem text, value double precision, "limit" double precision, fix text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_depth record;
+  v_lag record;
+begin
+  select * into v_depth from qctl._depth(p_queue.queue_name, least(greatest(p_max_depth, p_max_dead, 0), 10000000) + 1);
+  if v_depth.depth > p_max_depth and not v_depth.exact then
+    -- An exact count is worth its cost only when the limit is exceeded.
+    select * into v_depth from qctl.depth(p_queue.queue_name);
+  end if;
+  select * into v_lag from qctl.lag(p_queue.queue_name);
+  return query
+  select m.cause, m.problem, m.value, m."limit", m.fix
+  from (values
+    ('lag', 'waiting time of the oldest ready message', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
+    ('age', 'age of the oldest unfinished message', v_lag.age_s, p_max_age_s, format('qctl messages -q %s --retrying', p_queue.queue_name)),
+    ('depth', 'unfinished messages', greatest(v_depth.depth, v_depth.estimate), p_max_depth, 'qctl scale -q ' || p_queue.queue_name),
+    ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || p_queue.queue_name),
+    ('failure_rate', 'of the attempts in the last 10 min failed', qctl._failure_rate(p_queue), p_max_failure_rate,
+     format('qctl tail -q %s --failed', p_queue.queue_name))
+  ) as m (cause, problem, value, "limit", fix)
+  where m.value > m."limit";
+  if p_max_silence_s is not null then
+    return query
+    select 'silence', 'since the last captured change of ' || s.relation, s.silence_s, p_max_silence_s, 'qctl verify'
+    from qctl.silence(p_queue.queue_name) s where s.silence_s > p_max_silence_s;
+  end if;
+end
+$$;
+comment on function qctl._limits(qctl.queue, double precision, double precision, bigint, bigint, double precision, double precision) is
+  'The limits that a queue exceeds.';
+
 create or replace function qctl.check(
   p_queue text default null, p_max_lag_s double precision default 60, p_max_age_s double precision default 900,
   p_max_depth bigint default null, p_max_dead bigint default null, p_max_failure_rate double precision default 0.2,
@@ -58,51 +96,55 @@ as $$
 #variable_conflict use_column
 declare
   v_queue qctl.queue;
-  v_cause qctl.cause;
-  v_depth record;
-  v_lag record;
-  v_excused boolean;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
-    v_excused := false;
-    for v_cause in select * from qctl._causes(v_queue, false, make_interval(secs => p_workers_seen_s)) loop
-      -- If a cause that stops delivery is ignored, its consequences are ignored too.
-      v_excused := v_excused or v_cause.cause = any (p_ignore) and qctl._stops_delivery(v_cause.cause);
-      continue when v_excused and v_cause.cause = 'growing';
-      return query select v_queue.queue_name, v_cause.cause, v_cause.since, v_cause.reason, null::double precision,
-                          null::double precision, v_cause.fix
-      where not v_cause.cause = any (p_ignore);
-    end loop;
-    select * into v_depth from qctl._depth(v_queue.queue_name, least(greatest(p_max_depth, p_max_dead, 0), 10000000) + 1);
-    if v_depth.depth > p_max_depth and not v_depth.exact then
-      -- An exact count is worth its cost only when the limit is exceeded.
-      select * into v_depth from qctl.depth(v_queue.queue_name);
-    end if;
-    select * into v_lag from qctl.lag(v_queue.queue_name);
     return query
-    select v_queue.queue_name, m.cause, null::timestamptz, m.problem, m.value, m."limit", m.fix
-    from (values
-      ('lag', 'waiting time of the oldest ready message', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
-      ('age', 'age of the oldest unfinished message', v_lag.age_s, p_max_age_s,
-       format('qctl messages -q %s --retrying', v_queue.queue_name)),
-      ('depth', 'unfinished messages', greatest(v_depth.depth, v_depth.estimate), p_max_depth, 'qctl scale -q ' || v_queue.queue_name),
-      ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || v_queue.queue_name),
-      ('failure_rate', 'of the attempts in the last 10 min failed', qctl._failure_rate(v_queue), p_max_failure_rate,
-       format('qctl tail -q %s --failed', v_queue.queue_name))
-    ) as m (cause, problem, value, "limit", fix)
-    where m.value > m."limit" and not m.cause = any (p_ignore) and not (v_excused and m.cause in ('lag', 'age'));
-    if p_max_silence_s is not null and not 'silence' = any (p_ignore) then
-      return query
-      select v_queue.queue_name, 'silence', null::timestamptz, 'since the last captured change of ' || s.relation, s.silence_s,
-             p_max_silence_s, 'qctl verify'
-      from qctl.silence(v_queue.queue_name) s where s.silence_s > p_max_silence_s;
-    end if;
+    with found as materialized (
+      select c.cause, c.since, c.reason as problem, null::double precision as value, null::double precision as "limit", c.fix
+      from qctl._causes(v_queue, false, make_interval(secs => p_workers_seen_s)) c
+      union all
+      select l.cause, null, l.problem, l.value, l."limit", l.fix
+      from qctl._limits(v_queue, p_max_lag_s, p_max_age_s, p_max_depth, p_max_dead, p_max_failure_rate, p_max_silence_s) l
+    ), seen as materialized (
+      -- What is ignored excuses its consequences, but no depth that has a limit of its own.
+      select array_agg(f.cause) as causes, array_agg(f.cause) filter (where f.cause <> all (p_ignore)) as told from found f
+    )
+    select v_queue.queue_name, f.cause, f.since, f.problem, f.value, f."limit", f.fix
+    from found f cross join seen s join qctl.health_causes() with ordinality as c (cause, stops, scope, danger, explains, place) on c.cause = f.cause
+    where f.cause <> all (p_ignore) and not qctl._is_explained(f.cause, case f.cause when 'depth' then s.told else s.causes end)
+    order by c.place, f.problem;
   end loop;
 end
 $$;
 comment on function qctl.check(text, double precision, double precision, bigint, bigint, double precision, double precision, double precision, text[]) is
-  'Every problem of the queues: all causes that qctl.health() knows, and every limit that is exceeded (null: no limit). The failure rate '
-  'needs at least 10 attempts within 10 min. p_ignore: causes to leave out. No rows: no problem.';
+  'Every problem of the queues: the causes that qctl.health() knows, and the limits that are exceeded (null: no limit), without those that '
+  'another one explains (see qctl.health_causes). The failure rate needs at least 10 attempts within 10 min. p_ignore: causes to leave '
+  'out, with what they explain. No rows: no problem.';
+
+create or replace function qctl.findings(
+  p_queue text default null, p_max_lag_s double precision default null, p_max_age_s double precision default null,
+  p_max_depth bigint default null, p_max_dead bigint default null, p_max_failure_rate double precision default null,
+  p_max_silence_s double precision default null, p_workers_seen_s double precision default null, p_ignore text[] default '{}')
+returns table (queues text[], cause text, danger integer, since timestamptz, problem text, value double precision, "limit" double precision, fix text)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select array_agg(distinct f.queue_name), f.cause, c.danger, min(f.since), min(f.problem), max(f.value), f."limit",
+         case when count(distinct f.fix) = 1 then min(f.fix)
+              when f.cause = 'no_worker' and f.fix_of_all is not null then
+                'qctl worker ' || case when array_agg(distinct f.queue_name) @> array(select q.queue_name from qctl.queue q where q.transport = 'http')
+                                       then '--all' else '-q ' || string_agg(distinct f.queue_name, ' -q ') end
+              else string_agg(distinct f.fix, ' && ') end
+  from (select k.*, substring(k.fix from '^qctl worker ') as fix_of_all
+        from qctl.check(p_queue, p_max_lag_s, p_max_age_s, p_max_depth, p_max_dead, p_max_failure_rate, p_max_silence_s, p_workers_seen_s, p_ignore) k) f
+  join qctl.health_causes() with ordinality as c (cause, stops, scope, danger, explains, place) on c.cause = f.cause
+  -- What follows the first clause is of one queue: its next probe, its last answer.
+  group by f.cause, c.danger, c.place, split_part(f.problem, '; ', 1), f."limit", f.fix_of_all
+  order by c.danger, c.place, count(*) desc, 1
+$$;
+comment on function qctl.findings(text, double precision, double precision, bigint, bigint, double precision, double precision, double precision, text[]) is
+  'What qctl.check() finds, one row for each fault however many queues it concerns, the most dangerous first. fix: one command line for '
+  'all of them; null: it ends by itself, and nothing need be typed. Without arguments: no limits.';

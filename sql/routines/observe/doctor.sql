@@ -200,17 +200,16 @@ as $$
 declare
   v_queue qctl.queue;
 begin
+  -- Problems of attachments and missing tables are left to qctl.verify(), which reports them too.
+  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
   return query
-  select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from qctl._cause_unarmed() a
-  union all select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from qctl._cause_schema() a;
+  select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from (select * from qctl._cause_unarmed() union all select * from qctl._cause_schema()) a;
+  return query
+  select 'broken', 'queue', array_to_string(f.queues, ', '), f.cause || ': ' || f.problem, f.fix
+  from qctl.findings() f where f.cause not in ('table_missing', 'capture_broken', 'unarmed', 'schema_outdated');
   for v_queue in select * from qctl.queue q order by q.queue_name loop
-    -- Problems of attachments and missing tables are left to qctl.verify(), which reports them below.
-    return query
-    select 'broken', 'queue', v_queue.queue_name, a.cause || ': ' || a.reason, a.fix from qctl._causes(v_queue, false) a
-    where a.cause not in ('unarmed', 'schema_outdated', 'capture_broken') and a.reason not like 'pgmq''s table%';
     return query select * from qctl._doctor_queue(v_queue);
   end loop;
-  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
   return query
   select * from qctl._doctor_versions() union all select * from qctl._doctor_members() union all select * from qctl._doctor_replication() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
   union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();

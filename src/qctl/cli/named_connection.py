@@ -35,15 +35,15 @@ def carried(text: str) -> str:
 
 
 def in_fixes(rows: Sequence[Row]) -> list[Row]:
-    """Rows whose field ``fix`` carries the named connection."""
+    """Rows whose fields ``fix``, ``problem`` and ``reason`` carry the named connection in their commands."""
     return [_with_fix(row) for row in rows]
 
 
 def _with_fix(row: Row) -> Row:
-    fix = getattr(row, "fix", None)
-    if not isinstance(fix, str):
-        return row
-    changed: Any = replace(cast("Any", row), fix=carried(fix))
+    texts = {name: getattr(row, name, None) for name in ("fix", "problem", "reason")}
+    changed: Any = replace(
+        cast("Any", row), **{name: carried(text) for name, text in texts.items() if isinstance(text, str)}
+    )
     return cast("Row", changed)
 
 

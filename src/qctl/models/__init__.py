@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qctl.models.grants import Revoked as Revoked
     from qctl.models.health import Cause as Cause
     from qctl.models.health import Diagnosis as Diagnosis
+    from qctl.models.health import Finding as Finding
     from qctl.models.health import Problem as Problem
     from qctl.models.label import Label as Label
     from qctl.models.label import LabelSet as LabelSet
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from qctl.models.messages import ReplayedMessage as ReplayedMessage
     from qctl.models.messages import SentMessage as SentMessage
     from qctl.models.messages import SentOnce as SentOnce
-    from qctl.models.migrate import Finding as Finding
+    from qctl.models.migrate import Difference as Difference
     from qctl.models.migrate import Remains as Remains
     from qctl.models.migrate import Repaired as Repaired
     from qctl.models.migrate import Step as Step
@@ -92,7 +93,7 @@ _MODULES = {
     "messages": "Message MessageListed Payload LifeEvent DeadGroup Replayed SentMessage SentOnce ReplayedMessage",
     "attempts": "Attempt MeasuredAttempt",
     "attachments": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger ReleasedEvents",
-    "health": "Cause Problem Diagnosis",
+    "health": "Cause Problem Finding Diagnosis",
     "grants": "Granted Revoked",
     "label": "Label LabelSet",
     "config": "Setting",
@@ -100,7 +101,7 @@ _MODULES = {
     "secrets": "RotatedSecret RevokedSecret HeaderSecretSet HeaderSecretGone Secret",
     "events": "EventRoute EventRouteSet",
     "manifest": "PlannedChange Undeclared",
-    "migrate": "Step Finding Remains Repaired",
+    "migrate": "Step Difference Remains Repaired",
     "purge": "PurgedBatch Purged Exported PurgedSome Leftovers ArchiveSize Purgeable",
     "partitions": "Partitioned DroppedPartitions",
     "capacity": "Job JobChange RunningJob Capacity Plan Sizing",

@@ -13,7 +13,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Difference:
     """Something that differs from what was installed, and the command that fixes it."""
 
     kind: str

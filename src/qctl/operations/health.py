@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from qctl import db
 from qctl.db import files
 from qctl.errors import UsageError
-from qctl.models import Cause, Diagnosis, Problem
+from qctl.models import Cause, Diagnosis, Finding, Problem
 from qctl.operations import migrate
 
 
@@ -26,6 +26,9 @@ class Limits:
     ignore: list[str] = field(default_factory=list)
 
 
+NO_LIMITS = Limits(None, None, None, None, None, None)
+
+
 def check(connection: db.Connection, queue: str | None, limits: Limits) -> list[Problem]:
     """The problems of all queues or of one.
 
@@ -33,6 +36,15 @@ def check(connection: db.Connection, queue: str | None, limits: Limits) -> list[
         QctlError: no such queue (6).
     """
     return db.fetch(connection, Problem, files.query("check"), {"queue": queue, **asdict(limits)})
+
+
+def findings(connection: db.Connection, queue: str | None, limits: Limits) -> list[Finding]:
+    """What :func:`check` finds, one for each fault however many queues it concerns, the most dangerous first.
+
+    Raises:
+        QctlError: no such queue (6).
+    """
+    return db.fetch(connection, Finding, files.query("findings"), {"queue": queue, **asdict(limits)})
 
 
 def causes(connection: db.Connection) -> list[Cause]:

@@ -9,7 +9,7 @@ from qctl import __version__, db
 from qctl.db import files
 from qctl.db.files import SqlFile
 from qctl.errors import ExitCode, QctlError
-from qctl.models import Finding, Remains, Repaired, Step
+from qctl.models import Difference, Remains, Repaired, Step
 
 _REPAIR = b"select * from qctl.repair();"
 _LOCK = b"select pg_advisory_xact_lock(1902343277, 1);"
@@ -172,9 +172,9 @@ def uninstall(connection: db.Connection) -> list[Remains]:
     return [Remains(*row) for row in rows]
 
 
-def verify(connection: db.Connection) -> list[Finding]:
+def verify(connection: db.Connection) -> list[Difference]:
     """What differs from what was installed."""
-    return db.call(connection, Finding, "verify")
+    return db.call(connection, Difference, "verify")
 
 
 def is_installed(connection: db.Connection) -> bool:

@@ -89,7 +89,10 @@ def write_findings(rows: Sequence[tuple[str, str, str, str]]) -> None:
     """
     target = console()
     for word, style, what, fix in rows:
-        target.print(Text(word, style=style) + Text(visible(f" {what}\n    {fix}"), style=""), soft_wrap=True)
+        target.print(
+            Text(word, style=style) + Text(visible(f" {what}" + (f"\n    {fix}" if fix else "")), style=""),
+            soft_wrap=True,
+        )
 
 
 def write_line(row: Any, columns: Sequence[Column]) -> None:

@@ -25,6 +25,10 @@ _PROBLEM_COLUMNS = [
 
 _DURATIONS = ("lag", "age", "silence")
 
+# Characters of the line, which monitors put into a message; queues that are named, more are counted.
+_LONGEST = 400
+_NAMED = 3
+
 
 def command(
     queue: options.Queue = None,
@@ -73,8 +77,10 @@ def command(
 ) -> None:
     """One line for a monitor: exit 0 if all is well, 8 if not.
 
-    Checks every cause that health knows (unarmed, schema_outdated, no_worker, paused, gone, secret_missing, circuit_open,
-    capture_broken, endpoint_failing, growing) and the limits, which the line names. The value none removes a limit.
+    Checks every cause that health knows (table_missing, capture_broken, unarmed, schema_outdated, no_worker, secret_missing,
+    gone, paused, circuit_open, endpoint_failing, growing) and the limits, which the line names. The value none removes a
+    limit. What another cause explains is not told: a paused queue that grows is paused. At most 400 characters, the worst
+    first; -o json has everything.
 
     Example: qctl check --max-dead 0
     """
@@ -88,27 +94,32 @@ def command(
         workers_seen_s=_limit(workers_seen),
         ignore=ignore or [],
     )
+    as_line = chosen(output) in (Format.TABLE, Format.PLAIN)
+    problems: list[models.Problem] = []
+    findings: list[models.Finding] = []
+    count = 0
     with session(dsn, profile, "check") as connection:
-        problems = health.outdated(connection, limits)
+        outdated = health.outdated(connection, limits)
         try:
             health.refuse_unknown_causes(connection, limits.ignore)
-            problems += health.check(connection, queue, limits)
+            if as_line:
+                findings = health.findings(connection, queue, limits)
+            else:
+                problems = health.check(connection, queue, limits)
             count = len(queues.some(connection, queue))
         except QctlError as error:
             # A schema that is too old to have a check is reported as outdated, not as an error.
-            if not problems or error.code is not ExitCode.SCHEMA_VERSION:
+            if not outdated or error.code is not ExitCode.SCHEMA_VERSION:
                 raise
-            count = 0
-    problems = in_fixes(problems)
-    match chosen(output):
-        case Format.JSON:
-            found = [machine.as_dict(problem) for problem in problems]
-            machine.write_object({"ok": not problems, "queues": count, "limits": asdict(limits), "problems": found})
-        case Format.TABLE | Format.PLAIN:
-            typer.echo(visible(_line(problems, count, limits)))
-        case _:
-            render(problems, _PROBLEM_COLUMNS, output)
-    if problems:
+    problems = in_fixes([*outdated, *problems])
+    if as_line:
+        typer.echo(visible(_line([*map(_told_problem, outdated), *map(_told, findings)], count, limits)))
+    elif chosen(output) is Format.JSON:
+        found = [machine.as_dict(problem) for problem in problems]
+        machine.write_object({"ok": not problems, "queues": count, "limits": asdict(limits), "problems": found})
+    else:
+        render(problems, _PROBLEM_COLUMNS, output)
+    if problems or findings:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
@@ -116,9 +127,9 @@ def _limit(text: str | None) -> float | None:
     return None if text is None or text.strip() == "none" else options.duration(text)
 
 
-def _line(problems: "list[models.Problem]", count: int, limits: "health.Limits") -> str:
-    if problems:
-        return "FAILED " + "; ".join(_told(problem) for problem in problems)
+def _line(told: list[str], count: int, limits: "health.Limits") -> str:
+    if told:
+        return _failed(told)
     shown = [
         ("lag", seconds, limits.max_lag_s), ("age", seconds, limits.max_age_s), ("depth", number, limits.max_depth),
         ("dead", number, limits.max_dead), ("failures", percent, limits.max_failure_rate),
@@ -130,10 +141,26 @@ def _line(problems: "list[models.Problem]", count: int, limits: "health.Limits")
     return f"OK {counted(count, 'queue')}: armed, workers live{seen}, none paused, triggers in place; {within}{ignored}"
 
 
-def _told(problem: "models.Problem") -> str:
+def _failed(told: list[str]) -> str:
+    """As many of the findings as fit, the worst first, and how many more there are."""
+    line = f"FAILED {told[0]}"
+    for place, finding in enumerate(told[1:], 1):
+        more = f"; +{len(told) - place} more: qctl doctor"
+        if len(line) + 2 + len(finding) + len(more) > _LONGEST:
+            return f"{line[: _LONGEST - len(more)]}{more}"
+        line += f"; {finding}"
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def _told(finding: "models.Finding") -> str:
     value = ""
-    if problem.value is not None and problem.limit is not None:
-        write = seconds if problem.cause in _DURATIONS else percent if problem.cause == "failure_rate" else number
-        value = f"{write(problem.value)} (limit {write(problem.limit)}) "
-    since = f" (since {instant(problem.since)})" if problem.since else ""
-    return f"{problem.queue_name} {problem.cause}: {value}{one_line(problem.problem)}{since}"
+    if finding.value is not None and finding.limit is not None:
+        write = seconds if finding.cause in _DURATIONS else percent if finding.cause == "failure_rate" else number
+        value = f"{write(finding.value)} (limit {write(finding.limit)}) "
+    since = f" (since {instant(finding.since)})" if finding.since else ""
+    named = ", ".join(finding.queues) if len(finding.queues) <= _NAMED else counted(len(finding.queues), "queue")
+    return f"{named} {finding.cause}: {value}{one_line(finding.problem)}{since}"
+
+
+def _told_problem(problem: "models.Problem") -> str:
+    return f"{problem.queue_name} {problem.cause}: {one_line(problem.problem)}"

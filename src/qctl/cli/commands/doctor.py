@@ -60,7 +60,7 @@ def command(
     found.sort(key=lambda row: _SEVERITIES.index(row.severity))
     if chosen(output) is Format.TABLE:
         table.write_findings([
-            (row.severity, _STYLES[row.severity], one_line(f"{row.kind} {row.object}: {row.problem}"), one_line(row.fix))
+            (row.severity, _STYLES[row.severity], one_line(f"{row.kind} {row.object}: {row.problem}"), one_line(row.fix or ""))
             for row in found
         ])  # fmt: skip
     elif found or output:

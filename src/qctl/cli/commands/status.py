@@ -101,9 +101,9 @@ def command(
 ) -> None:
     """How each queue stands: health, depth by state, lag, age.
 
-    Health is ok or the first cause that applies: unarmed, schema_outdated (a worker is newer than the schema), no_worker,
-    paused, gone (HTTP 410, or pgmq's table is missing), secret_missing, circuit_open, capture_broken, endpoint_failing,
-    growing. Messages are counted up to 10,000, above that shown as ≥. Lag is how long the oldest ready message has waited
+    Health is ok or the first cause that applies: table_missing (pgmq's), capture_broken, unarmed, schema_outdated (a worker
+    is newer than the schema), no_worker, secret_missing, gone (HTTP 410), paused, circuit_open, endpoint_failing, growing.
+    Messages are counted up to 10,000, above that shown as ≥. Lag is how long the oldest ready message has waited
     for a worker; age is how old the oldest unfinished message is that is not delayed. p50 and p95 are times from enqueued to
     delivered.
 
@@ -122,41 +122,37 @@ def command(
         else:
             rows = in_fixes(queues.statuses(connection, queue))
             render(rows, _STATUS_COLUMNS, output)
-            _advise(connection, rows)
+            _advise(connection, queue, rows)
 
 
 def _is_duration(words_: list[str]) -> bool:
     return bool(words_) and words_[0][:1].isdigit()
 
 
-def _advise(connection: "db.Connection", rows: "list[models.Status]") -> None:
-    """Says what is wrong with each queue, since when, and what to type."""
+def _advise(connection: "db.Connection", queue: str | None, rows: "list[models.Status]") -> None:
+    """Says what is wrong, since when, and what to type."""
     if not config.stderr_is_terminal():
         return
     if not rows:
         say("no queue exists yet. Next: qctl create NAME --url URL")
-    for line in _advice(rows, _of_the_database(connection)):
+        return
+    for line in _advice(rows, in_fixes(health.findings(connection, queue, health.NO_LIMITS))):
         say(line)
 
 
-def _of_the_database(connection: "db.Connection") -> set[str]:
-    """The causes that concern all queues at once."""
-    return {cause.cause for cause in health.causes(connection) if cause.scope == "database"}
-
-
-def _advice(rows: "list[models.Status]", of_all: set[str]) -> list[str]:
+def _advice(rows: "list[models.Status]", findings: "list[models.Finding]") -> list[str]:
     lines: list[str] = []
-    told: set[str] = set()
+    for finding in findings:
+        since = f" (since {instant(finding.since)}, {ago(finding.since)})" if finding.since else ""
+        about = "all queues" if len(finding.queues) == len(rows) > 1 else ", ".join(finding.queues)
+        lines.append(f"{about}: {finding.cause}: {one_line(finding.problem)}{since}")
+        if finding.fix:
+            lines.append(f"  Next: {finding.fix}")
+    told = " ".join(finding.problem for finding in findings)
     for row in rows:
-        if row.reason and row.fix:
-            since = f" (since {instant(row.since)}, {ago(row.since)})" if row.since else ""
-            about = "all queues" if row.health in of_all else row.queue_name
-            if about != "all queues" or row.health not in told:
-                lines.append(f"{about}: {row.health}: {one_line(row.reason)}{since}\n  Next: {row.fix}")
-            told.add(row.health)
-        elif row.reason:
+        if row.health == "ok" and row.reason:
             lines.append(f"{row.queue_name}: {row.reason}")
-        if row.last_error and row.last_failed_at and row.last_error not in (row.reason or ""):
+        if row.last_error and row.last_failed_at and row.last_error not in told:
             lines.append(f"{row.queue_name}: last error {ago(row.last_failed_at)} ago: {one_line(row.last_error)}")
         if row.depth_exact is False and row.depth and row.depth_estimate:
             about = number(row.depth_estimate)
@@ -207,7 +203,8 @@ def _screen(connection: "db.Connection", queue: str | None, pause_s: float, widt
     if width < table.WIDE:
         columns = [column for column in columns if column.field not in ("delayed", "retrying")]
     at = Text(f"{time.strftime('%H:%M:%S')}  every {seconds(pause_s)}  Ctrl-C to end", style="dim")
-    advice = [Text(line) for line in _advice(rows, _of_the_database(connection))]
+    findings = in_fixes(health.findings(connection, queue, health.NO_LIMITS))
+    advice = [Text(line) for line in _advice(rows, findings)]
     return Group(at, table.build(rows, columns, width), Text(""), *advice)
 
 
