@@ -1,8 +1,11 @@
 """Help and version."""
 
+import shlex
+
 import pytest
 
-from processes import ok
+from processes import failing, ok
+from qctl.cli import synonyms
 from qctl.cli.app import whole
 
 
@@ -17,3 +20,31 @@ def test_version_and_help():
 @pytest.mark.parametrize("command", sorted(c.name for c in whole().registered_commands))
 def test_every_command_has_help_with_an_example(command):
     assert "Example: qctl " + command in " ".join(ok(command, "--help").stdout.split())
+
+
+def test_help_and_version_are_understood_as_commands():
+    assert ok("help").stdout == ok("--help").stdout
+    assert ok("help", "status").stdout == ok("status", "--help").stdout
+    assert ok("version").stdout == ok("--version").stdout
+
+
+def test_brackets_are_text_and_flags_have_no_value():
+    assert '[queues.orders.attach."public.orders"]' in ok("apply", "-h").stdout
+    assert "qctl[metrics]" in ok("metrics", "-h").stdout
+    for command in ("apply", "set", "secret", "status"):
+        assert "<bool>" not in ok(command, "-h").stdout
+    assert "<bool>" not in ok("secret", "set", "-h").stdout + ok("-h").stdout
+
+
+@pytest.mark.parametrize("word", sorted(synonyms.COMMANDS))
+def test_a_word_of_another_tool_gets_ours(word):
+    said = failing(2, word, "x")
+    command = synonyms.COMMANDS[word].split()[0]
+    assert f"Try:  qctl {command}" in said
+    assert command in {c.name for c in whole().registered_commands} | {g.name for g in whole().registered_groups}
+
+
+def test_an_option_of_another_tool_gets_ours(dsn):
+    said = failing(2, "status", "--json", "--dsn", dsn)
+    [typed] = [line.removeprefix("  Try:  ") for line in said.splitlines() if line.startswith("  Try:  ")]
+    assert ok(*shlex.split(typed)[1:]).stdout == "[]\n"

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 import qctl
 from qctl.cli import completers
+from qctl.cli.command import Command, Group
 from qctl.cli.config_defaults import option_defaults
 from qctl.cli.console import report
 from qctl.cli.guard import Guard
@@ -120,9 +121,9 @@ def _register(names: Iterable[str]) -> None:
             _registered.add(name)
             module = import_module(module_of(name))
             if hasattr(module, "group"):
-                app.add_typer(module.group, name=name, rich_help_panel=panel)
+                app.add_typer(module.group, name=name, cls=Group, rich_help_panel=panel)
             else:
-                app.command(name, rich_help_panel=panel, cls=getattr(module, "Command", None))(module.command)
+                app.command(name, rich_help_panel=panel, cls=getattr(module, "Command", Command))(module.command)
 
 
 def _all() -> list[str]:
@@ -148,6 +149,13 @@ def _outline(callback: Callable[..., Any] | None) -> Callable[[], None]:
 
     outline.__doc__, outline.__name__ = callback.__doc__, getattr(callback, "__name__", "")
     return outline
+
+
+def _with_help(words: list[str]) -> list[str]:
+    """``help`` and ``version``, which people type as commands."""
+    if words[:1] == ["help"]:
+        return [*words[1:], "--help"]
+    return ["--version"] if words == ["version"] else words
 
 
 def _group() -> TyperGroup:
@@ -179,6 +187,7 @@ def main() -> None:
         report(UsageError("an argument is not valid UTF-8", hint="write it in UTF-8; LC_ALL=C.UTF-8 may help"))
         sys.exit(ExitCode.USAGE)
     completion_init()
+    sys.argv[1:] = _with_help(sys.argv[1:])
     _register_for(sys.argv[1:])
     try:
         app()

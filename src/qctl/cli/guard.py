@@ -1,20 +1,32 @@
 """The one error boundary: what a user reads and the exit code when something goes wrong."""
 
 import os
+import shlex
 import sys
 import traceback
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from qctl import config
+from qctl.cli import synonyms
+from qctl.cli.command import Group
 from qctl.cli.console import report, say
-from qctl.errors import ExitCode, QctlError
+from qctl.errors import ExitCode, QctlError, UsageError
 
 
-class Guard(TyperGroup):
+class Guard(Group):
     """The root command group. No exception passes it: each becomes lines on stderr and a typed exit code."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Finds the command; names ours for a word of other tools.
+
+        Raises:
+            UsageError: the word is of another tool.
+        """
+        if args and args[0] not in self.commands and (meant := synonyms.COMMANDS.get(args[0])):
+            raise UsageError(f"there is no command {args[0]}", hint=f"qctl {meant}")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
@@ -39,6 +51,9 @@ class Guard(TyperGroup):
             raise typer.Exit(ExitCode.BUG) from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] == "typer":
+                if (option := getattr(error, "option_name", None)) in synonyms.OPTIONS:
+                    report(UsageError(f"there is no option {option}", hint=_typed_with_ours(sys.argv[1:])))
+                    raise typer.Exit(ExitCode.USAGE) from None
                 raise
             if config.debug():
                 raise
@@ -49,3 +64,8 @@ class Guard(TyperGroup):
             say("  Try:  QCTL_DEBUG=1 qctl … shows the traceback; please report it")
             raise typer.Exit(ExitCode.BUG) from None
         return result
+
+
+def _typed_with_ours(words: list[str]) -> str:
+    """The command line with our options in place of those of other tools."""
+    return " ".join(["qctl", *(synonyms.OPTIONS.get(word) or shlex.quote(word) for word in words)])

@@ -1,7 +1,6 @@
 """Cheaper codecs than psycopg's own for what a worker reads and writes by the thousand."""
 
 import codecs
-import json
 from functools import cache
 from typing import Any
 
@@ -11,7 +10,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
 from psycopg.types.string import TextLoader
 
-_DECODER = json.JSONDecoder()
+from qctl import exact_json
 
 
 class _ArrayDumper(Dumper):
@@ -50,7 +49,7 @@ def _element(value: int | str | bytes | None) -> str:
 
 
 def _loads(data: str | bytes) -> Any:
-    return _DECODER.decode(data if isinstance(data, str) else data.decode())
+    return exact_json.loads(data if isinstance(data, str) else data.decode())
 
 
 def adapt(connection: psycopg.Connection[TupleRow]) -> None:

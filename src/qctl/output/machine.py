@@ -2,12 +2,13 @@
 
 import csv
 import dataclasses
-import json
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
+
+from qctl import exact_json
 
 
 def _plain(value: Any) -> Any:
@@ -23,6 +24,10 @@ def _ascii() -> bool:
     return not (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf8")
 
 
+def _json(value: Any, *, indent: int | None = None) -> str:
+    return exact_json.dumps(value, default=_plain, indent=indent, ensure_ascii=_ascii())
+
+
 def as_dict(row: Any) -> dict[str, Any]:
     """A model as JSON-ready keys."""
     return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
@@ -35,25 +40,23 @@ def write_json(rows: Iterable[Any]) -> None:
 
 def write_json_values(values: Iterable[dict[str, Any]]) -> None:
     """One JSON array of objects that are no models."""
-    json.dump(list(values), sys.stdout, default=_plain, indent=2, ensure_ascii=_ascii())
-    sys.stdout.write("\n")
+    sys.stdout.write(_json(list(values), indent=2) + "\n")
 
 
 def write_jsonl_values(values: Iterable[dict[str, Any]]) -> None:
     """One object a line."""
     for value in values:
-        sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=_ascii()) + "\n")
+        sys.stdout.write(text(value) + "\n")
 
 
 def text(value: Any) -> str:
     """A JSON value as one line."""
-    return json.dumps(value, default=_plain, ensure_ascii=_ascii())
+    return _json(value)
 
 
 def write_object(value: dict[str, Any]) -> None:
     """One JSON object."""
-    json.dump(value, sys.stdout, default=_plain, indent=2, ensure_ascii=_ascii())
-    sys.stdout.write("\n")
+    sys.stdout.write(_json(value, indent=2) + "\n")
 
 
 def write_jsonl(rows: Iterable[Any]) -> None:
@@ -83,5 +86,5 @@ def _cell(value: Any) -> Any:
     if isinstance(value, (datetime, UUID)):
         return _plain(value)
     if isinstance(value, (dict, list, bool)):
-        return json.dumps(value, default=_plain, ensure_ascii=_ascii())
+        return _json(value)
     return value

@@ -6,6 +6,7 @@ import typer
 
 from qctl import config
 from qctl.cli import options
+from qctl.cli.command import Command
 from qctl.cli.confirm import confirm_if_protected
 from qctl.cli.console import print_calls, say
 from qctl.cli.session import session
@@ -69,5 +70,5 @@ def label_(
 
 
 group = typer.Typer(no_args_is_help=True, help="Settings: where they come from, and the database's label.")
-group.command("show")(show)
-group.command("label")(label_)
+group.command("show", cls=Command)(show)
+group.command("label", cls=Command)(label_)

@@ -22,7 +22,7 @@ def command(
     """The state of all queues for Prometheus: once to stdout, or with --port for its scrapes.
 
     Attempts are counted from a minute before the start. Every worker's attempts are counted, because they come from the
-    database: scrape one endpoint, not every worker. Needs pip install 'qctl\\[metrics]', and a role with grant --as read.
+    database: scrape one endpoint, not every worker. Needs pip install 'qctl[metrics]', and a role with grant --as read.
 
     Example: qctl metrics --port 9187
     """

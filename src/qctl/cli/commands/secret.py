@@ -7,6 +7,7 @@ import typer
 
 from qctl import db, models
 from qctl.cli import options, secret_source
+from qctl.cli.command import Command
 from qctl.cli.confirm import confirm, confirm_if_protected
 from qctl.cli.console import say
 from qctl.cli.session import session
@@ -186,4 +187,4 @@ def list_(
 
 group = typer.Typer(no_args_is_help=True, help="Secrets: keys that sign requests, values of HTTP headers.")
 for _name, _function in (("rotate", rotate), ("revoke", revoke), ("set", set_), ("unset", unset), ("list", list_)):
-    group.command(_name)(_function)
+    group.command(_name, cls=Command)(_function)

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from qctl import config, db, models
 from qctl.cli import options, queue_columns, styles
+from qctl.cli.command import Command as _Command
 from qctl.cli.console import say
 from qctl.cli.named_connection import in_fixes
 from qctl.cli.session import session, session_again
@@ -78,7 +78,7 @@ _WORKER_COLUMNS = [
 _EVERY = "2s"
 
 
-class Command(TyperCommand):
+class Command(_Command):
     """Lets ``--watch`` stand without its value, which Typer's options cannot."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
