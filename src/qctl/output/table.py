@@ -89,10 +89,8 @@ def write_findings(rows: Sequence[tuple[str, str, str, str]]) -> None:
     """
     target = console()
     for word, style, what, fix in rows:
-        target.print(
-            Text(word, style=style) + Text(visible(f" {what}" + (f"\n    {fix}" if fix else "")), style=""),
-            soft_wrap=True,
-        )
+        rest = visible(f" {what}" + (f"\n    {fix}" if fix else ""))
+        target.print(Text.assemble((word, style), rest), soft_wrap=True)
 
 
 def write_line(row: Any, columns: Sequence[Column]) -> None:
