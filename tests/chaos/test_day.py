@@ -89,7 +89,9 @@ class Queue:
     sent: int = 0
     claimed: int = 0
     accepted: Counter = field(default_factory=Counter)
+    was_ordered: bool = False
     moved_at: int = 0
+    delayed_since: int = 0
     well_since: int = 0
 
     def trouble(self, step: int) -> str | None:
@@ -113,7 +115,7 @@ class Day:
             until = at + self.chance.randrange(2, max(STEPS // 8, 4))
             troubles.append((at, until, self.chance.choice(list(ANSWERS))))
             at = until + self.chance.randrange(STEPS // 8, STEPS // 3)
-        queue = Queue(f"q{number}", number % 3 == 0, troubles)
+        queue = Queue(f"q{number}", number % 3 == 0, troubles, was_ordered=number % 3 == 0)
         settings = {"transport": "http", "ordered": queue.ordered, "allow_networks": ["127.0.0.0/8"]}
         if number % 4 == 1:
             settings["rate_per_s"] = self.chance.choice([0.1, 1, 100])
@@ -145,6 +147,7 @@ class Day:
                 )
         if self.chance.random() < 0.002:
             queue.ordered = not queue.ordered
+            queue.was_ordered = True
             self.conn.execute(
                 "select qctl.set_queue(%s, p_settings => %s)", (queue.name, Jsonb({"ordered": queue.ordered}))
             )
@@ -181,16 +184,27 @@ class Day:
             self.conn.execute("select qctl.register_worker(%s, 'http', '{}', '0')", (f"w{step}",))
         by_name = {queue.name: queue for queue in self.queues}
         ready = {row[0] for row in self.conn.execute("select qctl.ready_queues(%s)", (list(by_name),))}
-        for name in sorted(ready):
-            self.deliver(by_name[name], step)
+        # So that each queue holds messages from before when the clock is set back.
+        if not SET_BACK_AT - 3 <= step <= SET_BACK_AT:
+            for name in sorted(ready):
+                self.deliver(by_name[name], step)
         if step % 2 == 0:
             self.conn.execute("call qctl.maintenance('2 s')")
         self._look(step)
 
     def _look(self, step: int) -> None:
-        depths = self.conn.execute("select queue_name, ready from qctl.depth()").fetchall() if step % 10 == 0 else []
-        waiting = {name for name, ready in depths if ready}
+        query = "select queue_name, ready, delayed from qctl.depth()"
+        depths = self.conn.execute(query).fetchall() if step % 10 == 0 else []
+        waiting = {name for name, ready, _ in depths if ready}
+        # Nothing is delayed on purpose; followers of an ordered queue are hidden.
+        delayed = {name for name, _, delayed in depths if delayed}
         for queue in self.queues:
+            if depths:
+                is_delayed = queue.name in delayed and not queue.was_ordered
+                queue.delayed_since = (queue.delayed_since or step) if is_delayed else 0
+                assert not queue.delayed_since or step - queue.delayed_since < PATIENCE_STEPS, (
+                    f"{queue.name} is delayed"
+                )
             if queue.trouble(step) or SET_BACK_AT <= step < SET_BACK_AT + 10:
                 queue.well_since = step
             elif queue.name in waiting:
