@@ -2,7 +2,7 @@
 
 from qctl.lazy import lazy, lazy_class, modules_in
 
-lazy("qctl.config", "qctl.db", "qctl.http_server", "qctl.ssrf", "qctl.demo.pipeline", "qctl.worker")
+lazy("qctl.config", "qctl.db", "qctl.exact_json", "qctl.http_server", "qctl.ssrf", "qctl.demo.pipeline", "qctl.worker")
 lazy(*modules_in("qctl.operations"))
 
 # Typer imports both for help and uses neither here: help is not Markdown, and no traceback reaches a user.
