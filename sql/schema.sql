@@ -3655,7 +3655,9 @@ begin
   where r.ctid = any (array(
     select l.place from unnest(p_judged) j
     cross join lateral (select r.ctid as place from qctl.retry r
-                        where r.queue_id = p_queue.queue_id and r.msg_id = j.msg_id and r.enqueued_at = j.enqueued_at offset 0) l
+                        where r.queue_id = p_queue.queue_id and r.msg_id = j.msg_id and r.enqueued_at = j.enqueued_at
+                          -- A replay may have begun since the answer was judged.
+                          and r.delivery_no <= j.delivery_no offset 0) l
     where j.noted and (j.outcome in ('delivered', 'dead') or not j.waiting)));
 end
 $$;

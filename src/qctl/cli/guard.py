@@ -51,7 +51,7 @@ class Guard(Group):
             raise typer.Exit(ExitCode.BUG) from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] == "typer":
-                if (option := getattr(error, "option_name", None)) in synonyms.OPTIONS:
+                if (option := _understood(error, sys.argv[1:])) is not None:
                     report(UsageError(f"there is no option {option}", hint=_typed_with_ours(sys.argv[1:])))
                     raise typer.Exit(ExitCode.USAGE) from None
                 raise
@@ -64,6 +64,16 @@ class Guard(Group):
             say("  Try:  QCTL_DEBUG=1 qctl … shows the traceback; please report it")
             raise typer.Exit(ExitCode.BUG) from None
         return result
+
+
+def _understood(error: Any, words: list[str]) -> str | None:
+    """The unknown option of another tool, if it stands alone and this command has ours."""
+    option = getattr(error, "option_name", None)
+    ours = synonyms.OPTIONS.get(option or "")
+    if ours is None or option not in words or error.ctx is None:
+        return None
+    known = {name for param in error.ctx.command.params for name in param.opts}
+    return option if ours.split()[0] in known else None
 
 
 def _typed_with_ours(words: list[str]) -> str:

@@ -47,5 +47,4 @@ OPTIONS = {
     "--format": "-o",
     "--follow": "-f",
     "--force": "--yes",
-    "--database-url": "--dsn",
 }

@@ -113,7 +113,7 @@ def command(
                 raise
     problems = in_fixes([*outdated, *problems])
     if as_line:
-        typer.echo(visible(_line([*map(_told_problem, outdated), *map(_told, findings)], count, limits)))
+        typer.echo(visible(_line([*map(_told_problem, outdated), *map(_told, in_fixes(findings))], count, limits)))
     elif chosen(output) is Format.JSON:
         found = [machine.as_dict(problem) for problem in problems]
         machine.write_object({"ok": not problems, "queues": count, "limits": asdict(limits), "problems": found})
