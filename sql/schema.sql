@@ -1513,8 +1513,8 @@ CREATE FUNCTION qctl._cause_gate(p_queue qctl.queue) RETURNS SETOF qctl.cause
          qctl._secret_hint(qctl._missing_secrets(p_queue.headers))
   where p_queue.headers::text ~ '"(secret|vault):' and qctl._missing_secrets(p_queue.headers) is not null
   union all
-  select 'gone', g.paused_at, 'the endpoint answered 410 Gone: it no longer exists',
-         format('qctl set -q %s --url NEW_URL && qctl resume -q %s', p_queue.queue_name, p_queue.queue_name)
+  select 'gone', g.paused_at, 'the endpoint answered 410 Gone: it no longer exists; if it has a new address, set that first with qctl set --url',
+         'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
   union all
   select 'paused', g.paused_at, 'paused by ' || g.paused_by || coalesce(': ' || g.pause_reason, ''), 'qctl resume -q ' || p_queue.queue_name
@@ -1601,7 +1601,9 @@ CREATE FUNCTION qctl._cause_schema() RETURNS SETOF qctl.cause
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select 'schema_outdated', min(w.started_at),
-         format('a running worker has version %s, but the schema has version %s', max(w.qctl_version), qctl._version()), 'qctl upgrade'
+         format('a running worker has version %s, but the schema has version %s', max(w.qctl_version), qctl._version()),
+         -- A worker writes its version itself, so only its numbers come into a command.
+         format('pip install qctl==%s && qctl upgrade', array_to_string(max(qctl._version_number(w.qctl_version)), '.'))
   from qctl.worker w
   where qctl._is_live(w) and qctl._version_number(w.qctl_version) > qctl._version_number(qctl._version())
   having count(*) > 0
@@ -3025,7 +3027,11 @@ begin
     select p.oid::regprocedure from pg_proc p
     where p.pronamespace = 'qctl'::regnamespace and p.proname ~ '^capture_[0-9]+_(key|row|order)$'
   loop
-    execute format('drop function %s', v_function);
+    begin
+      execute format('drop function %s', v_function);
+    exception when insufficient_privilege then
+      raise warning '% is not needed any more and stays: %', v_function, sqlerrm;
+    end;
   end loop;
 end
 $_$;
@@ -3781,8 +3787,14 @@ begin
   end if;
   select array_agg(timestamptz 'epoch' + k.us * interval '1 microsecond' order by k.place) into v_front
   from unnest(v_kept) with ordinality as k (us, place);
-  -- A front in the future is from before the clock was set back.
-  return case when p_now < v_front[3] and v_front[1] <= p_now and v_front[2] <= p_now then v_front end;
+  if p_now >= v_front[3] then
+    return null;
+  elsif p_now < v_front[1] or p_now < v_front[2] then
+    -- The clock was set back. Until its old time returns other sessions may lease what this front passes over.
+    perform set_config('qctl.front_' || p_queue_id, '', false);
+    return null;
+  end if;
+  return v_front;
 end
 $$;
 
@@ -4694,7 +4706,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
   select p.oid::regprocedure from pg_proc p
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
-         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
+         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,delivery_stop,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
                                'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
@@ -4712,7 +4724,7 @@ COMMENT ON FUNCTION qctl._level_routines(p_level text, p_payloads boolean) IS 'T
 
 -- Name: _limits(qctl.queue, double precision, double precision, bigint, bigint, double precision, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._limits(p_queue qctl.queue, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision) RETURNS TABLE(cause text, problem text, value double precision, "limit" double precision, fix text)
+CREATE FUNCTION qctl._limits(p_queue qctl.queue, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision) RETURNS TABLE(cause text, problem text, value double precision, "limit" double precision)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -4727,19 +4739,20 @@ begin
   end if;
   select * into v_lag from qctl.lag(p_queue.queue_name);
   return query
-  select m.cause, m.problem, m.value, m."limit", m.fix
+  -- Whether and how to come below a limit is for a person to decide, so each says only where to look.
+  select m.cause, format('%s; see: %s', m.problem, m.see), m.value, m."limit"
   from (values
     ('lag', 'waiting time of the oldest ready message', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
     ('age', 'age of the oldest unfinished message', v_lag.age_s, p_max_age_s, format('qctl messages -q %s --retrying', p_queue.queue_name)),
     ('depth', 'unfinished messages', greatest(v_depth.depth, v_depth.estimate), p_max_depth, 'qctl scale -q ' || p_queue.queue_name),
     ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || p_queue.queue_name),
     ('failure_rate', 'of the attempts in the last 10 min failed', qctl._failure_rate(p_queue), p_max_failure_rate,
-     format('qctl tail -q %s --failed', p_queue.queue_name))
-  ) as m (cause, problem, value, "limit", fix)
+     format('qctl tail -q %s --failed -n 10', p_queue.queue_name))
+  ) as m (cause, problem, value, "limit", see)
   where m.value > m."limit";
   if p_max_silence_s is not null then
     return query
-    select 'silence', 'since the last captured change of ' || s.relation, s.silence_s, p_max_silence_s, 'qctl verify'
+    select 'silence', format('since the last captured change of %s; see: qctl verify', s.relation), s.silence_s, p_max_silence_s
     from qctl.silence(p_queue.queue_name) s where s.silence_s > p_max_silence_s;
   end if;
 end
@@ -8197,7 +8210,7 @@ CREATE FUNCTION qctl._shown_by(p_queue_id integer) RETURNS text
     SET enable_seqscan TO 'off'
     AS $$
   select coalesce((
-    select format('; its answer: qctl show %s/%s', q.queue_name, t.msg_id)
+    select format('; see: qctl show %s/%s', q.queue_name, t.msg_id)
     from qctl.attempt t join qctl.queue q on q.queue_id = p_queue_id
     where t.queue_id = p_queue_id and t.settled_at > statement_timestamp() - interval '7 days' and t.outcome <> 'delivered' and t.outcome <> 'late'
     order by t.settled_at desc limit 1), '')
@@ -9917,15 +9930,17 @@ begin
       select c.cause, c.since, c.reason as problem, null::double precision as value, null::double precision as "limit", c.fix
       from qctl._causes(v_queue, false, make_interval(secs => p_workers_seen_s)) c
       union all
-      select l.cause, null, l.problem, l.value, l."limit", l.fix
+      select l.cause, null, l.problem, l.value, l."limit", null
       from qctl._limits(v_queue, p_max_lag_s, p_max_age_s, p_max_depth, p_max_dead, p_max_failure_rate, p_max_silence_s) l
     ), seen as materialized (
-      -- What is ignored excuses its consequences, but no depth that has a limit of its own.
-      select array_agg(f.cause) as causes, array_agg(f.cause) filter (where f.cause <> all (p_ignore)) as told from found f
+      -- What is ignored excuses its consequences if it stops something, but no depth that has a limit of its own.
+      select array_agg(f.cause) filter (where f.cause <> all (p_ignore) or c.stops is not null) as excuses,
+             array_agg(f.cause) filter (where f.cause <> all (p_ignore)) as told
+      from found f join qctl.health_causes() c on c.cause = f.cause
     )
     select v_queue.queue_name, f.cause, f.since, f.problem, f.value, f."limit", f.fix
     from found f cross join seen s join qctl.health_causes() with ordinality as c (cause, stops, scope, danger, explains, place) on c.cause = f.cause
-    where f.cause <> all (p_ignore) and not qctl._is_explained(f.cause, case f.cause when 'depth' then s.told else s.causes end)
+    where f.cause <> all (p_ignore) and not qctl._is_explained(f.cause, case f.cause when 'depth' then s.told else s.excuses end)
     order by c.place, f.problem;
   end loop;
 end
@@ -10224,6 +10239,19 @@ $$;
 -- Name: FUNCTION dead(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.dead(p_queue text) IS 'The newest 100,000 dead letters grouped by reason and status, with the most frequent error or note of each group.';
+
+-- Name: delivery_stop(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.delivery_stop(p_queue text) RETURNS TABLE(cause text, since timestamp with time zone, reason text, fix text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select c.cause, c.since, c.reason, c.fix from qctl._causes(qctl._queue(p_queue), false) c where qctl._stops_delivery(c.cause) limit 1
+$$;
+
+-- Name: FUNCTION delivery_stop(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.delivery_stop(p_queue text) IS 'Why no message of the queue is delivered now; no row if nothing stops it. Its health may be another, more dangerous cause.';
 
 -- Name: depth(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10883,11 +10911,11 @@ begin
                select greatest(q.vt, q.enqueued_at) from pgmq.%1$I q
                where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 1)),
              extract(epoch from $2 - least(
-               -- enqueued_at is the beginning of the transaction; a message that nobody claimed is as old as its vt.
-               (select min(case when q.read_ct = 0 then greatest(q.enqueued_at, q.vt) else q.enqueued_at end)
+               -- enqueued_at is the beginning of the transaction; a message that nobody claimed or hid is as old as its vt.
+               (select min(case when q.read_ct = 0 and qctl._order_key(q.headers) is null then greatest(q.enqueued_at, q.vt) else q.enqueued_at end)
                 from (select * from pgmq.%1$I q where isfinite(q.enqueued_at) order by q.msg_id limit 1000) q
                 where q.vt <= $2 and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
-               (select min(case when q.read_ct = 0 then greatest(q.enqueued_at, q.vt) else q.enqueued_at end)
+               (select min(case when q.read_ct = 0 and qctl._order_key(q.headers) is null then greatest(q.enqueued_at, q.vt) else q.enqueued_at end)
                 from (select * from pgmq.%1$I q where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 100) q
                 where not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
                (select min(case when r.attempts = 0 and r.lost = 0 then greatest(r.replayed_at, r.next_at)
@@ -10962,8 +10990,7 @@ begin
       when 'dead' then format('nothing, unless replayed: qctl replay %s/%s', p_queue, p_msg_id)
       else format('nothing, unless replayed: qctl replay %s/%s', p_queue, p_msg_id) end
       || case when v_message.state in ('ready', 'retrying', 'delayed')
-              then coalesce((select format(' (but %s: %s)', h.health, h.reason) from qctl.health(p_queue) h
-                             where qctl._stops_delivery(h.health)), '') else '' end;
+              then coalesce((select format(' (but %s: %s)', s.cause, s.reason) from qctl.delivery_stop(p_queue) s), '') else '' end;
     delivery_no := null; attempt_no := null; status_code := null; duration_ms := null; error := null; response := null; actor := null; until := null;
     return next;
   end loop;
@@ -11792,8 +11819,9 @@ begin
               and (g.probe_lease is null or qctl._is_due(g.probe_ends, clock_timestamp(), make_interval(secs => q.timeout_ms / 1000.0) + interval '120 s')))
   loop
     begin
-      execute format('select exists (select from pgmq.%I q where q.vt >= $2 and q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
-        into v_ready using clock_timestamp(), qctl._ready_from(v_queue_id, clock_timestamp());
+      -- From the beginning and not from the front, because workers end or fall asleep by this answer.
+      execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
+        into v_ready using clock_timestamp();
       -- A probe, and messages recalled after an outage, are sent before they are due.
       if v_ready or v_opened_at is not null and exists (select from qctl.retry r where r.queue_id = v_queue_id and r.attempts > 0)
          or v_recall_after is not null and exists (select from qctl.retry r where r.queue_id = v_queue_id and r.msg_id > v_recall_after) then

@@ -42,7 +42,12 @@ def dumps(
     value: Any, *, default: Callable[[Any], Any] | None = None, indent: int | None = None, ensure_ascii: bool = True
 ) -> str:
     """A value as JSON, as :func:`json.dumps` writes it, with exact numbers as they were read."""
-    text = json.dumps(_marked(value), default=default, indent=indent, ensure_ascii=ensure_ascii)
+    try:
+        marked = _marked(value)
+    except RecursionError:
+        # The encoder goes deeper than this; what is nested so deep is shown rather than exact.
+        marked = value
+    text = json.dumps(marked, default=default, indent=indent, ensure_ascii=ensure_ascii)
     return _MARKED.sub(r"\1", text) if _MARK in text else text
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 from helpers import create
 from processes import failing, ok, qctl
@@ -34,9 +35,27 @@ def test_the_line_has_room_for_a_message_and_names_the_worst_first(busy, dsn):
     line = qctl("check", dsn=dsn).stdout
     assert len(line) <= 401
     assert line.startswith("FAILED queue_with_a_long_name_29 capture_broken: ")
-    assert re.search(r"; 30 queues no_worker: .*\+\d+ more: qctl doctor\n$", line)
+    assert re.search(r"; 30 queues no_worker: .*\+\d+ more, see -o json\n$", line)
     found = json.loads(qctl("check", "-o", "json", dsn=dsn).stdout)
     assert len(found["problems"]) == 61
+
+
+def test_a_command_in_the_line_goes_to_the_database_that_was_named(busy, dsn):
+    busy.execute("update qctl.gate set opened_at = now(), open_reason = 'HTTP 500', probe_at = now() + interval '1 h'")
+    line = qctl("check", "--dsn", dsn).stdout
+    command = line.partition("; see: ")[2].partition(" (since")[0]
+    assert "--dsn" in command
+    assert ok(*shlex.split(command)[1:]).stdout
+    busy.execute("update qctl.gate set open_reason = repeat('x', 350)")
+    line = qctl("check", "--dsn", dsn).stdout
+    assert len(line) <= 401
+    assert "qctl show" not in line
+
+
+def test_prose_about_a_qctl_worker_is_no_command(conn, dsn):
+    create(conn)
+    for command in ("check", "doctor", "status"):
+        assert "no qctl worker process serves this queue" in qctl(command, "-o", "json", "--dsn", dsn).stdout
 
 
 def test_check_and_doctor_before_an_install(empty_dsn):

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from processes import failing, ok
+from processes import failing, ok, qctl
 from qctl.cli import synonyms
 from qctl.cli.app import whole
 
@@ -40,8 +40,26 @@ def test_brackets_are_text_and_flags_have_no_value():
 def test_a_word_of_another_tool_gets_ours(word):
     said = failing(2, word, "x")
     command = synonyms.COMMANDS[word].split()[0]
-    assert f"Try:  qctl {command}" in said
+    assert f"Try:  qctl {synonyms.COMMANDS[word]} x" in said
     assert command in {c.name for c in whole().registered_commands} | {g.name for g in whole().registered_groups}
+
+
+@pytest.mark.parametrize("word", sorted(synonyms.COMMANDS))
+def test_what_is_printed_for_a_word_alone_works_when_typed(conn, dsn, word):
+    [typed] = [line.removeprefix("  Try:  ") for line in failing(2, word).splitlines() if line.startswith("  Try:  ")]
+    if typed.endswith(("--watch", "-f")):
+        return
+    done = qctl(*shlex.split(typed)[1:], dsn=dsn)
+    # describe and show look at one, and say which is missing.
+    assert done.returncode == 0 or "no queue" in done.stderr or "Missing argument" in done.stderr
+
+
+def test_hints_show_no_password_and_only_options_that_the_command_has(dsn):
+    said = failing(2, "status", "--json", "--dsn", "postgres://u:hidden@h/db")
+    assert "hidden" not in said
+    assert "hidden" not in failing(2, "ls", "--dsn", "host=h password=hidden")
+    assert "-o json" not in failing(2, "worker", "--json")
+    assert "No such option" in failing(2, "status", "--format=json")
 
 
 def test_an_option_of_another_tool_gets_ours(dsn):

@@ -60,6 +60,15 @@ def test_the_message_of_a_long_transaction_is_found(behind):
     settle(conn, claimed, 200)
 
 
+def test_whether_anything_is_ready_is_asked_from_the_beginning(behind):
+    conn = behind
+    conn.execute(FILL, (20,))
+    settle(conn, claim(conn, 20), 200)
+    # A worker ends or falls asleep by this answer.
+    conn.execute("insert into pgmq.q_orders (vt, message) values (now() - interval '1 h', '{}')")
+    assert [row[0] for row in conn.execute("select qctl.ready_queues('{orders}')")] == ["orders"]
+
+
 def test_all_live_leases_are_counted(behind, other):
     conn = behind
     conn.execute("select qctl.set_queue('orders', p_settings => '{\"max_in_flight\": 30}')")
@@ -90,6 +99,7 @@ def test_a_front_in_the_future_is_not_used(conn):
         f" from (select (extract(epoch from {now}) * 1e6)::bigint + 5000000 as f) f"
     )
     assert one(conn, f"select (qctl._front(1, {now})) is null")
+    assert one(conn, "select current_setting('qctl.front_1', true)") == ""
     (msg_id,) = send(conn)
     assert [c.msg_id for c in claim(conn)] == [msg_id]
 

@@ -32,9 +32,7 @@ def test_the_first_that_holds_is_the_health_and_check_tells_all(live):
     assert health(live) == "ok"
     fail(live, 3)
     assert health(live) == "endpoint_failing"
-    assert one(
-        live, "select fix is null and reason ~ 'by their schedule; its answer: qctl show orders/' from qctl.health()"
-    )
+    assert one(live, "select fix is null and reason ~ 'by their schedule; see: qctl show orders/' from qctl.health()")
     live.execute("update qctl.gate set paused_at = now(), paused_by = 'x'")
     assert health(live) == "paused"
     live.execute("update qctl.gate set paused_by = 'qctl', gone = true")
@@ -91,6 +89,42 @@ def test_a_fault_of_many_queues_is_one_finding_with_one_command(conn, transport)
         (["q0", "q1"], "paused", "qctl resume -q q0 && qctl resume -q q1"),
     ]
     assert [(row[0], row[1]) for row in found[2:]] == [(["q2"], "growing")]
+
+
+def test_ignoring_what_stops_nothing_excuses_no_limit(live):
+    send(live, 20)
+    settle(live, claim(live), [500] * 10 + [200] * 10)
+    assert causes(live, max_failure_rate=0.4) == ["endpoint_failing"]
+    assert causes(live, max_failure_rate=0.4, ignore=["endpoint_failing"]) == ["failure_rate"]
+    send(live, 3)
+    live.execute(
+        "update pgmq.q_orders set vt = now() - interval '1 h', enqueued_at = now() - interval '1 h', read_ct = 1"
+    )
+    live.execute("delete from qctl.attempt")
+    live.execute("delete from qctl.retry")
+    assert causes(live, max_lag_s=600) == ["growing"]
+    assert causes(live, max_lag_s=600, max_age_s=None, ignore=["growing"]) == ["lag"]
+
+
+def test_what_stops_delivery_is_known_also_beside_what_is_worse(live):
+    live.execute("create table public.t (id int primary key)")
+    live.execute("select qctl.attach('public.t', 'orders')")
+    send(live)
+    live.execute("alter table public.t disable trigger all")
+    live.execute("select qctl.pause('orders', 'for the move')")
+    assert health(live) == "capture_broken"
+    assert one(live, "select cause from qctl.delivery_stop('orders')") == "paused"
+    assert "(but paused: " in one(live, "select detail from qctl.life('orders', 1) where event = 'next'")
+    live.execute("select qctl.resume('orders')")
+    assert live.execute("select from qctl.delivery_stop('orders')").fetchall() == []
+
+
+def test_the_age_of_followers_counts_from_their_capture(conn):
+    create(conn, ordered=True)
+    conn.execute("select qctl.send('orders', '{1,2,3}'::text[]::jsonb[], p_order_key => 'a')")
+    conn.execute("update pgmq.q_orders set vt = now() - interval '2 h', enqueued_at = now() - interval '2 h'")
+    settle(conn, claim(conn), 200)
+    assert one(conn, "select age_s from qctl.lag()") > 7000
 
 
 def test_what_loses_data_comes_first_whatever_the_queue_is_called(live):

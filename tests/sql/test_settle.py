@@ -366,3 +366,28 @@ def test_a_lease_that_lapses_while_its_success_is_settled_is_a_late_success_and_
     assert settled == [{"delivered": 1}]
     assert one(conn, "select count(*) from qctl.retry") == 0
     assert one(conn, "select count(*) from pgmq.a_orders") == 1
+
+
+def test_a_late_answer_leaves_the_retry_of_a_replay_that_began_meanwhile(conn, other):
+    """The steps of a settle are statements of their own, and an archived message has no row to lock."""
+    create(conn)
+    (msg_id,) = send(conn)
+    [late] = claim(conn)
+    expire_leases(conn)
+    conn.execute("select qctl.upkeep()")
+    settle(conn, claim(conn), 200)
+    queue = "(select q from qctl.queue q)"
+    with conn.transaction():
+        queued_at = one(conn, f"select qctl._lock_messages({queue}, %s)", [msg_id])
+        assert queued_at == [None]
+        other.execute("select qctl.replay('orders', %s, p_new_id => true)", ([msg_id],))
+        judged = one(
+            conn,
+            f"select qctl._judge({queue}, array[null::timestamptz], %s::uuid[], %s, '{{500}}', '{{null}}', '{{null}}', '{{1}}',"
+            " '{null}', now(), false)::text",
+            [str(late.lease)],
+            [msg_id],
+        )
+        conn.execute(f"select qctl._forget_judged({queue}, %s::qctl.judged[])", (judged,))
+    assert conn.execute("select delivery_no, webhook_id is not null from qctl.retry").fetchall() == [(2, True)]
+    assert [message.delivery_no for message in claim(conn)] == [2]

@@ -21,6 +21,11 @@ def test_they_can_be_counted_with():
     assert sum(loads("[0.10, 0.20]")) == 0.1 + 0.2
 
 
+def test_what_is_nested_deeper_than_it_can_go_is_shown_all_the_same():
+    text = "[" * 700 + "1.10" + "]" * 700
+    assert loads(dumps(loads(text))) == loads(text)
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

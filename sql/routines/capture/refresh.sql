@@ -65,7 +65,11 @@ begin
     select p.oid::regprocedure from pg_proc p
     where p.pronamespace = 'qctl'::regnamespace and p.proname ~ '^capture_[0-9]+_(key|row|order)$'
   loop
-    execute format('drop function %s', v_function);
+    begin
+      execute format('drop function %s', v_function);
+    exception when insufficient_privilege then
+      raise warning '% is not needed any more and stays: %', v_function, sqlerrm;
+    end;
   end loop;
 end
 $$;

@@ -56,8 +56,9 @@ begin
               and (g.probe_lease is null or qctl._is_due(g.probe_ends, clock_timestamp(), make_interval(secs => q.timeout_ms / 1000.0) + interval '120 s')))
   loop
     begin
-      execute format('select exists (select from pgmq.%I q where q.vt >= $2 and q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
-        into v_ready using clock_timestamp(), qctl._ready_from(v_queue_id, clock_timestamp());
+      -- From the beginning and not from the front, because workers end or fall asleep by this answer.
+      execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
+        into v_ready using clock_timestamp();
       -- A probe, and messages recalled after an outage, are sent before they are due.
       if v_ready or v_opened_at is not null and exists (select from qctl.retry r where r.queue_id = v_queue_id and r.attempts > 0)
          or v_recall_after is not null and exists (select from qctl.retry r where r.queue_id = v_queue_id and r.msg_id > v_recall_after) then

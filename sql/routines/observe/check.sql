@@ -50,7 +50,7 @@ comment on function qctl.silence(text) is
 create or replace function qctl._limits(
   p_queue qctl.queue, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint,
   p_max_failure_rate double precision, p_max_silence_s double precision)
-returns table (cause text, problem text, value double precision, "limit" double precision, fix text)
+returns table (cause text, problem text, value double precision, "limit" double precision)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -65,19 +65,20 @@ begin
   end if;
   select * into v_lag from qctl.lag(p_queue.queue_name);
   return query
-  select m.cause, m.problem, m.value, m."limit", m.fix
+  -- Whether and how to come below a limit is for a person to decide, so each says only where to look.
+  select m.cause, format('%s; see: %s', m.problem, m.see), m.value, m."limit"
   from (values
     ('lag', 'waiting time of the oldest ready message', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
     ('age', 'age of the oldest unfinished message', v_lag.age_s, p_max_age_s, format('qctl messages -q %s --retrying', p_queue.queue_name)),
     ('depth', 'unfinished messages', greatest(v_depth.depth, v_depth.estimate), p_max_depth, 'qctl scale -q ' || p_queue.queue_name),
     ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || p_queue.queue_name),
     ('failure_rate', 'of the attempts in the last 10 min failed', qctl._failure_rate(p_queue), p_max_failure_rate,
-     format('qctl tail -q %s --failed', p_queue.queue_name))
-  ) as m (cause, problem, value, "limit", fix)
+     format('qctl tail -q %s --failed -n 10', p_queue.queue_name))
+  ) as m (cause, problem, value, "limit", see)
   where m.value > m."limit";
   if p_max_silence_s is not null then
     return query
-    select 'silence', 'since the last captured change of ' || s.relation, s.silence_s, p_max_silence_s, 'qctl verify'
+    select 'silence', format('since the last captured change of %s; see: qctl verify', s.relation), s.silence_s, p_max_silence_s
     from qctl.silence(p_queue.queue_name) s where s.silence_s > p_max_silence_s;
   end if;
 end
@@ -106,15 +107,17 @@ begin
       select c.cause, c.since, c.reason as problem, null::double precision as value, null::double precision as "limit", c.fix
       from qctl._causes(v_queue, false, make_interval(secs => p_workers_seen_s)) c
       union all
-      select l.cause, null, l.problem, l.value, l."limit", l.fix
+      select l.cause, null, l.problem, l.value, l."limit", null
       from qctl._limits(v_queue, p_max_lag_s, p_max_age_s, p_max_depth, p_max_dead, p_max_failure_rate, p_max_silence_s) l
     ), seen as materialized (
-      -- What is ignored excuses its consequences, but no depth that has a limit of its own.
-      select array_agg(f.cause) as causes, array_agg(f.cause) filter (where f.cause <> all (p_ignore)) as told from found f
+      -- What is ignored excuses its consequences if it stops something, but no depth that has a limit of its own.
+      select array_agg(f.cause) filter (where f.cause <> all (p_ignore) or c.stops is not null) as excuses,
+             array_agg(f.cause) filter (where f.cause <> all (p_ignore)) as told
+      from found f join qctl.health_causes() c on c.cause = f.cause
     )
     select v_queue.queue_name, f.cause, f.since, f.problem, f.value, f."limit", f.fix
     from found f cross join seen s join qctl.health_causes() with ordinality as c (cause, stops, scope, danger, explains, place) on c.cause = f.cause
-    where f.cause <> all (p_ignore) and not qctl._is_explained(f.cause, case f.cause when 'depth' then s.told else s.causes end)
+    where f.cause <> all (p_ignore) and not qctl._is_explained(f.cause, case f.cause when 'depth' then s.told else s.excuses end)
     order by c.place, f.problem;
   end loop;
 end

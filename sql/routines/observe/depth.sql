@@ -97,11 +97,11 @@ begin
                select greatest(q.vt, q.enqueued_at) from pgmq.%1$I q
                where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 1)),
              extract(epoch from $2 - least(
-               -- enqueued_at is the beginning of the transaction; a message that nobody claimed is as old as its vt.
-               (select min(case when q.read_ct = 0 then greatest(q.enqueued_at, q.vt) else q.enqueued_at end)
+               -- enqueued_at is the beginning of the transaction; a message that nobody claimed or hid is as old as its vt.
+               (select min(case when q.read_ct = 0 and qctl._order_key(q.headers) is null then greatest(q.enqueued_at, q.vt) else q.enqueued_at end)
                 from (select * from pgmq.%1$I q where isfinite(q.enqueued_at) order by q.msg_id limit 1000) q
                 where q.vt <= $2 and not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
-               (select min(case when q.read_ct = 0 then greatest(q.enqueued_at, q.vt) else q.enqueued_at end)
+               (select min(case when q.read_ct = 0 and qctl._order_key(q.headers) is null then greatest(q.enqueued_at, q.vt) else q.enqueued_at end)
                 from (select * from pgmq.%1$I q where q.vt <= $2 and isfinite(q.enqueued_at) order by q.vt limit 100) q
                 where not exists (select from qctl.retry r where r.queue_id = $1 and r.msg_id = q.msg_id)),
                (select min(case when r.attempts = 0 and r.lost = 0 then greatest(r.replayed_at, r.next_at)

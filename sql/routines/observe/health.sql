@@ -115,3 +115,12 @@ comment on function qctl.health(text) is
   'first that holds of: table_missing (pgmq''s), capture_broken, unarmed, schema_outdated (a worker is newer), no_worker, secret_missing, '
   'gone (the endpoint answered 410), paused (by a person), circuit_open (the circuit breaker), endpoint_failing (20 % of the attempts in '
   '10 min, or all of the last ones), growing, ok.';
+
+create or replace function qctl.delivery_stop(p_queue text) returns table (cause text, since timestamptz, reason text, fix text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.cause, c.since, c.reason, c.fix from qctl._causes(qctl._queue(p_queue), false) c where qctl._stops_delivery(c.cause) limit 1
+$$;
+comment on function qctl.delivery_stop(text) is
+  'Why no message of the queue is delivered now; no row if nothing stops it. Its health may be another, more dangerous cause.';

@@ -1,6 +1,7 @@
 """The one error boundary: what a user reads and the exit code when something goes wrong."""
 
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -8,11 +9,13 @@ from typing import Any
 
 import typer
 
-from qctl import config
+from qctl import config, db
 from qctl.cli import synonyms
 from qctl.cli.command import Group
 from qctl.cli.console import report, say
 from qctl.errors import ExitCode, QctlError, UsageError
+
+_CONNECTION = re.compile(r"://|\bpassword\s*=")
 
 
 class Guard(Group):
@@ -25,7 +28,11 @@ class Guard(Group):
             UsageError: the word is of another tool.
         """
         if args and args[0] not in self.commands and (meant := synonyms.COMMANDS.get(args[0])):
-            raise UsageError(f"there is no command {args[0]}", hint=f"qctl {meant}")
+            found = self.get_command(ctx, meant.split()[0])
+            # What acts needs to know on what, so alone it would be the next error.
+            alone = "" if getattr(found, "rich_help_panel", None) == "Look" else " --help"
+            words = " ".join(_shown(args[1:])) if args[1:] else ""
+            raise UsageError(f"there is no command {args[0]}", hint=f"qctl {meant}{f' {words}' if words else alone}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -78,4 +85,9 @@ def _understood(error: Any, words: list[str]) -> str | None:
 
 def _typed_with_ours(words: list[str]) -> str:
     """The command line with our options in place of those of other tools."""
-    return " ".join(["qctl", *(synonyms.OPTIONS.get(word) or shlex.quote(word) for word in words)])
+    return " ".join(["qctl", *(synonyms.OPTIONS.get(word) or _shown([word])[0] for word in words)])
+
+
+def _shown(words: list[str]) -> list[str]:
+    """Words as a shell takes them, without the password of a connection string."""
+    return [shlex.quote(db.without_secrets(word)[0] if _CONNECTION.search(word) else word) for word in words]

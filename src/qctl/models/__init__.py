@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from qctl.models.health import Diagnosis as Diagnosis
     from qctl.models.health import Finding as Finding
     from qctl.models.health import Problem as Problem
+    from qctl.models.health import Stop as Stop
     from qctl.models.label import Label as Label
     from qctl.models.label import LabelSet as LabelSet
     from qctl.models.manifest import PlannedChange as PlannedChange
@@ -93,7 +94,7 @@ _MODULES = {
     "messages": "Message MessageListed Payload LifeEvent DeadGroup Replayed SentMessage SentOnce ReplayedMessage",
     "attempts": "Attempt MeasuredAttempt",
     "attachments": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger ReleasedEvents",
-    "health": "Cause Problem Finding Diagnosis",
+    "health": "Cause Problem Stop Finding Diagnosis",
     "grants": "Granted Revoked",
     "label": "Label LabelSet",
     "config": "Setting",

@@ -36,6 +36,16 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """Why no message of a queue is delivered now; ``fix`` as of :class:`Problem`."""
+
+    cause: str
+    since: datetime | None
+    reason: str
+    fix: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One fault, and the queues that it concerns; ``danger`` and ``fix`` as of :class:`Cause` and :class:`Problem`."""
 

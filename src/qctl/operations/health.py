@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from qctl import db
 from qctl.db import files
 from qctl.errors import UsageError
-from qctl.models import Cause, Diagnosis, Finding, Problem
+from qctl.models import Cause, Diagnosis, Finding, Problem, Stop
 from qctl.operations import migrate
 
 
@@ -45,6 +45,15 @@ def findings(connection: db.Connection, queue: str | None, limits: Limits) -> li
         QctlError: no such queue (6).
     """
     return db.fetch(connection, Finding, files.query("findings"), {"queue": queue, **asdict(limits)})
+
+
+def delivery_stop(connection: db.Connection, queue: str) -> Stop | None:
+    """What stops the delivery of a queue now, which need not be the worst cause.
+
+    Raises:
+        QctlError: no such queue (6).
+    """
+    return next(iter(db.call(connection, Stop, "delivery_stop", queue=queue)), None)
 
 
 def causes(connection: db.Connection) -> list[Cause]:

@@ -1,4 +1,4 @@
-"""The worker: claims what it can start, hands it to the sender, settles the answers in batches, sleeps when idle."""
+"""The worker's life: it begins, goes round, waits, reconnects and ends. What it does with messages is in ``delivery.py``."""
 
 import gc
 import math
@@ -8,43 +8,30 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import Enum
 
 import psycopg
 
 from qctl import db
 from qctl.errors import ExitCode, QctlError
-from qctl.models import Claimed
+from qctl.worker.delivery import BUSY_S, Delivery
+from qctl.worker.mode import Mode
 from qctl.worker.queue_set import QueueSet
-from qctl.worker.queue_state import AWAKE_S, SHORTEST_POLL_S, QueueState
-from qctl.worker.request import Answer, Egress, Request
+from qctl.worker.queue_state import SHORTEST_POLL_S
+from qctl.worker.request import Answer, Egress
 from qctl.worker.sender import Sender, clock
 from qctl.worker.session import WorkerSession
 from qctl.worker.sleep import Sleep
 from qctl.worker.totals import Totals
 
 MAX_BYTES = 32 << 20
-SETTLE_BATCH = 500
-SETTLE_AT = 500
-SETTLE_WITHIN_S = 0.01
 HEARTBEAT_S = 5.0
 ALIVE_S = 12.0
-BUSY_S = 1.0
-BROKEN_S = 30.0
 REPORT_S = 60.0
 MAINTENANCE_S = 60.0
 ROUND_WITHIN_S = 60.0
 FINISH_S = 2.0
 
 _PASSING = (ExitCode.CANNOT_CONNECT, ExitCode.BUSY)
-
-
-class Mode(Enum):
-    """How long a worker works: for ever, one round of claims, or until nothing is ready."""
-
-    FOREVER = "forever"
-    ONCE = "once"
-    DRAIN = "drain"
 
 
 def wake_pipe() -> tuple[int, int]:
@@ -54,10 +41,6 @@ def wake_pipe() -> tuple[int, int]:
     os.set_blocking(out, False)
     os.set_blocking(into, False)
     return out, into
-
-
-def _octets(body: str) -> int:
-    return len(body) if body.isascii() else len(body.encode())
 
 
 def _silent(_line: str) -> None:
@@ -108,11 +91,9 @@ class Worker:
         self._beat_at = time.monotonic()
         self._told_stop = False
         self._next_maintenance = 0.0
-        self._free_bytes = self.max_bytes
         self._next_heartbeat = 0.0
         self._next_report = time.monotonic() + REPORT_S
         self._reported = ""
-        self._settle_by: float | None = None
         self._pause_s = 0.1
         self._wake_out, self.wake_fd = wake_pipe()
         self._sender = Sender(self._wake, self.egress)
@@ -125,6 +106,18 @@ class Worker:
             self.concurrency,
             allow_private=self.allow_private,
             needs_arming=self.mode is not Mode.FOREVER,
+            talk=self.talk,
+        )
+        self._delivery = Delivery(
+            self._session,
+            self._sender,
+            self._queues,
+            self._sleep,
+            mode=self.mode,
+            free_bytes=self.max_bytes,
+            totals=self.totals,
+            on_totals=self.on_totals,
+            on_answer=self.on_answer,
             talk=self.talk,
         )
 
@@ -196,10 +189,14 @@ class Worker:
     def _finish(self) -> None:
         """Settles what has come and signs off, whatever ended the work."""
         self._sender.hand_back()
-        self._take_answers()
+        self._delivery.take_answers()
         for queue in self._queues:
             queue.held.clear()
-        for step in (lambda: self._settle(everything=True), self._release_unsent, self._session.unregister):
+        for step in (
+            lambda: self._delivery.settle(everything=True),
+            self._delivery.release_unsent,
+            self._session.unregister,
+        ):
             with suppress(QctlError, psycopg.Error):
                 step()
 
@@ -211,21 +208,6 @@ class Worker:
             queue.asleep = False
             queue.saw_work()
         self._sleep.begin(self.listen, self.talk)
-
-    def _guarded(self, queue: QueueState, name: str, step: Callable[[QueueState], None]) -> None:
-        """Does one step for a queue. Its trouble holds up only itself: a while for a lock, longer for anything else."""
-        if queue.is_held(name):
-            return
-        try:
-            step(queue)
-        except QctlError as error:
-            if error.code in (ExitCode.CANNOT_CONNECT, ExitCode.SCHEMA_VERSION) or self._session.closed:
-                raise
-            pause_s = BUSY_S if error.code is ExitCode.BUSY else BROKEN_S
-            queue.held[name] = time.monotonic() + pause_s
-            self.talk(f"queue {queue.name}: {name} waits {pause_s:.0f} s: {error.message}")
-            if self.mode is not Mode.FOREVER and error.code is not ExitCode.BUSY:
-                raise
 
     def _is_over(self) -> bool:
         busy = any(queue.busy for queue in self._queues)
@@ -248,9 +230,9 @@ class Worker:
         if now >= self._next_heartbeat:
             self._queues.read()
             self._heartbeat()
-        self._take_answers()
-        self._settle()
-        self._release_unsent()
+        self._delivery.take_answers()
+        self._delivery.settle()
+        self._delivery.release_unsent()
         if self._stop_at is not None:
             if not self._told_stop:
                 self._told_stop = True
@@ -260,60 +242,10 @@ class Worker:
             self._sender.hand_back()
         else:
             self._sleep.end(self._queues, now)
-            for queue in self._queues:
-                self._guarded(queue, "claim", self._claim)
+            self._delivery.claim()
         self._report(now)
         if not self._is_over():
             self._wait()
-
-    def _take_answers(self) -> None:
-        for answer in self._sender.collect():
-            self._free_bytes += answer.request.size
-            queue = self._queues.find(answer.request.queue, answer.request.queue_id)
-            if queue is None:
-                continue
-            queue.outstanding -= 1
-            queue.held_bytes -= answer.request.size
-            if answer.sent:
-                queue.count_answer()
-                self._queues.tune(queue, answer)
-                if self.on_answer is not None:
-                    self.on_answer(answer)
-                queue.unsettled.append(answer)
-                self._settle_by = self._settle_by or time.monotonic() + SETTLE_WITHIN_S
-                continue
-            queue.unsent.append(answer)
-
-    def _settle(self, *, everything: bool = False) -> None:
-        """Settles what has come: many at a time while more is coming, and at once when nothing is."""
-        count = sum(len(queue.unsettled) for queue in self._queues)
-        more_comes = not everything and any(queue.outstanding for queue in self._queues)
-        if more_comes and count < SETTLE_AT and time.monotonic() < (self._settle_by or 0.0):
-            return
-        self._settle_by = None
-        for queue in self._queues:
-            if queue.unsettled:
-                self._guarded(queue, "settle", self._settle_queue)
-
-    def _settle_queue(self, queue: QueueState) -> None:
-        while queue.unsettled:
-            batch = queue.unsettled[:SETTLE_BATCH]
-            settled = self._session.settle(queue.name, batch)
-            del queue.unsettled[: len(batch)]
-            queue.saw_work()
-            self.totals.add(settled)
-            self.on_totals(self.totals)
-
-    def _release_unsent(self) -> None:
-        for queue in self._queues:
-            if queue.unsent:
-                self._guarded(queue, "release", self._release_queue)
-
-    def _release_queue(self, queue: QueueState) -> None:
-        self._session.release(queue.name, queue.unsent)
-        self.totals.unsent += len(queue.unsent)
-        queue.unsent.clear()
-        queue.saw_work()
 
     def _heartbeat(self) -> None:
         before = clock()
@@ -344,55 +276,6 @@ class Worker:
                 raise
             self.talk(f"maintenance is postponed: {error.message}")
 
-    def _room(self, queue: QueueState) -> int:
-        """How many messages to claim now; 0 for none."""
-        if (
-            queue.leaving
-            or queue.asleep
-            # What cannot be settled would lapse and be sent again.
-            or queue.is_held("settle")
-            or time.monotonic() < queue.poll_at
-            or not queue.has_room(self._free_bytes)
-        ):
-            return 0
-        if self.mode is Mode.ONCE:
-            return 0 if queue.claimed_once else queue.concurrency
-        return max(0, queue.capacity - queue.outstanding)
-
-    def _claim(self, queue: QueueState) -> None:
-        room = self._room(queue)
-        if room == 0:
-            return
-        before = clock()
-        messages = self._session.claim(queue.name, room, queue.room_bytes(self._free_bytes))
-        queue.claimed_once = True
-        if messages:
-            self._submit(queue, messages, before)
-            queue.saw_work()
-            queue.poll_at = 0.0 if len(messages) == room else time.monotonic() + SHORTEST_POLL_S
-            return
-        queue.saw_nothing()
-        quiet_s = time.monotonic() - (queue.quiet_since or 0.0)
-        if self.mode is Mode.DRAIN:
-            # A message may be ready all the same: other workers may have filled the gate.
-            queue.drained = not self._session.ready_queues([queue.name])
-        elif self.mode is Mode.FOREVER and self._sleep.possible and quiet_s >= AWAKE_S:
-            self._sleep.start(queue)
-
-    def _submit(self, queue: QueueState, messages: list[Claimed], before: float) -> None:
-        """Hands messages to the sender, which were claimed after ``before``."""
-        kept, allowed = queue.kept_bytes, queue.allowed
-        requests = [
-            Request(queue.name, queue.queue_id, m, before, before + m.lease_ms / 1000, _octets(m.body), kept, allowed)
-            for m in messages
-        ]
-        size = sum(request.size for request in requests)
-        queue.outstanding += len(messages)
-        queue.held_bytes += size
-        self._free_bytes -= size
-        self.totals.claimed += len(messages)
-        self._sender.submit(queue.name, requests, queue.concurrency)
-
     def _report(self, now: float) -> None:
         """Once a minute, the totals, if they changed."""
         if now >= self._next_report and self.mode is Mode.FOREVER:
@@ -404,8 +287,8 @@ class Worker:
     def _wait(self) -> None:
         now = time.monotonic()
         moments = [self._next_heartbeat]
-        if self._settle_by is not None:
-            moments.append(self._settle_by)
+        if self._delivery.settle_by is not None:
+            moments.append(self._delivery.settle_by)
         if self._sleep.disturbed:
             moments.append(now)
         if self._stop_at is not None:
@@ -417,7 +300,7 @@ class Worker:
                     continue
                 if queue.asleep:
                     moments.append(self._sleep.next_look)
-                elif queue.has_room(self._free_bytes) and not (self.mode is Mode.ONCE and queue.claimed_once):
+                elif queue.has_room(self._delivery.free_bytes) and not (self.mode is Mode.ONCE and queue.claimed_once):
                     moments.append(queue.poll_at if queue.poll_at > now else now + SHORTEST_POLL_S)
         fd = self._session.fileno()
         if fd in self._poll(max(0.0, min(moments) - now), fd):
@@ -449,7 +332,7 @@ class Worker:
             self._pause_s = min(self._pause_s * 2, 5.0)
             while (left_s := until - time.monotonic()) > 0 and not self._is_over():
                 self._poll(left_s)
-                self._take_answers()
+                self._delivery.take_answers()
             try:
                 self._session.open()
                 self._begin()

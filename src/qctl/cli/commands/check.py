@@ -145,11 +145,18 @@ def _failed(told: list[str]) -> str:
     """As many of the findings as fit, the worst first, and how many more there are."""
     line = f"FAILED {told[0]}"
     for place, finding in enumerate(told[1:], 1):
-        more = f"; +{len(told) - place} more: qctl doctor"
+        more = f"; +{len(told) - place} more, see -o json"
         if len(line) + 2 + len(finding) + len(more) > _LONGEST:
-            return f"{line[: _LONGEST - len(more)]}{more}"
+            return _cut(line, _LONGEST - len(more)) + more
         line += f"; {finding}"
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    return _cut(line, _LONGEST)
+
+
+def _cut(line: str, most: int) -> str:
+    """A line of so many characters; a command at its end is left out rather than cut."""
+    if len(line) > most:
+        line = line.rpartition("; see: ")[0] or line
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _told(finding: "models.Finding") -> str:

@@ -9,10 +9,7 @@ from qctl.cli import options
 from qctl.cli.console import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
-from qctl.operations import (
-    queues,
-    test_event,
-)
+from qctl.operations import health, queues, test_event
 from qctl.output import Column, render
 from qctl.output.columns import milliseconds, one_line
 
@@ -62,12 +59,12 @@ def command(
             raise
         if (attempt is None or attempt.outcome != "delivered") and not test_event.withdraw(connection, name, msg_id):
             attempt = test_event.answer(connection, name, msg_id, 0.0)
-        (now,) = queues.statuses(connection, name)
+        stop = health.delivery_stop(connection, name)
     if attempt is None:
         raise QctlError(
             f"no answer within {within}",
-            detail=f"{now.health}: {now.reason}" if now.reason else None,
-            hint=now.fix or f"qctl status -q {name}",
+            detail=f"{stop.cause}: {stop.reason}" if stop else None,
+            hint=(stop.fix if stop else None) or f"qctl status -q {name}",
             code=ExitCode.CHECK_FAILED,
         )
     columns = [

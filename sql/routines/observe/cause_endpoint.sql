@@ -1,0 +1,95 @@
+-- Cause endpoint_failing: the endpoint answers, but too many of its answers are failures.
+
+create or replace function qctl._shown_by(p_queue_id integer) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  select coalesce((
+    select format('; see: qctl show %s/%s', q.queue_name, t.msg_id)
+    from qctl.attempt t join qctl.queue q on q.queue_id = p_queue_id
+    where t.queue_id = p_queue_id and t.settled_at > statement_timestamp() - interval '7 days' and t.outcome <> 'delivered' and t.outcome <> 'late'
+    order by t.settled_at desc limit 1), '')
+$$;
+comment on function qctl._shown_by(integer) is 'The command that shows the last failed attempt of a queue, to be added to a sentence.';
+
+create or replace function qctl._failure_rate(p_queue qctl.queue) returns double precision
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  c_over constant interval := '10 min';
+  c_least constant integer := 10;
+  v_counts record;
+  v_last record;
+begin
+  select count(*), count(*) filter (where t.outcome <> 'delivered') as failed into v_last
+  from (select t.outcome from qctl.attempt t
+        where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - c_over and t.outcome <> 'late'
+        order by t.settled_at desc limit c_least) t;
+  if v_last.count < c_least then
+    return null;
+  end if;
+  -- An endpoint that has recovered is not failing, whatever its rate was before.
+  if v_last.failed = 0
+     and not exists (select from qctl.attempt t
+                     where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '20 s'
+                       and t.outcome <> 'delivered' and t.outcome <> 'late') then
+    return null;
+  end if;
+  select * into v_counts from qctl._counts(p_queue.queue_id, statement_timestamp() - c_over);
+  return v_counts.failed::double precision / nullif(v_counts.delivered + v_counts.failed, 0);
+end
+$$;
+comment on function qctl._failure_rate(qctl.queue) is
+  'The share of failed attempts in the last 10 min. Null if there are fewer than 10 attempts, or if the endpoint has recovered: the last '
+  '10 were delivered and none failed in the last 20 s.';
+
+create or replace function qctl._cause_endpoint(p_queue qctl.queue) returns setof qctl.cause
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  c_rate constant double precision := 0.2;
+  v_cause qctl.cause;
+  v_rate double precision := qctl._failure_rate(p_queue);
+  v_last record;
+  v_from timestamptz;
+begin
+  select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at,
+         (array_agg(coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') order by t.settled_at desc)
+            filter (where t.outcome <> 'delivered'))[1] as error
+  into v_last
+  from (select t.outcome, t.settled_at, t.error, t.status_code from qctl.attempt t
+        where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h' and t.outcome <> 'late'
+        order by t.settled_at desc limit 5) t;
+  -- With few messages and long waits between attempts a rate would not show that every delivery fails.
+  -- Answers that were settled together have the same time and no order, so one delivery among them is enough.
+  if v_last.count >= 3 and v_last.delivered = 0
+     and not exists (select from qctl.attempt t
+                     where t.queue_id = p_queue.queue_id and t.settled_at >= v_last.first_at and t.outcome = 'delivered')
+     and exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0) then
+    v_cause.reason := format('the last %s attempts to deliver to %s failed: %s', v_last.count, p_queue.url, v_last.error);
+  elsif v_rate >= c_rate then
+    v_cause.reason := format('%s %% of the attempts to deliver to %s in the last 10 min failed%s', round(v_rate * 100), p_queue.url,
+                             coalesce(': ' || v_last.error, ''));
+  else
+    return;
+  end if;
+  v_cause.cause := 'endpoint_failing';
+  -- The first failure after the last delivery, or else within the examined time.
+  v_from := coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
+                     statement_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end);
+  select min(f.settled_at) into v_cause.since
+  from (select t.settled_at from qctl.attempt t
+        where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
+          and t.settled_at > v_from
+        order by t.settled_at limit 1) f;
+  v_cause.reason := v_cause.reason || '; its messages are tried again by their schedule' || qctl._shown_by(p_queue.queue_id);
+  return next v_cause;
+end
+$$;

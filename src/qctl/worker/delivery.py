@@ -1,0 +1,186 @@
+"""What a worker does with messages: claims what it can start, settles the answers in batches, gives back the rest."""
+
+import time
+from collections.abc import Callable
+
+from qctl.errors import ExitCode, QctlError
+from qctl.models import Claimed
+from qctl.worker.mode import Mode
+from qctl.worker.queue_set import QueueSet
+from qctl.worker.queue_state import AWAKE_S, SHORTEST_POLL_S, QueueState
+from qctl.worker.request import Answer, Request
+from qctl.worker.sender import Sender, clock
+from qctl.worker.session import WorkerSession
+from qctl.worker.sleep import Sleep
+from qctl.worker.totals import Totals
+
+SETTLE_BATCH = 500
+SETTLE_AT = 500
+SETTLE_WITHIN_S = 0.01
+BUSY_S = 1.0
+BROKEN_S = 30.0
+
+
+def _octets(body: str) -> int:
+    return len(body) if body.isascii() else len(body.encode())
+
+
+class Delivery:
+    """Claims, answers and settles of one worker. A step that fails for a queue holds up only itself.
+
+    Args:
+        session: claims, settles and releases.
+        sender: sends the requests.
+        queues: what is delivered.
+        sleep: of queues with nothing to do.
+        mode: when the worker ends; other than for ever, its first error that is more than a lock ends it.
+        free_bytes: payloads that may be held.
+        totals: what was done.
+        on_totals: called after each change of them.
+        on_answer: called with each attempt's answer, before it is settled.
+        talk: called with each line for people.
+    """
+
+    def __init__(
+        self,
+        session: WorkerSession,
+        sender: Sender,
+        queues: QueueSet,
+        sleep: Sleep,
+        *,
+        mode: Mode,
+        free_bytes: int,
+        totals: Totals,
+        on_totals: Callable[[Totals], None],
+        on_answer: Callable[[Answer], None] | None,
+        talk: Callable[[str], None],
+    ) -> None:
+        self._session = session
+        self._sender = sender
+        self._queues = queues
+        self._sleep = sleep
+        self._mode = mode
+        self._totals = totals
+        self._on_totals = on_totals
+        self._on_answer = on_answer
+        self._talk = talk
+        self.free_bytes = free_bytes
+        self.settle_by: float | None = None
+
+    def claim(self) -> None:
+        """Claims for each queue what it can start."""
+        for queue in self._queues:
+            self._guarded(queue, "claim", self._claim)
+
+    def _claim(self, queue: QueueState) -> None:
+        room = self._room(queue)
+        if room == 0:
+            return
+        before = clock()
+        messages = self._session.claim(queue.name, room, queue.room_bytes(self.free_bytes))
+        queue.claimed_once = True
+        if messages:
+            self._submit(queue, messages, before)
+            queue.saw_work()
+            queue.poll_at = 0.0 if len(messages) == room else time.monotonic() + SHORTEST_POLL_S
+            return
+        queue.saw_nothing()
+        quiet_s = time.monotonic() - (queue.quiet_since or 0.0)
+        if self._mode is Mode.DRAIN:
+            # A message may be ready all the same: other workers may have filled the gate.
+            queue.drained = not self._session.ready_queues([queue.name])
+        elif self._mode is Mode.FOREVER and self._sleep.possible and quiet_s >= AWAKE_S:
+            self._sleep.start(queue)
+
+    def take_answers(self) -> None:
+        for answer in self._sender.collect():
+            self.free_bytes += answer.request.size
+            queue = self._queues.find(answer.request.queue, answer.request.queue_id)
+            if queue is None:
+                continue
+            queue.outstanding -= 1
+            queue.held_bytes -= answer.request.size
+            if answer.sent:
+                queue.count_answer()
+                self._queues.tune(queue, answer)
+                if self._on_answer is not None:
+                    self._on_answer(answer)
+                queue.unsettled.append(answer)
+                self.settle_by = self.settle_by or time.monotonic() + SETTLE_WITHIN_S
+                continue
+            queue.unsent.append(answer)
+
+    def settle(self, *, everything: bool = False) -> None:
+        """Settles what has come: many at a time while more is coming, and at once when nothing is."""
+        count = sum(len(queue.unsettled) for queue in self._queues)
+        more_comes = not everything and any(queue.outstanding for queue in self._queues)
+        if more_comes and count < SETTLE_AT and time.monotonic() < (self.settle_by or 0.0):
+            return
+        self.settle_by = None
+        for queue in self._queues:
+            if queue.unsettled:
+                self._guarded(queue, "settle", self._settle_queue)
+
+    def release_unsent(self) -> None:
+        for queue in self._queues:
+            if queue.unsent:
+                self._guarded(queue, "release", self._release_queue)
+
+    def _room(self, queue: QueueState) -> int:
+        """How many messages to claim now; 0 for none."""
+        if (
+            queue.leaving
+            or queue.asleep
+            # What cannot be settled would lapse and be sent again.
+            or queue.is_held("settle")
+            or time.monotonic() < queue.poll_at
+            or not queue.has_room(self.free_bytes)
+        ):
+            return 0
+        if self._mode is Mode.ONCE:
+            return 0 if queue.claimed_once else queue.concurrency
+        return max(0, queue.capacity - queue.outstanding)
+
+    def _submit(self, queue: QueueState, messages: list[Claimed], before: float) -> None:
+        """Hands messages to the sender, which were claimed after ``before``."""
+        kept, allowed = queue.kept_bytes, queue.allowed
+        requests = [
+            Request(queue.name, queue.queue_id, m, before, before + m.lease_ms / 1000, _octets(m.body), kept, allowed)
+            for m in messages
+        ]
+        size = sum(request.size for request in requests)
+        queue.outstanding += len(messages)
+        queue.held_bytes += size
+        self.free_bytes -= size
+        self._totals.claimed += len(messages)
+        self._sender.submit(queue.name, requests, queue.concurrency)
+
+    def _settle_queue(self, queue: QueueState) -> None:
+        while queue.unsettled:
+            batch = queue.unsettled[:SETTLE_BATCH]
+            settled = self._session.settle(queue.name, batch)
+            del queue.unsettled[: len(batch)]
+            queue.saw_work()
+            self._totals.add(settled)
+            self._on_totals(self._totals)
+
+    def _release_queue(self, queue: QueueState) -> None:
+        self._session.release(queue.name, queue.unsent)
+        self._totals.unsent += len(queue.unsent)
+        queue.unsent.clear()
+        queue.saw_work()
+
+    def _guarded(self, queue: QueueState, name: str, step: Callable[[QueueState], None]) -> None:
+        """Does one step for a queue. Its trouble holds up only itself: a while for a lock, longer for anything else."""
+        if queue.is_held(name):
+            return
+        try:
+            step(queue)
+        except QctlError as error:
+            if error.code in (ExitCode.CANNOT_CONNECT, ExitCode.SCHEMA_VERSION) or self._session.closed:
+                raise
+            pause_s = BUSY_S if error.code is ExitCode.BUSY else BROKEN_S
+            queue.held[name] = time.monotonic() + pause_s
+            self._talk(f"queue {queue.name}: {name} waits {pause_s:.0f} s: {error.message}")
+            if self._mode is not Mode.FOREVER and error.code is not ExitCode.BUSY:
+                raise
