@@ -16,7 +16,8 @@ def test_check_is_one_line_that_says_its_limits(busy, dsn):
     done = qctl("check", "--max-depth", "1", "--max-dead", "0", dsn=dsn)
     assert done.returncode == 8
     assert (
-        done.stdout == "FAILED orders dead: 1 (limit 0) dead letters; orders depth: 3 (limit 1) unfinished messages\n"
+        done.stdout == "FAILED orders dead: 1 (limit 0) dead letters; see: qctl dead -q orders; "
+        "orders depth: 3 (limit 1) unfinished messages; see: qctl scale -q orders\n"
     )
     assert done.stderr == ""
     assert "no such cause: tired" in failing(2, "check", "--ignore", "tired", dsn=dsn)
