@@ -89,7 +89,7 @@ def test_an_answer_410_pauses_and_a_rejection_is_dead_after_three(net):
     net.execute("select qctl.register_worker('w', 'pg_net', '{orders}', '0')")
     assert net.execute("select health, reason from qctl.status").fetchone() == (
         "gone",
-        "the endpoint answered 410 Gone: it no longer exists",
+        "the endpoint answered 410 Gone: it no longer exists; if it has a new address, set that first with qctl set --url",
     )
     assert dispatch(net) == 0
 
