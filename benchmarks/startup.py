@@ -1,4 +1,4 @@
-"""How long a person waits: ``qctl --help`` beside those of pgq and procrastinate, and ``qctl status`` beside a bare script.
+"""How long a person waits: ``qctl help --all`` beside those of pgq and procrastinate, and ``qctl status`` beside a bare script.
 
 Each of a wheel in an environment of its own; the bare script, in qctl's, imports typer and psycopg and asks the one query that
 ``status`` asks. In turn, in one run, after a warm-up; the figures are medians of ``--rounds`` processes, in seconds.
@@ -43,7 +43,7 @@ def main() -> None:
     with site() as (connection, uri):
         create(connection, "orders", "http://127.0.0.1:9/x")
         commands = {
-            "qctl --help": [str(ours / "qctl"), "--help"],
+            "qctl help --all": [str(ours / "qctl"), "help", "--all"],
             "pgq --help": [str(pgqueuer().with_name("pgq")), "--help"],
             "procrastinate --help": [str(procrastinate().with_name("procrastinate")), "--help"],
             "qctl status": [str(ours / "qctl"), "status", "--dsn", uri],
@@ -63,8 +63,8 @@ def main() -> None:
     for name in commands:
         print(f"{name:22} {taken.median(name):.3f} s")
     for name, beside, most in (
-        ("qctl --help", "pgq --help", 0.4),
-        ("qctl --help", "procrastinate --help", None),
+        ("qctl help --all", "pgq --help", 0.4),
+        ("qctl help --all", "procrastinate --help", None),
         ("qctl status", "a bare script", 1.3),
     ):
         ratio = taken.ratio(name, beside)

@@ -10,6 +10,9 @@ from typing import Any, cast
 from qctl import models, units
 from qctl.errors import UsageError
 
+_UNSET = "libpq defaults"
+_LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
+
 
 @dataclass(frozen=True, slots=True)
 class Database:
@@ -52,7 +55,12 @@ def database(dsn: str | None, profile: str | None = None, environ: Mapping[str, 
         return _of_profile(str(default), "the default profile", environ)
     if url := environ.get("DATABASE_URL"):
         return Database(_filled(url, "DATABASE_URL"), "DATABASE_URL")
-    return Database("", "libpq defaults")
+    return Database("", _UNSET)
+
+
+def is_unset(database: Database, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether nobody said which database, so that libpq tries a local one."""
+    return database.source == _UNSET and not any(environ.get(name) for name in _LIBPQ_VARIABLES)
 
 
 def _filled(value: str, source: str) -> str:

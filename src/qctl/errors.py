@@ -31,7 +31,11 @@ class QctlError(Exception):
         hint: what to type next.
         code: the exit code.
         detail: more of what is known, shown between message and hint.
+
+    ``hint_is_for_another`` says that another role types the hint, over its own connection.
     """
+
+    hint_is_for_another = False
 
     def __init__(self, message: str, *, hint: str | None = None, code: ExitCode, detail: str | None = None) -> None:
         super().__init__(message)

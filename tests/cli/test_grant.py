@@ -217,3 +217,39 @@ def test_the_last_level_given_is_the_one_that_holds(conn, dsn, role):
                where p.pronamespace = 'qctl'::regnamespace and has_function_privilege(%s, p.oid, 'execute')"""
     assert one(conn, query, name) == 0
     assert one(conn, f"select has_schema_privilege('{name}', 'qctl', 'usage')") is False
+
+
+def missing(theirs: str, *arguments: str) -> str:
+    """What a command says to type where its role lacks a right."""
+    [line] = [line for line in failing(4, *arguments, dsn=theirs).splitlines() if line.startswith("  Try:  ")]
+    return line.removeprefix("  Try:  ")
+
+
+def test_a_missing_right_names_the_grant_and_who_can_give_it(busy, dsn, role):
+    theirs, name = role
+    [owner] = busy.execute("select current_user").fetchone()
+    looking = f"as {owner}, who installed qctl: qctl grant {name} --as read"
+    acting = looking.replace("read", "operate")
+    for arguments in (["status"], ["messages"], ["doctor"], ["verify"], ["metrics"], ["check"]):
+        assert missing(theirs, *arguments) == looking
+    assert looking in ok("--dsn", theirs).stdout
+    for arguments in (["replay", "1", "-q", "orders"], ["pause", "-q", "orders"], ["send", "-q", "orders", "{}"]):
+        assert missing(theirs, *arguments) == acting
+    assert missing(theirs, "worker", "--all") == looking.replace("read", "work")
+    for arguments in (["create", "bills", "--url", "http://x.example"], ["set", "-q", "orders", "--timeout", "3s"]):
+        assert missing(theirs, *arguments) == f"connect as {owner}, who installed qctl; no grant allows this"
+
+    typed = missing(theirs, "status").partition(": ")[2]
+    ok(*typed.split()[1:], dsn=dsn)
+    ok("status", dsn=theirs)
+    assert missing(theirs, "messages", "--where", "true").endswith(f"qctl grant {name} --as read --payloads")
+    assert missing(theirs, "replay", "1", "-q", "orders") == acting
+    ok("grant", name, "--as", "operate", dsn=dsn)
+    assert f"(a role has one level, and {name} has operate)" in missing(theirs, "worker", "--all")
+
+
+def test_a_missing_right_that_no_grant_gives_is_not_called_one(busy, dsn, role):
+    theirs, name = role
+    ok("grant", name, "--as", "read", dsn=dsn)
+    busy.execute("create table public.theirs (id int primary key)")
+    assert "qctl grant" not in failing(4, "attach", "public.theirs", "-q", "orders", dsn=theirs)

@@ -13,7 +13,7 @@ def test_version_and_help():
     from importlib.metadata import version
 
     assert ok("--version").stdout == f"qctl {version('qctl')}\n"
-    assert "Set up" in ok("--help").stdout
+    assert "Set up" in ok("help", "--all").stdout
     assert ok("-h").stdout == ok("--help").stdout
 
 

@@ -10,7 +10,7 @@ from processes import QCTL, environment
 HEAVY = {"markdown_it", "psycopg", "pgmq", "pycurl", "tabulate", "asyncio", "tomllib"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["replay", "--help"], []])
+@pytest.mark.parametrize("arguments", [["help", "--all"], ["replay", "--help"]])
 def test_help_reads_neither_the_driver_nor_what_commands_do(arguments):
     code = """
 import sys

@@ -14,63 +14,26 @@ from typer.completion import completion_init  # pyright: ignore[reportPrivateImp
 from typer.core import TyperGroup
 
 import qctl
-from qctl.cli import completers
+from qctl.cli import completers, first_page
 from qctl.cli.command import Command, Group
 from qctl.cli.config_defaults import option_defaults
 from qctl.cli.console import report
 from qctl.cli.guard import Guard
+from qctl.cli.panels import PANELS
 from qctl.errors import ExitCode, UsageError
 
 app = typer.Typer(
     name="qctl",
     cls=Guard,
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Webhook delivery from inside PostgreSQL: a changed row becomes a queued message, an HTTP POST, a logged answer.",
-    epilog="First steps: qctl demo · qctl install · qctl create orders --url https://… --attach public.orders",
 )
 
-# Each command with its place in the help. Its module in qctl.cli.commands has its name, with _ for -.
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "Set up": (
-        *(
-            "install",
-            "upgrade",
-            "create",
-            "set",
-            "attach",
-            "detach",
-            "adopt-webhook",
-            "apply",
-            "arm",
-            "disarm",
-            "grant",
-        ),
-        *("revoke", "secret", "partition", "events", "verify", "drop", "uninstall", "demo"),
-    ),
-    "Look": (
-        *(
-            "status",
-            "depth",
-            "lag",
-            "queues",
-            "describe",
-            "metrics",
-            "check",
-            "doctor",
-            "messages",
-            "dead",
-            "show",
-            "tail",
-        ),
-        *("capacity", "config"),
-    ),
-    "Act": ("replay", "discard", "purge", "send", "test", "pause", "resume", "scale", "worker"),
-    "Help": ("completion",),
-}
+_HELP = ("-h", "--help")
 _registered: set[str] = set()
 
 
@@ -100,6 +63,7 @@ def root(
     command, group = ctx.invoked_subcommand, ctx.command
     assert isinstance(group, TyperGroup)
     if command is None:
+        first_page.write(dsn, profile)
         return
     found = group.commands.get(command)
     if isinstance(found, TyperGroup):
@@ -114,7 +78,7 @@ def module_of(command: str) -> str:
 
 def _register(names: Iterable[str]) -> None:
     """Adds commands: a module has its ``command``, and a class for it if need be, or the commands of a ``group``."""
-    for panel, commands in COMMANDS.items():
+    for panel, commands in PANELS.items():
         for name in commands:
             if name in _registered or name not in names:
                 continue
@@ -127,7 +91,7 @@ def _register(names: Iterable[str]) -> None:
 
 
 def _all() -> list[str]:
-    return [name for commands in COMMANDS.values() for name in commands]
+    return [name for commands in PANELS.values() for name in commands]
 
 
 def _register_for(words: list[str]) -> None:
@@ -136,8 +100,10 @@ def _register_for(words: list[str]) -> None:
     if any(name.startswith("_") and name.endswith("_COMPLETE") for name in os.environ):
         _register(_all())
         return
-    _register(words[:1] if words and words[0] in _all() else _all())
-    if not words or words[0] in ("-h", "--help"):
+    if _lacks_command(words) and not set(_HELP) & set(words):
+        return
+    _register(words[:1] if words[0] in _all() else _all())
+    if words[0] in _HELP:
         for command in app.registered_commands:
             command.callback = _outline(command.callback)
 
@@ -152,10 +118,25 @@ def _outline(callback: Callable[..., Any] | None) -> Callable[[], None]:
 
 
 def _with_help(words: list[str]) -> list[str]:
-    """``help`` and ``version``, which people type as commands."""
+    """``help`` and ``version``, which people type as commands; the help of no command is the first page."""
+    if words == ["help", "--all"]:
+        return ["--help"]
+    if words == ["version"]:
+        return ["--version"]
     if words[:1] == ["help"]:
-        return [*words[1:], "--help"]
-    return ["--version"] if words == ["version"] else words
+        words = [*words[1:], "--help"]
+    return [word for word in words if word not in _HELP] if _lacks_command(words) else words
+
+
+def _lacks_command(words: list[str]) -> bool:
+    """Whether these are the root's own options alone, without one that shows something else."""
+    rest = iter(words)
+    for word in rest:
+        if word in ("--dsn", "--profile"):
+            next(rest, None)
+        elif word not in _HELP and not word.startswith(("--dsn=", "--profile=")):
+            return False
+    return True
 
 
 def _group() -> TyperGroup:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from qctl import db
 
 
-def say(line: str) -> None:
-    """Writes a line for people on stderr; commands in it carry the connection that was named."""
-    line = carried(line)
+def say(line: str, *, carry: bool = True) -> None:
+    """Writes a line for people on stderr; commands in it carry the connection that was named unless told otherwise."""
+    line = carried(line) if carry else line
     typer.echo(visible(line), err=True)
     if more := reminder(line):
         typer.echo(more, err=True)
@@ -29,7 +29,7 @@ def report(error: QctlError) -> None:
     if error.detail:
         say(f"  {error.detail}")
     if error.hint:
-        say(f"  Try:  {error.hint}")
+        say(f"  Try:  {error.hint}", carry=not error.hint_is_for_another)
 
 
 def once_a_second(line: Callable[[int], str]) -> Callable[[int], None]:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 
 from qctl import config, db, models
-from qctl.cli import named_connection
+from qctl.cli import missing_right, named_connection
 from qctl.cli.console import say
+from qctl.cli.panels import PANELS
 from qctl.errors import CannotConnectError, QctlError
 from qctl.operations import label
 
@@ -42,9 +43,15 @@ def session(dsn: str | None, profile: str | None, command: str, *, changes: bool
             say(
                 f"on {_named(label.current(connection), database.profile)}{db.where(connection)} (from {database.source})"
             )
-        yield connection
+        with missing_right.explained(database, _level(command, changes=changes)):
+            yield connection
     finally:
         connection.close()
+
+
+def _level(command: str, *, changes: bool) -> missing_right.Level:
+    """What a command needs."""
+    return "read" if not changes else "operate" if command in PANELS["Act"] else "install"
 
 
 def session_again(

@@ -12,7 +12,7 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
-from qctl.config import Database
+from qctl.config import Database, is_unset
 from qctl.db import codecs, connect_hints
 from qctl.db.errors import SilentServerError, translating
 from qctl.errors import CannotConnectError, UsageError
@@ -139,6 +139,12 @@ def connect(database: Database, *, application: str, **keywords: str | int) -> C
         message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         for prefix in ("connection failed: ", "connection is bad: "):
             message = message.removeprefix(prefix)
+        if is_unset(database):
+            raise CannotConnectError(
+                "no database is configured, and there is none at libpq's default",
+                detail=message,
+                hint="export QCTL_DSN=postgresql://USER@HOST:5432/DATABASE, or qctl demo, which needs none",
+            ) from None
         raise CannotConnectError(
             f"cannot connect to {label(database)} (from {database.source})",
             detail=redacted(message, str(given.get("password") or "")),

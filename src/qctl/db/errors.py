@@ -22,7 +22,7 @@ class SilentServerError(psycopg.OperationalError):
 
 
 _HINTS = {
-    "42501": "connect as the role that installed qctl, or ask it for: qctl grant ROLE --as operate",
+    "42501": "connect as a role that has this right, for example the owner",
     "25006": "connect to the primary; where the host made it read only because its disk is full, add before the command:"
     " PGOPTIONS='-c default_transaction_read_only=off'",
     "55P03": "another session holds a lock on the table; try again later",

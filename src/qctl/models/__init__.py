@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from qctl.models.queues import Status as Status
     from qctl.models.queues import TransportChoice as TransportChoice
     from qctl.models.queues import Undelivered as Undelivered
+    from qctl.models.rights import Rights as Rights
     from qctl.models.secrets import HeaderSecretGone as HeaderSecretGone
     from qctl.models.secrets import HeaderSecretSet as HeaderSecretSet
     from qctl.models.secrets import RevokedSecret as RevokedSecret
@@ -97,6 +98,7 @@ _MODULES = {
     "health": "Cause Problem Stop Finding Diagnosis",
     "grants": "Granted Revoked",
     "label": "Label LabelSet",
+    "rights": "Rights",
     "config": "Setting",
     "arming": "Arming ArmingPreview ArmingState Disarming Armed WouldSend",
     "secrets": "RotatedSecret RevokedSecret HeaderSecretSet HeaderSecretGone Secret",

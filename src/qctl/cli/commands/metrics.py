@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from qctl import config, http_server
-from qctl.cli import options
+from qctl.cli import missing_right, named_connection, options
 from qctl.cli.console import say
 from qctl.cli.metrics_page import scrapes
 
@@ -26,9 +26,12 @@ def command(
 
     Example: qctl metrics --port 9187
     """
-    page = scrapes(config.database(dsn, profile))
+    named_connection.remember(dsn, profile)
+    database = config.database(dsn, profile)
+    page = scrapes(database)
     if port is None:
-        sys.stdout.write(page().body.decode())
+        with missing_right.explained(database, "read"):
+            sys.stdout.write(page().body.decode())
         return
     with http_server.serving({http_server.address(port): {"/metrics": page}}) as ports:
         say(f"GET /metrics on port {ports[0]}; Ctrl-C stops")

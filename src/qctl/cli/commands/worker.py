@@ -11,7 +11,7 @@ import typer
 
 from qctl import config, db, http_server
 from qctl import worker as delivering
-from qctl.cli import completers, named_connection, options
+from qctl.cli import completers, missing_right, named_connection, options
 from qctl.cli.console import say
 from qctl.cli.metrics_page import scrapes
 from qctl.errors import ExitCode, QctlError, UsageError
@@ -147,7 +147,7 @@ def command(
         )
     started = time.monotonic()
     if processes == 1:
-        with ExitStack() as stack:
+        with ExitStack() as stack, missing_right.explained(database, "work"):
 
             def hold(process: delivering.Worker) -> None:
                 delivering.stop_on_signals(process.stop, process.wake_fd)
@@ -159,7 +159,7 @@ def command(
         try:
             supervisor.start()
             delivering.stop_on_signals(supervisor.stop, supervisor.wake_fd)
-            with _served(supervisor, database, health, metrics_):
+            with missing_right.explained(database, "work"), _served(supervisor, database, health, metrics_):
                 totals = supervisor.run()
         finally:
             # Python waits for its children when it ends, and nobody else would stop them.

@@ -1,0 +1,39 @@
+"""Each command with its panel in the help. Its module in qctl.cli.commands has its name, with _ for -."""
+
+PANELS: dict[str, tuple[str, ...]] = {
+    "Set up": (
+        *(
+            "install",
+            "upgrade",
+            "create",
+            "set",
+            "attach",
+            "detach",
+            "adopt-webhook",
+            "apply",
+            "arm",
+            "disarm",
+            "grant",
+        ),
+        *("revoke", "secret", "partition", "events", "verify", "drop", "uninstall", "demo"),
+    ),
+    "Look": (
+        *(
+            "status",
+            "depth",
+            "lag",
+            "queues",
+            "describe",
+            "metrics",
+            "check",
+            "doctor",
+            "messages",
+            "dead",
+            "show",
+            "tail",
+        ),
+        *("capacity", "config"),
+    ),
+    "Act": ("replay", "discard", "purge", "send", "test", "pause", "resume", "scale", "worker"),
+    "Help": ("completion",),
+}
