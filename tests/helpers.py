@@ -62,6 +62,7 @@ def settle(
     error: str | None = None,
     response: bytes | list[bytes] = b"ok",
     retry_after: int | None = None,
+    took_ms: list[int | None] | None = None,
     name: str = QUEUE,
 ) -> dict[str, int]:
     """Settles all with one status, or each with its own; the counts that are not 0."""
@@ -77,7 +78,7 @@ def settle(
             statuses,
             [error] * n,
             responses,
-            [5] * n,
+            took_ms or [5] * n,
             [retry_after] * n,
         ),
     )

@@ -33,6 +33,7 @@ def test_the_line_has_room_for_a_message_and_names_the_worst_first(busy, dsn):
     busy.execute("create table public.t (id int primary key)")
     busy.execute("select qctl.attach('public.t', 'queue_with_a_long_name_29')")
     busy.execute("alter table public.t disable trigger all")
+    busy.execute("update qctl.queue set created_at = now() - interval '1 min'")
     line = qctl("check", dsn=dsn).stdout
     assert len(line) <= 401
     assert line.startswith("FAILED queue_with_a_long_name_29 capture_broken: ")

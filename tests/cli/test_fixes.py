@@ -107,6 +107,7 @@ def no_worker_of_some(conn: psycopg.Connection) -> None:
     create(conn, "other")
     create(conn, "third")
     conn.execute("select qctl.register_worker('w', 'http', '{other}', '0')")
+    no_worker(conn)
 
 
 def secret_missing(conn: psycopg.Connection) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers import create, one, send
+from helpers import claim, create, one, send, settle
 from processes import QCTL, WorkerProcess, environment, qctl, wait_until
+from qctl.operations.metrics import BOUNDS_S
 from servers import free_port
 
 TOP = Path(__file__).parents[2]
@@ -48,6 +49,7 @@ def test_a_worker_is_scraped_and_probed_under_load(conn, dsn, endpoint):
     receiver = endpoint("--fail-rate", "0.1", "--failures", "500,429")
     create(conn, url=receiver.url, retry_schedule_s=[1] * 20)
     create(conn, "quiet")
+    conn.execute("update qctl.queue set created_at = now() - interval '1 min'")
     health, metrics = free_port(), free_port()
     with contextlib.closing(
         WorkerProcess(dsn, "-q", "orders", "--health", f"127.0.0.1:{health}", "--metrics", f"127.0.0.1:{metrics}")
@@ -131,6 +133,41 @@ def test_an_exporter_counts_what_anybody_delivers_and_survives_a_lost_connection
         _, talk = exporter.communicate(timeout=10)
     assert exporter.returncode == 0, talk
     assert f"port {port}" in talk
+
+
+def test_counters_outlive_the_log_and_every_process(conn, dsn):
+    def count(*labels: str) -> float:
+        return total(qctl("metrics", dsn=dsn).stdout, "qctl_attempts_total", *labels)
+
+    create(conn, retry_schedule_s=[60], reject_after=1)
+    send(conn, 6)
+    claims = claim(conn, 6)
+    settle(conn, claims[:4], [200, 200, 400, 503], took_ms=[5, 6, 70_000, None])
+    assert count() == 4
+    conn.execute("update qctl.upkept set rolled_to = date_trunc('minute', now()) - interval '3 min'")
+    conn.execute("update qctl.attempt set settled_at = settled_at - interval '2 min'")
+    assert one(conn, "select qctl._roll_up()") > 0
+    assert count() == 4
+    assert one(conn, "select sum(attempts) from qctl.attempt_total") == 4
+    conn.execute("delete from qctl.attempt")
+    settle(conn, claims[4:], [200, 200], took_ms=[1, 2])
+    assert (count(), count("delivered", "200"), count("dead", "400"), count("retrying", "503")) == (6, 4, 1, 1)
+    text = qctl("metrics", dsn=dsn).stdout
+    within = {
+        labels[0]: value for (name, labels), value in samples(text).items() if name == "qctl_attempt_seconds_bucket"
+    }
+    assert (within["0.005"], within["0.01"], within["60.0"], within["+Inf"]) == (3, 4, 4, 5)
+    assert total(text, "qctl_attempt_seconds_count") == 5
+    assert total(text, "qctl_attempt_seconds_sum") == pytest.approx(70.014)
+    conn.execute("select qctl.drop_queue('orders', p_discard => true, p_with_archive => true)")
+    conn.execute("update qctl.upkept set swept_at = null")
+    conn.execute("select qctl._sweep()")
+    assert one(conn, "select count(*) from qctl.attempt_total") == 0
+
+
+def test_a_bound_of_the_histogram_is_the_same_in_the_database(conn):
+    bounds = one(conn, "select qctl._duration_bounds_ms()")
+    assert (*(bound / 1000 for bound in bounds), float("inf")) == BOUNDS_S
 
 
 @pytest.mark.parametrize("text", ["x", "1:2:x", "99999", ""])

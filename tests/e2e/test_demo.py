@@ -1,6 +1,5 @@
 """qctl demo: its proof holds, and a tampered ledger does not pass."""
 
-import json
 import os
 import re
 import shlex
@@ -11,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from processes import QCTL, environment, qctl
+from processes import QCTL, environment, qctl, screen
 
 
 def figures(text: str) -> dict[str, str]:
@@ -48,17 +47,35 @@ def test_a_tampered_ledger_makes_it_exit_1(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_keep_leaves_the_database_running_and_says_how_to_stop_it():
-    done = qctl("demo", "--messages", "20", "--fail-rate", "0", "--keep", timeout=90)
+def test_keep_leaves_both_running_and_every_printed_command_works():
+    done = qctl("demo", "--messages", "20", "--fail-rate", "0.5", "--keep", timeout=90)
     assert done.returncode == 0, done.stderr
     uri = re.search(r"QCTL_DSN='([^']+)'", done.stderr)[1]
+    printed = re.findall(r"^  (.*)$", done.stderr, re.MULTILINE)
+    stop = re.search(r"stop both: (.*)$", done.stderr, re.MULTILINE)[1]
+    env = environment(PATH=f"{QCTL.parent}{os.pathsep}{os.environ['PATH']}")
     try:
-        assert json.loads(qctl("status", "-o", "json", dsn=uri).stdout)[0]["queue_name"] == "users"
+        assert len(printed) == 4
+        typed = subprocess.run(
+            ["sh", "-ec", "\n".join(printed)], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert typed.returncode == 0, typed.stderr
+        assert "replayed" in typed.stdout
+        with psycopg.connect(uri) as conn:
+            answers = "select attempt_no, status_code from qctl.attempt where msg_id = 1 and delivery_no = 2"
+            assert conn.execute(answers).fetchall() == [(1, 200)]
     finally:
-        stop = re.search(r"stop it: (.*)$", done.stderr, re.MULTILINE)[1]
         subprocess.run(["bash", "-c", stop], check=True, capture_output=True)
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(uri)
+
+
+def test_a_terminal_shows_no_bar_that_stands_still(server):
+    shown = screen("", "demo", "--messages", "50", "--dsn", server.uri(), columns=90, rows=40, seconds=60)
+    first, last, said = shown.index("━"), shown.rindex("━"), "captured 55 changes"
+    assert shown.index(said) < first
+    rest = shown[last:]
+    assert rest.index("\x1b[1A\x1b[2K") < rest.index("changes captured")
 
 
 def test_a_throw_away_database_on_a_given_server(server):

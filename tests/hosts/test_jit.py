@@ -16,7 +16,7 @@ EXPLAIN = {
 }  # fmt: skip
 COMMANDS = """
 status; status --workers; depth; lag; queues; describe orders; check --max-depth 9; check --max-silence 1h; doctor; verify; scale
-capacity --rate 100/s; messages; messages --since 1h; messages --status-code 500; messages --response x; messages --retrying
+capacity --rate 100/s; messages; messages --since 1h; messages --status-code 500; messages --response x; messages --attempted
 messages --where {"record":{}}; show 1; dead; tail; replay 1; discard 2 --yes; send {}; purge --older-than 1d --dry-run
 purge --older-than 1d; pause; resume; secret list
 """

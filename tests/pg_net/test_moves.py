@@ -50,7 +50,7 @@ def test_a_worker_process_says_who_delivers_a_pg_net_queue(net, dsn):
 def test_create_and_set_say_which_transport_and_why(net, dsn):
     done = qctl("create", "orders", "--url", "http://127.0.0.1:9/x", dsn=dsn)
     assert "transport http: pg_cron is not installed in this database" in done.stderr
-    assert "nothing delivers this queue until you run: qctl worker -q orders" in done.stderr
+    assert "Next: qctl worker -q orders" in done.stderr
     done = qctl("set", "-q", "orders", "--transport", "pg_net", dsn=dsn)
     assert done.returncode == 0, done.stderr
     assert "transport pg_net: as requested" in done.stderr

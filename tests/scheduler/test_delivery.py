@@ -25,7 +25,7 @@ def test_three_commands_give_a_pipeline_without_a_host(sites, endpoint, backgrou
             "--attach", "public.users", dsn=site.dsn,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert "Next: qctl status" in done.stderr
+        assert "Next: qctl test -q users" in done.stderr
         conn.execute("insert into public.users select n, 'a@b' from generate_series(1, 300) n")
         wait_until(lambda: len(receiver.accepted()) == 300, A_MINUTE_S, "delivery by the job")
         wait_until(lambda: one(conn, "select count(*) from pgmq.q_users") == 0, 30)

@@ -133,6 +133,7 @@ def test_what_loses_data_comes_first_whatever_the_queue_is_called(live):
     live.execute("select qctl.attach('public.t', 'zz')")
     live.execute("alter table public.t disable trigger all")
     live.execute("select qctl.pause('orders')")
+    live.execute("update qctl.queue set created_at = now() - interval '1 min'")
     causes_found = [row[0] for row in live.execute("select cause from qctl.findings()")]
     assert causes_found == ["capture_broken", "no_worker", "paused"]
 
@@ -351,3 +352,25 @@ def test_row_level_security_that_hides_messages_makes_the_depth_unknown_not_zero
         live.execute(
             "reassign owned by installer to current_user; drop owned by installer; drop role installer; drop role hider"
         )
+
+
+def test_a_new_queue_waits_a_moment_for_a_worker_of_all_queues(live):
+    create(live, "bills")
+    worker_of = "select count(*) from qctl.health('bills') where health = 'no_worker'"
+    assert one(live, worker_of) == 0
+    live.execute("update qctl.queue set created_at = now() - interval '16 s'")
+    assert one(live, worker_of) == 1
+    live.execute("delete from qctl.worker")
+    live.execute("update qctl.queue set created_at = now()")
+    assert one(live, worker_of) == 1
+
+
+def test_check_does_not_miss_a_worker_that_is_starting_again(live):
+    live.execute("select qctl.unregister_worker(worker_id) from qctl.worker")
+    assert health(live) == "no_worker"
+    assert causes(live) == []
+    assert causes(live, workers_seen_s=0.001) == ["no_worker"]
+    live.execute(
+        "update qctl.worker set (last_seen_at, stopped_at) = (now() - interval '31 s', now() - interval '31 s')"
+    )
+    assert causes(live) == ["no_worker"]

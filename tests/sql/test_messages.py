@@ -107,7 +107,7 @@ def test_captured_since(conn):
     assert found(conn, captured_since=since, states=["delivered"]) == [*range(39, 30, -2), 25]
 
 
-def test_retrying_means_unfinished_and_tried_due_or_not(mixed):
+def test_attempted_means_unfinished_and_attempted_due_or_not(mixed):
     assert found(mixed, retrying=True) == [4]
     make_due(mixed)
     assert found(mixed, retrying=True) == [4]

@@ -47,6 +47,7 @@ begin
     return;
   end if;
   delete from qctl.throughput t where t.minute < clock_timestamp() - interval '30 days';
+  delete from qctl.attempt_total t where not exists (select from qctl.queue q where q.queue_id = t.queue_id);
   perform qctl._sweep_dropped();
   if qctl._cron_here() then
     -- A run that a crash ended has no end time and may have no start time; its age then follows from its run id.

@@ -91,7 +91,7 @@ begin
     raise exception '''%'' is not a public address, and pg_net would send requests into your networks unchecked', v_host
       using errcode = 'QC007', hint = 'to allow it: --allow-private, or only its network: --allow-network 10.0.0.0/8';
   end if;
-  raise warning '''%'' is not a public address, so qctl worker does not send there', v_host
-    using hint = format('qctl set -q %s --allow-private, or --allow-network 10.0.0.0/8', p_queue.queue_name);
+  raise warning '''%'' is not a public address, so qctl worker does not send there unless the queue allows it', v_host
+    using hint = format('qctl set -q %s --allow-private', p_queue.queue_name);
 end
 $$;

@@ -13,6 +13,31 @@ as $$
 $$;
 comment on function qctl._shown_by(integer) is 'The command that shows the last failed attempt of a queue, to be added to a sentence.';
 
+create or replace function qctl._failed_answers(p_queue_id integer, p_since timestamptz) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  c_named constant integer := 3;
+  v_answers text;
+begin
+  -- libcurl tells for how long it tried, each time another number.
+  select string_agg(a.answer, ', ' order by a.place) into v_answers
+  from (select g.place, format('%s × %s', sum(g.count), case when g.place > c_named then 'others' else min(g.what) end) as answer
+        from (select least(row_number() over (order by count(*) desc, max(t.settled_at) desc), c_named + 1) as place, count(*), t.what
+              from (select t.settled_at, coalesce('HTTP ' || t.status_code, left(regexp_replace(t.error, ' after [0-9]+ (ms|seconds)|after [0-9]+ milliseconds', ''), 100), 'no answer') as what from qctl.attempt t
+                    where t.queue_id = p_queue_id and t.settled_at >= p_since and t.outcome <> 'delivered' and t.outcome <> 'late'
+                    order by t.settled_at desc limit 1000) t
+              group by t.what) g
+        group by g.place) a;
+  return v_answers;
+end
+$$;
+comment on function qctl._failed_answers(integer, timestamptz) is
+  'What failed attempts were answered, the most frequent first, for example "400 × HTTP 401, 2 × HTTP 422"; of the last 1,000 since p_since.';
+
 create or replace function qctl._failure_rate(p_queue qctl.queue) returns double precision
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -60,10 +85,7 @@ declare
   v_last record;
   v_from timestamptz;
 begin
-  select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at,
-         (array_agg(coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') order by t.settled_at desc)
-            filter (where t.outcome <> 'delivered'))[1] as error
-  into v_last
+  select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at into v_last
   from (select t.outcome, t.settled_at, t.error, t.status_code from qctl.attempt t
         where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h' and t.outcome <> 'late'
         order by t.settled_at desc limit 5) t;
@@ -73,10 +95,9 @@ begin
      and not exists (select from qctl.attempt t
                      where t.queue_id = p_queue.queue_id and t.settled_at >= v_last.first_at and t.outcome = 'delivered')
      and exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0) then
-    v_cause.reason := format('the last %s attempts to deliver to %s failed: %s', v_last.count, p_queue.url, v_last.error);
+    v_cause.reason := format('every recent attempt to deliver to %s failed', p_queue.url);
   elsif v_rate >= c_rate then
-    v_cause.reason := format('%s %% of the attempts to deliver to %s in the last 10 min failed%s', round(v_rate * 100), p_queue.url,
-                             coalesce(': ' || v_last.error, ''));
+    v_cause.reason := format('%s %% of the attempts to deliver to %s in the last 10 min failed', round(v_rate * 100), p_queue.url);
   else
     return;
   end if;
@@ -89,7 +110,7 @@ begin
         where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
           and t.settled_at > v_from
         order by t.settled_at limit 1) f;
-  v_cause.reason := v_cause.reason || '; its messages are tried again by their schedule' || qctl._shown_by(p_queue.queue_id);
+  v_cause.reason := v_cause.reason || coalesce(': ' || qctl._failed_answers(p_queue.queue_id, v_cause.since), '') || '; its messages are tried again by their schedule' || qctl._shown_by(p_queue.queue_id);
   return next v_cause;
 end
 $$;

@@ -5,12 +5,13 @@ create or replace function qctl._is_live(p_worker qctl.worker, p_within interval
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select p_worker.stopped_at is null
+  select (p_worker.stopped_at is null or p_within is not null)
      and p_worker.last_seen_at > clock_timestamp()
                                  - coalesce(p_within, case p_worker.transport when 'http' then interval '30 s' else interval '90 s' end)
 $$;
 comment on function qctl._is_live(qctl.worker, interval) is
-  'True if the worker has reported recently. A process reports every 5 s, a job at least once a minute.';
+  'True if the worker runs and has reported recently; with p_within also if it ended within that time, because it may be starting again. '
+  'A process reports every 5 s, a job at least once a minute.';
 
 create or replace function qctl._cause_unarmed() returns setof qctl.cause
 language sql stable
@@ -59,6 +60,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cause qctl.cause;
+  v_served boolean;
   v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command <> 'call qctl.maintenance()');
   v_job record;
 begin
@@ -84,10 +86,14 @@ begin
              and qctl._is_live(w, p_within)) then
     return;
   end if;
-  select greatest(coalesce(max(w.last_seen_at), p_queue.created_at), (select g.moved_at from qctl.gate g where g.queue_id = p_queue.queue_id))
-  into v_cause.since from qctl.worker w
+  select greatest(coalesce(max(w.last_seen_at), p_queue.created_at), (select g.moved_at from qctl.gate g where g.queue_id = p_queue.queue_id)), count(*) > 0
+  into v_cause.since, v_served from qctl.worker w
   where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport;
   if p_queue.transport = 'http' then
+    -- A worker of all queues takes up a new one within 5 s.
+    if not v_served and v_cause.since > clock_timestamp() - interval '15 s' and exists (select from qctl.worker w where w.transport = 'http' and qctl._is_live(w)) then
+      return;
+    end if;
     v_cause.reason := 'no qctl worker process serves this queue';
     v_cause.fix := 'qctl worker -q ' || p_queue.queue_name;
   else

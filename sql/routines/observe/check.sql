@@ -69,7 +69,7 @@ begin
   select m.cause, format('%s; see: %s', m.problem, m.see), m.value, m."limit"
   from (values
     ('lag', 'waiting time of the oldest ready message', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
-    ('age', 'age of the oldest unfinished message', v_lag.age_s, p_max_age_s, format('qctl messages -q %s --retrying', p_queue.queue_name)),
+    ('age', 'age of the oldest unfinished message', v_lag.age_s, p_max_age_s, format('qctl messages -q %s --attempted', p_queue.queue_name)),
     ('depth', 'unfinished messages', greatest(v_depth.depth, v_depth.estimate), p_max_depth, 'qctl scale -q ' || p_queue.queue_name),
     ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || p_queue.queue_name),
     ('failure_rate', 'of the attempts in the last 10 min failed', qctl._failure_rate(p_queue), p_max_failure_rate,
@@ -97,15 +97,17 @@ as $$
 #variable_conflict use_column
 declare
   v_queue qctl.queue;
+  v_within interval;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    v_within := coalesce(make_interval(secs => p_workers_seen_s), case v_queue.transport when 'http' then interval '30 s' else interval '90 s' end);
     return query
     with found as materialized (
       select c.cause, c.since, c.reason as problem, null::double precision as value, null::double precision as "limit", c.fix
-      from qctl._causes(v_queue, false, make_interval(secs => p_workers_seen_s)) c
+      from qctl._causes(v_queue, false, v_within) c
       union all
       select l.cause, null, l.problem, l.value, l."limit", null
       from qctl._limits(v_queue, p_max_lag_s, p_max_age_s, p_max_depth, p_max_dead, p_max_failure_rate, p_max_silence_s) l
@@ -124,7 +126,8 @@ end
 $$;
 comment on function qctl.check(text, double precision, double precision, bigint, bigint, double precision, double precision, double precision, text[]) is
   'Every problem of the queues: the causes that qctl.health() knows, and the limits that are exceeded (null: no limit), without those that '
-  'another one explains (see qctl.health_causes). The failure rate needs at least 10 attempts within 10 min. p_ignore: causes to leave '
+  'another one explains (see qctl.health_causes). The failure rate needs at least 10 attempts within 10 min. A worker that ended within p_workers_seen_s '
+  '(30 s for a process, 90 s for a job) is not missed yet, because a deployment starts it again. p_ignore: causes to leave '
   'out, with what they explain. No rows: no problem.';
 
 create or replace function qctl.findings(

@@ -40,7 +40,7 @@ begin
   if v_depth.dead > 0 then
     return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
   end if;
-  if v_depth.depth > 1000 then
+  if v_depth.depth > 1000 and not exists (select from qctl.delivery_stop(p_queue.queue_name)) then
     select * into v_growth from qctl._growth(p_queue, v_depth.depth, v_depth.exact, v_depth.estimate);
     return query select 'note', 'queue', p_queue.queue_name,
       format('%s%s unfinished messages; %s', case when not v_depth.exact then 'about ' end, v_depth.estimate, case

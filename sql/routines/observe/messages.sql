@@ -149,7 +149,7 @@ comment on function qctl.messages(text, text[], timestamptz, timestamptz, timest
   'The messages of a queue with their last attempt, newest first, without payload. Filters on the last attempt: '
   'p_since and p_until (its time), p_status_codes (404, 5xx), p_error (part of the error), p_response and '
   'p_not_response (part of the answer). With such a filter the order is by that time, otherwise by id. p_retrying: '
-  'unfinished and tried. Next page: p_before_id = last msg_id, p_before_at = its last_attempt_at.';
+  'unfinished messages that have been attempted, whether waiting, due or in flight. Next page: p_before_id = last msg_id, p_before_at = its last_attempt_at.';
 
 create or replace function qctl.messages_where(
   p_queue text, p_where jsonb, p_states text[] default null, p_since timestamptz default null, p_until timestamptz default null,

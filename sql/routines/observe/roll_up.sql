@@ -1,4 +1,15 @@
--- Roll up: adds the attempts of each minute to qctl.throughput.
+-- Roll up: adds the attempts of each minute to qctl.throughput and to qctl.attempt_total.
+
+create or replace function qctl._duration_bounds_ms() returns integer[]
+language sql immutable parallel safe
+return '{5,10,25,50,100,250,500,1000,2500,5000,10000,30000,60000}'::integer[];
+comment on function qctl._duration_bounds_ms() is 'The upper bounds, inclusive, by which attempts are counted in the histogram of their duration.';
+
+create or replace function qctl._bucket(p_duration_ms integer) returns integer
+language sql immutable parallel safe
+return case when p_duration_ms is null then -1
+            -- A bound belongs to the bucket below it.
+            else width_bucket(p_duration_ms - 1, qctl._duration_bounds_ms()) end;
 
 create or replace function qctl._roll_up() returns integer
 language plpgsql volatile security definer
@@ -15,6 +26,15 @@ begin
   end if;
   -- After a long pause at most one day at a time, so the call stays short; status needs only the last hour.
   v_to := least(v_to, v_from + interval '1 day');
+  insert into qctl.attempt_total as t (queue_id, outcome, status_code, bucket, attempts, took_ms)
+  select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
+  from qctl.queue q
+  join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to and a.outcome <> 'lost'
+  group by 1, 2, 3, 4
+  union all
+  select f.queue_id, 'lost', 0, -1, count(*), 0 from qctl.in_flight f where f.lapsed_at >= v_from and f.lapsed_at < v_to group by 1
+  on conflict (queue_id, outcome, status_code, bucket) do update
+    set (attempts, took_ms) = (t.attempts + excluded.attempts, t.took_ms + excluded.took_ms);
   insert into qctl.throughput as t (queue_id, minute, delivered, failed, dead, lost, p50_ms, p95_ms)
   select a.queue_id, date_trunc('minute', a.settled_at),
          count(*) filter (where a.outcome = 'delivered'), count(*) filter (where a.outcome in ('retrying', 'paused')),
@@ -37,4 +57,33 @@ begin
   return v_count;
 end
 $$;
-comment on function qctl._roll_up() is 'Adds the complete minutes to qctl.throughput.';
+comment on function qctl._roll_up() is 'Adds the complete minutes to qctl.throughput and qctl.attempt_total.';
+
+create or replace function qctl.attempt_totals()
+returns table (queue_name text, outcome text, status_code integer, up_to_s double precision, attempts bigint, took_s double precision)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  -- One statement, so that what is rolled up meanwhile is counted neither twice nor not at all.
+  return query
+  with rolled as (select coalesce(u.rolled_to, '-infinity') as until from qctl.upkept u), part as (
+    select t.queue_id, t.outcome, t.status_code, t.bucket, t.attempts, t.took_ms from qctl.attempt_total t
+    union all
+    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
+    from rolled r cross join qctl.queue q
+    join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= r.until and a.outcome <> 'lost'
+    group by 1, 2, 3, 4
+  )
+  select q.queue_name, p.outcome, nullif(p.status_code, 0),
+         case when p.bucket >= 0 then coalesce(((qctl._duration_bounds_ms())[p.bucket + 1])::double precision / 1000, 'infinity') end,
+         sum(p.attempts)::bigint, sum(p.took_ms)::double precision / 1000
+  from part p join qctl.queue q using (queue_id)
+  group by q.queue_name, p.outcome, p.status_code, p.bucket;
+end
+$$;
+comment on function qctl.attempt_totals() is
+  'Attempts settled since each queue was made: they only grow, whatever is purged. One row for each outcome, status (null: no answer) and '
+  'duration: up_to_s is the inclusive upper bound, null where the duration was not measured. A lost attempt counts once its minute is over.';

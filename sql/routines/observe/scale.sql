@@ -13,6 +13,7 @@ declare
   c_step_s constant double precision := 0.25;
   v_queue qctl.queue;
   v_state qctl.scheduler;
+  v_failed bigint;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
@@ -29,12 +30,14 @@ begin
       when 'pg_net' then case when v_queue.dedicated then least(v_state.workers, 1) else v_state.workers end
       else (select count(*) from qctl.worker w where w.transport = 'http' and w.stopped_at is null
               and w.last_seen_at > clock_timestamp() - interval '30 s' and v_queue.queue_name = any (w.queues)) end;
-    select count(*), percentile_cont(0.5) within group (order by a.s), percentile_cont(0.95) within group (order by a.s)
-    into measured, latency_s, latency_p95_s
-    from (select case when t.transport = 'pg_net' then extract(epoch from t.settled_at - t.claimed_at)
+    -- The time of an error says nothing about how long a delivery takes.
+    select count(*) filter (where a.delivered), percentile_cont(0.5) within group (order by a.s) filter (where a.delivered),
+           percentile_cont(0.95) within group (order by a.s) filter (where a.delivered), count(*) filter (where not a.delivered)
+    into measured, latency_s, latency_p95_s, v_failed
+    from (select t.outcome = 'delivered' as delivered, case when t.transport = 'pg_net' then extract(epoch from t.settled_at - t.claimed_at)
                       else t.duration_ms / 1000.0 end as s
           from qctl.attempt t
-          where t.queue_id = v_queue.queue_id and t.transport = v_queue.transport and t.status_code is not null
+          where t.queue_id = v_queue.queue_id and t.transport = v_queue.transport and t.outcome <> 'late'
             and t.settled_at > statement_timestamp() - interval '10 min'
           order by t.settled_at desc limit 1000) a;
 
@@ -74,14 +77,19 @@ begin
     end if;
     select (l.value ->> 'per_s')::double precision, l.value ->> 'limit' into ceiling_per_s, limited_by
     from jsonb_array_elements(limits) with ordinality as l (value, n) order by (l.value ->> 'per_s')::double precision, l.n limit 1;
+    if measured = 0 and v_failed > 0 and workers > 0 then
+      ceiling_per_s := null;
+      limited_by := format('unknown: none of the last %s attempts was delivered (%s)', v_failed,
+                           qctl._failed_answers(v_queue.queue_id, statement_timestamp() - interval '10 min'));
+    end if;
     hanging_per_s := v_queue.max_in_flight / (v_queue.timeout_ms / 1000.0);
     return next;
   end loop;
 end
 $$;
 comment on function qctl.capacity(text) is
-  'The messages per second that each queue can deliver, and what limits it. The latency is that of the last 1,000 answers within 10 min: '
-  'of the request on http, from claim to settle on pg_net. hanging_per_s: attempts per second if every one times out.';
+  'The messages per second that each queue can deliver, and what limits it. The latency is that of the deliveries among the last 1,000 attempts '
+  'within 10 min: of the request on http, from claim to settle on pg_net. ceiling_per_s is null if there were only failures. hanging_per_s: attempts per second if every one times out.';
 
 create or replace function qctl.sizing(p_queue text, p_per_s double precision)
 returns table (reachable boolean, batch integer, max_in_flight integer, concurrency integer, reason text)

@@ -14,7 +14,7 @@ as $$
   select q.queue_name, h.health, d.depth, d.ready, d.delayed, d.in_flight, d.retrying, d.dead, l.lag_s, l.age_s,
          r.delivered_1m, r.failed_1m, r.last_error, g.paused_at, g.paused_by, g.pause_reason, q.url, q.transport,
          h.since, h.reason, h.fix, d.exact, d.estimate, r.dead_1m, r.delivered_1h, r.failed_1h, r.dead_1h, r.p50_s, r.p95_s,
-         w.per_s, w.drain_s, r.last_delivered_at, r.last_failed_at
+         w.per_s, case when d.depth = 0 or f.is_known then w.drain_s end, r.last_delivered_at, r.last_failed_at
   from qctl.queue q
   join qctl.gate g using (queue_id)
   left join lateral qctl.health(q.queue_name) h on true
@@ -22,6 +22,9 @@ as $$
   left join lateral qctl.lag(q.queue_name) l on true
   left join lateral qctl.rates(q.queue_name) r on true
   left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
+  -- How fast a queue drained tells nothing while it is not delivered, or while most of it waits for a time.
+  cross join lateral (select d.ready + d.in_flight >= d.retrying + d.delayed and h.health <> 'endpoint_failing'
+                             and not exists (select from qctl.delivery_stop(q.queue_name)) as is_known) f
   where p_queue is null or q.queue_name = p_queue
 $$;
 
@@ -32,7 +35,7 @@ select queue_name, health, depth, ready, delayed, in_flight, retrying, dead, lag
 from qctl._queue_status();
 comment on view qctl.status is
   'One row per queue: health with since, reason and the command that fixes it; depth by state, lag and age; attempts of the last minute '
-  'and hour by outcome; p50 and p95 of the time from enqueued to delivered; growth. Depth is counted to 10,000, otherwise as in '
+  'and hour by outcome; p50 and p95 of the time from enqueued to delivered; growth_per_s, and drain_s, which is null where it cannot be known. Depth is counted to 10,000, otherwise as in '
   'qctl.depth(); null where this role may not read the queue.';
 
 create or replace function qctl._make_status_view(p_queue text) returns void

@@ -21,7 +21,7 @@ class Scaled:
     max_in_flight_before: int | None
     concurrency: int
     concurrency_before: int | None
-    ceiling_per_s: float
+    ceiling_per_s: float | None
     limited_by: str
     hanging_per_s: float
     limits: list[dict[str, object]]

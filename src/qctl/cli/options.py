@@ -37,6 +37,7 @@ Queue = Annotated[
 Output = Annotated[
     Format | None, typer.Option("--output", "-o", help="Output format; json, csv … contain every field.")
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every row, not the summary.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and change nothing.")]
 AsSql = Annotated[bool, typer.Option("--sql", help="Print the SQL instead, for migration files; makes no connection.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Reason to record in the audit.", metavar="TEXT")]

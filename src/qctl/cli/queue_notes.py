@@ -1,6 +1,12 @@
 """What a person must know of a queue's transport and URL, for create and set."""
 
+from typing import TYPE_CHECKING
+
 from qctl.cli.console import say
+from qctl.output.columns import one_line
+
+if TYPE_CHECKING:
+    from qctl import models
 
 
 def tell_transport(transport: str, reason: str, name: str, *, scheduled: bool, running: bool = True) -> None:
@@ -15,7 +21,6 @@ def tell_transport(transport: str, reason: str, name: str, *, scheduled: bool, r
     """
     say(f"transport {transport}: {reason}")
     if transport == "http":
-        say(f"nothing delivers this queue until you run: qctl worker -q {name}")
         return
     say(
         "  a redirect is a failure; every role can read the headers that are sent; one slow endpoint delays all queues of pg_net"
@@ -24,6 +29,30 @@ def tell_transport(transport: str, reason: str, name: str, *, scheduled: bool, r
         say("  pg_cron is not here, so run this once a minute by other means: call qctl.work();")
     elif not running:
         say("  its job starts at the next full minute; nothing is sent before")
+
+
+def tell_delivery(name: str, transport: str, stop: "models.Stop | None", *, attached: bool = True) -> None:
+    """Says when the next message of a queue is delivered, and what to type next.
+
+    Args:
+        name: of the queue.
+        transport: ``pg_net`` or ``http``.
+        stop: what stops its delivery.
+        attached: a table is attached to it.
+    """
+    test = f"qctl test -q {name}"
+    if not attached:
+        say(f"no table is captured into it yet: qctl attach SCHEMA.TABLE -q {name}")
+    if stop is None:
+        within = "seconds" if transport == "pg_net" else "5 s, by a worker that serves this or all queues"
+        say(f"the next message is delivered within {within}")
+        say(f"Next: {test}")
+    elif stop.cause == "no_worker" and transport == "http":
+        say(f"nothing delivers this queue until a worker runs; then try it in another terminal: {test}")
+        say(f"Next: qctl worker -q {name}")
+    else:
+        say(f"nothing is delivered now: {stop.cause}: {one_line(stop.reason)}")
+        say(f"Next: {stop.fix or test}")
 
 
 def warn_of_url(url: str, *, concurrency_set: bool) -> None:

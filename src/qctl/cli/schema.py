@@ -1,6 +1,7 @@
 """Applies the schema files, for install and upgrade."""
 
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass
 
 import typer
 
@@ -8,15 +9,32 @@ from qctl import models
 from qctl.cli.console import say
 from qctl.cli.session import session
 from qctl.operations import attachments, capacity, migrate, queues
-from qctl.output import Column, render
+from qctl.output import MACHINE, Column, Format, render
 from qctl.output.columns import counted
 
 _REPAIR_COLUMNS = [Column("kind", "kind"), Column("object", "object"), Column("problem", "what was done")]
+_COUNT_COLUMNS = [Column("kind", "kind"), Column("files", "files", right=True)]
 _STEP_COLUMNS = [Column("kind", "kind"), Column("name", "name"), Column("version", "version", right=True)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """How many files of a kind there are."""
+
+    kind: str
+    files: int
+
+
 def apply(
-    command: str, dsn: str | None, profile: str | None, output: Any, *, dry_run: bool, sql: bool, repair: bool = False
+    command: str,
+    dsn: str | None,
+    profile: str | None,
+    output: Format | None,
+    *,
+    dry_run: bool,
+    sql: bool,
+    verbose: bool,
+    repair: bool = False,
 ) -> None:
     """Installs or upgrades, or shows what that would apply, or prints it as SQL.
 
@@ -27,6 +45,7 @@ def apply(
         output: the format of the list of files.
         dry_run: apply nothing.
         sql: print the script.
+        verbose: list each file also for people.
         repair: apply every routine file again.
     """
     if sql:
@@ -56,7 +75,10 @@ def apply(
                 repaired = attachments.with_retries(lambda: migrate.repair(connection), say)
     if repair and not dry_run:
         render(repaired, _REPAIR_COLUMNS, output)
-    elif steps or output:
+    elif verbose or output in MACHINE:
         render(steps, _STEP_COLUMNS, output)
+    elif steps:
+        counts = Counter(step.kind for step in steps)
+        render([_Count(kind, files) for kind, files in counts.items()], _COUNT_COLUMNS, output)
     if not dry_run:
         say("Next: qctl status" if command == "upgrade" else "Next: qctl create NAME --url URL --attach SCHEMA.TABLE")

@@ -33,7 +33,13 @@ State = Annotated[
         "--state", "-s", help="ready, delayed, in_flight, retrying, delivered, dead, archived; may be repeated."
     ),
 ]
-Retrying = Annotated[bool, typer.Option("--retrying", help="Unfinished messages that have been attempted, due or not.")]
+Retrying = Annotated[bool, typer.Option("--retrying", help="Messages that wait for a retry; as --state retrying.")]
+Attempted = Annotated[
+    bool,
+    typer.Option(
+        "--attempted", help="Unfinished messages that have been attempted, whether waiting, due or in flight."
+    ),
+]
 Since = Annotated[
     str | None, typer.Option("--since", help="Last attempt at or after this time: 15m ago, or a time.", metavar="TIME")
 ]
@@ -64,6 +70,7 @@ def criteria(
     *,
     state: list[str] | None = None,
     retrying: bool = False,
+    attempted: bool = False,
     since: str | None = None,
     until: str | None = None,
     captured_since: str | None = None,
@@ -82,7 +89,8 @@ def criteria(
     Raises:
         UsageError: a time, status code or JSON value that is not valid.
     """
-    states = [*(state or []), *(["dead"] if dead else []), *(["delivered"] if delivered else [])]
+    named = {"dead": dead, "delivered": delivered, "retrying": retrying}
+    states = [*(state or []), *(word for word, wanted in named.items() if wanted)]
     given = messages.Filter(
         states=states or None,
         since=options.moment(since) if since else None,
@@ -92,7 +100,7 @@ def criteria(
         error=error,
         response=response,
         not_response=not_response,
-        retrying=retrying,
+        attempted=attempted,
         where=_json(where),
     )
     if given == messages.Filter():

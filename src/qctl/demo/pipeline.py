@@ -1,6 +1,8 @@
 """The demo: the whole pipeline on a throw-away database, and the proof that nothing was lost."""
 
+import os
 import secrets
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ from qctl.operations import attachments, migrate, queues
 from qctl.worker import Worker
 
 QUEUE = "users"
+_NEXT = "Next: qctl demo --keep leaves it running to look around in"
 _PATIENCE_S = 240.0
 
 
@@ -92,7 +95,8 @@ def run(
     """
     with _database(dsn, keep=keep, talk=talk) as (database, advice), tempfile.TemporaryDirectory() as folder:
         ledger = Path(folder) / "ledger.jsonl"
-        with db.connect(database, application="demo") as connection, _receiver(ledger, fail_rate) as url:
+        with db.connect(database, application="demo") as connection, _receiver(ledger, fail_rate) as port:
+            url = f"http://127.0.0.1:{port}/webhook/users"
             _prepare(connection, url, talk)
             events = _change_rows(connection, count)
             talk(f"captured {events:,} changes; delivering to {url}, which fails {fail_rate:.0%} of requests")
@@ -101,13 +105,35 @@ def run(
             took_s = time.monotonic() - started
         with db.connect(database, application="demo") as connection:
             result = compare(connection, ledger, events, count, took_s)
-    result.advice = advice
+        if keep:
+            advice = [*_LOOK_AROUND, f"stop both: kill {_endpoint_that_stays(port)}; {advice[0]}"]
+    result.advice = [line.replace("@DSN@", shlex.quote(database.conninfo)) for line in advice]
     return result
+
+
+_LOOK_AROUND = [
+    "the database and the endpoint are still running, and the endpoint answers 200 from now on; look around:",
+    "  export QCTL_DSN=@DSN@",
+    "  qctl status",
+    f"  qctl show {QUEUE}/1 --payload",
+    f"  qctl replay {QUEUE}/1 && qctl worker --all --drain",
+]
+
+
+def _endpoint_that_stays(port: str) -> int:
+    """Starts an endpoint without failures in the place of the one that has ended; its process id."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "qctl.demo.receiver", os.devnull, "--port", port],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ).pid
 
 
 @contextmanager
 def _database(dsn: str | None, *, keep: bool, talk: Callable[[str], None]) -> Generator[tuple[Database, list[str]]]:
-    """A database of the demo's own, and what to tell about it at the end."""
+    """A database of the demo's own, and what to tell at the end: how to remove it if it is kept, else what to type next."""
     if dsn is not None:
         with _database_on(Database(dsn, "--dsn"), keep=keep) as made:
             yield made
@@ -122,18 +148,11 @@ def _database(dsn: str | None, *, keep: bool, talk: Callable[[str], None]) -> Ge
             folder.rmdir()
         raise
     uri = server.get_uri("postgres")
-    advice = (
-        [
-            "the database is still running; look around in it:",
-            f"  export QCTL_DSN='{uri}'",
-            "  qctl status; qctl tail; qctl show 1 --payload; qctl replay 1 && qctl worker --all --drain",
-            f"stop it: {embedded.stop_command(folder / 'data')} && rm -r {folder}",
-        ]
-        if keep
-        else ["Next: qctl demo --keep, then: qctl status · qctl show 1 --payload · qctl replay 1"]
-    )
     try:
-        yield Database(uri, "the demo"), advice
+        yield (
+            Database(uri, "the demo"),
+            [f"{embedded.stop_command(folder / 'data')} && rm -r {folder}" if keep else _NEXT],
+        )
     finally:
         if not keep:
             server.cleanup()
@@ -149,7 +168,7 @@ def _database_on(server: Database, *, keep: bool) -> Generator[tuple[Database, l
         try:
             yield (
                 Database(make_conninfo(server.conninfo, dbname=name), "the demo"),
-                [f"database {name} is kept; drop it with: drop database {name}"] if keep else [],
+                [f"psql {shlex.quote(server.conninfo)} -c 'drop database {name}'" if keep else _NEXT],
             )
         finally:
             if not keep:
@@ -159,13 +178,12 @@ def _database_on(server: Database, *, keep: bool) -> Generator[tuple[Database, l
 
 @contextmanager
 def _receiver(ledger: Path, fail_rate: float) -> Generator[str]:
-    """The endpoint, as a process of its own; yields its URL."""
+    """The endpoint, as a process of its own; yields its port."""
     command = [sys.executable, "-m", "qctl.demo.receiver", str(ledger), "--fail-rate", str(fail_rate)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            port = process.stdout.readline().strip()
-            yield f"http://127.0.0.1:{port}/webhook/users"
+            yield process.stdout.readline().strip()
         finally:
             process.kill()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qctl.models.attachments import DetachedTrigger as DetachedTrigger
     from qctl.models.attachments import ReleasedEvents as ReleasedEvents
     from qctl.models.attempts import Attempt as Attempt
-    from qctl.models.attempts import MeasuredAttempt as MeasuredAttempt
+    from qctl.models.attempts import AttemptTotal as AttemptTotal
     from qctl.models.capacity import Capacity as Capacity
     from qctl.models.capacity import Job as Job
     from qctl.models.capacity import JobChange as JobChange
@@ -93,7 +93,7 @@ _MODULES = {
     "queues": "Queue QueueListed PauseState Status Hour Depth Lag CreatedQueue OrderIndex TransportChoice Undelivered GivenUp"
     " DroppedQueue",
     "messages": "Message MessageListed Payload LifeEvent DeadGroup Replayed SentMessage SentOnce ReplayedMessage",
-    "attempts": "Attempt MeasuredAttempt",
+    "attempts": "Attempt AttemptTotal",
     "attachments": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger ReleasedEvents",
     "health": "Cause Problem Stop Finding Diagnosis",
     "grants": "Granted Revoked",

@@ -25,10 +25,16 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredAttempt:
-    """Of an attempt what is counted; ``status_code`` None for no answer."""
+class AttemptTotal:
+    """How many attempts of an outcome, status and duration there were since the queue was made.
+
+    ``status_code`` is None for no answer; ``up_to_s`` the inclusive upper bound of the duration in seconds, None where it was not
+    measured; ``took_s`` the sum of the durations.
+    """
 
     queue_name: str
     outcome: str
     status_code: int | None
-    duration_ms: float | None
+    up_to_s: float | None
+    attempts: int
+    took_s: float

@@ -35,7 +35,10 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a queue can carry, in messages a second, and what limits it; latency in seconds."""
+    """What a queue can carry, in messages a second, and what limits it; latency in seconds.
+
+    ``ceiling_per_s`` is None where it cannot be known because every attempt failed.
+    """
 
     queue_name: str
     transport: str
@@ -47,7 +50,7 @@ class Capacity:
     latency_s: float | None
     latency_p95_s: float | None
     measured: int
-    ceiling_per_s: float
+    ceiling_per_s: float | None
     limited_by: str
     hanging_per_s: float
     limits: list[dict[str, Any]]

@@ -68,18 +68,11 @@ class Tail:
 
     def look(self) -> Iterator[list[Attempt]]:
         """Attempts not seen before, oldest first, some at a time."""
-        for keys in self.fresh():
-            yield db.fetch(self._connection, Attempt, files.query("attempts_by_key"), named(keys))
-
-    def fresh(self) -> Iterator[list[Key]]:
-        """The names of attempts not seen before, some at a time; at first of those of the last minute."""
         now = self._now()
-        if self._since == _BEGINNING:
-            self._since = now.at - _LONGEST
         fresh = [key for key in self._keys() if key[:4] not in self._seen]
         for start in range(0, len(fresh), _PAGE):
             keys = fresh[start : start + _PAGE]
-            yield keys
+            yield db.fetch(self._connection, Attempt, files.query("attempts_by_key"), _named(keys))
             self._seen.update({key[:4]: key.settled_at for key in keys})
         self._move(now)
 
@@ -108,7 +101,7 @@ class Tail:
         return db.fetch_tuples(self._connection, Key, files.query("attempt_keys"), values)
 
 
-def named(keys: list[Key]) -> dict[str, object]:
+def _named(keys: list[Key]) -> dict[str, object]:
     """The values with which a query asks for these attempts."""
     return {
         "queues": [key.queue_name for key in keys],

@@ -168,7 +168,7 @@ class Filter:
 
     ``since`` and ``until`` are about the last attempt, as ``status_codes`` (``404``, ``5xx``), ``error`` (a part of it, in any
     case), ``response`` and ``not_response`` (a part of the answer) are; ``captured_since`` is about when it was enqueued;
-    ``retrying`` means unfinished and tried; ``where`` is JSON that the payload contains.
+    ``attempted`` means unfinished and attempted, due or not; ``where`` is JSON that the payload contains.
     """
 
     states: list[str] | None = None
@@ -179,7 +179,7 @@ class Filter:
     error: str | None = None
     response: str | None = None
     not_response: str | None = None
-    retrying: bool = False
+    attempted: bool = False
     where: str | None = None
 
     @property
@@ -222,7 +222,7 @@ def _pages(
         "error": which.error,
         "response": which.response,
         "not_response": which.not_response,
-        "retrying": which.retrying,
+        "attempted": which.attempted,
         "where": which.where,
         "limit": page,
         "before_id": before_id,

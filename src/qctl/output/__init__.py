@@ -12,7 +12,7 @@ lazy("qctl.output.machine", "qctl.output.table", "qctl.output.text")
 
 from qctl.output import machine, table, text  # noqa: E402
 
-__all__ = ["Column", "Format", "chosen", "render"]
+__all__ = ["MACHINE", "Column", "Format", "chosen", "render"]
 
 
 class Format(StrEnum):
@@ -25,6 +25,9 @@ class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     JSONL = "jsonl"
+
+
+MACHINE = frozenset({Format.TSV, Format.CSV, Format.JSON, Format.JSONL})
 
 
 def chosen(given: Format | None) -> Format:

@@ -105,7 +105,10 @@ def write_line(row: Any, columns: Sequence[Column]) -> None:
 
 @contextmanager
 def progress() -> Generator[Callable[[str, int, int], None]]:
-    """A bar on stderr for a person; called with what is going on, how much is done and how much there is."""
+    """A bar on stderr for a person; called with what is going on, how much is done and how much there is.
+
+    It is drawn from the first call on, so that lines written before stay as they are, and is gone at the end.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     target = talk()
@@ -113,6 +116,14 @@ def progress() -> Generator[Callable[[str, int, int], None]]:
         yield lambda _what, _done, _total: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=target, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+    bar = Progress(*columns, console=target, transient=True)
+    task = bar.add_task("", total=None)
+
+    def tell(what: str, done: int, total: int) -> None:
+        bar.update(task, description=what, completed=done, total=total)
+        bar.start()
+
+    try:
+        yield tell
+    finally:
+        bar.stop()

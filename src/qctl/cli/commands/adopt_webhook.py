@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from qctl.cli import options, queue_settings
+from qctl.cli import options, queue_notes, queue_settings
 from qctl.cli.console import print_calls, say
 from qctl.cli.session import session
-from qctl.operations import attachments
+from qctl.operations import attachments, health
 from qctl.output import Column, render
 from qctl.output.columns import words
 
@@ -44,9 +44,9 @@ def command(
         return
     with session(dsn, profile, "adopt-webhook", changes=True) as connection:
         (row,) = attachments.run(connection, call, say)
+        stop = health.delivery_stop(connection, row.queue_name)
     render([row], _COLUMNS, output)
     say(
         f"trigger {row.trigger_name} is disabled; to go back: enable it, and qctl detach {row.relation} -q {row.queue_name}"
     )
-    nexts = {"pg_net": f"test -q {row.queue_name}", "http": f"worker -q {row.queue_name}"}
-    say(f"Next: qctl {nexts[row.transport]}")
+    queue_notes.tell_delivery(row.queue_name, row.transport, stop)

@@ -9,7 +9,7 @@ from qctl.cli import options, queue_notes
 from qctl.cli.console import print_calls, say
 from qctl.cli.queue_settings import with_settings
 from qctl.cli.session import session
-from qctl.operations import attachments, capacity, migrate, order_index, partitions, queues
+from qctl.operations import attachments, capacity, health, migrate, order_index, partitions, queues
 from qctl.output import Column, render
 from qctl.output.columns import counted, seconds, yes_no
 
@@ -96,6 +96,7 @@ def command(
         kept = queues.described(connection, name).retention_s
         scheduled = bool(capacity.jobs(connection))
         running = bool(migrate.running_jobs(connection))
+        stop = health.delivery_stop(connection, name)
     render([created], _COLUMNS, output)
     if triggers:
         say(f"captures INSERT, UPDATE and DELETE of {', '.join(sorted({t.relation for t in triggers}))}")
@@ -120,5 +121,4 @@ def command(
         say(f"its archive is in {partition} partitions")
     if partitioned and not partitioned[-1].partitions:
         say(f"the attempt log stays in one table; qctl partition -q {name} puts it into partitions too")
-    nexts = {"pg_net": "status", "http": f"worker -q {name}"}
-    say(f"Next: qctl {nexts[created.transport] if triggers else f'attach SCHEMA.TABLE -q {name}'}")
+    queue_notes.tell_delivery(name, created.transport, stop, attached=bool(triggers))

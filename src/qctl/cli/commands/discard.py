@@ -12,6 +12,7 @@ def command(
     queue: options.Queue = None,
     state: selection.State = None,
     retrying: selection.Retrying = False,
+    attempted: selection.Attempted = False,
     since: selection.Since = None,
     until: selection.Until = None,
     captured_since: selection.CapturedSince = None,
@@ -34,8 +35,8 @@ def command(
     Example: qctl discard orders/1234 --reason "test data"
     """
     which = selection.criteria(
-        state=state, retrying=retrying, since=since, until=until, captured_since=captured_since, status_code=status_code,
-        error=error, response=response, not_response=not_response, where=where,
+        state=state, retrying=retrying, attempted=attempted, since=since, until=until, captured_since=captured_since,
+        status_code=status_code, error=error, response=response, not_response=not_response, where=where,
     )  # fmt: skip
     with session(dsn, profile, "discard", changes=not dry_run) as connection:
         chosen = selection.choose(connection, ids, queue, which)

@@ -9,6 +9,7 @@ def command(
     output: options.Output = None,
     dry_run: options.DryRun = False,
     sql: options.AsSql = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Install qctl into a database; where it is already installed, bring it up to date.
 
@@ -17,4 +18,4 @@ def command(
 
     Example: qctl install --dsn postgresql://postgres@localhost/app
     """
-    schema.apply("install", dsn, profile, output, dry_run=dry_run, sql=sql)
+    schema.apply("install", dsn, profile, output, dry_run=dry_run, sql=sql, verbose=verbose)

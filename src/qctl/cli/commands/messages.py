@@ -44,6 +44,9 @@ def command(
     queue: options.Queue = None,
     state: selection.State = None,
     retrying: selection.Retrying = False,
+    attempted: selection.Attempted = False,
+    dead: selection.Dead = False,
+    delivered: selection.Delivered = False,
     since: selection.Since = None,
     until: selection.Until = None,
     captured_since: selection.CapturedSince = None,
@@ -75,8 +78,9 @@ def command(
     Example: qctl messages --status-code 200 --response '"ok":false' --ids | qctl replay -
     """
     which = selection.criteria(
-        state=state, retrying=retrying, since=since, until=until, captured_since=captured_since, status_code=status_code,
-        error=error, response=response, not_response=not_response, where=where,
+        state=state, retrying=retrying, attempted=attempted, since=since, until=until, captured_since=captured_since,
+        status_code=status_code, error=error, response=response, not_response=not_response, where=where,
+        dead=dead, delivered=delivered,
     ) or messages.Filter()  # fmt: skip
     if before is not None and which.by_attempt:
         raise UsageError(

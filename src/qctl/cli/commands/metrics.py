@@ -21,8 +21,8 @@ def command(
 ) -> None:
     """The state of all queues for Prometheus: once to stdout, or with --port for its scrapes.
 
-    Attempts are counted from a minute before the start. Every worker's attempts are counted, because they come from the
-    database: scrape one endpoint, not every worker. Needs pip install 'qctl[metrics]', and a role with grant --as read.
+    Attempts are counted in the database since each queue was made, by all workers: scrape one endpoint, not every worker.
+    A restart or a purge does not set the counters back. Needs pip install 'qctl[metrics]', and a role with grant --as read.
 
     Example: qctl metrics --port 9187
     """

@@ -30,6 +30,7 @@ def command(
     delivered: selection.Delivered = False,
     state: selection.State = None,
     retrying: selection.Retrying = False,
+    attempted: selection.Attempted = False,
     since: selection.Since = None,
     until: selection.Until = None,
     captured_since: selection.CapturedSince = None,
@@ -60,7 +61,7 @@ def command(
     Example: qctl replay --dead --since 2h --rate 50/s --reason "n8n was down"
     """
     which = selection.criteria(
-        dead=dead, delivered=delivered, state=state, retrying=retrying, since=since, until=until,
+        dead=dead, delivered=delivered, state=state, retrying=retrying, attempted=attempted, since=since, until=until,
         captured_since=captured_since, status_code=status_code, error=error, response=response,
         not_response=not_response, where=where,
     )  # fmt: skip

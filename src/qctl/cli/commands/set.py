@@ -10,7 +10,7 @@ from qctl.cli.console import print_calls, say
 from qctl.cli.queue_settings import with_settings
 from qctl.cli.session import session
 from qctl.errors import UsageError
-from qctl.operations import capacity, order_index, queues
+from qctl.operations import capacity, health, order_index, queues
 from qctl.output import Column, render
 from qctl.output.columns import rate, seconds
 
@@ -69,10 +69,14 @@ def command(
         if ordered is False:
             order_index.change(connection, name, wanted=False)
         scheduled = bool(capacity.jobs(connection))
+        stop = health.delivery_stop(connection, name)
     render([row], _COLUMNS, output)
     if choice is not None:
         queue_notes.tell_transport(choice.transport, choice.reason, name, scheduled=scheduled)
     if url is not None:
         queue_notes.warn_of_url(url, concurrency_set=True)
     say("running workers apply it within 5 s")
-    say(f"Next: qctl describe {name}")
+    if choice is not None:
+        queue_notes.tell_delivery(name, choice.transport, stop)
+    else:
+        say(f"Next: qctl describe {name}")

@@ -24,15 +24,22 @@ if TYPE_CHECKING:
 
 
 def _drain(row: "models.Status") -> str:
-    """When a queue will be empty."""
+    """When a queue will be empty, or why that cannot be known."""
     if row.depth == 0:
         return "empty"
     if row.drain_s is not None:
         return f"empty in {seconds(row.drain_s)}"
+    if row.health not in _DRAINING:
+        return f"unknown: {row.health}"
+    if (row.retrying or 0) + (row.delayed or 0) > (row.ready or 0) + (row.in_flight or 0):
+        return "unknown: most wait for a time"
     if row.growth_per_s is None:
         return ""
-    return "growing" if row.growth_per_s > 0 else "steady"
+    return "growing" if row.growth_per_s > 0 else "steady" if row.growth_per_s == 0 else ""
 
+
+# Health under which messages are delivered.
+_DRAINING = ("ok", "growing", "capture_broken", "schema_outdated")
 
 _STATUS_COLUMNS = [
     queue_columns.QUEUE,
@@ -149,9 +156,13 @@ def _advice(rows: "list[models.Status]", findings: "list[models.Finding]") -> li
         if finding.fix:
             lines.append(f"  Next: {finding.fix}")
     told = " ".join(finding.problem for finding in findings)
+    concerned = {name for finding in findings for name in finding.queues}
     for row in rows:
         if row.health == "ok" and row.reason:
             lines.append(f"{row.queue_name}: {row.reason}")
+        elif row.health != "ok" and row.queue_name not in concerned:
+            lines.append(f"{row.queue_name}: {row.health}: {one_line(row.reason or '')}")
+            lines += [f"  Next: {row.fix}"] if row.fix else []
         if row.last_error and row.last_failed_at and row.last_error not in told:
             lines.append(f"{row.queue_name}: last error {ago(row.last_failed_at)} ago: {one_line(row.last_error)}")
         if row.depth_exact is False and row.depth and row.depth_estimate:

@@ -20,6 +20,7 @@ def command(
     output: options.Output = None,
     dry_run: options.DryRun = False,
     sql: options.AsSql = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Bring the schema in a database up to this version of qctl.
 
@@ -29,4 +30,4 @@ def command(
 
     Example: qctl upgrade --dry-run
     """
-    schema.apply("upgrade", dsn, profile, output, dry_run=dry_run, sql=sql, repair=repair)
+    schema.apply("upgrade", dsn, profile, output, dry_run=dry_run, sql=sql, verbose=verbose, repair=repair)

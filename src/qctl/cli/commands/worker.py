@@ -15,6 +15,7 @@ from qctl.cli import completers, missing_right, named_connection, options
 from qctl.cli.console import say
 from qctl.cli.metrics_page import scrapes
 from qctl.errors import ExitCode, QctlError, UsageError
+from qctl.output.columns import seconds
 
 if TYPE_CHECKING:
     from qctl.worker import tracing
@@ -165,7 +166,7 @@ def command(
             # Python waits for its children when it ends, and nobody else would stop them.
             supervisor.stop()
     if talkative:
-        _talk(f"{totals} in {time.monotonic() - started:.1f}s")
+        _talk(f"stopped after {seconds(time.monotonic() - started)}: {totals}")
 
 
 def _talk(line: str) -> None:
