@@ -1105,6 +1105,22 @@ CREATE FUNCTION qctl._breaker_pause(p_queue qctl.queue, p_pauses integer, p_spre
 
 COMMENT ON FUNCTION qctl._breaker_pause(p_queue qctl.queue, p_pauses integer, p_spread double precision, p_retry_after_s integer) IS 'Time to wait after that many failed probes: 1 s, 2 s, 4 s ... up to the longest of the queue, with 10 % jitter by p_spread, from 0 to 1. A Retry-After may make it longer, up to 10 min.';
 
+-- Name: _duration_bounds_ms(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._duration_bounds_ms() RETURNS integer[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '{5,10,25,50,100,250,500,1000,2500,5000,10000,30000,60000}'::integer[];
+
+-- Name: FUNCTION _duration_bounds_ms(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._duration_bounds_ms() IS 'The upper bounds, inclusive, by which attempts are counted in the histogram of their duration.';
+
+-- Name: _bucket(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._bucket(p_duration_ms integer) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_duration_ms IS NULL) THEN '-1'::integer ELSE width_bucket((p_duration_ms - 1), qctl._duration_bounds_ms()) END;
+
 -- Name: _bury(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._bury(p_dying text) RETURNS text
@@ -1469,10 +1485,7 @@ declare
   v_last record;
   v_from timestamptz;
 begin
-  select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at,
-         (array_agg(coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') order by t.settled_at desc)
-            filter (where t.outcome <> 'delivered'))[1] as error
-  into v_last
+  select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at into v_last
   from (select t.outcome, t.settled_at, t.error, t.status_code from qctl.attempt t
         where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h' and t.outcome <> 'late'
         order by t.settled_at desc limit 5) t;
@@ -1482,10 +1495,9 @@ begin
      and not exists (select from qctl.attempt t
                      where t.queue_id = p_queue.queue_id and t.settled_at >= v_last.first_at and t.outcome = 'delivered')
      and exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0) then
-    v_cause.reason := format('the last %s attempts to deliver to %s failed: %s', v_last.count, p_queue.url, v_last.error);
+    v_cause.reason := format('every recent attempt to deliver to %s failed', p_queue.url);
   elsif v_rate >= c_rate then
-    v_cause.reason := format('%s %% of the attempts to deliver to %s in the last 10 min failed%s', round(v_rate * 100), p_queue.url,
-                             coalesce(': ' || v_last.error, ''));
+    v_cause.reason := format('%s %% of the attempts to deliver to %s in the last 10 min failed', round(v_rate * 100), p_queue.url);
   else
     return;
   end if;
@@ -1498,7 +1510,7 @@ begin
         where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
           and t.settled_at > v_from
         order by t.settled_at limit 1) f;
-  v_cause.reason := v_cause.reason || '; its messages are tried again by their schedule' || qctl._shown_by(p_queue.queue_id);
+  v_cause.reason := v_cause.reason || coalesce(': ' || qctl._failed_answers(p_queue.queue_id, v_cause.since), '') || '; its messages are tried again by their schedule' || qctl._shown_by(p_queue.queue_id);
   return next v_cause;
 end
 $$;
@@ -1640,6 +1652,7 @@ CREATE FUNCTION qctl._cause_worker(p_queue qctl.queue, p_within interval DEFAULT
     AS $$
 declare
   v_cause qctl.cause;
+  v_served boolean;
   v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command <> 'call qctl.maintenance()');
   v_job record;
 begin
@@ -1665,10 +1678,14 @@ begin
              and qctl._is_live(w, p_within)) then
     return;
   end if;
-  select greatest(coalesce(max(w.last_seen_at), p_queue.created_at), (select g.moved_at from qctl.gate g where g.queue_id = p_queue.queue_id))
-  into v_cause.since from qctl.worker w
+  select greatest(coalesce(max(w.last_seen_at), p_queue.created_at), (select g.moved_at from qctl.gate g where g.queue_id = p_queue.queue_id)), count(*) > 0
+  into v_cause.since, v_served from qctl.worker w
   where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport;
   if p_queue.transport = 'http' then
+    -- A worker of all queues takes up a new one within 5 s.
+    if not v_served and v_cause.since > clock_timestamp() - interval '15 s' and exists (select from qctl.worker w where w.transport = 'http' and qctl._is_live(w)) then
+      return;
+    end if;
     v_cause.reason := 'no qctl worker process serves this queue';
     v_cause.fix := 'qctl worker -q ' || p_queue.queue_name;
   else
@@ -1818,8 +1835,8 @@ begin
     raise exception '''%'' is not a public address, and pg_net would send requests into your networks unchecked', v_host
       using errcode = 'QC007', hint = 'to allow it: --allow-private, or only its network: --allow-network 10.0.0.0/8';
   end if;
-  raise warning '''%'' is not a public address, so qctl worker does not send there', v_host
-    using hint = format('qctl set -q %s --allow-private, or --allow-network 10.0.0.0/8', p_queue.queue_name);
+  raise warning '''%'' is not a public address, so qctl worker does not send there unless the queue allows it', v_host
+    using hint = format('qctl set -q %s --allow-private', p_queue.queue_name);
 end
 $$;
 
@@ -2662,14 +2679,14 @@ CREATE FUNCTION qctl._doctor_failures() RETURNS SETOF qctl.finding
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-  select 'warning', 'audit', coalesce(a.queue_name, current_database()), format('%s, last at %s UTC: %s', a.verb,
-           to_char(max(a.at) at time zone 'UTC', 'HH24:MI:SS'), (array_agg(a.detail ->> 'error' order by a.at desc))[1]),
+  select 'warning', 'audit', coalesce(a.queue_name, current_database()), format('%s, last at %s: %s', a.verb,
+           qctl._shown_time(max(a.at)), (array_agg(a.detail ->> 'error' order by a.at desc))[1]),
          format('select * from qctl.audit where verb = %L order by audit_id desc limit 10;', a.verb)
   from qctl.audit a where a.at > statement_timestamp() - interval '15 min' and a.verb ~ '_failed$'
   group by a.verb, a.queue_name
   union all
-  select 'warning', 'maintenance', s.step, format('its step %s has failed since %s UTC: %s', s.step,
-           to_char(s.failed_since at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), s.error),
+  select 'warning', 'maintenance', s.step, format('its step %s has failed since %s: %s', s.step,
+           qctl._shown_time(s.failed_since), s.error),
          'call qctl.maintenance();'
   from qctl.upkeep_step s where s.failed_since is not null
 $_$;
@@ -2808,7 +2825,7 @@ begin
   if v_depth.dead > 0 then
     return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
   end if;
-  if v_depth.depth > 1000 then
+  if v_depth.depth > 1000 and not exists (select from qctl.delivery_stop(p_queue.queue_name)) then
     select * into v_growth from qctl._growth(p_queue, v_depth.depth, v_depth.exact, v_depth.estimate);
     return query select 'note', 'queue', p_queue.queue_name,
       format('%s%s unfinished messages; %s', case when not v_depth.exact then 'about ' end, v_depth.estimate, case
@@ -2955,7 +2972,7 @@ CREATE FUNCTION qctl._doctor_vacuum() RETURNS SETOF qctl.finding
     AS $$
   select 'warning', 'transaction', 'pid ' || o.pid,
          format('open since %s (role %s, %s), so vacuum cannot remove rows that died since then',
-                o.since::timestamptz(0), o.role_name, o.state),
+                qctl._shown_time(o.since), o.role_name, o.state),
          format('select pg_terminate_backend(%s);', o.pid)
   from qctl._oldest_transaction() o
   where o.since < statement_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min')
@@ -3330,6 +3347,35 @@ $$;
 -- Name: FUNCTION _expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._expire_missing(p_queue qctl.queue, p_epoch uuid, p_before timestamp with time zone) IS 'Marks requests that are in neither table of pg_net and whose timeout ended before p_before; returns how many.';
+
+-- Name: _failed_answers(integer, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._failed_answers(p_queue_id integer, p_since timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  c_named constant integer := 3;
+  v_answers text;
+begin
+  -- libcurl tells for how long it tried, each time another number.
+  select string_agg(a.answer, ', ' order by a.place) into v_answers
+  from (select g.place, format('%s × %s', sum(g.count), case when g.place > c_named then 'others' else min(g.what) end) as answer
+        from (select least(row_number() over (order by count(*) desc, max(t.settled_at) desc), c_named + 1) as place, count(*), t.what
+              from (select t.settled_at, coalesce('HTTP ' || t.status_code, left(regexp_replace(t.error, ' after [0-9]+ (ms|seconds)|after [0-9]+ milliseconds', ''), 100), 'no answer') as what from qctl.attempt t
+                    where t.queue_id = p_queue_id and t.settled_at >= p_since and t.outcome <> 'delivered' and t.outcome <> 'late'
+                    order by t.settled_at desc limit 1000) t
+              group by t.what) g
+        group by g.place) a;
+  return v_answers;
+end
+$$;
+
+-- Name: FUNCTION _failed_answers(p_queue_id integer, p_since timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._failed_answers(p_queue_id integer, p_since timestamp with time zone) IS 'What failed attempts were answered, the most frequent first, for example "400 × HTTP 401, 2 × HTTP 422"; of the last 1,000 since p_since.';
 
 -- Name: _failure_rate(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4173,14 +4219,14 @@ CREATE FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval DEFAULT NU
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select p_worker.stopped_at is null
+  select (p_worker.stopped_at is null or p_within is not null)
      and p_worker.last_seen_at > clock_timestamp()
                                  - coalesce(p_within, case p_worker.transport when 'http' then interval '30 s' else interval '90 s' end)
 $$;
 
 -- Name: FUNCTION _is_live(p_worker qctl.worker, p_within interval); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval) IS 'True if the worker has reported recently. A process reports every 5 s, a job at least once a minute.';
+COMMENT ON FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval) IS 'True if the worker runs and has reported recently; with p_within also if it ended within that time, because it may be starting again. A process reports every 5 s, a job at least once a minute.';
 
 -- Name: _is_log_partitioned(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4706,7 +4752,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
   select p.oid::regprocedure from pg_proc p
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
-         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,delivery_stop,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
+         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,delivery_stop,attempt_totals,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
                                'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
@@ -4743,7 +4789,7 @@ begin
   select m.cause, format('%s; see: %s', m.problem, m.see), m.value, m."limit"
   from (values
     ('lag', 'waiting time of the oldest ready message', v_lag.lag_s, p_max_lag_s, 'qctl status --workers'),
-    ('age', 'age of the oldest unfinished message', v_lag.age_s, p_max_age_s, format('qctl messages -q %s --retrying', p_queue.queue_name)),
+    ('age', 'age of the oldest unfinished message', v_lag.age_s, p_max_age_s, format('qctl messages -q %s --attempted', p_queue.queue_name)),
     ('depth', 'unfinished messages', greatest(v_depth.depth, v_depth.estimate), p_max_depth, 'qctl scale -q ' || p_queue.queue_name),
     ('dead', 'dead letters', v_depth.dead, p_max_dead, 'qctl dead -q ' || p_queue.queue_name),
     ('failure_rate', 'of the attempts in the last 10 min failed', qctl._failure_rate(p_queue), p_max_failure_rate,
@@ -6777,7 +6823,7 @@ CREATE FUNCTION qctl._queue_status(p_queue text DEFAULT NULL::text) RETURNS TABL
   select q.queue_name, h.health, d.depth, d.ready, d.delayed, d.in_flight, d.retrying, d.dead, l.lag_s, l.age_s,
          r.delivered_1m, r.failed_1m, r.last_error, g.paused_at, g.paused_by, g.pause_reason, q.url, q.transport,
          h.since, h.reason, h.fix, d.exact, d.estimate, r.dead_1m, r.delivered_1h, r.failed_1h, r.dead_1h, r.p50_s, r.p95_s,
-         w.per_s, w.drain_s, r.last_delivered_at, r.last_failed_at
+         w.per_s, case when d.depth = 0 or f.is_known then w.drain_s end, r.last_delivered_at, r.last_failed_at
   from qctl.queue q
   join qctl.gate g using (queue_id)
   left join lateral qctl.health(q.queue_name) h on true
@@ -6785,6 +6831,9 @@ CREATE FUNCTION qctl._queue_status(p_queue text DEFAULT NULL::text) RETURNS TABL
   left join lateral qctl.lag(q.queue_name) l on true
   left join lateral qctl.rates(q.queue_name) r on true
   left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
+  -- How fast a queue drained tells nothing while it is not delivered, or while most of it waits for a time.
+  cross join lateral (select d.ready + d.in_flight >= d.retrying + d.delayed and h.health <> 'endpoint_failing'
+                             and not exists (select from qctl.delivery_stop(q.queue_name)) as is_known) f
   where p_queue is null or q.queue_name = p_queue
 $$;
 
@@ -7437,6 +7486,15 @@ begin
   end if;
   -- After a long pause at most one day at a time, so the call stays short; status needs only the last hour.
   v_to := least(v_to, v_from + interval '1 day');
+  insert into qctl.attempt_total as t (queue_id, outcome, status_code, bucket, attempts, took_ms)
+  select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
+  from qctl.queue q
+  join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to and a.outcome <> 'lost'
+  group by 1, 2, 3, 4
+  union all
+  select f.queue_id, 'lost', 0, -1, count(*), 0 from qctl.in_flight f where f.lapsed_at >= v_from and f.lapsed_at < v_to group by 1
+  on conflict (queue_id, outcome, status_code, bucket) do update
+    set (attempts, took_ms) = (t.attempts + excluded.attempts, t.took_ms + excluded.took_ms);
   insert into qctl.throughput as t (queue_id, minute, delivered, failed, dead, lost, p50_ms, p95_ms)
   select a.queue_id, date_trunc('minute', a.settled_at),
          count(*) filter (where a.outcome = 'delivered'), count(*) filter (where a.outcome in ('retrying', 'paused')),
@@ -7462,7 +7520,7 @@ $$;
 
 -- Name: FUNCTION _roll_up(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._roll_up() IS 'Adds the complete minutes to qctl.throughput.';
+COMMENT ON FUNCTION qctl._roll_up() IS 'Adds the complete minutes to qctl.throughput and qctl.attempt_total.';
 
 -- Name: _room(qctl.queue, qctl.gate, integer, integer, timestamp with time zone, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8230,6 +8288,19 @@ CREATE FUNCTION qctl._shown_headers(p_headers jsonb) RETURNS jsonb
 
 COMMENT ON FUNCTION qctl._shown_headers(p_headers jsonb) IS 'Headers as people may see them: values that look like secrets are replaced by ...; references to secrets are shown.';
 
+-- Name: _shown_time(timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._shown_time(p_at timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select to_char(p_at, 'YYYY-MM-DD HH24:MI:SSOF')
+$$;
+
+-- Name: FUNCTION _shown_time(p_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._shown_time(p_at timestamp with time zone) IS 'An instant within a sentence, in the time zone of the session.';
+
 -- Name: _signature(bytea, bytea, bytea); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._signature(p_inner bytea, p_outer bytea, p_text bytea) RETURNS text
@@ -8412,6 +8483,7 @@ begin
     return;
   end if;
   delete from qctl.throughput t where t.minute < clock_timestamp() - interval '30 days';
+  delete from qctl.attempt_total t where not exists (select from qctl.queue q where q.queue_id = t.queue_id);
   perform qctl._sweep_dropped();
   if qctl._cron_here() then
     -- A run that a crash ended has no end time and may have no start time; its age then follows from its run id.
@@ -9092,10 +9164,10 @@ begin
     v_only_held := v_problems is null;
     if v_held.events > 0 then
       v_problems := concat_ws('; ', v_problems, format('%s %s held since %s: %s', case when v_held.events > 100000 then 'more than 100000' else v_held.events::text end,
-        case when v_held.events = 1 then 'event is' else 'events are' end, date_trunc('second', v_held.since), v_held.reason));
+        case when v_held.events = 1 then 'event is' else 'events are' end, qctl._shown_time(v_held.since), v_held.reason));
     end if;
     v_problems := concat_ws('; ', v_problems, (
-      select format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), min(e.sqlstate))
+      select format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), qctl._shown_time(min(e.minute)), min(e.sqlstate))
       from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id having count(*) > 0));
     if v_problems <> '' then
       return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_problems, qctl._attachment_fix(v_attachment, v_queue, v_only_held);
@@ -9706,7 +9778,7 @@ CREATE FUNCTION qctl.arming_state() RETURNS TABLE(armed boolean, is_copy boolean
     AS $$
   select c.armed, not c.armed and a.database_oid <> 0,
          case when c.armed then 'it delivers' when a.database_oid = 0 then 'it was disarmed' when a.database_oid is null then 'it was never armed'
-              else format('it is a copy of the one that was armed on %s', to_char(a.armed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')) end
+              else format('it is a copy of the one that was armed on %s', qctl._shown_time(a.armed_at)) end
   from (select qctl.is_armed() as armed) c left join qctl.arming a on true
 $$;
 
@@ -9785,6 +9857,37 @@ $$;
 
 COMMENT ON FUNCTION qctl.attachments(p_queue text) IS 'Attached tables, of one queue or of all, with the state of their triggers and how many events are held.';
 
+-- Name: attempt_totals(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.attempt_totals() RETURNS TABLE(queue_name text, outcome text, status_code integer, up_to_s double precision, attempts bigint, took_s double precision)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+  -- One statement, so that what is rolled up meanwhile is counted neither twice nor not at all.
+  return query
+  with rolled as (select coalesce(u.rolled_to, '-infinity') as until from qctl.upkept u), part as (
+    select t.queue_id, t.outcome, t.status_code, t.bucket, t.attempts, t.took_ms from qctl.attempt_total t
+    union all
+    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
+    from rolled r cross join qctl.queue q
+    join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= r.until and a.outcome <> 'lost'
+    group by 1, 2, 3, 4
+  )
+  select q.queue_name, p.outcome, nullif(p.status_code, 0),
+         case when p.bucket >= 0 then coalesce(((qctl._duration_bounds_ms())[p.bucket + 1])::double precision / 1000, 'infinity') end,
+         sum(p.attempts)::bigint, sum(p.took_ms)::double precision / 1000
+  from part p join qctl.queue q using (queue_id)
+  group by q.queue_name, p.outcome, p.status_code, p.bucket;
+end
+$$;
+
+-- Name: FUNCTION attempt_totals(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.attempt_totals() IS 'Attempts settled since each queue was made: they only grow, whatever is purged. One row for each outcome, status (null: no answer) and duration: up_to_s is the inclusive upper bound, null where the duration was not measured. A lost attempt counts once its minute is over.';
+
 -- Name: capacity(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.capacity(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, transport text, workers integer, dedicated boolean, batch integer, max_in_flight integer, concurrency integer, latency_s double precision, latency_p95_s double precision, measured bigint, ceiling_per_s double precision, limited_by text, hanging_per_s double precision, limits jsonb)
@@ -9797,6 +9900,7 @@ declare
   c_step_s constant double precision := 0.25;
   v_queue qctl.queue;
   v_state qctl.scheduler;
+  v_failed bigint;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
@@ -9813,12 +9917,14 @@ begin
       when 'pg_net' then case when v_queue.dedicated then least(v_state.workers, 1) else v_state.workers end
       else (select count(*) from qctl.worker w where w.transport = 'http' and w.stopped_at is null
               and w.last_seen_at > clock_timestamp() - interval '30 s' and v_queue.queue_name = any (w.queues)) end;
-    select count(*), percentile_cont(0.5) within group (order by a.s), percentile_cont(0.95) within group (order by a.s)
-    into measured, latency_s, latency_p95_s
-    from (select case when t.transport = 'pg_net' then extract(epoch from t.settled_at - t.claimed_at)
+    -- The time of an error says nothing about how long a delivery takes.
+    select count(*) filter (where a.delivered), percentile_cont(0.5) within group (order by a.s) filter (where a.delivered),
+           percentile_cont(0.95) within group (order by a.s) filter (where a.delivered), count(*) filter (where not a.delivered)
+    into measured, latency_s, latency_p95_s, v_failed
+    from (select t.outcome = 'delivered' as delivered, case when t.transport = 'pg_net' then extract(epoch from t.settled_at - t.claimed_at)
                       else t.duration_ms / 1000.0 end as s
           from qctl.attempt t
-          where t.queue_id = v_queue.queue_id and t.transport = v_queue.transport and t.status_code is not null
+          where t.queue_id = v_queue.queue_id and t.transport = v_queue.transport and t.outcome <> 'late'
             and t.settled_at > statement_timestamp() - interval '10 min'
           order by t.settled_at desc limit 1000) a;
 
@@ -9858,6 +9964,11 @@ begin
     end if;
     select (l.value ->> 'per_s')::double precision, l.value ->> 'limit' into ceiling_per_s, limited_by
     from jsonb_array_elements(limits) with ordinality as l (value, n) order by (l.value ->> 'per_s')::double precision, l.n limit 1;
+    if measured = 0 and v_failed > 0 and workers > 0 then
+      ceiling_per_s := null;
+      limited_by := format('unknown: none of the last %s attempts was delivered (%s)', v_failed,
+                           qctl._failed_answers(v_queue.queue_id, statement_timestamp() - interval '10 min'));
+    end if;
     hanging_per_s := v_queue.max_in_flight / (v_queue.timeout_ms / 1000.0);
     return next;
   end loop;
@@ -9866,7 +9977,7 @@ $$;
 
 -- Name: FUNCTION capacity(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.capacity(p_queue text) IS 'The messages per second that each queue can deliver, and what limits it. The latency is that of the last 1,000 answers within 10 min: of the request on http, from claim to settle on pg_net. hanging_per_s: attempts per second if every one times out.';
+COMMENT ON FUNCTION qctl.capacity(p_queue text) IS 'The messages per second that each queue can deliver, and what limits it. The latency is that of the deliveries among the last 1,000 attempts within 10 min: of the request on http, from claim to settle on pg_net. ceiling_per_s is null if there were only failures. hanging_per_s: attempts per second if every one times out.';
 
 -- Name: change_attachment(text, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9920,15 +10031,17 @@ CREATE FUNCTION qctl."check"(p_queue text DEFAULT NULL::text, p_max_lag_s double
 #variable_conflict use_column
 declare
   v_queue qctl.queue;
+  v_within interval;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
+    v_within := coalesce(make_interval(secs => p_workers_seen_s), case v_queue.transport when 'http' then interval '30 s' else interval '90 s' end);
     return query
     with found as materialized (
       select c.cause, c.since, c.reason as problem, null::double precision as value, null::double precision as "limit", c.fix
-      from qctl._causes(v_queue, false, make_interval(secs => p_workers_seen_s)) c
+      from qctl._causes(v_queue, false, v_within) c
       union all
       select l.cause, null, l.problem, l.value, l."limit", null
       from qctl._limits(v_queue, p_max_lag_s, p_max_age_s, p_max_depth, p_max_dead, p_max_failure_rate, p_max_silence_s) l
@@ -9948,7 +10061,7 @@ $$;
 
 -- Name: FUNCTION "check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl."check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]) IS 'Every problem of the queues: the causes that qctl.health() knows, and the limits that are exceeded (null: no limit), without those that another one explains (see qctl.health_causes). The failure rate needs at least 10 attempts within 10 min. p_ignore: causes to leave out, with what they explain. No rows: no problem.';
+COMMENT ON FUNCTION qctl."check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]) IS 'Every problem of the queues: the causes that qctl.health() knows, and the limits that are exceeded (null: no limit), without those that another one explains (see qctl.health_causes). The failure rate needs at least 10 attempts within 10 min. A worker that ended within p_workers_seen_s (30 s for a process, 90 s for a job) is not missed yet, because a deployment starts it again. p_ignore: causes to leave out, with what they explain. No rows: no problem.';
 
 -- Name: choose_transport(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10483,9 +10596,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.dispatch(p_queue text, p_limit integer, p_worker_id bigint) IS 'Claims messages of a pg_net queue and hands them to pg_net, which starts them after the commit. Returns how many.';
 
--- Name: doctor(); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: doctor(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.doctor() RETURNS TABLE(severity text, kind text, object text, problem text, fix text)
+CREATE FUNCTION qctl.doctor(p_queue text DEFAULT NULL::text) RETURNS TABLE(severity text, kind text, object text, problem text, fix text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -10494,15 +10607,18 @@ declare
   v_queue qctl.queue;
 begin
   -- Problems of attachments and missing tables are left to qctl.verify(), which reports them too.
-  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
+  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify(p_queue) v;
   return query
   select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from (select * from qctl._cause_unarmed() union all select * from qctl._cause_schema()) a;
   return query
   select 'broken', 'queue', array_to_string(f.queues, ', '), f.cause || ': ' || f.problem, f.fix
-  from qctl.findings() f where f.cause not in ('table_missing', 'capture_broken', 'unarmed', 'schema_outdated');
-  for v_queue in select * from qctl.queue q order by q.queue_name loop
+  from qctl.findings(p_queue) f where f.cause not in ('table_missing', 'capture_broken', 'unarmed', 'schema_outdated');
+  for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
     return query select * from qctl._doctor_queue(v_queue);
   end loop;
+  if p_queue is not null then
+    return;
+  end if;
   return query
   select * from qctl._doctor_versions() union all select * from qctl._doctor_members() union all select * from qctl._doctor_replication() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
   union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();
@@ -10512,9 +10628,9 @@ begin
 end
 $$;
 
--- Name: FUNCTION doctor(); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION doctor(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.doctor() IS 'Present problems (broken), coming problems (warning) and advice (note), each with the command that fixes it: health, the findings of qctl.verify(), versions, settings, roles, jobs, failures, vacuum, load.';
+COMMENT ON FUNCTION qctl.doctor(p_queue text) IS 'Present problems (broken), coming problems (warning) and advice (note), each with the command that fixes it: health, the findings of qctl.verify(), versions, settings, roles, jobs, failures, vacuum, load. With p_queue only what concerns that queue.';
 
 -- Name: drop_header_secret(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -11182,7 +11298,7 @@ $$;
 
 -- Name: FUNCTION messages(p_queue text, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.messages(p_queue text, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone) IS 'The messages of a queue with their last attempt, newest first, without payload. Filters on the last attempt: p_since and p_until (its time), p_status_codes (404, 5xx), p_error (part of the error), p_response and p_not_response (part of the answer). With such a filter the order is by that time, otherwise by id. p_retrying: unfinished and tried. Next page: p_before_id = last msg_id, p_before_at = its last_attempt_at.';
+COMMENT ON FUNCTION qctl.messages(p_queue text, p_states text[], p_since timestamp with time zone, p_until timestamp with time zone, p_captured_since timestamp with time zone, p_status_codes text[], p_error text, p_response text, p_not_response text, p_retrying boolean, p_limit integer, p_before_id bigint, p_before_at timestamp with time zone) IS 'The messages of a queue with their last attempt, newest first, without payload. Filters on the last attempt: p_since and p_until (its time), p_status_codes (404, 5xx), p_error (part of the error), p_response and p_not_response (part of the answer). With such a filter the order is by that time, otherwise by id. p_retrying: unfinished messages that have been attempted, whether waiting, due or in flight. Next page: p_before_id = last msg_id, p_before_at = its last_attempt_at.';
 
 -- Name: messages_where(text, jsonb, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -12974,16 +13090,20 @@ $$;
 
 COMMENT ON FUNCTION qctl.upkeep(p_silent interval) IS 'Lapses expired leases and the leases of silent workers, and logs lost attempts. Any worker may call it; one call runs at a time.';
 
--- Name: verify(); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: verify(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.verify() RETURNS TABLE(kind text, object text, problem text, fix text)
+CREATE FUNCTION qctl.verify(p_queue text DEFAULT NULL::text) RETURNS TABLE(kind text, object text, problem text, fix text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
 declare
   v_version integer := current_setting('server_version_num')::integer / 10000;
+  v_queue_id integer;
 begin
+  if p_queue is not null then
+    v_queue_id := (qctl._queue(p_queue)).queue_id;
+  end if;
   -- Another major version may print the same definition differently.
   return query
   select k.kind, k.identity, case when o.identity is null then 'missing' else 'changed' end,
@@ -12994,7 +13114,8 @@ begin
   order by 1, 2;
 
   return query
-  select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v order by 2, 3;
+  select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v
+  where v_queue_id is null or q.queue_id = v_queue_id order by 2, 3;
   if to_regclass('pgmq.meta') is null then
     return query select 'extension', 'pgmq', 'it is not in this database any more', 'qctl upgrade --repair';
   else
@@ -13002,11 +13123,11 @@ begin
     select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash deletes its messages'
                                         else 'partitioned: its retention deletes undelivered messages' end,
            '-- move its messages to a queue that is logged and not partitioned'
-    from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where m.is_unlogged or m.is_partitioned
+    from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where (m.is_unlogged or m.is_partitioned) and (v_queue_id is null or q.queue_id = v_queue_id)
     order by 2;
   end if;
 
-  return query select 'attachment', v.object, v.problem, v.fix from qctl._verify_attachments() v;
+  return query select 'attachment', v.object, v.problem, v.fix from qctl._verify_attachments(v_queue_id) v;
 
   if qctl._cron_here() then
     return query
@@ -13019,9 +13140,9 @@ begin
 end
 $$;
 
--- Name: FUNCTION verify(); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION verify(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.verify() IS 'Differences from the installation, each with the command that fixes it: objects, pgmq''s tables, triggers, jobs. No rows: no differences.';
+COMMENT ON FUNCTION qctl.verify(p_queue text) IS 'Differences from the installation, each with the command that fixes it: objects, pgmq''s tables, triggers, jobs. With p_queue only the tables and triggers of that queue, and what all queues share. No rows: no differences.';
 
 -- Name: waiting(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -13265,6 +13386,34 @@ COMMENT ON COLUMN qctl.attempt.outcome IS 'delivered, retrying, dead; paused: a 
 -- Name: COLUMN attempt.response; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.attempt.response IS 'First 4 KiB of the answer.';
+
+-- Name: attempt_total; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.attempt_total (
+    queue_id integer NOT NULL,
+    outcome text NOT NULL,
+    status_code integer NOT NULL,
+    bucket integer NOT NULL,
+    attempts bigint NOT NULL,
+    took_ms bigint NOT NULL
+)
+WITH (fillfactor='50');
+
+-- Name: TABLE attempt_total; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.attempt_total IS 'Attempts settled since the queue was made, added up by the maintenance. Read them by qctl.attempt_totals().';
+
+-- Name: COLUMN attempt_total.status_code; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attempt_total.status_code IS '0: no answer.';
+
+-- Name: COLUMN attempt_total.bucket; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attempt_total.bucket IS 'Position among qctl._duration_bounds_ms() of the time that the endpoint took; -1: not measured.';
+
+-- Name: COLUMN attempt_total.took_ms; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attempt_total.took_ms IS 'Sum of the times that the endpoint took.';
 
 -- Name: audit_audit_id_seq; Type: SEQUENCE; Schema: qctl; Owner: -
 
@@ -13664,7 +13813,7 @@ CREATE VIEW qctl.status AS
 
 -- Name: VIEW status; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON VIEW qctl.status IS 'One row per queue: health with since, reason and the command that fixes it; depth by state, lag and age; attempts of the last minute and hour by outcome; p50 and p95 of the time from enqueued to delivered; growth. Depth is counted to 10,000, otherwise as in qctl.depth(); null where this role may not read the queue.';
+COMMENT ON VIEW qctl.status IS 'One row per queue: health with since, reason and the command that fixes it; depth by state, lag and age; attempts of the last minute and hour by outcome; p50 and p95 of the time from enqueued to delivered; growth_per_s, and drain_s, which is null where it cannot be known. Depth is counted to 10,000, otherwise as in qctl.depth(); null where this role may not read the queue.';
 
 -- Name: throughput; Type: TABLE; Schema: qctl; Owner: -
 
@@ -13771,6 +13920,11 @@ ALTER TABLE ONLY qctl.attachment
 
 ALTER TABLE ONLY qctl.attempt
     ADD CONSTRAINT attempt_pkey PRIMARY KEY (queue_id, msg_id, delivery_no, attempt_no);
+
+-- Name: attempt_total attempt_total_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.attempt_total
+    ADD CONSTRAINT attempt_total_pkey PRIMARY KEY (queue_id, outcome, status_code, bucket);
 
 -- Name: audit audit_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 

@@ -13,3 +13,7 @@ comment on table qctl.attempt_total is 'Attempts settled since the queue was mad
 comment on column qctl.attempt_total.status_code is '0: no answer.';
 comment on column qctl.attempt_total.bucket is 'Position among qctl._duration_bounds_ms() of the time that the endpoint took; -1: not measured.';
 comment on column qctl.attempt_total.took_ms is 'Sum of the times that the endpoint took.';
+
+-- They can be asked about one queue now.
+drop function if exists qctl.doctor();
+drop function if exists qctl.verify();

@@ -1,2 +1,2 @@
 -- What is wrong or will be.
-select * from qctl.doctor();
+select * from qctl.doctor(:'queue'::text);

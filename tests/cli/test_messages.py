@@ -27,7 +27,7 @@ def test_exactly_the_37_with_an_error_behind_a_200(conn, dsn):
     assert found == [f"orders/{msg_id}" for msg_id in sorted(wrong, reverse=True)]
     assert len(ok("messages", "--response", '"ok":false', "--ids", dsn=dsn).stdout.split()) == 47
     assert len(ok("messages", "-q", "orders", "--not-response", '"ok":false', "--ids", dsn=dsn).stdout.split()) == 963
-    piped = ok("replay", "-", stdin="\n".join(found), dsn=dsn)
+    piped = ok("replay", "-", "-v", stdin="\n".join(found), dsn=dsn)
     assert piped.stdout.count("replayed") == 37
     assert {row["msg_id"] for row in data("messages", "--state", "ready", dsn=dsn)} == wrong
 

@@ -172,10 +172,10 @@ begin
     v_only_held := v_problems is null;
     if v_held.events > 0 then
       v_problems := concat_ws('; ', v_problems, format('%s %s held since %s: %s', case when v_held.events > 100000 then 'more than 100000' else v_held.events::text end,
-        case when v_held.events = 1 then 'event is' else 'events are' end, date_trunc('second', v_held.since), v_held.reason));
+        case when v_held.events = 1 then 'event is' else 'events are' end, qctl._shown_time(v_held.since), v_held.reason));
     end if;
     v_problems := concat_ws('; ', v_problems, (
-      select format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), min(e.minute), min(e.sqlstate))
+      select format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), qctl._shown_time(min(e.minute)), min(e.sqlstate))
       from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id having count(*) > 0));
     if v_problems <> '' then
       return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_problems, qctl._attachment_fix(v_attachment, v_queue, v_only_held);

@@ -140,14 +140,14 @@ create or replace function qctl._doctor_failures() returns setof qctl.finding
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 'warning', 'audit', coalesce(a.queue_name, current_database()), format('%s, last at %s UTC: %s', a.verb,
-           to_char(max(a.at) at time zone 'UTC', 'HH24:MI:SS'), (array_agg(a.detail ->> 'error' order by a.at desc))[1]),
+  select 'warning', 'audit', coalesce(a.queue_name, current_database()), format('%s, last at %s: %s', a.verb,
+           qctl._shown_time(max(a.at)), (array_agg(a.detail ->> 'error' order by a.at desc))[1]),
          format('select * from qctl.audit where verb = %L order by audit_id desc limit 10;', a.verb)
   from qctl.audit a where a.at > statement_timestamp() - interval '15 min' and a.verb ~ '_failed$'
   group by a.verb, a.queue_name
   union all
-  select 'warning', 'maintenance', s.step, format('its step %s has failed since %s UTC: %s', s.step,
-           to_char(s.failed_since at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS'), s.error),
+  select 'warning', 'maintenance', s.step, format('its step %s has failed since %s: %s', s.step,
+           qctl._shown_time(s.failed_since), s.error),
          'call qctl.maintenance();'
   from qctl.upkeep_step s where s.failed_since is not null
 $$;
@@ -158,7 +158,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select 'warning', 'transaction', 'pid ' || o.pid,
          format('open since %s (role %s, %s), so vacuum cannot remove rows that died since then',
-                o.since::timestamptz(0), o.role_name, o.state),
+                qctl._shown_time(o.since), o.role_name, o.state),
          format('select pg_terminate_backend(%s);', o.pid)
   from qctl._oldest_transaction() o
   where o.since < statement_timestamp() - coalesce(qctl._setting('qctl.old_transaction')::interval, '15 min')
@@ -191,7 +191,7 @@ as $$
 $$;
 comment on function qctl._doctor_load() is 'Warns if the jobs take a large share of a backend''s time, as they recorded it themselves.';
 
-create or replace function qctl.doctor()
+create or replace function qctl.doctor(p_queue text default null)
 returns table (severity text, kind text, object text, problem text, fix text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -201,15 +201,18 @@ declare
   v_queue qctl.queue;
 begin
   -- Problems of attachments and missing tables are left to qctl.verify(), which reports them too.
-  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify() v;
+  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify(p_queue) v;
   return query
   select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from (select * from qctl._cause_unarmed() union all select * from qctl._cause_schema()) a;
   return query
   select 'broken', 'queue', array_to_string(f.queues, ', '), f.cause || ': ' || f.problem, f.fix
-  from qctl.findings() f where f.cause not in ('table_missing', 'capture_broken', 'unarmed', 'schema_outdated');
-  for v_queue in select * from qctl.queue q order by q.queue_name loop
+  from qctl.findings(p_queue) f where f.cause not in ('table_missing', 'capture_broken', 'unarmed', 'schema_outdated');
+  for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
     return query select * from qctl._doctor_queue(v_queue);
   end loop;
+  if p_queue is not null then
+    return;
+  end if;
   return query
   select * from qctl._doctor_versions() union all select * from qctl._doctor_members() union all select * from qctl._doctor_replication() union all select * from qctl._doctor_settings() union all select * from qctl._doctor_copies()
   union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();
@@ -218,6 +221,6 @@ begin
   select * from qctl._doctor_failures() union all select * from qctl._doctor_vacuum() union all select * from qctl._doctor_load();
 end
 $$;
-comment on function qctl.doctor() is
+comment on function qctl.doctor(text) is
   'Present problems (broken), coming problems (warning) and advice (note), each with the command that fixes it: health, the findings of '
-  'qctl.verify(), versions, settings, roles, jobs, failures, vacuum, load.';
+  'qctl.verify(), versions, settings, roles, jobs, failures, vacuum, load. With p_queue only what concerns that queue.';

@@ -73,7 +73,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select c.armed, not c.armed and a.database_oid <> 0,
          case when c.armed then 'it delivers' when a.database_oid = 0 then 'it was disarmed' when a.database_oid is null then 'it was never armed'
-              else format('it is a copy of the one that was armed on %s', to_char(a.armed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')) end
+              else format('it is a copy of the one that was armed on %s', qctl._shown_time(a.armed_at)) end
   from (select qctl.is_armed() as armed) c left join qctl.arming a on true
 $$;
 comment on function qctl.arming_state() is 'Is this database armed, or a copy of the one that is?';

@@ -89,3 +89,11 @@ end
 $$;
 comment on function qctl._header(jsonb, text) is
   'The value of a stored header, found by its lower-case name because servers choose the case.';
+
+create or replace function qctl._shown_time(p_at timestamptz) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select to_char(p_at, 'YYYY-MM-DD HH24:MI:SSOF')
+$$;
+comment on function qctl._shown_time(timestamptz) is 'An instant within a sentence, in the time zone of the session.';

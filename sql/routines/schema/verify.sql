@@ -66,14 +66,18 @@ as $$
   from t where no_queue or no_archive
 $$;
 
-create or replace function qctl.verify() returns table (kind text, object text, problem text, fix text)
+create or replace function qctl.verify(p_queue text default null) returns table (kind text, object text, problem text, fix text)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
   v_version integer := current_setting('server_version_num')::integer / 10000;
+  v_queue_id integer;
 begin
+  if p_queue is not null then
+    v_queue_id := (qctl._queue(p_queue)).queue_id;
+  end if;
   -- Another major version may print the same definition differently.
   return query
   select k.kind, k.identity, case when o.identity is null then 'missing' else 'changed' end,
@@ -84,7 +88,8 @@ begin
   order by 1, 2;
 
   return query
-  select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v order by 2, 3;
+  select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v
+  where v_queue_id is null or q.queue_id = v_queue_id order by 2, 3;
   if to_regclass('pgmq.meta') is null then
     return query select 'extension', 'pgmq', 'it is not in this database any more', 'qctl upgrade --repair';
   else
@@ -92,11 +97,11 @@ begin
     select 'queue', q.queue_name, case when m.is_unlogged then 'unlogged: a crash deletes its messages'
                                         else 'partitioned: its retention deletes undelivered messages' end,
            '-- move its messages to a queue that is logged and not partitioned'
-    from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where m.is_unlogged or m.is_partitioned
+    from qctl.queue q join pgmq.meta m on m.queue_name = q.queue_name where (m.is_unlogged or m.is_partitioned) and (v_queue_id is null or q.queue_id = v_queue_id)
     order by 2;
   end if;
 
-  return query select 'attachment', v.object, v.problem, v.fix from qctl._verify_attachments() v;
+  return query select 'attachment', v.object, v.problem, v.fix from qctl._verify_attachments(v_queue_id) v;
 
   if qctl._cron_here() then
     return query
@@ -108,6 +113,6 @@ begin
   end if;
 end
 $$;
-comment on function qctl.verify() is
+comment on function qctl.verify(text) is
   'Differences from the installation, each with the command that fixes it: '
-  'objects, pgmq''s tables, triggers, jobs. No rows: no differences.';
+  'objects, pgmq''s tables, triggers, jobs. With p_queue only the tables and triggers of that queue, and what all queues share. No rows: no differences.';

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from qctl import config, db, models
 from qctl.cli import selection
@@ -9,13 +10,25 @@ from qctl.cli.console import say
 from qctl.cli.selection import Chosen
 from qctl.errors import ExitCode, QctlError
 from qctl.operations import messages
-from qctl.output import Column, Format, render
-from qctl.output.columns import counted, seconds
+from qctl.output import MACHINE, Column, Format, render
+from qctl.output import chosen as chosen_format
+from qctl.output.columns import counted, number, seconds
 
 _BATCH = 1000
 
 
 _COLUMNS = [Column("queue_name", "queue"), Column("msg_id", "message", right=True)]
+# More rows than a person reads are summed up.
+_FEW = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    """How many messages of a queue have an outcome."""
+
+    queue_name: str
+    outcome: str
+    messages: int
 
 
 def act(
@@ -49,8 +62,18 @@ def what(chosen: Chosen, done: str, more: str, per_s: float | None) -> str:
     return f"{counted(chosen.count, 'message')}{detail} will be {done}{more}{spread}"
 
 
-def show(connection: "db.Connection", chosen: Chosen, output: Format | None) -> None:
-    """Shows the messages that would be acted on, and the state of each now."""
+def _write(rows: "list[models.ReplayedMessage]", title: str, output: Format | None, *, verbose: bool) -> None:
+    """Writes each message with its outcome, or, where they are many and a person reads, the sums."""
+    if verbose or len(rows) <= _FEW or chosen_format(output) in MACHINE:
+        render(rows, [*_COLUMNS, Column("outcome", title)], output)
+        return
+    sums = Counter((row.queue_name, row.outcome) for row in rows)
+    columns = [_COLUMNS[0], Column("outcome", title), Column("messages", "messages", number, right=True)]
+    render([_Sum(*key, count) for key, count in sums.items()], columns, output)
+
+
+def show(connection: "db.Connection", chosen: Chosen, output: Format | None, *, verbose: bool) -> None:
+    """Shows the messages that would be acted on, and the state of each now; many of them as sums unless ``verbose``."""
     rows: list[models.ReplayedMessage] = []
     missing = list(chosen.unknown)
     for name, ids in chosen.by_queue.items():
@@ -58,7 +81,7 @@ def show(connection: "db.Connection", chosen: Chosen, output: Format | None) -> 
         rows += [models.ReplayedMessage(name, msg_id, known[msg_id]) for msg_id in ids if msg_id in known]
         missing += [f"{name}/{m}" for m in ids if m not in known and (name, m) not in chosen.ranged]
     if rows or not missing:
-        render(rows, [*_COLUMNS, Column("outcome", "state now")], output)
+        _write(rows, "state now", output, verbose=verbose)
     say(f"nothing was changed; {counted(len(rows), 'message')} would be")
     selection.refuse_unknown(missing, chosen.asked)
 
@@ -69,6 +92,8 @@ def finish(
     output: Format | None,
     words: dict[str, str],
     failed: QctlError | None,
+    *,
+    verbose: bool,
 ) -> None:
     """Shows what was done with each message, and raises what was not.
 
@@ -78,6 +103,7 @@ def finish(
         output: the format.
         words: for people, what each outcome is called.
         failed: the error that ended it early.
+        verbose: list each message however many there are.
 
     Raises:
         QctlError: some ids are unknown (6, 9), or it ended early (9).
@@ -86,7 +112,7 @@ def finish(
     rows = [row for row in rows if row.outcome != "unknown" or (row.queue_name, row.msg_id) not in chosen.ranged]
     missing = [*chosen.unknown, *(f"{row.queue_name}/{row.msg_id}" for row in rows if row.outcome == "unknown")]
     if rows or not missing:
-        render(rows, [*_COLUMNS, Column("outcome", "outcome")], output)
+        _write(rows, "outcome", output, verbose=verbose)
     if config.stderr_is_terminal():
         counts = Counter(row.outcome for row in rows)
         if parts := [f"{count:,} {words.get(outcome, outcome)}" for outcome, count in sorted(counts.items())]:

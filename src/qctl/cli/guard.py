@@ -14,6 +14,7 @@ from qctl.cli import synonyms
 from qctl.cli.command import Group
 from qctl.cli.console import report, say
 from qctl.errors import ExitCode, QctlError, UsageError
+from qctl.output.columns import zone_to_name
 
 _CONNECTION = re.compile(r"://|\bpassword\s*=")
 
@@ -39,8 +40,10 @@ class Guard(Group):
         """Runs the command."""
         try:
             result = super().invoke(ctx)
+            _name_zone()
             sys.stdout.flush()
         except QctlError as error:
+            _name_zone()
             report(error)
             raise typer.Exit(error.code) from None
         except typer.Abort:
@@ -71,6 +74,12 @@ class Guard(Group):
             say("  Try:  QCTL_DEBUG=1 qctl … shows the traceback; please report it")
             raise typer.Exit(ExitCode.BUG) from None
         return result
+
+
+def _name_zone() -> None:
+    """Says of which zone the times on the screen are, once."""
+    if config.stderr_is_terminal() and (named := zone_to_name()):
+        say(f"times are {named}")
 
 
 def _understood(error: Any, words: list[str]) -> str | None:

@@ -36,9 +36,9 @@ QUEUE = Column("queue_name", "queue", fold=True)
 DEPTH_COLUMNS = [
     Column("depth", "depth", of=_at_least("depth"), right=True),
     Column("ready", "ready", of=_at_least("ready"), right=True),
-    Column("delayed", "delayed", of=_at_least("delayed"), right=True),
-    Column("in_flight", "in flight", number, right=True),
-    Column("retrying", "retrying", of=_at_least("retrying"), right=True),
+    Column("delayed", "delayed", of=_at_least("delayed"), right=True, wide=True),
+    Column("in_flight", "in flight", number, right=True, wide=True),
+    Column("retrying", "retrying", of=_at_least("retrying"), right=True, wide=True),
     Column("dead", "dead", number, right=True, style=styles.dead),
 ]
 

@@ -1,10 +1,12 @@
 """The only place that connects to PostgreSQL."""
 
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TypeVar
 
 import psycopg
@@ -85,13 +87,28 @@ _OWN_SETTINGS = (
     ("plpgsql.extra_errors", "none"),
     ("plpgsql.extra_warnings", "none"),
 )
+
+
+# psycopg has no name for such a zone and returns instants in UTC, which is as good: whoever shows one converts it.
+logging.getLogger("psycopg").addFilter(lambda record: "unknown PostgreSQL timezone" not in record.getMessage())
+
+
+def _local_zone() -> str:
+    """The zone of this process as PostgreSQL takes it, so that times in texts of the server are of the same zone as ours."""
+    offset = datetime.now().astimezone().strftime("%z")
+    shown = f"{offset[:3]}:{offset[3:5]}"
+    return f"<{shown}>{shown.translate(str.maketrans('+-', '-+'))}"
+
+
 # What others planted in the session's search_path must not stand for a function or an operator. Behind a pooler, whose greeting
 # has another process id, only for this statement: a setting would stay with somebody else's session.
 _OWN = b"""
     select pg_catalog.set_config(s.name, s.value, p.pooled), p.pooled
     from (select pg_catalog.pg_backend_pid() operator(pg_catalog.<>) %s::pg_catalog.int4 as pooled) p
     cross join (values ('search_path', 'pg_catalog, pg_temp'), {}) s (name, value)"""
-_SETTINGS = ", ".join(f"('{name}', '{value}')" for name, value in _OWN_SETTINGS).encode()
+_SETTINGS = ", ".join(
+    f"('{name}', '{value}')" for name, value in (*_OWN_SETTINGS, ("timezone", _local_zone()))
+).encode()
 _LOCAL = b"select pg_catalog.set_config(s.name, s.value, true) from (values " + _SETTINGS + b") s (name, value)"
 
 

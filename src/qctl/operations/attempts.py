@@ -54,13 +54,18 @@ class Tail:
         self._since = _BEGINNING
         self._seen: dict[tuple[str, int, int, int], datetime] = {}
 
-    def last(self, count: int) -> list[Attempt]:
-        """The last attempts, oldest first; :meth:`look` goes on after them."""
+    def last(self, count: int | None, since: datetime | None = None) -> list[Attempt]:
+        """The last attempts, oldest first; :meth:`look` goes on after them.
+
+        Args:
+            count: at most so many; None for all.
+            since: only those settled then or later.
+        """
         now = self._now()
         self._since = now.at - _LONGEST
         window = self._keys()
         self._seen.update({key[:4]: key.settled_at for key in window})
-        values = {"queue": self._queue, "since": _BEGINNING, "failed": self._failed, "limit": count}
+        values = {"queue": self._queue, "since": since or _BEGINNING, "failed": self._failed, "limit": count}
         rows = db.fetch(self._connection, Attempt, files.query("attempts_since"), values)
         self._seen.update({_key(row): row.settled_at for row in rows if row.settled_at})
         self._move(now)

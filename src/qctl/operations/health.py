@@ -83,6 +83,10 @@ def outdated(connection: db.Connection, limits: Limits) -> list[Problem]:
     return [Problem("all queues", "schema_outdated", None, what, None, None, "qctl upgrade")] if what else []
 
 
-def diagnose(connection: db.Connection) -> list[Diagnosis]:
-    """Everything that is wrong, or soon will be, or is worth knowing."""
-    return db.fetch(connection, Diagnosis, files.query("doctor"))
+def diagnose(connection: db.Connection, queue: str | None) -> list[Diagnosis]:
+    """Everything that is wrong, or soon will be, or is worth knowing; or what of that concerns one queue.
+
+    Raises:
+        QctlError: no such queue (6).
+    """
+    return db.fetch(connection, Diagnosis, files.query("doctor"), {"queue": queue})

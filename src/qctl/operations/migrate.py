@@ -172,9 +172,13 @@ def uninstall(connection: db.Connection) -> list[Remains]:
     return [Remains(*row) for row in rows]
 
 
-def verify(connection: db.Connection) -> list[Difference]:
-    """What differs from what was installed."""
-    return db.call(connection, Difference, "verify")
+def verify(connection: db.Connection, queue: str | None) -> list[Difference]:
+    """What differs from what was installed, for all queues or for one.
+
+    Raises:
+        QctlError: no such queue (6).
+    """
+    return db.call(connection, Difference, "verify", queue=queue)
 
 
 def is_installed(connection: db.Connection) -> bool:

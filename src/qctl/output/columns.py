@@ -10,9 +10,9 @@ from typing import Any
 class Column:
     """A field of the rows under a title.
 
-    ``wide`` columns are left out where the terminal is narrower than 120, or has no room for all of them: the last first. Where
-    it has no room, ``cut`` columns end in an ellipsis and, if that is not enough, ``fold`` columns go on in the next line; the
-    others keep their width. ``style`` gives a Rich style for a value. ``of`` writes it from the whole row.
+    Where the terminal has no room for all of them, ``cut`` columns end in an ellipsis; if that is not enough, ``fold`` columns
+    go on in the next line, and then ``wide`` columns are left out, the last first; the others keep their width. ``style`` gives
+    a Rich style for a value. ``of`` writes it from the whole row.
     """
 
     field: str
@@ -73,8 +73,28 @@ def size(value: int) -> str:
     return f"{amount:.1f} TiB"
 
 
+_zone_is_due = False
+
+
+def zone_to_name() -> str | None:
+    """The zone of the times that were written since the last call; None if there were none."""
+    global _zone_is_due
+    due, _zone_is_due = _zone_is_due, False
+    return zone() if due else None
+
+
+def zone() -> str:
+    """The local zone: ``UTC``, or its name with its distance from UTC, ``CET (UTC+01:00)``."""
+    now = datetime.now().astimezone()
+    name, offset = now.strftime("%Z"), now.strftime("%z")
+    distance = f"UTC{offset[:3]}:{offset[3:5]}"
+    return name if name == "UTC" else distance if name[:1] in "+-" else f"{name} ({distance})"
+
+
 def instant(value: datetime) -> str:
     """Local time of day, with the date in front when that is another day."""
+    global _zone_is_due
+    _zone_is_due = True
     local = value.astimezone()
     return local.strftime("%H:%M:%S" if local.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M:%S")
 
@@ -104,6 +124,8 @@ def sparkline(values: list[int], width: int) -> str:
 
 def clock(value: datetime) -> str:
     """Local time of day with milliseconds."""
+    global _zone_is_due
+    _zone_is_due = True
     return value.astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from qctl.output.columns import Column, visible
 
-WIDE = 120
 _LEAST = 14
 
 
@@ -32,9 +31,9 @@ def write(rows: Sequence[Any], columns: Sequence[Column]) -> None:
     target.print(build(rows, columns, target.width))
 
 
-def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table:
-    """A table of rows for a terminal of that width."""
-    shown = [column for column in columns if width >= WIDE or not column.wide]
+def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table | Text:
+    """A table of rows for a terminal of that width; where it has no room for one, each row as lines of names and values."""
+    shown = list(columns)
     while True:
         cells = [[column.text(row) for column in shown] for row in rows]
         widths = [max([cell_len(c.title), *(cell_len(line[i]) for line in cells)]) for i, c in enumerate(shown)]
@@ -42,8 +41,10 @@ def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table:
         _shrink(shown, widths, room)
         # A number that ends in an ellipsis says less than no number: the last wide column goes instead.
         last = next((column for column in reversed(shown) if column.wide), None)
-        if sum(widths) <= room or last is None:
+        if sum(widths) <= room:
             break
+        if last is None:
+            return _as_pairs(rows, shown)
         shown.remove(last)
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column, fitting in zip(shown, widths, strict=True):
@@ -61,6 +62,18 @@ def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table:
                 for column, cell in zip(shown, line, strict=True)
             )
         )
+    return drawn
+
+
+def _as_pairs(rows: Sequence[Any], columns: Sequence[Column]) -> Text:
+    title = max(cell_len(column.title) for column in columns)
+    drawn = Text()
+    for row in rows:
+        for column in columns:
+            style = column.style(getattr(row, column.field)) if column.style else ""
+            drawn.append(f"{column.title:<{title}}  ", style="bold").append(column.text(row) + "\n", style=style)
+        drawn.append("\n")
+    drawn.right_crop(2)
     return drawn
 
 

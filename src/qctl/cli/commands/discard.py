@@ -24,6 +24,7 @@ def command(
     reason: options.Reason = None,
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
+    verbose: options.Verbose = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
@@ -41,7 +42,7 @@ def command(
     with session(dsn, profile, "discard", changes=not dry_run) as connection:
         chosen = selection.choose(connection, ids, queue, which)
         if dry_run:
-            bulk_action.show(connection, chosen, output)
+            bulk_action.show(connection, chosen, output, verbose=verbose)
             return
         if chosen.count:
             confirm(connection, bulk_action.what(chosen, "discarded", "", None), yes=yes)
@@ -51,4 +52,4 @@ def command(
             return messages.discard(connection, name, batch, reason, chosen.seen_of(name, batch))
 
         failed = bulk_action.act(chosen, rows, act)
-    bulk_action.finish(chosen, rows, output, {}, failed)
+    bulk_action.finish(chosen, rows, output, {}, failed, verbose=verbose)

@@ -21,6 +21,7 @@ _STYLES = {"broken": "bold red", "warning": "yellow", "note": ""}
 
 
 def command(
+    queue: options.Queue = None,
     probe_: Annotated[
         bool,
         typer.Option(
@@ -35,7 +36,7 @@ def command(
     """Everything that is wrong or soon will be, with what to type. Exit 8 if something is broken.
 
     Checks health, everything that verify checks, versions, settings, roles, jobs, failures, vacuum, disk and load.
-    broken: deliveries stop or are lost; warning: they will or may be; note: worth knowing.
+    broken: deliveries stop or are lost; warning: they will or may be; note: worth knowing. With -q only what concerns that queue.
 
     Example: qctl doctor --probe
     """
@@ -48,14 +49,14 @@ def command(
             for problem in health.outdated(connection, health.Limits())
         ]
         try:
-            found += health.diagnose(connection)
+            found += health.diagnose(connection, queue)
         except QctlError as error:
             if not found or error.code is not ExitCode.SCHEMA_VERSION:
                 raise
-        found += _pooler(connection)
+        found += _pooler(connection) if queue is None else []
         if probe_:
-            for row in queues.listed(connection):
-                found += probe.endpoint(queues.described(connection, row.queue_name))
+            for name in queues.some(connection, queue):
+                found += probe.endpoint(queues.described(connection, name))
     found = in_fixes(found)
     found.sort(key=lambda row: _SEVERITIES.index(row.severity))
     if chosen(output) is Format.TABLE:

@@ -48,6 +48,7 @@ def command(
     reason: options.Reason = None,
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
+    verbose: options.Verbose = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
@@ -76,7 +77,7 @@ def command(
                 yes=yes,
             )
         if dry_run:
-            bulk_action.show(connection, chosen, output)
+            bulk_action.show(connection, chosen, output, verbose=verbose)
             return
         rows: list[models.ReplayedMessage] = []
         with table.progress() as tell:
@@ -90,7 +91,7 @@ def command(
                 )
 
             failed = bulk_action.act(chosen, rows, act)
-    bulk_action.finish(chosen, rows, output, _OUTCOMES, failed)
+    bulk_action.finish(chosen, rows, output, _OUTCOMES, failed, verbose=verbose)
 
 
 def _warn(chosen: Chosen, *, new_id: bool) -> None:

@@ -17,12 +17,18 @@ from qctl.output.columns import rate, seconds
 _COLUMNS = [
     Column("queue_name", "queue"),
     Column("transport", "transport"),
-    Column("url", "url"),
+    Column("url", "url", cut=True),
     Column("timeout_ms", "timeout", lambda ms: seconds(ms / 1000), right=True),
-    Column("concurrency", "concurrency", right=True, of=lambda q: "auto" if q.concurrency_auto else str(q.concurrency)),
-    Column("max_in_flight", "max in flight", right=True),
-    Column("rate_per_s", "rate", rate, right=True),
-    Column("retention_s", "kept", seconds, right=True),
+    Column(
+        "concurrency",
+        "concurrency",
+        right=True,
+        wide=True,
+        of=lambda q: "auto" if q.concurrency_auto else str(q.concurrency),
+    ),
+    Column("max_in_flight", "max in flight", right=True, wide=True),
+    Column("rate_per_s", "rate", rate, right=True, wide=True),
+    Column("retention_s", "kept", seconds, right=True, wide=True),
 ]
 
 

@@ -17,7 +17,7 @@ from qctl.cli.session import session, session_again
 from qctl.errors import CannotConnectError
 from qctl.operations import health, queues
 from qctl.output import Column, Format, chosen, render, table
-from qctl.output.columns import ago, instant, number, one_line, percent, seconds, sparkline, words
+from qctl.output.columns import ago, instant, number, one_line, percent, seconds, sparkline, words, zone
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -83,6 +83,7 @@ _WORKER_COLUMNS = [
 
 
 _EVERY = "2s"
+_WIDE = 120
 
 
 class Command(_Command):
@@ -209,11 +210,9 @@ def _screen(connection: "db.Connection", queue: str | None, pause_s: float, widt
     from rich.text import Text
 
     rows = queues.statuses(connection, queue)
-    spark = _spark_column(queues.hours(connection, queue), 20 if width >= table.WIDE else 10)
+    spark = _spark_column(queues.hours(connection, queue), 20 if width >= _WIDE else 10)
     columns = [*_STATUS_COLUMNS[:2], spark, *_STATUS_COLUMNS[2:]]
-    if width < table.WIDE:
-        columns = [column for column in columns if column.field not in ("delayed", "retrying")]
-    at = Text(f"{time.strftime('%H:%M:%S')}  every {seconds(pause_s)}  Ctrl-C to end", style="dim")
+    at = Text(f"{time.strftime('%H:%M:%S')} {zone()}  every {seconds(pause_s)}  Ctrl-C to end", style="dim")
     findings = in_fixes(health.findings(connection, queue, health.NO_LIMITS))
     advice = [Text(line) for line in _advice(rows, findings)]
     return Group(at, table.build(rows, columns, width), Text(""), *advice)

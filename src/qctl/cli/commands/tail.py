@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from qctl import models
+from qctl import config, models
 from qctl.cli import options, styles
 from qctl.cli.console import say
 from qctl.cli.session import session, session_again
 from qctl.errors import CannotConnectError
 from qctl.operations import attempts, queues
 from qctl.output import Column, Format, chosen, machine, render, table
-from qctl.output.columns import clock, milliseconds, one_line
+from qctl.output.columns import clock, milliseconds, one_line, zone
 
 _TAIL_COLUMNS = [
     Column("settled_at", "settled", clock),
@@ -31,7 +31,13 @@ _TAIL_COLUMNS = [
 def command(
     queue: options.Queue = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue as attempts settle, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="Attempts to show first.", min=1)] = 20,
+    lines: Annotated[
+        int | None,
+        typer.Option("--lines", "-n", help="Most attempts to show first (default 20; with --since all).", min=1),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Only attempts settled at or after this time.", metavar="TIME")
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only failed attempts.")] = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
@@ -41,16 +47,19 @@ def command(
 
     Example: qctl tail -f --failed
     """
+    start = options.moment(since) if since else None
     with ExitStack() as stack:
         connection = stack.enter_context(session(dsn, profile, "tail"))
         if queue is not None:
             queues.described(connection, queue)
         watcher = attempts.Tail(connection, queue, failed=failed)
-        rows = watcher.last(lines)
+        rows = watcher.last(lines or (None if start else 20), start)
         if not follow:
             render(rows, _TAIL_COLUMNS, output)
             return
         _follow(rows, output, first=True)
+        if config.stderr_is_terminal():
+            say(f"times are {zone()}; Ctrl-C to end")
         while True:
             _wait(0.5)
             try:

@@ -12,10 +12,16 @@ from qctl.output import Column, Format, chosen, render
 from qctl.output.columns import counted, visible
 
 
-def command(dsn: options.Dsn = None, profile: options.Profile = None, output: options.Output = None) -> None:
+def command(
+    queue: options.Queue = None,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+) -> None:
     """Check that what was installed is still there and unchanged: objects, pgmq's tables, triggers, jobs.
 
-    Prints each difference with the command that fixes it and exits 8; prints nothing and exits 0 if there is none.
+    Prints each difference with the command that fixes it and exits 8; prints nothing and exits 0 if there is none. With -q only
+    the tables and triggers of that queue are checked, and what all queues share.
 
     Example: qctl verify
     """
@@ -27,7 +33,7 @@ def command(dsn: options.Dsn = None, profile: options.Profile = None, output: op
                 hint="qctl upgrade",
                 code=ExitCode.SCHEMA_VERSION,
             )
-        findings = in_fixes(migrate.verify(connection))
+        findings = in_fixes(migrate.verify(connection, queue))
     if chosen(output) is Format.TABLE:
         # Not in columns, because a command that is broken over lines cannot be copied.
         for finding in findings:
