@@ -9936,7 +9936,7 @@ begin
           format('max_in_flight %s, answers settled in %s s%s', v_queue.max_in_flight,
                  round(greatest(coalesce(latency_s, 2), 0.5)::numeric, 1), case when measured = 0 then ' (assumed)' else '' end)),
         jsonb_build_object('per_s', v_queue.batch / c_step_s * workers, 'limit',
-          format('batch %s per step with %s jobs', v_queue.batch, workers)));
+          format('batch %s per step with %s %s', v_queue.batch, workers, case when workers = 1 then 'job' else 'jobs' end)));
       if measured > 0 then
         limits := limits || jsonb_build_object(
           'per_s', least(qctl._net_batch_size(), v_queue.max_in_flight) / greatest(c_pg_net_cycle_s, latency_p95_s - 1), 'limit',
@@ -9949,7 +9949,7 @@ begin
     else
       limits := jsonb_build_array(
         jsonb_build_object('per_s', workers * v_queue.concurrency / greatest(coalesce(latency_s, 0.1), 0.001), 'limit',
-          format('%s worker processes with concurrency %s, answers in %s ms%s', workers, v_queue.concurrency,
+          format('%s worker %s with concurrency %s, answers in %s ms%s', workers, case when workers = 1 then 'process' else 'processes' end, v_queue.concurrency,
                  round((greatest(coalesce(latency_s, 0.1), 0.001) * 1000)::numeric), case when measured = 0 then ' (assumed)' else '' end)),
         jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
           format('max_in_flight %s', v_queue.max_in_flight)));

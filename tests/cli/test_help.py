@@ -1,11 +1,14 @@
 """Help and version."""
 
+import re
 import shlex
+from pathlib import Path
 
 import pytest
 
-from processes import failing, ok, qctl
-from qctl.cli import synonyms
+from helpers import create
+from processes import failing, ok, plain, qctl, screen
+from qctl.cli import runbooks, synonyms
 from qctl.cli.app import whole
 
 
@@ -66,3 +69,24 @@ def test_an_option_of_another_tool_gets_ours(dsn):
     said = failing(2, "status", "--json", "--dsn", dsn)
     [typed] = [line.removeprefix("  Try:  ") for line in said.splitlines() if line.startswith("  Try:  ")]
     assert ok(*shlex.split(typed)[1:]).stdout == "[]\n"
+
+
+def test_every_cause_has_a_runbook_that_can_be_read_in_the_terminal(conn):
+    causes = {row[0] for row in conn.execute("select cause from qctl.health_causes()")}
+    assert causes == set(runbooks.PAGES)
+    for name in runbooks.names():
+        assert ok("help", name).stdout.startswith("# ")
+    assert set(runbooks.PAGES.values()) | {"pg-net-stuck"} <= set(runbooks.names())
+    index = (Path(__file__).parents[2] / "docs/runbooks/index.md").read_text()
+    for cause in causes:
+        assert f"`{cause}`" in index, cause
+    assert "No such command" in failing(2, "help", "nothing")
+
+
+def test_doctor_names_the_page_of_a_finding(conn, dsn):
+    create(conn)
+    conn.execute("update qctl.queue set created_at = now() - interval '1 min'")
+    shown = plain(screen(dsn, "doctor", columns=200, rows=40, seconds=0.1))
+    [typed] = re.findall(r"^    more: (.*)$", shown, re.MULTILINE)
+    assert typed == "qctl help many-waiting"
+    assert ok(*typed.split()[1:]).stdout.startswith("# Many messages wait")

@@ -93,7 +93,13 @@ def test_it_installs_on_other_pythons(wheel, tmp_path, version):
     subprocess.run([str(python), "-m", "venv", str(tmp_path / "venv")], check=True)
     pip = [str(tmp_path / "venv/bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", str(wheel)]
     subprocess.run(pip, check=True, capture_output=True)
-    for arguments in (["--version"], ["--help"], ["replay", "--help"], ["completion", "zsh"]):
+    for arguments in (
+        ["--version"],
+        ["--help"],
+        ["replay", "--help"],
+        ["completion", "zsh"],
+        ["help", "endpoint-down"],
+    ):
         done = subprocess.run(
             [str(tmp_path / "venv/bin/qctl"), *arguments], env=environment(), check=True, capture_output=True, text=True
         )

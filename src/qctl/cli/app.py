@@ -14,7 +14,7 @@ from typer.completion import completion_init  # pyright: ignore[reportPrivateImp
 from typer.core import TyperGroup
 
 import qctl
-from qctl.cli import completers, first_page
+from qctl.cli import completers, first_page, runbooks
 from qctl.cli.command import Command, Group
 from qctl.cli.config_defaults import option_defaults
 from qctl.cli.console import report
@@ -139,6 +139,13 @@ def _lacks_command(words: list[str]) -> bool:
     return True
 
 
+def _runbook(words: list[str]) -> str | None:
+    """The page that ``help NAME`` asks for, where that is no command but a runbook."""
+    if len(words) == 2 and words[0] == "help" and words[1] not in _all() and words[1] in runbooks.names():
+        return runbooks.text(words[1])
+    return None
+
+
 def _group() -> TyperGroup:
     group = typer.main.get_command(whole())
     assert isinstance(group, TyperGroup)
@@ -168,6 +175,9 @@ def main() -> None:
         report(UsageError("an argument is not valid UTF-8", hint="write it in UTF-8; LC_ALL=C.UTF-8 may help"))
         sys.exit(ExitCode.USAGE)
     completion_init()
+    if (page := _runbook(sys.argv[1:])) is not None:
+        typer.echo(page, nl=False)
+        return
     sys.argv[1:] = _with_help(sys.argv[1:])
     _register_for(sys.argv[1:])
     try:

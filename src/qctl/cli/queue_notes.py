@@ -31,7 +31,9 @@ def tell_transport(transport: str, reason: str, name: str, *, scheduled: bool, r
         say("  its job starts at the next full minute; nothing is sent before")
 
 
-def tell_delivery(name: str, transport: str, stop: "models.Stop | None", *, attached: bool = True) -> None:
+def tell_delivery(
+    name: str, transport: str, stop: "models.Stop | None", *, attached: bool = True, allow: str | None = None
+) -> None:
     """Says when the next message of a queue is delivered, and what to type next.
 
     Args:
@@ -39,11 +41,17 @@ def tell_delivery(name: str, transport: str, stop: "models.Stop | None", *, atta
         transport: ``pg_net`` or ``http``.
         stop: what stops its delivery.
         attached: a table is attached to it.
+        allow: the command that allows the address of its endpoint, where that is refused.
     """
     test = f"qctl test -q {name}"
     if not attached:
         say(f"no table is captured into it yet: qctl attach SCHEMA.TABLE -q {name}")
-    if stop is None:
+    if allow is not None:
+        say(
+            f"nothing is delivered until its address is allowed; then: {test if stop is None else f'qctl worker -q {name}'}"
+        )
+        say(f"Next: {allow}")
+    elif stop is None:
         within = "seconds" if transport == "pg_net" else "5 s, by a worker that serves this or all queues"
         say(f"the next message is delivered within {within}")
         say(f"Next: {test}")
@@ -55,9 +63,9 @@ def tell_delivery(name: str, transport: str, stop: "models.Stop | None", *, atta
         say(f"Next: {stop.fix or test}")
 
 
-def warn_of_url(url: str, *, concurrency_set: bool) -> None:
+def warn_of_url(url: str, name: str, *, concurrency_set: bool) -> None:
     """Warns of n8n's test URL, and says how n8n, which works on one core, gets no more than it takes."""
     if "/webhook/" in url and not concurrency_set:
-        say("n8n works on one core; qctl set --concurrency auto finds how many requests at once it takes")
+        say(f"n8n works on one core; qctl set -q {name} --concurrency auto finds how many requests at once it takes")
     if "/webhook-test/" in url:
         say("Warning: an n8n URL with /webhook-test/ answers only while its editor listens; use the one with /webhook/")

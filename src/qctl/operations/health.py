@@ -56,6 +56,14 @@ def delivery_stop(connection: db.Connection, queue: str) -> Stop | None:
     return next(iter(db.call(connection, Stop, "delivery_stop", queue=queue)), None)
 
 
+def allowing(connection: db.Connection, queue: str) -> str | None:
+    """The command that allows the address of a queue's endpoint; None where it is not refused."""
+    found = diagnose(connection, queue)
+    return next(
+        (row.fix for row in found if row.severity == "broken" and row.fix and "--allow-private" in row.fix), None
+    )
+
+
 def causes(connection: db.Connection) -> list[Cause]:
     """Every cause that health and ``check`` can name, the worst first."""
     return db.call(connection, Cause, "health_causes")

@@ -95,14 +95,14 @@ def write_pairs(pairs: Sequence[tuple[str, str]]) -> None:
             target.print(Text(f"{name:<{width}}  ", style="bold") + Text(visible(value)), soft_wrap=True)
 
 
-def write_findings(rows: Sequence[tuple[str, str, str, str]]) -> None:
-    """Writes findings: a word in its style, what it is about, and what to type on a line of its own.
+def write_findings(rows: Sequence[tuple[str, str, str, list[str]]]) -> None:
+    """Writes findings: a word in its style, what it is about, and what to type, each on a line of its own.
 
     Not in columns: a command that is broken over lines cannot be copied.
     """
     target = console()
-    for word, style, what, fix in rows:
-        rest = visible(f" {what}" + (f"\n    {fix}" if fix else ""))
+    for word, style, what, commands in rows:
+        rest = visible("".join([f" {what}", *(f"\n    {command}" for command in commands)]))
         target.print(Text.assemble((word, style), rest), soft_wrap=True)
 
 

@@ -97,6 +97,7 @@ def command(
         scheduled = bool(capacity.jobs(connection))
         running = bool(migrate.running_jobs(connection))
         stop = health.delivery_stop(connection, name)
+        allow = health.allowing(connection, name)
     render([created], _COLUMNS, output)
     if triggers:
         say(f"captures INSERT, UPDATE and DELETE of {', '.join(sorted({t.relation for t in triggers}))}")
@@ -109,16 +110,16 @@ def command(
             else f"{counted(created.waiting, 'waiting message')} will be delivered too"
         )
     queue_notes.tell_transport(created.transport, created.reason, name, scheduled=scheduled, running=running)
-    queue_notes.warn_of_url(url, concurrency_set="concurrency" in settings or "concurrency_auto" in settings)
-    say(
-        f"delivered messages are kept for ever; qctl set -q {name} --retention 7d changes that"
-        if kept is None
-        else f"delivered messages are deleted after {seconds(kept)}, dead letters are kept; qctl set --retention changes that"
-    )
+    queue_notes.warn_of_url(url, name, concurrency_set="concurrency" in settings or "concurrency_auto" in settings)
+    if kept is None:
+        say(f"delivered messages are kept for ever; to delete them after a week: qctl set -q {name} --retention 7d")
+    else:
+        longer = f"qctl set -q {name} --retention 30d"
+        say(f"delivered messages are deleted after {seconds(kept)}, dead letters are kept; longer: {longer}")
     if not created.created:
         say("messages that another program archived stay: neither the retention nor qctl purge deletes them")
     if partition:
         say(f"its archive is in {partition} partitions")
     if partitioned and not partitioned[-1].partitions:
         say(f"the attempt log stays in one table; qctl partition -q {name} puts it into partitions too")
-    queue_notes.tell_delivery(name, created.transport, stop, attached=bool(triggers))
+    queue_notes.tell_delivery(name, created.transport, stop, attached=bool(triggers), allow=allow)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from qctl import db, models
-from qctl.cli import options
+from qctl.cli import options, runbooks
 from qctl.cli.console import say
 from qctl.cli.named_connection import in_fixes
 from qctl.cli.session import session
@@ -61,7 +61,7 @@ def command(
     found.sort(key=lambda row: _SEVERITIES.index(row.severity))
     if chosen(output) is Format.TABLE:
         table.write_findings([
-            (row.severity, _STYLES[row.severity], one_line(f"{row.kind} {row.object}: {row.problem}"), one_line(row.fix or ""))
+            (row.severity, _STYLES[row.severity], one_line(f"{row.kind} {row.object}: {row.problem}"), _commands(row))
             for row in found
         ])  # fmt: skip
     elif found or output:
@@ -75,6 +75,16 @@ def command(
             code=ExitCode.CHECK_FAILED,
         )
     say("nothing is broken" if found else "everything is fine")
+
+
+def _commands(row: "models.Diagnosis") -> list[str]:
+    """What fixes a finding, and what tells more about it."""
+    page = runbooks.page_of(row.problem.partition(":")[0], row.fix)
+    if page is None and row.kind == "attachment":
+        page = runbooks.PAGES["capture_broken"]
+    if page is None and (row.fix or "").startswith("qctl dead"):
+        page = runbooks.PAGES["dead"]
+    return [*([one_line(row.fix)] if row.fix else []), *([f"more: qctl help {page}"] if page else [])]
 
 
 def _pooler(connection: "db.Connection") -> "list[models.Diagnosis]":

@@ -80,7 +80,7 @@ def command(
     if choice is not None:
         queue_notes.tell_transport(choice.transport, choice.reason, name, scheduled=scheduled)
     if url is not None:
-        queue_notes.warn_of_url(url, concurrency_set=True)
+        queue_notes.warn_of_url(url, name, concurrency_set=True)
     say("running workers apply it within 5 s")
     if choice is not None:
         queue_notes.tell_delivery(name, choice.transport, stop)
