@@ -1534,10 +1534,10 @@ CREATE FUNCTION qctl._cause_gate(p_queue qctl.queue) RETURNS SETOF qctl.cause
   union all
   -- It ends by itself: a probe costs one request, and qctl resume would cost each message an attempt.
   select 'circuit_open', g.opened_at,
-         format('%s; %s; nothing to type', g.open_reason, case
+         format('%s; %s%s', g.open_reason, case
            when g.probe_lease is not null and g.probe_ends > clock_timestamp() then 'a probe is in flight'
            when g.probe_at > clock_timestamp() then format('next probe in %s s', ceil(extract(epoch from g.probe_at - clock_timestamp())))
-           else 'the next message is a probe' end) || qctl._shown_by(p_queue.queue_id), null
+           else 'the next message is a probe' end, qctl._what_to_type(p_queue, g.open_reason)) || qctl._shown_by(p_queue.queue_id), null
   from qctl.gate g where g.queue_id = p_queue.queue_id and case when g.opened_at is not null then qctl._is_waited_for(p_queue.queue_name) end
   union all
   select 'circuit_open', qctl._last_delivered(p_queue.queue_name),
@@ -9311,6 +9311,25 @@ CREATE FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_in
 -- Name: FUNCTION _webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._webhook_headers(p_id text, p_stamp text, p_body text, p_inner bytea[], p_outer bytea[]) IS 'The Standard Webhooks headers of one attempt, signed with each of these keys, or unsigned if there is none.';
+
+-- Name: _what_to_type(qctl.queue, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._what_to_type(p_queue qctl.queue, p_reason text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select case
+    when p_reason ~ '(^|: )HTTP 40[13]$' then coalesce('; it refuses the credentials, so if they have expired: qctl secret set ' || s.name,
+                                                  '; it refuses the credentials, so compare them: qctl describe ' || p_queue.queue_name)
+    -- Such a reason names the command itself.
+    when p_reason ~ '(^|: )refused: ' then ''
+    else '; nothing to type' end
+  from (select substring(p_queue.headers::text from '"secret:([^"]+)"') as name) s
+$_$;
+
+-- Name: FUNCTION _what_to_type(p_queue qctl.queue, p_reason text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._what_to_type(p_queue qctl.queue, p_reason text) IS 'What a person does about an open circuit breaker, to be added to its reason: mostly nothing.';
 
 -- Name: _with_settings(qctl.queue, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -42,11 +42,6 @@ def test_a_profile_is_carried_and_what_a_variable_names_is_not(conn, dsn, tmp_pa
     done = ok("create", "orders", "--url", "http://127.0.0.1:9/x", "--profile", "st aging", QCTL_CONFIG=str(config))
     (nexts,) = re.findall(r"Next: (.*) -q orders", done.stderr)
     assert nexts.startswith("qctl --profile 'st aging' ")
-    assert (
-        "qctl attach SCHEMA.TABLE"
-        in ok("set", "--timeout", "9s", QCTL_PROFILE="st aging", QCTL_CONFIG=str(config)).stderr
-        or True
-    )
     assert "--profile" not in ok("queues", dsn=dsn).stderr
 
 

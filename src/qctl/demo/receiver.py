@@ -48,6 +48,7 @@ class Receiver(ThreadingHTTPServer):
         status: of the good answers.
         seed: of the choice which requests fail.
         port: 0 for a free one.
+        token: what the header ``authorization`` must be; anything else is answered 401.
     """
 
     daemon_threads = True
@@ -64,6 +65,7 @@ class Receiver(ThreadingHTTPServer):
         status: int = 200,
         seed: int = 1,
         port: int = 0,
+        token: str | None = None,
     ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.fail_rate = fail_rate
@@ -71,12 +73,15 @@ class Receiver(ThreadingHTTPServer):
         self.delay_s = delay_s
         self.hang_s = hang_s
         self.status = status
+        self.token = token
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._ledger: TextIO = ledger.open("a", encoding="utf-8", buffering=1)
 
-    def choose(self) -> str:
+    def choose(self, authorization: str | None) -> str:
         """The next request's answer."""
+        if self.token is not None and authorization != self.token:
+            return "401"
         with self._lock:
             if self._random.random() < self.fail_rate:
                 return self._random.choice(self.failures)
@@ -101,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         endpoint = self.server
         assert isinstance(endpoint, Receiver)
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        answer = endpoint.choose()
+        answer = endpoint.choose(self.headers.get("authorization"))
         digest = hashlib.sha256(body).hexdigest()
         endpoint.note(Entry(time.time(), self.headers.get("webhook-id", ""), answer, digest))
         if endpoint.delay_s:
@@ -165,6 +170,7 @@ def main() -> None:
     parser.add_argument("--status", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--token", help="401 unless the header authorization is this")
     options = parser.parse_args()
     receiver = Receiver(**vars(options))
     print(receiver.server_address[1], flush=True)
