@@ -10354,23 +10354,24 @@ $$;
 
 COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean, p_again boolean) IS 'Creates a pgmq queue with its endpoint, or adopts an existing one. p_waiting: what happens to the messages of an adopted queue: deliver, or skip (move to the archive). p_take_over: switch off cron jobs that read the queue; p_ignore_readers: leave them active. p_again: change the queue if it is there already, so that a migration can run again. Settings: see qctl.set_queue.';
 
--- Name: dead(text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: dead(text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.dead(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, reason text, status_code integer, error text, messages bigint, first_at timestamp with time zone, last_at timestamp with time zone)
+CREATE FUNCTION qctl.dead(p_queue text DEFAULT NULL::text, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_until timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(queue_name text, reason text, status_code integer, error text, messages bigint, first_at timestamp with time zone, last_at timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select q.queue_name, d.reason, d.status_code, mode() within group (order by coalesce(d.note, d.error)), count(*), min(d.died_at), max(d.died_at)
   from (select * from qctl.dead_letter d
-        where p_queue is null or d.queue_id = (select x.queue_id from qctl.queue x where x.queue_name = p_queue)
+        where (p_queue is null or d.queue_id = (select x.queue_id from qctl.queue x where x.queue_name = p_queue))
+          and (p_since is null or d.died_at >= p_since) and (p_until is null or d.died_at < p_until)
         order by d.died_at desc limit 100000) d
   join qctl.queue q using (queue_id)
   group by 1, 2, 3 order by 5 desc, 7 desc
 $$;
 
--- Name: FUNCTION dead(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION dead(p_queue text, p_since timestamp with time zone, p_until timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.dead(p_queue text) IS 'The newest 100,000 dead letters grouped by reason and status, with the most frequent error or note of each group.';
+COMMENT ON FUNCTION qctl.dead(p_queue text, p_since timestamp with time zone, p_until timestamp with time zone) IS 'The newest 100,000 dead letters grouped by reason and status, with the most frequent error or note of each group; p_since and p_until: when they died.';
 
 -- Name: delivery_stop(text); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -14,6 +14,7 @@ comment on column qctl.attempt_total.status_code is '0: no answer.';
 comment on column qctl.attempt_total.bucket is 'Position among qctl._duration_bounds_ms() of the time that the endpoint took; -1: not measured.';
 comment on column qctl.attempt_total.took_ms is 'Sum of the times that the endpoint took.';
 
--- They can be asked about one queue now.
+-- They can be asked about one queue, and about a time, now.
+drop function if exists qctl.dead(text);
 drop function if exists qctl.doctor();
 drop function if exists qctl.verify();

@@ -1,2 +1,2 @@
 -- Dead letters by reason and status.
-select * from qctl.dead(:'queue'::text);
+select * from qctl.dead(:'queue'::text, :'since'::timestamptz, :'until'::timestamptz);

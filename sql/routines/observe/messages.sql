@@ -187,17 +187,18 @@ $$;
 comment on function qctl.payloads(text, bigint[]) is
   'The headers and payloads of messages, wherever they are stored. For roles that may read payloads.';
 
-create or replace function qctl.dead(p_queue text default null)
+create or replace function qctl.dead(p_queue text default null, p_since timestamptz default null, p_until timestamptz default null)
 returns table (queue_name text, reason text, status_code integer, error text, messages bigint, first_at timestamptz, last_at timestamptz)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select q.queue_name, d.reason, d.status_code, mode() within group (order by coalesce(d.note, d.error)), count(*), min(d.died_at), max(d.died_at)
   from (select * from qctl.dead_letter d
-        where p_queue is null or d.queue_id = (select x.queue_id from qctl.queue x where x.queue_name = p_queue)
+        where (p_queue is null or d.queue_id = (select x.queue_id from qctl.queue x where x.queue_name = p_queue))
+          and (p_since is null or d.died_at >= p_since) and (p_until is null or d.died_at < p_until)
         order by d.died_at desc limit 100000) d
   join qctl.queue q using (queue_id)
   group by 1, 2, 3 order by 5 desc, 7 desc
 $$;
-comment on function qctl.dead(text) is
-  'The newest 100,000 dead letters grouped by reason and status, with the most frequent error or note of each group.';
+comment on function qctl.dead(text, timestamptz, timestamptz) is
+  'The newest 100,000 dead letters grouped by reason and status, with the most frequent error or note of each group; p_since and p_until: when they died.';

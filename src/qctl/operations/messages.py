@@ -157,9 +157,11 @@ def payloads(connection: db.Connection, queue: str, msg_ids: list[int]) -> dict[
     return {row.msg_id: row for row in rows}
 
 
-def dead(connection: db.Connection, queue: str | None) -> list[DeadGroup]:
-    """Dead letters by reason and status."""
-    return db.fetch(connection, DeadGroup, files.query("dead"), {"queue": queue})
+def dead(
+    connection: db.Connection, queue: str | None, since: datetime | None = None, until: datetime | None = None
+) -> list[DeadGroup]:
+    """Dead letters by reason and status, of those that died since an instant and before another."""
+    return db.fetch(connection, DeadGroup, files.query("dead"), {"queue": queue, "since": since, "until": until})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Dead letters."""
 
 import itertools
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -48,6 +49,8 @@ _DEAD_COLUMNS = [
 
 def command(
     queue: options.Queue = None,
+    since: Annotated[str | None, typer.Option("--since", help="Died at or after this time.", metavar="TIME")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Died before this time.", metavar="TIME")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="Most messages to list.", min=0)] = 20,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
@@ -59,10 +62,12 @@ def command(
 
     Example: qctl dead
     """
+    first_at, last_at = (options.moment(text) if text else None for text in (since, until))
     with session(dsn, profile, "dead") as connection:
         names = queues.some(connection, queue)
-        groups = messages.dead(connection, queue)
-        found = messages.listed(connection, names, messages.Filter(states=["dead"]), page=max(1, min(limit, _PAGE)))
+        groups = messages.dead(connection, queue, first_at, last_at)
+        listed = messages.listed(connection, names, messages.Filter(states=["dead"]), page=max(1, min(limit, _PAGE)))
+        found = (row for row in listed if _is_within(row.finished_at, first_at, last_at))
         rows = list(itertools.islice(found, limit)) if names else []
     match chosen(output):
         case Format.JSON:
@@ -81,3 +86,8 @@ def command(
             say(f"Next: qctl show {name}; when the cause is fixed: qctl messages --state dead --ids | qctl replay -")
         case _:
             say("no message is dead")
+
+
+def _is_within(at: datetime | None, since: datetime | None, until: datetime | None) -> bool:
+    """Whether an instant is in a window of which either end may be open."""
+    return at is not None and (since is None or at >= since) and (until is None or at < until)

@@ -33,7 +33,9 @@ def command(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue as attempts settle, until Ctrl-C.")] = False,
     lines: Annotated[
         int | None,
-        typer.Option("--lines", "-n", help="Most attempts to show first (default 20; with --since all).", min=1),
+        typer.Option(
+            "--limit", "--lines", "-n", help="Most attempts to show first (default 20; with --since all).", min=1
+        ),
     ] = None,
     since: Annotated[
         str | None, typer.Option("--since", help="Only attempts settled at or after this time.", metavar="TIME")
