@@ -147,6 +147,44 @@ $$;
 
 COMMENT ON FUNCTION qctl._about_rows(p_table regclass) IS 'The number of rows; for a large table the estimate, because the caller holds a lock while it counts.';
 
+-- Name: _add_up(timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._add_up(p_to timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  c_step constant interval := '1 day';
+  v_from timestamptz;
+  v_to timestamptz;
+begin
+  if (select u.totalled_to from qctl.upkept u) >= p_to then
+    return;
+  end if;
+  select u.totalled_to into v_from from qctl.upkept u for update;
+  while v_from < p_to loop
+    v_to := least(p_to, v_from + c_step);
+    insert into qctl.attempt_total as t (queue_id, outcome, status_code, bucket, attempts, took_ms)
+    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
+    from qctl.queue q
+    join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to and a.outcome <> 'lost'
+    group by 1, 2, 3, 4
+    union all
+    select f.queue_id, 'lost', 0, -1, count(*), 0 from qctl.in_flight f where f.lapsed_at >= v_from and f.lapsed_at < v_to group by 1
+    on conflict (queue_id, outcome, status_code, bucket) do update
+      set (attempts, took_ms) = (t.attempts + excluded.attempts, t.took_ms + excluded.took_ms);
+    v_from := v_to;
+  end loop;
+  update qctl.upkept u set totalled_to = v_from where u.totalled_to < v_from;
+end
+$$;
+
+-- Name: FUNCTION _add_up(p_to timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._add_up(p_to timestamp with time zone) IS 'Adds the attempts that were settled before p_to to qctl.attempt_total, each once. What deletes attempts calls it first.';
+
 -- Name: _answer_shows(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._answer_shows(p_status integer, p_error text) RETURNS text
@@ -1502,15 +1540,13 @@ begin
     return;
   end if;
   v_cause.cause := 'endpoint_failing';
-  -- The first failure after the last delivery, or else within the examined time.
   v_from := coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
                      statement_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end);
-  select min(f.settled_at) into v_cause.since
-  from (select t.settled_at from qctl.attempt t
-        where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
-          and t.settled_at > v_from
-        order by t.settled_at limit 1) f;
-  v_cause.reason := v_cause.reason || coalesce(': ' || qctl._failed_answers(p_queue.queue_id, v_cause.since), '') || '; its messages are tried again by their schedule' || qctl._shown_by(p_queue.queue_id);
+  v_cause.since := qctl._failing_since(p_queue.queue_id, v_from);
+  v_cause.reason := v_cause.reason || coalesce('; answers: ' || qctl._failed_answers(p_queue.queue_id, v_cause.since), '')
+                    || case when exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0)
+                            then '; its messages are tried again by their schedule' else '' end
+                    || qctl._shown_by(p_queue.queue_id);
   return next v_cause;
 end
 $$;
@@ -1525,6 +1561,10 @@ CREATE FUNCTION qctl._cause_gate(p_queue qctl.queue) RETURNS SETOF qctl.cause
          qctl._secret_hint(qctl._missing_secrets(p_queue.headers))
   where p_queue.headers::text ~ '"(secret|vault):' and qctl._missing_secrets(p_queue.headers) is not null
   union all
+  select 'address_refused', r.at, 'requests are not sent because ' || r.address || ' is not a public address',
+         format('qctl set -q %s --allow-private', p_queue.queue_name)
+  from qctl._refused_address(p_queue) r
+  union all
   select 'gone', g.paused_at, 'the endpoint answered 410 Gone: it no longer exists; if it has a new address, set that first with qctl set --url',
          'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
@@ -1534,7 +1574,7 @@ CREATE FUNCTION qctl._cause_gate(p_queue qctl.queue) RETURNS SETOF qctl.cause
   union all
   -- It ends by itself: a probe costs one request, and qctl resume would cost each message an attempt.
   select 'circuit_open', g.opened_at,
-         format('%s; %s%s', g.open_reason, case
+         format('%s: %s; %s%s', p_queue.url, g.open_reason, case
            when g.probe_lease is not null and g.probe_ends > clock_timestamp() then 'a probe is in flight'
            when g.probe_at > clock_timestamp() then format('next probe in %s s', ceil(extract(epoch from g.probe_at - clock_timestamp())))
            else 'the next message is a probe' end, qctl._what_to_type(p_queue, g.open_reason)) || qctl._shown_by(p_queue.queue_id), null
@@ -1577,6 +1617,11 @@ begin
         case when v_growth.drain_s is null then 'does not drain'
              else format('will not be empty for %s', make_interval(secs => round(v_growth.drain_s))) end,
         round(v_capacity.ceiling_per_s::numeric, 1), v_capacity.limited_by);
+      if v_capacity.ceiling_per_s is null then
+        v_cause.reason := format('ready messages wait %s s, and the throughput is %s', round(v_lag_s), v_capacity.limited_by) || qctl._shown_by(p_queue.queue_id);
+        return next v_cause;
+        return;
+      end if;
       v_cause.fix := case
         when v_capacity.limited_by like 'its rate%' then format('qctl set -q %s --rate none', p_queue.queue_name)
         when v_capacity.limited_by like 'max_in_flight%' then format('qctl scale -q %s --max-in-flight %s', p_queue.queue_name, least(p_queue.max_in_flight * 4, 100000))
@@ -1682,8 +1727,11 @@ begin
   into v_cause.since, v_served from qctl.worker w
   where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport;
   if p_queue.transport = 'http' then
-    -- A worker of all queues takes up a new one within 5 s.
-    if not v_served and v_cause.since > clock_timestamp() - interval '15 s' and exists (select from qctl.worker w where w.transport = 'http' and qctl._is_live(w)) then
+    -- A worker of all queues takes up a new one within 5 s; one that leaves out another queue is none.
+    if not v_served and v_cause.since > clock_timestamp() - interval '15 s'
+       and exists (select from qctl.worker w where w.transport = 'http' and qctl._is_live(w)
+                   and not exists (select from qctl.queue o where o.transport = 'http' and o.queue_id <> p_queue.queue_id
+                                   and o.created_at < clock_timestamp() - interval '15 s' and o.queue_name <> all (w.queues))) then
       return;
     end if;
     v_cause.reason := 'no qctl worker process serves this queue';
@@ -2823,7 +2871,7 @@ begin
   end if;
   select * into v_depth from qctl.depth(p_queue.queue_name);
   if v_depth.dead > 0 then
-    return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
+    return query select 'warning', 'queue', p_queue.queue_name, format('%s dead %s', v_depth.dead, case when v_depth.dead = 1 then 'letter' else 'letters' end), 'qctl dead -q ' || p_queue.queue_name;
   end if;
   if v_depth.depth > 1000 and not exists (select from qctl.delivery_stop(p_queue.queue_name)) then
     select * into v_growth from qctl._growth(p_queue, v_depth.depth, v_depth.exact, v_depth.estimate);
@@ -3358,15 +3406,16 @@ CREATE FUNCTION qctl._failed_answers(p_queue_id integer, p_since timestamp with 
     AS $$
 declare
   c_named constant integer := 3;
+  c_most constant integer := 1000;
   v_answers text;
 begin
   -- libcurl tells for how long it tried, each time another number.
-  select string_agg(a.answer, ', ' order by a.place) into v_answers
-  from (select g.place, format('%s × %s', sum(g.count), case when g.place > c_named then 'others' else min(g.what) end) as answer
+  select case when sum(a.count) >= c_most then format('of the last %s: ', c_most) else '' end || string_agg(a.answer, ', ' order by a.place) into v_answers
+  from (select g.place, sum(g.count) as count, format('%s × %s', sum(g.count), case when g.place > c_named then 'others' else min(g.what) end) as answer
         from (select least(row_number() over (order by count(*) desc, max(t.settled_at) desc), c_named + 1) as place, count(*), t.what
               from (select t.settled_at, coalesce('HTTP ' || t.status_code, left(regexp_replace(t.error, ' after [0-9]+ (ms|seconds)|after [0-9]+ milliseconds', ''), 100), 'no answer') as what from qctl.attempt t
                     where t.queue_id = p_queue_id and t.settled_at >= p_since and t.outcome <> 'delivered' and t.outcome <> 'late'
-                    order by t.settled_at desc limit 1000) t
+                    order by t.settled_at desc limit c_most) t
               group by t.what) g
         group by g.place) a;
   return v_answers;
@@ -3376,6 +3425,38 @@ $$;
 -- Name: FUNCTION _failed_answers(p_queue_id integer, p_since timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._failed_answers(p_queue_id integer, p_since timestamp with time zone) IS 'What failed attempts were answered, the most frequent first, for example "400 × HTTP 401, 2 × HTTP 422"; of the last 1,000 since p_since.';
+
+-- Name: _failing_since(integer, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._failing_since(p_queue_id integer, p_from timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  c_recovery constant integer := 10;
+  v_since timestamptz;
+begin
+  -- Counted from the newest back, each failure with the deliveries between it and the next one: as many as make a recovery end the search.
+  with newest as (
+    select t.settled_at, t.outcome = 'delivered' as good from qctl.attempt t
+    where t.queue_id = p_queue_id and t.settled_at > p_from and t.outcome <> 'late' order by t.settled_at desc limit 1000
+  ), numbered as (
+    select n.settled_at, n.good, count(*) filter (where not n.good) over (order by n.settled_at desc rows unbounded preceding) as failure from newest n
+  ), recovered as (
+    select min(g.failure) as failure
+    from (select n.failure from numbered n where n.good and n.failure > 0 group by n.failure having count(*) >= c_recovery) g
+  )
+  select min(n.settled_at) into v_since from numbered n cross join recovered r
+  where not n.good and n.failure <= coalesce(r.failure, n.failure);
+  return v_since;
+end
+$$;
+
+-- Name: FUNCTION _failing_since(p_queue_id integer, p_from timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._failing_since(p_queue_id integer, p_from timestamp with time zone) IS 'The first failure after which there were no 10 deliveries in a row, among the last 1,000 attempts since p_from.';
 
 -- Name: _failure_rate(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3399,6 +3480,12 @@ begin
     return null;
   end if;
   -- An endpoint that has recovered is not failing, whatever its rate was before.
+  if not exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0)
+     and not exists (select from qctl.attempt t
+                     where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '1 min'
+                       and t.outcome <> 'delivered' and t.outcome <> 'late') then
+    return null;
+  end if;
   if v_last.failed = 0
      and not exists (select from qctl.attempt t
                      where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '20 s'
@@ -3412,7 +3499,7 @@ $$;
 
 -- Name: FUNCTION _failure_rate(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._failure_rate(p_queue qctl.queue) IS 'The share of failed attempts in the last 10 min. Null if there are fewer than 10 attempts, or if the endpoint has recovered: the last 10 were delivered and none failed in the last 20 s.';
+COMMENT ON FUNCTION qctl._failure_rate(p_queue qctl.queue) IS 'The share of failed attempts in the last 10 min. Null if there are fewer than 10 attempts, or if the endpoint has recovered: the last 10 were delivered and none failed in the last 20 s, or none failed in the last minute and no message waits for a retry.';
 
 -- Name: _find_attachment(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4221,7 +4308,8 @@ CREATE FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval DEFAULT NU
     AS $$
   select (p_worker.stopped_at is null or p_within is not null)
      and p_worker.last_seen_at > clock_timestamp()
-                                 - coalesce(p_within, case p_worker.transport when 'http' then interval '30 s' else interval '90 s' end)
+                                 - case p_worker.transport when 'http' then coalesce(p_within, interval '30 s')
+                                                           else greatest(p_within, interval '90 s') end
 $$;
 
 -- Name: FUNCTION _is_live(p_worker qctl.worker, p_within interval); Type: COMMENT; Schema: qctl; Owner: -
@@ -6710,6 +6798,7 @@ begin
   if p_older_than is null or p_older_than < interval '0' then
     raise exception '% is not a valid age', p_older_than using errcode = 'QC002', hint = 'use 0 or more, for example 7 days';
   end if;
+  perform qctl._add_up(least(now() - p_older_than + interval '1 h', clock_timestamp()));
   execute format($q$
     with old as materialized (
       select a.msg_id, a.archived_at, a.headers #>> '{qctl,outcome}' = 'delivered' as ours
@@ -6745,6 +6834,7 @@ CREATE FUNCTION qctl._purge_orphans(p_queue qctl.queue, p_after timestamp with t
 declare
   v_count integer;
 begin
+  perform qctl._add_up(p_to);
   execute format($q$
     delete from qctl.attempt t where t.queue_id = $1 and t.settled_at > $2 and t.settled_at <= $3
       and not exists (select from pgmq.%1$I q where q.msg_id = t.msg_id) and not exists (select from pgmq.%2$I a where a.msg_id = t.msg_id) %3$s
@@ -6833,7 +6923,8 @@ CREATE FUNCTION qctl._queue_status(p_queue text DEFAULT NULL::text) RETURNS TABL
   left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
   -- How fast a queue drained tells nothing while it is not delivered, or while most of it waits for a time.
   cross join lateral (select d.ready + d.in_flight >= d.retrying + d.delayed and h.health <> 'endpoint_failing'
-                             and not exists (select from qctl.delivery_stop(q.queue_name)) as is_known) f
+                             and case h.health when 'capture_broken' then not exists (select from qctl.delivery_stop(q.queue_name))
+                                               else not qctl._stops_delivery(h.health) end as is_known) f
   where p_queue is null or q.queue_name = p_queue
 $$;
 
@@ -7083,6 +7174,36 @@ begin
   end if;
 end
 $$;
+
+-- Name: _refused_address(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._refused_address(p_queue qctl.queue) RETURNS TABLE(address text, at timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  v_last record;
+begin
+  select t.error, t.settled_at into v_last from qctl.attempt t
+  where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '7 days' and t.outcome <> 'late'
+  order by t.settled_at desc limit 1;
+  address := substring(v_last.error from '^refused: ([0-9a-f.:]+) is not a public address');
+  if address is null or address::inet <<= any (p_queue.allow_networks) then
+    return;
+  end if;
+  at := v_last.settled_at;
+  return next;
+exception when data_exception then
+  -- A role that may settle can write any error, so what stands there need not be an address.
+  return;
+end
+$$;
+
+-- Name: FUNCTION _refused_address(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._refused_address(p_queue qctl.queue) IS 'The address that the last attempt was not sent to because the queue does not allow it; none if it does now.';
 
 -- Name: _regclass(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7486,15 +7607,6 @@ begin
   end if;
   -- After a long pause at most one day at a time, so the call stays short; status needs only the last hour.
   v_to := least(v_to, v_from + interval '1 day');
-  insert into qctl.attempt_total as t (queue_id, outcome, status_code, bucket, attempts, took_ms)
-  select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
-  from qctl.queue q
-  join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to and a.outcome <> 'lost'
-  group by 1, 2, 3, 4
-  union all
-  select f.queue_id, 'lost', 0, -1, count(*), 0 from qctl.in_flight f where f.lapsed_at >= v_from and f.lapsed_at < v_to group by 1
-  on conflict (queue_id, outcome, status_code, bucket) do update
-    set (attempts, took_ms) = (t.attempts + excluded.attempts, t.took_ms + excluded.took_ms);
   insert into qctl.throughput as t (queue_id, minute, delivered, failed, dead, lost, p50_ms, p95_ms)
   select a.queue_id, date_trunc('minute', a.settled_at),
          count(*) filter (where a.outcome = 'delivered'), count(*) filter (where a.outcome in ('retrying', 'paused')),
@@ -7514,6 +7626,8 @@ begin
       = (excluded.delivered, excluded.failed, excluded.dead, excluded.lost, excluded.p50_ms, excluded.p95_ms);
   get diagnostics v_count = row_count;
   update qctl.upkept u set rolled_to = v_to;
+  -- A transaction that has settled attempts may commit later than they say; one that stays open holds this up for ten minutes at most.
+  perform qctl._add_up(greatest(least(clock_timestamp() - interval '30 s', qctl.settled_until()), clock_timestamp() - interval '10 min'));
   return v_count;
 end
 $$;
@@ -9887,7 +10001,7 @@ CREATE FUNCTION qctl.attempt_totals() RETURNS TABLE(queue_name text, outcome tex
 begin
   -- One statement, so that what is rolled up meanwhile is counted neither twice nor not at all.
   return query
-  with rolled as (select coalesce(u.rolled_to, '-infinity') as until from qctl.upkept u), part as (
+  with rolled as (select u.totalled_to as until from qctl.upkept u), part as (
     select t.queue_id, t.outcome, t.status_code, t.bucket, t.attempts, t.took_ms from qctl.attempt_total t
     union all
     select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
@@ -9905,7 +10019,7 @@ $$;
 
 -- Name: FUNCTION attempt_totals(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.attempt_totals() IS 'Attempts settled since each queue was made: they only grow, whatever is purged. One row for each outcome, status (null: no answer) and duration: up_to_s is the inclusive upper bound, null where the duration was not measured. A lost attempt counts once its minute is over.';
+COMMENT ON FUNCTION qctl.attempt_totals() IS 'Attempts settled since each queue was made or qctl was upgraded to 0.7.0: they only grow, whatever is purged. One row for each outcome, status (null: no answer) and duration: up_to_s is the inclusive upper bound, null where the duration was not measured. A lost attempt counts once the maintenance has seen it.';
 
 -- Name: capacity(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9985,7 +10099,8 @@ begin
     from jsonb_array_elements(limits) with ordinality as l (value, n) order by (l.value ->> 'per_s')::double precision, l.n limit 1;
     if measured = 0 and v_failed > 0 and workers > 0 then
       ceiling_per_s := null;
-      limited_by := format('unknown: none of the last %s attempts was delivered (%s)', v_failed,
+      limited_by := format('unknown: %s (%s)', case when v_failed = 1 then 'the last attempt was not delivered'
+                                                    else format('none of the last %s attempts was delivered', v_failed) end,
                            qctl._failed_answers(v_queue.queue_id, statement_timestamp() - interval '10 min'));
     end if;
     hanging_per_s := v_queue.max_in_flight / (v_queue.timeout_ms / 1000.0);
@@ -10050,17 +10165,15 @@ CREATE FUNCTION qctl."check"(p_queue text DEFAULT NULL::text, p_max_lag_s double
 #variable_conflict use_column
 declare
   v_queue qctl.queue;
-  v_within interval;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
-    v_within := coalesce(make_interval(secs => p_workers_seen_s), case v_queue.transport when 'http' then interval '30 s' else interval '90 s' end);
     return query
     with found as materialized (
       select c.cause, c.since, c.reason as problem, null::double precision as value, null::double precision as "limit", c.fix
-      from qctl._causes(v_queue, false, v_within) c
+      from qctl._causes(v_queue, false, make_interval(secs => p_workers_seen_s)) c
       union all
       select l.cause, null, l.problem, l.value, l."limit", null
       from qctl._limits(v_queue, p_max_lag_s, p_max_age_s, p_max_depth, p_max_dead, p_max_failure_rate, p_max_silence_s) l
@@ -10080,7 +10193,7 @@ $$;
 
 -- Name: FUNCTION "check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl."check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]) IS 'Every problem of the queues: the causes that qctl.health() knows, and the limits that are exceeded (null: no limit), without those that another one explains (see qctl.health_causes). The failure rate needs at least 10 attempts within 10 min. A worker that ended within p_workers_seen_s (30 s for a process, 90 s for a job) is not missed yet, because a deployment starts it again. p_ignore: causes to leave out, with what they explain. No rows: no problem.';
+COMMENT ON FUNCTION qctl."check"(p_queue text, p_max_lag_s double precision, p_max_age_s double precision, p_max_depth bigint, p_max_dead bigint, p_max_failure_rate double precision, p_max_silence_s double precision, p_workers_seen_s double precision, p_ignore text[]) IS 'Every problem of the queues: the causes that qctl.health() knows, and the limits that are exceeded (null: no limit), without those that another one explains (see qctl.health_causes). The failure rate needs at least 10 attempts within 10 min. With p_workers_seen_s a worker that ended within that time is not missed yet, because a deployment starts it again. p_ignore: causes to leave out, with what they explain. No rows: no problem.';
 
 -- Name: choose_transport(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10291,7 +10404,7 @@ begin
     return;
   elsif exists (select from qctl.queue q where q.queue_name = p_queue) then
     raise exception 'queue ''%'' already exists', p_queue
-      using errcode = 'QC007', hint = format('to change it: qctl set -q %s ...; to see it: qctl describe %s', p_queue, p_queue);
+      using errcode = 'QC007', hint = format('qctl describe %s shows it; qctl set --help lists what can be changed', p_queue);
   end if;
 
   select m.is_partitioned, m.is_unlogged into v_meta from pgmq.meta m where m.queue_name = p_queue;
@@ -10354,9 +10467,22 @@ $$;
 
 COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean, p_again boolean) IS 'Creates a pgmq queue with its endpoint, or adopts an existing one. p_waiting: what happens to the messages of an adopted queue: deliver, or skip (move to the archive). p_take_over: switch off cron jobs that read the queue; p_ignore_readers: leave them active. p_again: change the queue if it is there already, so that a migration can run again. Settings: see qctl.set_queue.';
 
+-- Name: dead(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.dead(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, reason text, status_code integer, error text, messages bigint, first_at timestamp with time zone, last_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select * from qctl.dead(p_queue, null, null)
+$$;
+
+-- Name: FUNCTION dead(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.dead(p_queue text) IS 'As qctl.dead(text, timestamptz, timestamptz), whenever they died.';
+
 -- Name: dead(text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.dead(p_queue text DEFAULT NULL::text, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_until timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(queue_name text, reason text, status_code integer, error text, messages bigint, first_at timestamp with time zone, last_at timestamp with time zone)
+CREATE FUNCTION qctl.dead(p_queue text, p_since timestamp with time zone, p_until timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(queue_name text, reason text, status_code integer, error text, messages bigint, first_at timestamp with time zone, last_at timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -10616,9 +10742,22 @@ $$;
 
 COMMENT ON FUNCTION qctl.dispatch(p_queue text, p_limit integer, p_worker_id bigint) IS 'Claims messages of a pg_net queue and hands them to pg_net, which starts them after the commit. Returns how many.';
 
+-- Name: doctor(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.doctor() RETURNS TABLE(severity text, kind text, object text, problem text, fix text)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select * from qctl.doctor(null)
+$$;
+
+-- Name: FUNCTION doctor(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.doctor() IS 'As qctl.doctor(text) for all queues.';
+
 -- Name: doctor(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.doctor(p_queue text DEFAULT NULL::text) RETURNS TABLE(severity text, kind text, object text, problem text, fix text)
+CREATE FUNCTION qctl.doctor(p_queue text) RETURNS TABLE(severity text, kind text, object text, problem text, fix text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -10916,7 +11055,7 @@ $$;
 
 -- Name: FUNCTION health(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.health(p_queue text) IS 'The health of each queue, since when if known, the reason, and the command that fixes it; null if nothing need be typed. Health is the first that holds of: table_missing (pgmq''s), capture_broken, unarmed, schema_outdated (a worker is newer), no_worker, secret_missing, gone (the endpoint answered 410), paused (by a person), circuit_open (the circuit breaker), endpoint_failing (20 % of the attempts in 10 min, or all of the last ones), growing, ok.';
+COMMENT ON FUNCTION qctl.health(p_queue text) IS 'The health of each queue, since when if known, the reason, and the command that fixes it; null if nothing need be typed. Health is the first that holds of: table_missing (pgmq''s), capture_broken, unarmed, schema_outdated (a worker is newer), no_worker, secret_missing, address_refused (a worker may not send there), gone (the endpoint answered 410), paused (by a person), circuit_open (the circuit breaker), endpoint_failing (20 % of the attempts in 10 min, or all of the last ones), growing, ok.';
 
 -- Name: health_causes(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10929,10 +11068,11 @@ CREATE FUNCTION qctl.health_causes() RETURNS TABLE(cause text, stops text, scope
            ('capture_broken', 'capture', 'queue', 1, '{silence}'), ('silence', null, 'limit', 1, '{}'),
            -- A copy has no worker, and nothing is captured or delivered there.
            ('unarmed', 'delivery', 'database', 3,
-            '{no_worker,secret_missing,gone,paused,circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate,silence}'),
+            '{no_worker,secret_missing,address_refused,gone,paused,circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate,silence}'),
            ('schema_outdated', null, 'database', 3, '{}'),
            ('no_worker', 'delivery', 'queue', 3, '{growing,lag,age,depth}'),
            ('secret_missing', 'delivery', 'queue', 3, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate}'),
+           ('address_refused', 'delivery', 'queue', 3, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate}'),
            ('gone', 'delivery', 'queue', 3, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate}'),
            ('paused', 'delivery', 'queue', 3, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate}'),
            ('circuit_open', 'delivery', 'queue', 3, '{endpoint_failing,growing,lag,age,depth,failure_rate}'),
@@ -11118,7 +11258,7 @@ begin
     event := 'next';
     detail := case v_message.state
       when 'ready' then 'attempt as soon as a worker claims it'
-      when 'retrying' then format('attempt %s', v_message.attempts + 1)
+      when 'retrying' then format('attempt %s of %s', v_message.attempts + 1, cardinality(v_queue.retry_schedule_s) + 1)
       when 'delayed' then 'becomes ready'
       when 'in_flight' then 'the answer, or the end of the lease'
       when 'delivered' then case when v_queue.retention_s is null then 'nothing; kept until purged'
@@ -11126,7 +11266,7 @@ begin
       when 'dead' then format('nothing, unless replayed: qctl replay %s/%s', p_queue, p_msg_id)
       else format('nothing, unless replayed: qctl replay %s/%s', p_queue, p_msg_id) end
       || case when v_message.state in ('ready', 'retrying', 'delayed')
-              then coalesce((select format(' (but %s: %s)', s.cause, s.reason) from qctl.delivery_stop(p_queue) s), '') else '' end;
+              then coalesce((select format(' (but %s: %s)', s.cause, split_part(s.reason, '; see: ', 1)) from qctl.delivery_stop(p_queue) s), '') else '' end;
     delivery_no := null; attempt_no := null; status_code := null; duration_ms := null; error := null; response := null; actor := null; until := null;
     return next;
   end loop;
@@ -11633,6 +11773,7 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_count integer;
 begin
+  perform qctl._add_up(least(p_before, clock_timestamp()));
   if qctl._is_log_partitioned() then
     return qctl._drop_log(100);
   end if;
@@ -11821,6 +11962,7 @@ begin
     $q$, 'a_' || p_queue) into v_gone using p_msg_ids, p_enqueued_at;
   end if;
   messages := coalesce(cardinality(v_gone), 0);
+  perform qctl._add_up(clock_timestamp()) where messages > 0;
   -- The log stays if a message with the same id is elsewhere, for example after a replay.
   execute format($q$
     with logged as (
@@ -13110,9 +13252,22 @@ $$;
 
 COMMENT ON FUNCTION qctl.upkeep(p_silent interval) IS 'Lapses expired leases and the leases of silent workers, and logs lost attempts. Any worker may call it; one call runs at a time.';
 
+-- Name: verify(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.verify() RETURNS TABLE(kind text, object text, problem text, fix text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select * from qctl.verify(null)
+$$;
+
+-- Name: FUNCTION verify(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.verify() IS 'As qctl.verify(text) for all queues.';
+
 -- Name: verify(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.verify(p_queue text DEFAULT NULL::text) RETURNS TABLE(kind text, object text, problem text, fix text)
+CREATE FUNCTION qctl.verify(p_queue text) RETURNS TABLE(kind text, object text, problem text, fix text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -13421,7 +13576,7 @@ WITH (fillfactor='50');
 
 -- Name: TABLE attempt_total; Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON TABLE qctl.attempt_total IS 'Attempts settled since the queue was made, added up by the maintenance. Read them by qctl.attempt_totals().';
+COMMENT ON TABLE qctl.attempt_total IS 'Attempts settled since the queue was made or qctl was upgraded to 0.7.0, added up by the maintenance. Read them by qctl.attempt_totals().';
 
 -- Name: COLUMN attempt_total.status_code; Type: COMMENT; Schema: qctl; Owner: -
 
@@ -13890,6 +14045,7 @@ CREATE TABLE qctl.upkept (
     seen_at timestamp with time zone,
     ahead_until timestamp with time zone,
     set_back_by interval,
+    totalled_to timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT upkept_one_check CHECK (one)
 );
 
@@ -13904,6 +14060,10 @@ COMMENT ON COLUMN qctl.upkept.seen_at IS 'The clock at the last maintenance.';
 -- Name: COLUMN upkept.ahead_until; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.upkept.ahead_until IS 'The clock was set back from this instant: what was kept before may lie in the future until then.';
+
+-- Name: COLUMN upkept.totalled_to; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.upkept.totalled_to IS 'Attempts settled before this are in qctl.attempt_total. It never moves back, so that no attempt counts twice.';
 
 -- Name: worker_worker_id_seq; Type: SEQUENCE; Schema: qctl; Owner: -
 

@@ -32,10 +32,12 @@ class QctlError(Exception):
         code: the exit code.
         detail: more of what is known, shown between message and hint.
 
-    ``hint_is_for_another`` says that another role types the hint, over its own connection.
+    ``sqlstate`` is PostgreSQL's, where the error is from there. ``hint_is_for_another`` says that another role types the hint,
+    over its own connection.
     """
 
     hint_is_for_another = False
+    sqlstate: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None, code: ExitCode, detail: str | None = None) -> None:
         super().__init__(message)

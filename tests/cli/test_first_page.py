@@ -1,11 +1,12 @@
 """qctl alone: a page that fits on a small terminal, and the right next step for what is there."""
 
 import shlex
+import subprocess
 
 import pytest
 
 from helpers import create
-from processes import failing, ok, plain, qctl, screen
+from processes import QCTL, environment, failing, ok, plain, qctl, screen
 
 
 def next_step(dsn: str | None = None, **extra: str) -> tuple[str, str]:
@@ -56,3 +57,21 @@ def test_an_unreachable_server_or_a_wrong_name_still_shows_the_page(dsn):
         assert (done.returncode, done.stderr) == (0, "")
         assert "qctl replay" in done.stdout
         assert "  Next: " in done.stdout
+
+
+def test_a_database_that_is_too_slow_is_no_bug(conn, other, dsn):
+    create(conn)
+    with other.transaction():
+        other.execute("lock table pgmq.q_orders")
+        found, typed = next_step(dsn)
+    assert "could not be read within 2 s" in found
+    assert typed == "qctl status"
+
+
+def test_a_zone_that_is_none_and_other_ways_to_ask_for_help(conn, dsn):
+    assert ok("status", dsn=dsn, TZ="XXX+25").returncode == 0
+    assert ok("help", "all").stdout == ok("--help", "--all").stdout == ok("help", "--all").stdout
+    assert ok("help", "help").stdout.splitlines()[0].startswith("qctl ")
+    closed = f"{QCTL} help many-waiting | (exec 0<&-; sleep 1)"
+    done = subprocess.run(["bash", "-c", closed], env=environment(), capture_output=True, text=True, check=False)
+    assert done.stderr == ""

@@ -115,6 +115,13 @@ def secret_missing(conn: psycopg.Connection) -> None:
     live(conn)
 
 
+def address_refused(conn: psycopg.Connection) -> None:
+    conn.execute("update qctl.queue set allow_networks = '{}'")
+    live(conn)
+    send(conn, 1)
+    settle(conn, claim(conn, 1), None, error="refused: 127.0.0.1 is not a public address; to allow it: qctl set")
+
+
 def gone(conn: psycopg.Connection) -> None:
     live(conn)
     fail(conn, 1, status=410)
@@ -177,6 +184,7 @@ WAYS: dict[str, list[Callable[[psycopg.Connection], None]]] = {
     "schema_outdated": [newer_worker],
     "no_worker": [no_worker, no_worker_of_some],
     "secret_missing": [secret_missing],
+    "address_refused": [address_refused],
     "gone": [gone],
     "paused": [paused],
     "circuit_open": [circuit_open, denied],
@@ -192,7 +200,7 @@ LIMITS = ["--max-depth", "2", "--max-dead", "0", "--max-silence", "1ms", "--max-
 # Typed at a terminal: the answer to what is asked there.
 ANSWERS = {"unarmed": ["y"], "secret_missing": ["hidden"]}
 # What the fix of a finding is to change.
-CHANGES = {"unarmed": {"armed"}, "capture_broken": {"columns", "relation"}}
+CHANGES = {"unarmed": {"armed"}, "address_refused": {"allow_networks"}, "capture_broken": {"columns", "relation"}}
 
 
 def found(dsn: str, cause: str, *limits: str) -> list[dict]:

@@ -248,6 +248,24 @@ def test_a_missing_right_names_the_grant_and_who_can_give_it(busy, dsn, role):
     assert f"(a role has one level, and {name} has operate)" in missing(theirs, "worker", "--all")
 
 
+def test_the_named_grant_takes_nothing_and_gives_no_payloads_unasked(busy, dsn, role):
+    theirs, name = role
+    ok("grant", name, "--as", "work", dsn=dsn)
+    assert (
+        missing(theirs, "messages", "--where", "true")
+        == "a role with level work cannot read payloads: use another role"
+    )
+    ok("grant", name, "--as", "read", dsn=dsn)
+    assert missing(theirs, "purge", "--older-than", "1d", "--dry-run").endswith(f"qctl grant {name} --as operate")
+    for command in (
+        ["drop", "orders", "--dry-run"],
+        ["partition", "-q", "orders", "--dry-run"],
+        ["uninstall", "--dry-run"],
+    ):
+        assert "no grant allows this" in missing(theirs, *command)
+    assert "--as work" in missing(theirs, "worker", "--all", "--processes", "2")
+
+
 def test_a_missing_right_that_no_grant_gives_is_not_called_one(busy, dsn, role):
     theirs, name = role
     ok("grant", name, "--as", "read", dsn=dsn)

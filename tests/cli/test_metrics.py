@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers import claim, create, one, send, settle
-from processes import QCTL, WorkerProcess, environment, qctl, wait_until
+from helpers import claim, create, deliver, one, send, settle
+from processes import QCTL, WorkerProcess, environment, ok, qctl, wait_until
 from qctl.operations.metrics import BOUNDS_S
 from servers import free_port
 
@@ -144,12 +144,15 @@ def test_counters_outlive_the_log_and_every_process(conn, dsn):
     claims = claim(conn, 6)
     settle(conn, claims[:4], [200, 200, 400, 503], took_ms=[5, 6, 70_000, None])
     assert count() == 4
-    conn.execute("update qctl.upkept set rolled_to = date_trunc('minute', now()) - interval '3 min'")
+    conn.execute(
+        "update qctl.upkept set (rolled_to, totalled_to) = (now() - interval '3 min', now() - interval '3 min')"
+    )
     conn.execute("update qctl.attempt set settled_at = settled_at - interval '2 min'")
     assert one(conn, "select qctl._roll_up()") > 0
     assert count() == 4
     assert one(conn, "select sum(attempts) from qctl.attempt_total") == 4
     conn.execute("delete from qctl.attempt")
+    # A purge of what no maintenance has seen counts it first, and a clock that was set back counts nothing twice.
     settle(conn, claims[4:], [200, 200], took_ms=[1, 2])
     assert (count(), count("delivered", "200"), count("dead", "400"), count("retrying", "503")) == (6, 4, 1, 1)
     text = qctl("metrics", dsn=dsn).stdout
@@ -194,3 +197,34 @@ def test_the_dashboard_and_the_alerts_name_what_is_served(conn, dsn):
         found = set(re.findall(r"\bqctl_[a-z_]+", text))
         assert found, text
         assert found <= names, (text, found - names)
+
+
+def test_neither_a_purge_nor_a_clock_sets_the_counters_back(conn, dsn):
+    def count() -> int:
+        return one(conn, "select coalesce(sum(attempts), 0) from qctl.attempt_totals()")
+
+    create(conn)
+    deliver(conn, 5)
+    assert count() == 5
+    ok("purge", "-q", "orders", "--older-than", "0s", dsn=dsn)
+    assert one(conn, "select count(*) from qctl.attempt") == 0
+    assert count() == 5
+    deliver(conn, 3)
+    conn.execute("select qctl._add_up(clock_timestamp())")
+    assert count() == 8
+    conn.execute("update qctl.upkept set rolled_to = rolled_to - interval '1 h'")
+    conn.execute("call qctl.maintenance()")
+    assert count() == 8
+    # Maintenance that was down for longer than what is purged is old.
+    conn.execute("update qctl.upkept set (rolled_to, totalled_to) = (now() - interval '10 d', now() - interval '10 d')")
+    conn.execute("truncate qctl.attempt_total")
+    conn.execute(
+        "update qctl.attempt set settled_at = settled_at - interval '8 d', claimed_at = claimed_at - interval '8 d'"
+    )
+    conn.execute(
+        "update pgmq.a_orders set archived_at = archived_at - interval '8 d', enqueued_at = enqueued_at - interval '8 d'"
+    )
+    assert count() == 3
+    ok("purge", "-q", "orders", "--older-than", "7d", dsn=dsn)
+    assert one(conn, "select count(*) from qctl.attempt") == 0
+    assert count() == 3

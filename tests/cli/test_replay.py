@@ -49,7 +49,11 @@ def test_ten_thousand_dead_letters(conn, dsn):
     send(conn, 10000)
     settle(conn, claim(conn, 10000), 500)
     assert one(conn, "select count(*) from qctl.dead_letter") == 10000
-    assert ok("replay", "--dead", "--dry-run", dsn=dsn).stdout.split()[-3:] == ["orders", "dead", "10,000"]
+    assert ok("replay", "--dead", "--dry-run", "-o", "table", dsn=dsn).stdout.split()[-3:] == [
+        "orders",
+        "dead",
+        "10,000",
+    ]
     assert ok("replay", "--dead", "--dry-run", "-v", dsn=dsn).stdout.count("dead") == 10000
     done = ok("replay", "--dead", "--yes", "--reason", "fixed", "-o", "json", dsn=dsn)
     assert outcome_counts(done) == {"replayed": 10000}

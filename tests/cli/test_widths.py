@@ -30,6 +30,14 @@ def test_no_title_and_no_number_is_cut_at_any_width(busy, dsn, columns):
             )
 
 
+@pytest.mark.parametrize("columns", [20, 40, 60])
+def test_tables_without_rows_at_narrow_terminals(conn, dsn, columns):
+    for command in COMMANDS:
+        if "orders" not in command and "show" not in command:
+            shown = plain(screen(dsn, *command.split(), columns=columns, rows=50, seconds=0.1))
+            assert "bug in qctl" not in shown, (command, shown)
+
+
 def test_what_has_no_room_for_columns_is_written_as_lines(busy, dsn):
     lines = plain(screen(dsn, "status", columns=40, rows=50, seconds=0.1)).splitlines()
     assert "queue   orders" in [line.rstrip() for line in lines]
@@ -62,12 +70,13 @@ def test_the_server_writes_times_in_the_zone_of_the_reader(busy, dsn):
 def test_many_messages_are_summed_up_and_listed_when_asked(conn, dsn):
     create(conn)
     send(conn, 30)
-    said = ok("replay", "--dry-run", "1..30", dsn=dsn)
+    said = ok("replay", "--dry-run", "1..30", "-o", "table", dsn=dsn)
     assert said.stdout.split() == ["queue", "state", "now", "messages", "orders", "ready", "30"]
-    assert len(ok("replay", "--dry-run", "1..30", "-v", dsn=dsn).stdout.splitlines()) == 31
+    assert len(ok("replay", "--dry-run", "1..30", "-v", "-o", "table", dsn=dsn).stdout.splitlines()) == 31
     assert len(ok("replay", "--dry-run", "1..30", "-o", "tsv", dsn=dsn).stdout.splitlines()) == 31
-    assert len(ok("replay", "--dry-run", "1..20", dsn=dsn).stdout.splitlines()) == 21
-    assert ok("discard", "1..30", "--yes", dsn=dsn).stdout.split()[-1] == "30"
+    assert len(ok("replay", "--dry-run", "1..30", dsn=dsn).stdout.splitlines()) == 31
+    assert len(ok("replay", "--dry-run", "1..20", "-o", "table", dsn=dsn).stdout.splitlines()) == 21
+    assert ok("discard", "1..30", "--yes", "-o", "table", dsn=dsn).stdout.split()[-1] == "30"
 
 
 def test_doctor_and_verify_of_one_queue(busy, dsn):

@@ -368,9 +368,34 @@ def test_a_new_queue_waits_a_moment_for_a_worker_of_all_queues(live):
 def test_check_does_not_miss_a_worker_that_is_starting_again(live):
     live.execute("select qctl.unregister_worker(worker_id) from qctl.worker")
     assert health(live) == "no_worker"
-    assert causes(live) == []
-    assert causes(live, workers_seen_s=0.001) == ["no_worker"]
+    assert causes(live) == ["no_worker"]
+    assert causes(live, workers_seen_s=30) == []
     live.execute(
         "update qctl.worker set (last_seen_at, stopped_at) = (now() - interval '31 s', now() - interval '31 s')"
     )
-    assert causes(live) == ["no_worker"]
+    assert causes(live, workers_seen_s=30) == ["no_worker"]
+
+
+def test_failures_of_which_nothing_is_left_are_over_after_a_minute(live):
+    live.execute("""select qctl.set_queue('orders', p_settings => '{"reject_after": 1, "breaker_after": 0}')""")
+    send(live, 12)
+    settle(live, claim(live, 12), [400] * 4 + [200] * 8)
+    assert health(live) == "endpoint_failing"
+    assert "tried again" not in one(live, "select reason from qctl.health('orders')")
+    live.execute("update qctl.attempt set settled_at = settled_at - interval '61 s'")
+    assert health(live) == "ok"
+    assert causes(live, max_failure_rate=0.2) == []
+
+
+def test_failing_since_the_last_recovery(live):
+    live.execute("""select qctl.set_queue('orders', p_settings => '{"breaker_after": 0}')""")
+    for status, count, minutes in ((500, 4, 8), (200, 10, 5), (422, 6, 2), (200, 4, 1)):
+        send(live, count)
+        settle(live, claim(live, count), status)
+        live.execute(
+            f"update qctl.attempt set settled_at = now() - interval '{minutes} min' where settled_at > now() - interval '20 s'"
+        )
+    since, reason = live.execute("select now() - since, reason from qctl.health('orders')").fetchone()
+    assert 119 < since.total_seconds() < 125
+    assert "6 × HTTP 422" in reason
+    assert "500" not in reason

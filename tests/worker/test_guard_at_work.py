@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from helpers import one, send, states
-from processes import QCTL, environment, qctl
+from helpers import create, one, send, states
+from processes import QCTL, environment, qctl, wait_until
 from verifier import verifying
 
 NO_FILE = {"QCTL_CONFIG": "/nonexistent/config.toml"}
@@ -196,3 +196,27 @@ def test_the_same_name_is_reached_when_the_operator_says_so(conn, dsn, tmp_path)
     send(conn)
     _rebinding(tmp_path, ["127.0.0.1"], dsn=dsn)
     assert (tmp_path / "arrived").read_text() == "/hook\n"
+
+
+def test_an_address_that_is_allowed_at_last_is_sent_to_at_once(conn, endpoint, dsn):
+    """The message becomes due before the worker has read the new settings, which costs no attempt."""
+    receiver = endpoint()
+    create(conn, url=receiver.url, allow_networks=[], retry_schedule_s=[3600, 3600])
+    process = subprocess.Popen(
+        [str(QCTL), "worker", "--all"], env=environment(QCTL_DSN=dsn, **NO_FILE), stderr=subprocess.DEVNULL
+    )
+    try:
+        _allowed_at_last(conn, receiver)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _allowed_at_last(conn, receiver) -> None:
+    send(conn, 1)
+    wait_until(lambda: one(conn, "select health from qctl.health('orders')") == "address_refused")
+    assert one(conn, "select fix from qctl.health('orders')") == "qctl set -q orders --allow-private"
+    conn.execute("""select qctl.set_queue('orders', p_settings => '{"allow_networks": ["127.0.0.0/8"]}')""")
+    wait_until(lambda: len(receiver.accepted()) == 1, 4, "delivery")
+    wait_until(lambda: one(conn, "select health from qctl.health('orders')") == "ok")
+    assert one(conn, "select count(*) from qctl.attempt where error like 'refused%%'") == 1

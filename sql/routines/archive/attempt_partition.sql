@@ -197,6 +197,7 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_count integer;
 begin
+  perform qctl._add_up(least(p_before, clock_timestamp()));
   if qctl._is_log_partitioned() then
     return qctl._drop_log(100);
   end if;

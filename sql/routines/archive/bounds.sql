@@ -164,6 +164,7 @@ as $$
 declare
   v_count integer;
 begin
+  perform qctl._add_up(p_to);
   execute format($q$
     delete from qctl.attempt t where t.queue_id = $1 and t.settled_at > $2 and t.settled_at <= $3
       and not exists (select from pgmq.%1$I q where q.msg_id = t.msg_id) and not exists (select from pgmq.%2$I a where a.msg_id = t.msg_id) %3$s

@@ -15,6 +15,7 @@ begin
   if p_older_than is null or p_older_than < interval '0' then
     raise exception '% is not a valid age', p_older_than using errcode = 'QC002', hint = 'use 0 or more, for example 7 days';
   end if;
+  perform qctl._add_up(least(now() - p_older_than + interval '1 h', clock_timestamp()));
   execute format($q$
     with old as materialized (
       select a.msg_id, a.archived_at, a.headers #>> '{qctl,outcome}' = 'delivered' as ours
@@ -146,6 +147,7 @@ begin
     $q$, 'a_' || p_queue) into v_gone using p_msg_ids, p_enqueued_at;
   end if;
   messages := coalesce(cardinality(v_gone), 0);
+  perform qctl._add_up(clock_timestamp()) where messages > 0;
   -- The log stays if a message with the same id is elsewhere, for example after a replay.
   execute format($q$
     with logged as (

@@ -21,15 +21,16 @@ set jit = off
 as $$
 declare
   c_named constant integer := 3;
+  c_most constant integer := 1000;
   v_answers text;
 begin
   -- libcurl tells for how long it tried, each time another number.
-  select string_agg(a.answer, ', ' order by a.place) into v_answers
-  from (select g.place, format('%s × %s', sum(g.count), case when g.place > c_named then 'others' else min(g.what) end) as answer
+  select case when sum(a.count) >= c_most then format('of the last %s: ', c_most) else '' end || string_agg(a.answer, ', ' order by a.place) into v_answers
+  from (select g.place, sum(g.count) as count, format('%s × %s', sum(g.count), case when g.place > c_named then 'others' else min(g.what) end) as answer
         from (select least(row_number() over (order by count(*) desc, max(t.settled_at) desc), c_named + 1) as place, count(*), t.what
               from (select t.settled_at, coalesce('HTTP ' || t.status_code, left(regexp_replace(t.error, ' after [0-9]+ (ms|seconds)|after [0-9]+ milliseconds', ''), 100), 'no answer') as what from qctl.attempt t
                     where t.queue_id = p_queue_id and t.settled_at >= p_since and t.outcome <> 'delivered' and t.outcome <> 'late'
-                    order by t.settled_at desc limit 1000) t
+                    order by t.settled_at desc limit c_most) t
               group by t.what) g
         group by g.place) a;
   return v_answers;
@@ -37,6 +38,34 @@ end
 $$;
 comment on function qctl._failed_answers(integer, timestamptz) is
   'What failed attempts were answered, the most frequent first, for example "400 × HTTP 401, 2 × HTTP 422"; of the last 1,000 since p_since.';
+
+create or replace function qctl._failing_since(p_queue_id integer, p_from timestamptz) returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  c_recovery constant integer := 10;
+  v_since timestamptz;
+begin
+  -- Counted from the newest back, each failure with the deliveries between it and the next one: as many as make a recovery end the search.
+  with newest as (
+    select t.settled_at, t.outcome = 'delivered' as good from qctl.attempt t
+    where t.queue_id = p_queue_id and t.settled_at > p_from and t.outcome <> 'late' order by t.settled_at desc limit 1000
+  ), numbered as (
+    select n.settled_at, n.good, count(*) filter (where not n.good) over (order by n.settled_at desc rows unbounded preceding) as failure from newest n
+  ), recovered as (
+    select min(g.failure) as failure
+    from (select n.failure from numbered n where n.good and n.failure > 0 group by n.failure having count(*) >= c_recovery) g
+  )
+  select min(n.settled_at) into v_since from numbered n cross join recovered r
+  where not n.good and n.failure <= coalesce(r.failure, n.failure);
+  return v_since;
+end
+$$;
+comment on function qctl._failing_since(integer, timestamptz) is
+  'The first failure after which there were no 10 deliveries in a row, among the last 1,000 attempts since p_from.';
 
 create or replace function qctl._failure_rate(p_queue qctl.queue) returns double precision
 language plpgsql stable
@@ -58,6 +87,12 @@ begin
     return null;
   end if;
   -- An endpoint that has recovered is not failing, whatever its rate was before.
+  if not exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0)
+     and not exists (select from qctl.attempt t
+                     where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '1 min'
+                       and t.outcome <> 'delivered' and t.outcome <> 'late') then
+    return null;
+  end if;
   if v_last.failed = 0
      and not exists (select from qctl.attempt t
                      where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '20 s'
@@ -70,7 +105,7 @@ end
 $$;
 comment on function qctl._failure_rate(qctl.queue) is
   'The share of failed attempts in the last 10 min. Null if there are fewer than 10 attempts, or if the endpoint has recovered: the last '
-  '10 were delivered and none failed in the last 20 s.';
+  '10 were delivered and none failed in the last 20 s, or none failed in the last minute and no message waits for a retry.';
 
 create or replace function qctl._cause_endpoint(p_queue qctl.queue) returns setof qctl.cause
 language plpgsql stable
@@ -102,15 +137,13 @@ begin
     return;
   end if;
   v_cause.cause := 'endpoint_failing';
-  -- The first failure after the last delivery, or else within the examined time.
   v_from := coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
                      statement_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end);
-  select min(f.settled_at) into v_cause.since
-  from (select t.settled_at from qctl.attempt t
-        where t.queue_id = p_queue.queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
-          and t.settled_at > v_from
-        order by t.settled_at limit 1) f;
-  v_cause.reason := v_cause.reason || coalesce(': ' || qctl._failed_answers(p_queue.queue_id, v_cause.since), '') || '; its messages are tried again by their schedule' || qctl._shown_by(p_queue.queue_id);
+  v_cause.since := qctl._failing_since(p_queue.queue_id, v_from);
+  v_cause.reason := v_cause.reason || coalesce('; answers: ' || qctl._failed_answers(p_queue.queue_id, v_cause.since), '')
+                    || case when exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0)
+                            then '; its messages are tried again by their schedule' else '' end
+                    || qctl._shown_by(p_queue.queue_id);
   return next v_cause;
 end
 $$;

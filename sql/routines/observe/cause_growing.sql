@@ -38,6 +38,11 @@ begin
         case when v_growth.drain_s is null then 'does not drain'
              else format('will not be empty for %s', make_interval(secs => round(v_growth.drain_s))) end,
         round(v_capacity.ceiling_per_s::numeric, 1), v_capacity.limited_by);
+      if v_capacity.ceiling_per_s is null then
+        v_cause.reason := format('ready messages wait %s s, and the throughput is %s', round(v_lag_s), v_capacity.limited_by) || qctl._shown_by(p_queue.queue_id);
+        return next v_cause;
+        return;
+      end if;
       v_cause.fix := case
         when v_capacity.limited_by like 'its rate%' then format('qctl set -q %s --rate none', p_queue.queue_name)
         when v_capacity.limited_by like 'max_in_flight%' then format('qctl scale -q %s --max-in-flight %s', p_queue.queue_name, least(p_queue.max_in_flight * 4, 100000))

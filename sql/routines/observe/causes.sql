@@ -7,7 +7,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select (p_worker.stopped_at is null or p_within is not null)
      and p_worker.last_seen_at > clock_timestamp()
-                                 - coalesce(p_within, case p_worker.transport when 'http' then interval '30 s' else interval '90 s' end)
+                                 - case p_worker.transport when 'http' then coalesce(p_within, interval '30 s')
+                                                           else greatest(p_within, interval '90 s') end
 $$;
 comment on function qctl._is_live(qctl.worker, interval) is
   'True if the worker runs and has reported recently; with p_within also if it ended within that time, because it may be starting again. '
@@ -90,8 +91,11 @@ begin
   into v_cause.since, v_served from qctl.worker w
   where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport;
   if p_queue.transport = 'http' then
-    -- A worker of all queues takes up a new one within 5 s.
-    if not v_served and v_cause.since > clock_timestamp() - interval '15 s' and exists (select from qctl.worker w where w.transport = 'http' and qctl._is_live(w)) then
+    -- A worker of all queues takes up a new one within 5 s; one that leaves out another queue is none.
+    if not v_served and v_cause.since > clock_timestamp() - interval '15 s'
+       and exists (select from qctl.worker w where w.transport = 'http' and qctl._is_live(w)
+                   and not exists (select from qctl.queue o where o.transport = 'http' and o.queue_id <> p_queue.queue_id
+                                   and o.created_at < clock_timestamp() - interval '15 s' and o.queue_name <> all (w.queues))) then
       return;
     end if;
     v_cause.reason := 'no qctl worker process serves this queue';
@@ -154,6 +158,32 @@ as $$
   select 'capture_broken', null::timestamptz, v.object || ': ' || v.problem, v.fix from qctl._verify_attachments(p_queue.queue_id) v
 $$;
 
+create or replace function qctl._refused_address(p_queue qctl.queue) returns table (address text, at timestamptz)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_last record;
+begin
+  select t.error, t.settled_at into v_last from qctl.attempt t
+  where t.queue_id = p_queue.queue_id and t.settled_at > statement_timestamp() - interval '7 days' and t.outcome <> 'late'
+  order by t.settled_at desc limit 1;
+  address := substring(v_last.error from '^refused: ([0-9a-f.:]+) is not a public address');
+  if address is null or address::inet <<= any (p_queue.allow_networks) then
+    return;
+  end if;
+  at := v_last.settled_at;
+  return next;
+exception when data_exception then
+  -- A role that may settle can write any error, so what stands there need not be an address.
+  return;
+end
+$$;
+comment on function qctl._refused_address(qctl.queue) is
+  'The address that the last attempt was not sent to because the queue does not allow it; none if it does now.';
+
 create or replace function qctl._what_to_type(p_queue qctl.queue, p_reason text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -176,6 +206,10 @@ as $$
          qctl._secret_hint(qctl._missing_secrets(p_queue.headers))
   where p_queue.headers::text ~ '"(secret|vault):' and qctl._missing_secrets(p_queue.headers) is not null
   union all
+  select 'address_refused', r.at, 'requests are not sent because ' || r.address || ' is not a public address',
+         format('qctl set -q %s --allow-private', p_queue.queue_name)
+  from qctl._refused_address(p_queue) r
+  union all
   select 'gone', g.paused_at, 'the endpoint answered 410 Gone: it no longer exists; if it has a new address, set that first with qctl set --url',
          'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
@@ -185,7 +219,7 @@ as $$
   union all
   -- It ends by itself: a probe costs one request, and qctl resume would cost each message an attempt.
   select 'circuit_open', g.opened_at,
-         format('%s; %s%s', g.open_reason, case
+         format('%s: %s; %s%s', p_queue.url, g.open_reason, case
            when g.probe_lease is not null and g.probe_ends > clock_timestamp() then 'a probe is in flight'
            when g.probe_at > clock_timestamp() then format('next probe in %s s', ceil(extract(epoch from g.probe_at - clock_timestamp())))
            else 'the next message is a probe' end, qctl._what_to_type(p_queue, g.open_reason)) || qctl._shown_by(p_queue.queue_id), null

@@ -97,17 +97,15 @@ as $$
 #variable_conflict use_column
 declare
   v_queue qctl.queue;
-  v_within interval;
 begin
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
   for v_queue in select * from qctl.queue q where p_queue is null or q.queue_name = p_queue order by q.queue_name loop
-    v_within := coalesce(make_interval(secs => p_workers_seen_s), case v_queue.transport when 'http' then interval '30 s' else interval '90 s' end);
     return query
     with found as materialized (
       select c.cause, c.since, c.reason as problem, null::double precision as value, null::double precision as "limit", c.fix
-      from qctl._causes(v_queue, false, v_within) c
+      from qctl._causes(v_queue, false, make_interval(secs => p_workers_seen_s)) c
       union all
       select l.cause, null, l.problem, l.value, l."limit", null
       from qctl._limits(v_queue, p_max_lag_s, p_max_age_s, p_max_depth, p_max_dead, p_max_failure_rate, p_max_silence_s) l
@@ -126,8 +124,8 @@ end
 $$;
 comment on function qctl.check(text, double precision, double precision, bigint, bigint, double precision, double precision, double precision, text[]) is
   'Every problem of the queues: the causes that qctl.health() knows, and the limits that are exceeded (null: no limit), without those that '
-  'another one explains (see qctl.health_causes). The failure rate needs at least 10 attempts within 10 min. A worker that ended within p_workers_seen_s '
-  '(30 s for a process, 90 s for a job) is not missed yet, because a deployment starts it again. p_ignore: causes to leave '
+  'another one explains (see qctl.health_causes). The failure rate needs at least 10 attempts within 10 min. With p_workers_seen_s '
+  'a worker that ended within that time is not missed yet, because a deployment starts it again. p_ignore: causes to leave '
   'out, with what they explain. No rows: no problem.';
 
 create or replace function qctl.findings(

@@ -38,7 +38,7 @@ begin
   end if;
   select * into v_depth from qctl.depth(p_queue.queue_name);
   if v_depth.dead > 0 then
-    return query select 'warning', 'queue', p_queue.queue_name, format('%s dead letters', v_depth.dead), 'qctl dead -q ' || p_queue.queue_name;
+    return query select 'warning', 'queue', p_queue.queue_name, format('%s dead %s', v_depth.dead, case when v_depth.dead = 1 then 'letter' else 'letters' end), 'qctl dead -q ' || p_queue.queue_name;
   end if;
   if v_depth.depth > 1000 and not exists (select from qctl.delivery_stop(p_queue.queue_name)) then
     select * into v_growth from qctl._growth(p_queue, v_depth.depth, v_depth.exact, v_depth.estimate);
@@ -191,7 +191,7 @@ as $$
 $$;
 comment on function qctl._doctor_load() is 'Warns if the jobs take a large share of a backend''s time, as they recorded it themselves.';
 
-create or replace function qctl.doctor(p_queue text default null)
+create or replace function qctl.doctor(p_queue text)
 returns table (severity text, kind text, object text, problem text, fix text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -224,3 +224,12 @@ $$;
 comment on function qctl.doctor(text) is
   'Present problems (broken), coming problems (warning) and advice (note), each with the command that fixes it: health, the findings of '
   'qctl.verify(), versions, settings, roles, jobs, failures, vacuum, load. With p_queue only what concerns that queue.';
+
+-- A function of its own, because views may depend on it.
+create or replace function qctl.doctor() returns table (severity text, kind text, object text, problem text, fix text)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from qctl.doctor(null)
+$$;
+comment on function qctl.doctor() is 'As qctl.doctor(text) for all queues.';

@@ -9,10 +9,11 @@ as $$
            ('capture_broken', 'capture', 'queue', 1, '{silence}'), ('silence', null, 'limit', 1, '{}'),
            -- A copy has no worker, and nothing is captured or delivered there.
            ('unarmed', 'delivery', 'database', 3,
-            '{no_worker,secret_missing,gone,paused,circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate,silence}'),
+            '{no_worker,secret_missing,address_refused,gone,paused,circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate,silence}'),
            ('schema_outdated', null, 'database', 3, '{}'),
            ('no_worker', 'delivery', 'queue', 3, '{growing,lag,age,depth}'),
            ('secret_missing', 'delivery', 'queue', 3, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate}'),
+           ('address_refused', 'delivery', 'queue', 3, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate}'),
            ('gone', 'delivery', 'queue', 3, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate}'),
            ('paused', 'delivery', 'queue', 3, '{circuit_open,endpoint_failing,growing,lag,age,depth,failure_rate}'),
            ('circuit_open', 'delivery', 'queue', 3, '{endpoint_failing,growing,lag,age,depth,failure_rate}'),
@@ -113,7 +114,7 @@ $$;
 comment on function qctl.health(text) is
   'The health of each queue, since when if known, the reason, and the command that fixes it; null if nothing need be typed. Health is the '
   'first that holds of: table_missing (pgmq''s), capture_broken, unarmed, schema_outdated (a worker is newer), no_worker, secret_missing, '
-  'gone (the endpoint answered 410), paused (by a person), circuit_open (the circuit breaker), endpoint_failing (20 % of the attempts in '
+  'address_refused (a worker may not send there), gone (the endpoint answered 410), paused (by a person), circuit_open (the circuit breaker), endpoint_failing (20 % of the attempts in '
   '10 min, or all of the last ones), growing, ok.';
 
 create or replace function qctl.delivery_stop(p_queue text) returns table (cause text, since timestamptz, reason text, fix text)

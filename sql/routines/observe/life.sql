@@ -57,7 +57,7 @@ begin
     event := 'next';
     detail := case v_message.state
       when 'ready' then 'attempt as soon as a worker claims it'
-      when 'retrying' then format('attempt %s', v_message.attempts + 1)
+      when 'retrying' then format('attempt %s of %s', v_message.attempts + 1, cardinality(v_queue.retry_schedule_s) + 1)
       when 'delayed' then 'becomes ready'
       when 'in_flight' then 'the answer, or the end of the lease'
       when 'delivered' then case when v_queue.retention_s is null then 'nothing; kept until purged'
@@ -65,7 +65,7 @@ begin
       when 'dead' then format('nothing, unless replayed: qctl replay %s/%s', p_queue, p_msg_id)
       else format('nothing, unless replayed: qctl replay %s/%s', p_queue, p_msg_id) end
       || case when v_message.state in ('ready', 'retrying', 'delayed')
-              then coalesce((select format(' (but %s: %s)', s.cause, s.reason) from qctl.delivery_stop(p_queue) s), '') else '' end;
+              then coalesce((select format(' (but %s: %s)', s.cause, split_part(s.reason, '; see: ', 1)) from qctl.delivery_stop(p_queue) s), '') else '' end;
     delivery_no := null; attempt_no := null; status_code := null; duration_ms := null; error := null; response := null; actor := null; until := null;
     return next;
   end loop;

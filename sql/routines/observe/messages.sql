@@ -187,7 +187,7 @@ $$;
 comment on function qctl.payloads(text, bigint[]) is
   'The headers and payloads of messages, wherever they are stored. For roles that may read payloads.';
 
-create or replace function qctl.dead(p_queue text default null, p_since timestamptz default null, p_until timestamptz default null)
+create or replace function qctl.dead(p_queue text, p_since timestamptz, p_until timestamptz default null)
 returns table (queue_name text, reason text, status_code integer, error text, messages bigint, first_at timestamptz, last_at timestamptz)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -202,3 +202,13 @@ as $$
 $$;
 comment on function qctl.dead(text, timestamptz, timestamptz) is
   'The newest 100,000 dead letters grouped by reason and status, with the most frequent error or note of each group; p_since and p_until: when they died.';
+
+-- A function of its own, because views may depend on it.
+create or replace function qctl.dead(p_queue text default null)
+returns table (queue_name text, reason text, status_code integer, error text, messages bigint, first_at timestamptz, last_at timestamptz)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from qctl.dead(p_queue, null, null)
+$$;
+comment on function qctl.dead(text) is 'As qctl.dead(text, timestamptz, timestamptz), whenever they died.';

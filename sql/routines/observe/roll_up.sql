@@ -11,6 +11,40 @@ return case when p_duration_ms is null then -1
             -- A bound belongs to the bucket below it.
             else width_bucket(p_duration_ms - 1, qctl._duration_bounds_ms()) end;
 
+create or replace function qctl._add_up(p_to timestamptz) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  c_step constant interval := '1 day';
+  v_from timestamptz;
+  v_to timestamptz;
+begin
+  if (select u.totalled_to from qctl.upkept u) >= p_to then
+    return;
+  end if;
+  select u.totalled_to into v_from from qctl.upkept u for update;
+  while v_from < p_to loop
+    v_to := least(p_to, v_from + c_step);
+    insert into qctl.attempt_total as t (queue_id, outcome, status_code, bucket, attempts, took_ms)
+    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
+    from qctl.queue q
+    join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to and a.outcome <> 'lost'
+    group by 1, 2, 3, 4
+    union all
+    select f.queue_id, 'lost', 0, -1, count(*), 0 from qctl.in_flight f where f.lapsed_at >= v_from and f.lapsed_at < v_to group by 1
+    on conflict (queue_id, outcome, status_code, bucket) do update
+      set (attempts, took_ms) = (t.attempts + excluded.attempts, t.took_ms + excluded.took_ms);
+    v_from := v_to;
+  end loop;
+  update qctl.upkept u set totalled_to = v_from where u.totalled_to < v_from;
+end
+$$;
+comment on function qctl._add_up(timestamptz) is
+  'Adds the attempts that were settled before p_to to qctl.attempt_total, each once. What deletes attempts calls it first.';
+
 create or replace function qctl._roll_up() returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -26,15 +60,6 @@ begin
   end if;
   -- After a long pause at most one day at a time, so the call stays short; status needs only the last hour.
   v_to := least(v_to, v_from + interval '1 day');
-  insert into qctl.attempt_total as t (queue_id, outcome, status_code, bucket, attempts, took_ms)
-  select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
-  from qctl.queue q
-  join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to and a.outcome <> 'lost'
-  group by 1, 2, 3, 4
-  union all
-  select f.queue_id, 'lost', 0, -1, count(*), 0 from qctl.in_flight f where f.lapsed_at >= v_from and f.lapsed_at < v_to group by 1
-  on conflict (queue_id, outcome, status_code, bucket) do update
-    set (attempts, took_ms) = (t.attempts + excluded.attempts, t.took_ms + excluded.took_ms);
   insert into qctl.throughput as t (queue_id, minute, delivered, failed, dead, lost, p50_ms, p95_ms)
   select a.queue_id, date_trunc('minute', a.settled_at),
          count(*) filter (where a.outcome = 'delivered'), count(*) filter (where a.outcome in ('retrying', 'paused')),
@@ -54,6 +79,8 @@ begin
       = (excluded.delivered, excluded.failed, excluded.dead, excluded.lost, excluded.p50_ms, excluded.p95_ms);
   get diagnostics v_count = row_count;
   update qctl.upkept u set rolled_to = v_to;
+  -- A transaction that has settled attempts may commit later than they say; one that stays open holds this up for ten minutes at most.
+  perform qctl._add_up(greatest(least(clock_timestamp() - interval '30 s', qctl.settled_until()), clock_timestamp() - interval '10 min'));
   return v_count;
 end
 $$;
@@ -69,7 +96,7 @@ as $$
 begin
   -- One statement, so that what is rolled up meanwhile is counted neither twice nor not at all.
   return query
-  with rolled as (select coalesce(u.rolled_to, '-infinity') as until from qctl.upkept u), part as (
+  with rolled as (select u.totalled_to as until from qctl.upkept u), part as (
     select t.queue_id, t.outcome, t.status_code, t.bucket, t.attempts, t.took_ms from qctl.attempt_total t
     union all
     select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
@@ -85,5 +112,5 @@ begin
 end
 $$;
 comment on function qctl.attempt_totals() is
-  'Attempts settled since each queue was made: they only grow, whatever is purged. One row for each outcome, status (null: no answer) and '
-  'duration: up_to_s is the inclusive upper bound, null where the duration was not measured. A lost attempt counts once its minute is over.';
+  'Attempts settled since each queue was made or qctl was upgraded to 0.7.0: they only grow, whatever is purged. One row for each outcome, status (null: no answer) and '
+  'duration: up_to_s is the inclusive upper bound, null where the duration was not measured. A lost attempt counts once the maintenance has seen it.';

@@ -79,7 +79,8 @@ begin
     from jsonb_array_elements(limits) with ordinality as l (value, n) order by (l.value ->> 'per_s')::double precision, l.n limit 1;
     if measured = 0 and v_failed > 0 and workers > 0 then
       ceiling_per_s := null;
-      limited_by := format('unknown: none of the last %s attempts was delivered (%s)', v_failed,
+      limited_by := format('unknown: %s (%s)', case when v_failed = 1 then 'the last attempt was not delivered'
+                                                    else format('none of the last %s attempts was delivered', v_failed) end,
                            qctl._failed_answers(v_queue.queue_id, statement_timestamp() - interval '10 min'));
     end if;
     hanging_per_s := v_queue.max_in_flight / (v_queue.timeout_ms / 1000.0);

@@ -70,7 +70,7 @@ begin
     return;
   elsif exists (select from qctl.queue q where q.queue_name = p_queue) then
     raise exception 'queue ''%'' already exists', p_queue
-      using errcode = 'QC007', hint = format('to change it: qctl set -q %s ...; to see it: qctl describe %s', p_queue, p_queue);
+      using errcode = 'QC007', hint = format('qctl describe %s shows it; qctl set --help lists what can be changed', p_queue);
   end if;
 
   select m.is_partitioned, m.is_unlogged into v_meta from pgmq.meta m where m.queue_name = p_queue;

@@ -66,7 +66,7 @@ as $$
   from t where no_queue or no_archive
 $$;
 
-create or replace function qctl.verify(p_queue text default null) returns table (kind text, object text, problem text, fix text)
+create or replace function qctl.verify(p_queue text) returns table (kind text, object text, problem text, fix text)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -116,3 +116,12 @@ $$;
 comment on function qctl.verify(text) is
   'Differences from the installation, each with the command that fixes it: '
   'objects, pgmq''s tables, triggers, jobs. With p_queue only the tables and triggers of that queue, and what all queues share. No rows: no differences.';
+
+-- A function of its own, because views may depend on it.
+create or replace function qctl.verify() returns table (kind text, object text, problem text, fix text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from qctl.verify(null)
+$$;
+comment on function qctl.verify() is 'As qctl.verify(text) for all queues.';

@@ -24,7 +24,8 @@ as $$
   left join lateral qctl._growth(q, d.depth, d.exact, d.estimate) w on true
   -- How fast a queue drained tells nothing while it is not delivered, or while most of it waits for a time.
   cross join lateral (select d.ready + d.in_flight >= d.retrying + d.delayed and h.health <> 'endpoint_failing'
-                             and not exists (select from qctl.delivery_stop(q.queue_name)) as is_known) f
+                             and case h.health when 'capture_broken' then not exists (select from qctl.delivery_stop(q.queue_name))
+                                               else not qctl._stops_delivery(h.health) end as is_known) f
   where p_queue is null or q.queue_name = p_queue
 $$;
 

@@ -3,7 +3,9 @@
 import gc
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -18,7 +20,7 @@ from qctl.cli import completers, first_page, runbooks
 from qctl.cli.command import Command, Group
 from qctl.cli.config_defaults import option_defaults
 from qctl.cli.console import report
-from qctl.cli.guard import Guard
+from qctl.cli.guard import Guard, printing
 from qctl.cli.panels import PANELS
 from qctl.errors import ExitCode, UsageError
 
@@ -119,8 +121,10 @@ def _outline(callback: Callable[..., Any] | None) -> Callable[[], None]:
 
 def _with_help(words: list[str]) -> list[str]:
     """``help`` and ``version``, which people type as commands; the help of no command is the first page."""
-    if words == ["help", "--all"]:
+    if words in (["help", "--all"], ["help", "all"], ["--help", "--all"], ["-h", "--all"]):
         return ["--help"]
+    if words == ["help", "help"]:
+        return []
     if words == ["version"]:
         return ["--version"]
     if words[:1] == ["help"]:
@@ -168,15 +172,26 @@ def _take_any_text() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _take_any_zone() -> None:
+    """Lets a TZ that is no zone of this world end no command."""
+    try:
+        datetime.now().astimezone()
+    except ValueError:
+        os.environ["TZ"] = "UTC"
+        time.tzset()
+
+
 def main() -> None:
     """The entry point of the executable."""
     _take_any_text()
+    _take_any_zone()
     if any("\udc80" <= letter <= "\udcff" for word in sys.argv for letter in word):
         report(UsageError("an argument is not valid UTF-8", hint="write it in UTF-8; LC_ALL=C.UTF-8 may help"))
         sys.exit(ExitCode.USAGE)
     completion_init()
     if (page := _runbook(sys.argv[1:])) is not None:
-        typer.echo(page, nl=False)
+        with printing():
+            typer.echo(page, nl=False)
         return
     sys.argv[1:] = _with_help(sys.argv[1:])
     _register_for(sys.argv[1:])

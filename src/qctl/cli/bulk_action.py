@@ -10,7 +10,7 @@ from qctl.cli.console import say
 from qctl.cli.selection import Chosen
 from qctl.errors import ExitCode, QctlError
 from qctl.operations import messages
-from qctl.output import MACHINE, Column, Format, render
+from qctl.output import Column, Format, render
 from qctl.output import chosen as chosen_format
 from qctl.output.columns import counted, number, seconds
 
@@ -63,8 +63,8 @@ def what(chosen: Chosen, done: str, more: str, per_s: float | None) -> str:
 
 
 def _write(rows: "list[models.ReplayedMessage]", title: str, output: Format | None, *, verbose: bool) -> None:
-    """Writes each message with its outcome, or, where they are many and a person reads, the sums."""
-    if verbose or len(rows) <= _FEW or chosen_format(output) in MACHINE:
+    """Writes each message with its outcome, or, in a table of many, the sums."""
+    if verbose or len(rows) <= _FEW or chosen_format(output) is not Format.TABLE:
         render(rows, [*_COLUMNS, Column("outcome", title)], output)
         return
     sums = Counter((row.queue_name, row.outcome) for row in rows)
@@ -72,7 +72,7 @@ def _write(rows: "list[models.ReplayedMessage]", title: str, output: Format | No
     render([_Sum(*key, count) for key, count in sums.items()], columns, output)
 
 
-def show(connection: "db.Connection", chosen: Chosen, output: Format | None, *, verbose: bool) -> None:
+def show(connection: "db.Connection", chosen: Chosen, done: str, output: Format | None, *, verbose: bool) -> None:
     """Shows the messages that would be acted on, and the state of each now; many of them as sums unless ``verbose``."""
     rows: list[models.ReplayedMessage] = []
     missing = list(chosen.unknown)
@@ -82,7 +82,7 @@ def show(connection: "db.Connection", chosen: Chosen, output: Format | None, *, 
         missing += [f"{name}/{m}" for m in ids if m not in known and (name, m) not in chosen.ranged]
     if rows or not missing:
         _write(rows, "state now", output, verbose=verbose)
-    say(f"nothing was changed; {counted(len(rows), 'message')} would be")
+    say(f"nothing was changed; {counted(len(rows), 'message')} would be {done}")
     selection.refuse_unknown(missing, chosen.asked)
 
 
@@ -112,7 +112,8 @@ def finish(
     rows = [row for row in rows if row.outcome != "unknown" or (row.queue_name, row.msg_id) not in chosen.ranged]
     missing = [*chosen.unknown, *(f"{row.queue_name}/{row.msg_id}" for row in rows if row.outcome == "unknown")]
     if rows or not missing:
-        _write(rows, "outcome", output, verbose=verbose)
+        # What says that something was not done points to the rows.
+        _write(rows, "outcome", output, verbose=verbose or failed is not None or bool(missing))
     if config.stderr_is_terminal():
         counts = Counter(row.outcome for row in rows)
         if parts := [f"{count:,} {words.get(outcome, outcome)}" for outcome, count in sorted(counts.items())]:

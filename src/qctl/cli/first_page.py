@@ -73,22 +73,24 @@ def _next(dsn: str | None, profile: str | None) -> _Next:
     except QctlError as error:
         return _Next(error.message, error.hint)
     connection.patience_s = _PATIENCE_S
+    here = db.where(connection)
     try:
         with missing_right.explained(database, "read"):
-            return _within(connection)
+            return _within(connection, here)
     except QctlError as error:
-        return _Next(f"{db.where(connection)}: {error.message}", error.hint, carry=not error.hint_is_for_another)
+        if connection.closed:
+            return _Next(f"{here}: its queues could not be read within {_PATIENCE_S} s", "qctl status")
+        return _Next(f"{here}: {error.message}", error.hint, carry=not error.hint_is_for_another)
     finally:
         connection.close()
 
 
-def _within(connection: "db.Connection") -> _Next:
-    here = db.where(connection)
+def _within(connection: "db.Connection", here: str) -> _Next:
     if not migrate.is_installed(connection):
         return _Next(f"{here}: qctl is not installed", "qctl install")
     limits = health.NO_LIMITS
     if behind := health.outdated(connection, limits):
-        return _Next(f"{here}: {behind[0].problem}", behind[0].fix)
+        return _Next(f"{here}: {behind[0].problem}; after that: qctl doctor", behind[0].fix)
     listed = queues.listed(connection)
     if not listed:
         return _Next(f"{here}: there is no queue", "qctl create QUEUE --url URL --attach SCHEMA.TABLE")

@@ -5,6 +5,8 @@ import re
 import shlex
 import sys
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -74,6 +76,21 @@ class Guard(Group):
             say("  Try:  QCTL_DEBUG=1 qctl … shows the traceback; please report it")
             raise typer.Exit(ExitCode.BUG) from None
         return result
+
+
+@contextmanager
+def printing() -> Generator[None]:
+    """Ends well when the reader of what the block prints has gone, and says so when it cannot be written."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.DONE)
+    except OSError as error:
+        say(f"Error: {error.strerror or error}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.BUG)
 
 
 def _name_zone() -> None:

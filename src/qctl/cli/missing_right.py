@@ -1,5 +1,6 @@
 """A right that a command lacked: who can give it, and what they type."""
 
+import re
 import shlex
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from qctl.errors import QctlError
 from qctl.operations import rights
 
 _LACKED = "42501"
+_PAYLOADS = re.compile(r"function (messages_where|payloads|purge_preview)$")
 
 Level = Literal["read", "operate", "work", "install"]
 
@@ -25,12 +27,15 @@ def explained(database: "config.Database", level: Level) -> Generator[None]:
     try:
         yield
     except QctlError as error:
-        if getattr(error.__cause__, "sqlstate", None) == _LACKED and (hint := _who_gives(database, level)):
+        if error.sqlstate == _LACKED and (hint := _who_gives(database, level, error.message)):
+            error.detail = error.message
+            needed = "it did not install qctl" if level == "install" else f"it needs level {level}"
+            error.message = f"this role may not do that: {needed}"
             error.hint, error.hint_is_for_another = hint, True
         raise
 
 
-def _who_gives(database: "config.Database", level: Level) -> str | None:
+def _who_gives(database: "config.Database", level: Level, message: str) -> str | None:
     """What to do; None where the right is not one of qctl's own."""
     try:
         connection = db.connect(database, application="help")
@@ -45,8 +50,12 @@ def _who_gives(database: "config.Database", level: Level) -> str | None:
     if level == "install":
         return f"connect as {has.owner}, who installed qctl; no grant allows this"
     role, payloads, replaced = shlex.quote(has.role_name), "", ""
-    if {"read": has.reads, "operate": has.operates, "work": has.works}[level]:
-        level, payloads = "operate" if has.operates else "read", " --payloads"
+    if _PAYLOADS.search(message):
+        if has.works and not has.operates:
+            return "a role with level work cannot read payloads: use another role"
+        level, payloads = "operate" if has.operates or level == "operate" else "read", " --payloads"
+    elif {"read": has.reads, "operate": has.operates, "work": has.works}[level]:
+        return None
     elif has.operates or has.works:
         replaced = f" (a role has one level, and {has.role_name} has {'operate' if has.operates else 'work'})"
     return f"as {has.owner}, who installed qctl{replaced}: qctl grant {role} --as {level}{payloads}"

@@ -47,13 +47,14 @@ def tell_delivery(
     if not attached:
         say(f"no table is captured into it yet: qctl attach SCHEMA.TABLE -q {name}")
     if allow is not None:
-        say(
-            f"nothing is delivered until its address is allowed; then: {test if stop is None else f'qctl worker -q {name}'}"
-        )
+        then = test if stop is None and transport == "pg_net" else f"qctl worker -q {name}"
+        say(f"nothing is delivered until its address is allowed; then: {then}")
         say(f"Next: {allow}")
     elif stop is None:
-        within = "seconds" if transport == "pg_net" else "5 s, by a worker that serves this or all queues"
-        say(f"the next message is delivered within {within}")
+        if transport == "pg_net":
+            say("the next message is delivered within seconds")
+        else:
+            say(f"a worker of all queues takes it up within 5 s; if none runs: qctl worker -q {name}")
         say(f"Next: {test}")
     elif stop.cause == "no_worker" and transport == "http":
         say(f"nothing delivers this queue until a worker runs; then try it in another terminal: {test}")

@@ -10,6 +10,7 @@ PAGES = {
     "gone": "endpoint-down",
     "failure_rate": "endpoint-down",
     "secret_missing": "endpoint-down",
+    "address_refused": "endpoint-down",
     "growing": "many-waiting",
     "lag": "many-waiting",
     "age": "many-waiting",
@@ -21,7 +22,6 @@ PAGES = {
     "capture_broken": "restore-or-clone",
     "silence": "restore-or-clone",
     "table_missing": "restore-or-clone",
-    "schema_outdated": "restore-or-clone",
 }
 
 

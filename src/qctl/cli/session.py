@@ -20,6 +20,10 @@ _PATIENCE_S = {
 }
 
 
+# Also what they would do is for the role that installed qctl alone.
+_FOR_THE_OWNER = ("install", "upgrade", "uninstall", "drop", "partition")
+
+
 @contextmanager
 def session(dsn: str | None, profile: str | None, command: str, *, changes: bool = False) -> "Generator[db.Connection]":
     """Connects for one command.
@@ -51,7 +55,9 @@ def session(dsn: str | None, profile: str | None, command: str, *, changes: bool
 
 def _level(command: str, *, changes: bool) -> missing_right.Level:
     """What a command needs."""
-    return "read" if not changes else "operate" if command in PANELS["Act"] else "install"
+    if command in PANELS["Act"]:
+        return "operate"
+    return "install" if changes or command in _FOR_THE_OWNER else "read"
 
 
 def session_again(

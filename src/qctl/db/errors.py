@@ -42,6 +42,12 @@ _NOT_INSTALLED = {"3F000", "42P01", "42883", "42703"}
 
 def translated(error: psycopg.Error) -> QctlError:
     """The error that a user can act on, for an error from PostgreSQL."""
+    found = _translated(error)
+    found.sqlstate = error.sqlstate
+    return found
+
+
+def _translated(error: psycopg.Error) -> QctlError:
     if isinstance(error, SilentServerError):
         return _silent(error)
     state, diag = error.sqlstate, error.diag

@@ -3,6 +3,7 @@
 import os
 import secrets
 import shlex
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from qctl.worker import Worker
 QUEUE = "users"
 _NEXT = "Next: qctl demo --keep leaves it running to look around in"
 _PATIENCE_S = 240.0
+_ENDPOINT_WITHIN_S = 10.0
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ def run(
             result = compare(connection, ledger, events, count, took_s)
         if keep:
             advice = [*_LOOK_AROUND, f"stop both: kill {_endpoint_that_stays(port)}; {advice[0]}"]
-    result.advice = [line.replace("@DSN@", shlex.quote(database.conninfo)) for line in advice]
+    result.advice = [line.replace("@DSN@", shlex.quote(db.without_secrets(database.conninfo)[0])) for line in advice]
     return result
 
 
@@ -122,13 +124,24 @@ _LOOK_AROUND = [
 
 def _endpoint_that_stays(port: str) -> int:
     """Starts an endpoint without failures in the place of the one that has ended; its process id."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "qctl.demo.receiver", os.devnull, "--port", port],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-    ).pid
+    )
+    give_up_at = time.monotonic() + _ENDPOINT_WITHIN_S
+    while True:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):
+            return process.pid
+        if process.poll() is not None or time.monotonic() > give_up_at:
+            raise QctlError(
+                f"the endpoint did not start again on port {port}",
+                hint="run the demo once more",
+                code=ExitCode.BUG,
+            )
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -148,11 +161,14 @@ def _database(dsn: str | None, *, keep: bool, talk: Callable[[str], None]) -> Ge
             folder.rmdir()
         raise
     uri = server.get_uri("postgres")
+    stop = f"{embedded.stop_command(folder / 'data')} && rm -r {folder}"
     try:
-        yield (
-            Database(uri, "the demo"),
-            [f"{embedded.stop_command(folder / 'data')} && rm -r {folder}" if keep else _NEXT],
-        )
+        yield (Database(uri, "the demo"), [stop if keep else _NEXT])
+    except BaseException:
+        # What was left running would not be told of.
+        if keep:
+            subprocess.run(["sh", "-c", stop], check=False, capture_output=True)
+        raise
     finally:
         if not keep:
             server.cleanup()
@@ -165,13 +181,19 @@ def _database_on(server: Database, *, keep: bool) -> Generator[tuple[Database, l
     with db.connect(server, application="demo") as admin:
         with db.translating():
             admin.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        complete = False
         try:
             yield (
                 Database(make_conninfo(server.conninfo, dbname=name), "the demo"),
-                [f"psql {shlex.quote(server.conninfo)} -c 'drop database {name}'" if keep else _NEXT],
+                [
+                    f"psql {shlex.quote(db.without_secrets(server.conninfo)[0])} -c 'drop database {name}'"
+                    if keep
+                    else _NEXT
+                ],
             )
+            complete = True
         finally:
-            if not keep:
+            if not (keep and complete):
                 with db.translating():
                     admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
@@ -180,7 +202,8 @@ def _database_on(server: Database, *, keep: bool) -> Generator[tuple[Database, l
 def _receiver(ledger: Path, fail_rate: float) -> Generator[str]:
     """The endpoint, as a process of its own; yields its port."""
     command = [sys.executable, "-m", "qctl.demo.receiver", str(ledger), "--fail-rate", str(fail_rate)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # In a session of its own, so that Ctrl-C at the terminal does not end it before the worker has settled.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline().strip()

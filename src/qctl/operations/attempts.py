@@ -54,11 +54,11 @@ class Tail:
         self._since = _BEGINNING
         self._seen: dict[tuple[str, int, int, int], datetime] = {}
 
-    def last(self, count: int | None, since: datetime | None = None) -> list[Attempt]:
+    def last(self, count: int, since: datetime | None = None) -> list[Attempt]:
         """The last attempts, oldest first; :meth:`look` goes on after them.
 
         Args:
-            count: at most so many; None for all.
+            count: at most so many.
             since: only those settled then or later.
         """
         now = self._now()

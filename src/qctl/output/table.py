@@ -39,8 +39,9 @@ def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table |
         widths = [max([cell_len(c.title), *(cell_len(line[i]) for line in cells)]) for i, c in enumerate(shown)]
         room = width - 2 * (len(shown) - 1)
         _shrink(shown, widths, room)
-        # A number that ends in an ellipsis says less than no number: the last wide column goes instead.
-        last = next((column for column in reversed(shown) if column.wide), None)
+        # A number that ends in an ellipsis says less than no number: a wide column goes instead, first one that says nothing.
+        last = next((c for c in reversed(shown) if c.wide and all(c.text(row) in ("", "0") for row in rows)), None)
+        last = last or next((column for column in reversed(shown) if column.wide), None)
         if sum(widths) <= room:
             break
         if last is None:
@@ -66,6 +67,8 @@ def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table |
 
 
 def _as_pairs(rows: Sequence[Any], columns: Sequence[Column]) -> Text:
+    if not rows:
+        return Text("  ".join(column.title for column in columns), style="bold")
     title = max(cell_len(column.title) for column in columns)
     drawn = Text()
     for row in rows:

@@ -100,7 +100,7 @@ class Delivery:
                 continue
             queue.outstanding -= 1
             queue.held_bytes -= answer.request.size
-            if answer.sent:
+            if answer.sent and not self._queues.is_outdated(queue, answer):
                 queue.count_answer()
                 self._queues.tune(queue, answer)
                 if self._on_answer is not None:

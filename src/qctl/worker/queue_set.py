@@ -7,8 +7,8 @@ from qctl.models import WorkQueue
 from qctl.ssrf import networks
 from qctl.worker.concurrency import ConcurrencyLimit
 from qctl.worker.queue_state import QueueState
-from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, Answer
-from qctl.worker.sender import Sender
+from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, REFUSED, Answer
+from qctl.worker.sender import Sender, clock
 from qctl.worker.session import WorkerSession
 
 
@@ -46,6 +46,7 @@ class QueueSet:
         self._armed = True
         self._told_most = 0
         self._by_name: dict[str, QueueState] = {}
+        self._read_at = 0.0
 
     def __iter__(self) -> Iterator[QueueState]:
         """Each queue; they may change meanwhile."""
@@ -67,6 +68,7 @@ class QueueSet:
         Raises:
             QctlError: a queue is unknown (6) or has another transport (2), none is left (6), or the database is not armed (7).
         """
+        self._read_at = clock()
         rows = self._session.queues(self._names)
         found = {row.queue_name: row for row in rows if row.transport == "http"}
         moved = {row.queue_name: row.transport for row in rows if row.transport != "http"}
@@ -83,6 +85,14 @@ class QueueSet:
         self._tell_most()
         if self._names and not self._by_name:
             raise NotFoundError(f"no queue is left to work on: {', '.join(self._names)}", hint="qctl queues")
+
+    def is_outdated(self, queue: QueueState, answer: Answer) -> bool:
+        """Whether an address was refused by settings that have changed meanwhile; then the message was not sent."""
+        if answer.error is None or not answer.error.startswith(REFUSED):
+            return False
+        if self._read_at < answer.request.claimed_at:
+            self.read()
+        return queue.allowed != answer.request.allowed
 
     def tune(self, queue: QueueState, answer: Answer) -> None:
         """Lets the tuner of a queue learn from an answer."""

@@ -17,6 +17,7 @@ from qctl.models import Claimed
 KEPT_BYTES = 4096
 JUDGED_BYTES = 65536
 MOST_BYTES = 1 << 20
+REFUSED = "refused: "
 _E_TOO_LARGE = 100
 # A name may move to another address; it is looked up again when no connection is younger than this.
 CONNECTION_LIFE_S = 15
@@ -173,7 +174,7 @@ class Handle:
         allowed = self.request.allowed
         why = None if allowed is None else ssrf.refusal(address, allowed)
         if why is not None:
-            self.refused = f"refused: {why}; to allow it: qctl set -q {self.request.queue} --allow-private"
+            self.refused = f"{REFUSED}{why}; to allow it: qctl set -q {self.request.queue} --allow-private"
         else:
             self.tried = True
         return why is not None

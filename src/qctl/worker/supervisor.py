@@ -104,8 +104,9 @@ class Supervisor:
                     if isinstance(outcome, Totals):
                         total.include(outcome)
                         continue
-                    message, hint, detail, code = outcome
+                    message, hint, detail, code, sqlstate = outcome
                     failure = QctlError(message, hint=hint, detail=detail, code=code)
+                    failure.sqlstate = sqlstate
                 if not failures and waiting:
                     self._talk(f"process {number} has ended: {failure.message}; stopping the others")
                     self.stop()
@@ -132,7 +133,7 @@ class Supervisor:
             pipe.send(self._work(number, hold))
         except QctlError as error:
             # Its parts, for an error with a keyword of its own cannot be pickled.
-            pipe.send((error.message, error.hint, error.detail, error.code))
+            pipe.send((error.message, error.hint, error.detail, error.code, error.sqlstate))
         except KeyboardInterrupt:
             pipe.send(("interrupted", None, None, ExitCode.INTERRUPTED))
 

@@ -37,7 +37,7 @@ class Totals:
         parts += [
             f"{count:,} {word}"
             for word, count in (
-                ("to retry", self.retrying),
+                ("attempts failed", self.retrying),
                 ("dead", self.dead),
                 ("answered 410", self.paused),
                 ("late", self.late),

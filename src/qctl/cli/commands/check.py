@@ -60,13 +60,13 @@ def command(
         typer.Option("--max-silence", help="Longest time that an attachment may capture nothing.", metavar="DURATION"),
     ] = None,
     workers_seen: Annotated[
-        str | None,
+        str,
         typer.Option(
             "--workers-seen",
-            help="Longest time since a worker reported (default 30s for processes, 90s for jobs).",
+            help="Longest time since a worker reported or ended; of a job at least 90s.",
             metavar="DURATION",
         ),
-    ] = None,
+    ] = "30s",
     ignore: Annotated[
         list[str] | None,
         typer.Option("--ignore", help="Ignore this cause, for example paused; may be repeated.", metavar="CAUSE"),
@@ -78,9 +78,9 @@ def command(
     """One line for a monitor: exit 0 if all is well, 8 if not.
 
     Checks every cause that health knows (table_missing, capture_broken, unarmed, schema_outdated, no_worker, secret_missing,
-    gone, paused, circuit_open, endpoint_failing, growing) and the limits, which the line names. The value none removes a
-    limit. What another cause explains is not told: a paused queue that grows is paused. At most 400 characters, the worst
-    first; -o json has everything.
+    address_refused, gone, paused, circuit_open, endpoint_failing, growing) and the limits, which the line names. The value none
+    removes a limit. What another cause explains is not told: a paused queue that grows is paused. At most 400 characters, the
+    worst first; -o json has everything.
 
     Example: qctl check --max-dead 0
     """

@@ -41,9 +41,7 @@ _DEAD_COLUMNS = [
     Column("status_code", "status", right=True),
     Column("attempts", "attempts", right=True),
     Column("finished_at", "died", instant),
-    Column("note", "note", one_line, cut=True),
-    Column("error", "error", one_line, cut=True),
-    Column("response", "answer", one_line, cut=True, wide=True),
+    Column("error", "why", cut=True, of=lambda row: one_line(row.note or row.error or row.response or "")),
 ]
 
 
@@ -83,7 +81,8 @@ def command(
                 render(rows, _DEAD_COLUMNS, output)
             first = rows[0] if rows else None
             name = f"{first.queue_name}/{first.msg_id}" if first else "MSG_ID"
-            say(f"Next: qctl show {name}; when the cause is fixed: qctl messages --state dead --ids | qctl replay -")
+            only = f" -q {queue}" if queue is not None else ""
+            say(f"Next: qctl show {name}; when the cause is fixed: qctl replay --dead{only}")
         case _:
             say("no message is dead")
 

@@ -15,7 +15,9 @@ def command(
     fail_rate: Annotated[
         float, typer.Option("--fail-rate", help="Share of requests that the endpoint fails.", min=0, max=0.9)
     ] = 0.1,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the database running to look around in it.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the database and the endpoint running to look around.")
+    ] = False,
     dsn: Annotated[
         str | None,
         typer.Option(

@@ -42,7 +42,7 @@ def command(
     with session(dsn, profile, "discard", changes=not dry_run) as connection:
         chosen = selection.choose(connection, ids, queue, which)
         if dry_run:
-            bulk_action.show(connection, chosen, output, verbose=verbose)
+            bulk_action.show(connection, chosen, "discarded", output, verbose=verbose)
             return
         if chosen.count:
             confirm(connection, bulk_action.what(chosen, "discarded", "", None), yes=yes)

@@ -70,8 +70,8 @@ def command(
     broken = sum(row.severity == "broken" for row in found)
     if broken:
         raise QctlError(
-            f"{broken} broken, {counted(len(found) - broken, 'other finding')}",
-            hint="run the command shown with each finding",
+            f"{broken} broken" + (f", {counted(len(found) - broken, 'other finding')}" if len(found) > broken else ""),
+            hint="run the command shown with each finding" if any(row.fix for row in found) else None,
             code=ExitCode.CHECK_FAILED,
         )
     say("nothing is broken" if found else "everything is fine")

@@ -34,8 +34,7 @@ _COLUMNS = [
     Column("last_attempt_at", "last attempt", instant, wide=True),
     Column("status_code", "status", right=True),
     Column("next_at", "next", instant, wide=True),
-    Column("error", "error", one_line, cut=True),
-    Column("response", "answer", one_line, cut=True, wide=True),
+    Column("error", "answer", cut=True, of=lambda row: one_line(row.error or row.response or "")),
     Column("reason", "dead because", wide=True),
 ]
 

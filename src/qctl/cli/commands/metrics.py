@@ -21,8 +21,9 @@ def command(
 ) -> None:
     """The state of all queues for Prometheus: once to stdout, or with --port for its scrapes.
 
-    Attempts are counted in the database since each queue was made, by all workers: scrape one endpoint, not every worker.
-    A restart or a purge does not set the counters back. Needs pip install 'qctl[metrics]', and a role with grant --as read.
+    Attempts of all workers are counted in the database, since each queue was made or the upgrade to 0.7.0: scrape one
+    endpoint, not every worker. A restart or a purge does not set the counters back. Needs pip install 'qctl[metrics]', and a
+    role with grant --as read.
 
     Example: qctl metrics --port 9187
     """

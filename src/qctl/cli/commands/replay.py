@@ -77,7 +77,7 @@ def command(
                 yes=yes,
             )
         if dry_run:
-            bulk_action.show(connection, chosen, output, verbose=verbose)
+            bulk_action.show(connection, chosen, "replayed", output, verbose=verbose)
             return
         rows: list[models.ReplayedMessage] = []
         with table.progress() as tell:

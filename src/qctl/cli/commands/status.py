@@ -47,9 +47,9 @@ _STATUS_COLUMNS = [
     *queue_columns.DEPTH_COLUMNS,
     *queue_columns.LAG_COLUMNS,
     Column("delivered_1m", "ok/min", number, right=True, wide=True),
-    Column("failed_1m", "failed", number, right=True, wide=True),
+    Column("failed_1m", "failed/min", number, right=True, wide=True),
     Column("delivered_1h", "ok/h", number, right=True, wide=True),
-    Column("failed_1h", "failed", number, right=True, wide=True),
+    Column("failed_1h", "failed/h", number, right=True, wide=True),
     Column("p50_s", "p50", seconds, right=True, wide=True),
     Column("p95_s", "p95", seconds, right=True, wide=True),
     Column("drain_s", "outlook", of=_drain, wide=True),
@@ -110,7 +110,8 @@ def command(
     """How each queue stands: health, depth by state, lag, age.
 
     Health is ok or the first cause that applies: table_missing (pgmq's), capture_broken, unarmed, schema_outdated (a worker
-    is newer than the schema), no_worker, secret_missing, gone (HTTP 410), paused, circuit_open, endpoint_failing, growing.
+    is newer than the schema), no_worker, secret_missing, address_refused, gone (HTTP 410), paused, circuit_open,
+    endpoint_failing, growing.
     Messages are counted up to 10,000, above that shown as ≥. Lag is how long the oldest ready message has waited
     for a worker; age is how old the oldest unfinished message is that is not delayed. p50 and p95 are times from enqueued to
     delivered.
@@ -157,11 +158,11 @@ def _advice(rows: "list[models.Status]", findings: "list[models.Finding]") -> li
         if finding.fix:
             lines.append(f"  Next: {finding.fix}")
     told = " ".join(finding.problem for finding in findings)
-    concerned = {name for finding in findings for name in finding.queues}
+    concerned = {(name, finding.cause) for finding in findings for name in finding.queues}
     for row in rows:
         if row.health == "ok" and row.reason:
             lines.append(f"{row.queue_name}: {row.reason}")
-        elif row.health != "ok" and row.queue_name not in concerned:
+        elif row.health != "ok" and (row.queue_name, row.health) not in concerned:
             lines.append(f"{row.queue_name}: {row.health}: {one_line(row.reason or '')}")
             lines += [f"  Next: {row.fix}"] if row.fix else []
         if row.last_error and row.last_failed_at and row.last_error not in told:

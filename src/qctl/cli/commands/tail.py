@@ -34,7 +34,7 @@ def command(
     lines: Annotated[
         int | None,
         typer.Option(
-            "--limit", "--lines", "-n", help="Most attempts to show first (default 20; with --since all).", min=1
+            "--limit", "--lines", "-n", help="Most attempts to show first (default 20; with --since 10,000).", min=1
         ),
     ] = None,
     since: Annotated[
@@ -55,7 +55,7 @@ def command(
         if queue is not None:
             queues.described(connection, queue)
         watcher = attempts.Tail(connection, queue, failed=failed)
-        rows = watcher.last(lines or (None if start else 20), start)
+        rows = watcher.last(lines or (10_000 if start else 20), start)
         if not follow:
             render(rows, _TAIL_COLUMNS, output)
             return

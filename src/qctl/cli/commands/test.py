@@ -53,6 +53,11 @@ def command(
         msg_id = test_event.send(connection, name, body)
         try:
             say(f"sent {name}/{msg_id}; waiting for {url}")
+            if (stop := health.delivery_stop(connection, name)) is not None:
+                say(
+                    f"nothing delivers it now: {stop.cause}: {one_line(stop.reason)}"
+                    + (f"; {stop.fix}" if stop.fix else "")
+                )
             attempt = test_event.answer(connection, name, msg_id, within_s)
         except KeyboardInterrupt:
             test_event.withdraw(connection, name, msg_id)
@@ -69,7 +74,7 @@ def command(
         )
     columns = [
         Column("msg_id", "message", right=True),
-        Column("outcome", "outcome"),
+        Column("outcome", "outcome", lambda outcome: outcome if outcome == "delivered" else "failed"),
         Column("status_code", "status", right=True),
         Column("duration_ms", "took", milliseconds, right=True),
         Column("error", "error", one_line, fold=True),
@@ -78,12 +83,27 @@ def command(
     ]
     render([attempt], columns, output)
     if attempt.outcome != "delivered":
-        redirected = attempt.status_code is not None and 300 <= attempt.status_code < 400
+        say("the test event was removed; only its attempt stays in the log")
         raise QctlError(
             f"not delivered: {attempt.error or f'HTTP {attempt.status_code}'}",
-            detail="a redirect is a failure, because the POST would become a GET" if redirected else None,
-            hint="qctl doctor --probe shows where it leads"
-            if redirected
-            else f"check the URL {url}; to change it: qctl set -q {name} --url URL",
+            detail=_detail(attempt.status_code),
+            hint=stop.fix if stop and stop.fix else _hint(name, url, attempt.status_code),
             code=ExitCode.CHECK_FAILED,
         )
+
+
+def _detail(status: int | None) -> str | None:
+    if status is not None and 300 <= status < 400:
+        return "a redirect is a failure, because the POST would become a GET"
+    return None
+
+
+def _hint(name: str, url: str, status: int | None) -> str:
+    """What to look at after an answer that is a failure."""
+    if status is None or status in (404, 405, 410):
+        return f"check the URL {url}; to change it: qctl set -q {name} --url URL"
+    if 300 <= status < 400:
+        return f"qctl doctor -q {name} --probe shows where it leads"
+    if status in (401, 403):
+        return f"it refuses the credentials; compare them: qctl describe {name}"
+    return "the endpoint's own log says why" if status >= 500 else "its answer says why it refused the event"

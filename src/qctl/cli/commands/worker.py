@@ -236,9 +236,11 @@ class _TotalsPrinter:
     def __init__(self, talk: Callable[[str], None]) -> None:
         self._talk = talk
         self._printed_at = 0.0
+        self._printed: str = ""
 
     def __call__(self, totals: "delivering.Totals") -> None:
         now = time.monotonic()
-        if now - self._printed_at >= 5:
-            self._printed_at = now
-            self._talk(str(totals))
+        line = str(totals)
+        if now - self._printed_at >= 5 and line != self._printed:
+            self._printed_at, self._printed = now, line
+            self._talk(line)
