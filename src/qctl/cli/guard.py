@@ -38,6 +38,16 @@ class Guard(Group):
             raise UsageError(f"there is no command {args[0]}", hint=f"qctl {meant}{f' {words}' if words else alone}")
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Reads the root's own options."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if not hasattr(error, "format_message"):
+                raise
+            report(_misused(error))
+            raise typer.Exit(ExitCode.USAGE) from None
+
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
         try:
@@ -63,10 +73,12 @@ class Guard(Group):
             raise typer.Exit(ExitCode.BUG) from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] == "typer":
-                if (option := _understood(error, sys.argv[1:])) is not None:
-                    report(UsageError(f"there is no option {option}", hint=_typed_with_ours(sys.argv[1:])))
-                    raise typer.Exit(ExitCode.USAGE) from None
-                raise
+                if not hasattr(error, "format_message"):
+                    raise
+                # A group without its command has shown its help and has no more to say.
+                if error.format_message():
+                    report(_misused(error))
+                raise typer.Exit(ExitCode.USAGE) from None
             if config.debug():
                 raise
             where = traceback.extract_tb(error.__traceback__)[-1]
@@ -97,6 +109,16 @@ def _name_zone() -> None:
     """Says of which zone the times on the screen are, once."""
     if config.stderr_is_terminal() and (named := zone_to_name()):
         say(f"times are {named}")
+
+
+def _misused(error: Any) -> UsageError:
+    """What Typer finds wrong with a command line, as we say it: with the command line that was meant, or the help."""
+    if (option := _understood(error, sys.argv[1:])) is not None:
+        return UsageError(f"there is no option {option}", hint=_typed_with_ours(sys.argv[1:]))
+    about = getattr(error, "ctx", None)
+    command = about.command_path if about is not None else "qctl"
+    hint = f"{command} --help" if " " in command else "qctl help --all"
+    return UsageError(error.format_message().rstrip("."), hint=hint)
 
 
 def _understood(error: Any, words: list[str]) -> str | None:
