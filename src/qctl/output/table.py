@@ -13,6 +13,8 @@ from rich.text import Text
 from qctl.output.columns import Column, visible
 
 _LEAST = 14
+# A sentence in a narrower column is hard to read, so as long as there are others to leave out.
+_LEAST_FOLDED = 40
 
 
 def console() -> Console:
@@ -38,7 +40,7 @@ def build(rows: Sequence[Any], columns: Sequence[Column], width: int) -> Table |
         cells = [[column.text(row) for column in shown] for row in rows]
         widths = [max([cell_len(c.title), *(cell_len(line[i]) for line in cells)]) for i, c in enumerate(shown)]
         room = width - 2 * (len(shown) - 1)
-        _shrink(shown, widths, room)
+        _shrink(shown, widths, room, _LEAST_FOLDED if any(column.wide for column in shown) else _LEAST)
         # A number that ends in an ellipsis says less than no number: a wide column goes instead, first one that says nothing.
         last = next((c for c in reversed(shown) if c.wide and all(c.text(row) in ("", "0") for row in rows)), None)
         last = last or next((column for column in reversed(shown) if column.wide), None)
@@ -80,13 +82,13 @@ def _as_pairs(rows: Sequence[Any], columns: Sequence[Column]) -> Text:
     return drawn
 
 
-def _shrink(columns: Sequence[Column], widths: list[int], room: int) -> None:
+def _shrink(columns: Sequence[Column], widths: list[int], room: int, least_folded: int) -> None:
     """Takes what is too much from the columns that may lose it, first those that can be cut, then those that fold."""
-    for kind in ("cut", "fold"):
+    for kind, least in (("cut", _LEAST), ("fold", least_folded)):
         for index, column in enumerate(columns):
             too_much = sum(widths) - room
             if too_much > 0 and getattr(column, kind):
-                widths[index] = max(min(widths[index], _LEAST), widths[index] - too_much)
+                widths[index] = max(min(widths[index], least), widths[index] - too_much)
 
 
 def write_pairs(pairs: Sequence[tuple[str, str]]) -> None:
