@@ -29,3 +29,12 @@ def test_show_tells_the_life_to_a_person(busy, dsn):
     for word in ("captured from INSERT on public.users", "bad field", "field added", "next", "attempt as soon as"):
         assert word in text
     assert text.index("bad field") < text.index("field added") < text.index("attempt as soon as")
+
+
+def test_why_the_numbers_of_attempts_go_further_than_their_count(conn, dsn):
+    create(conn, retry_schedule_s=[3600])
+    send(conn, 1)
+    settle(conn, claim(conn, 1), 500)
+    assert "not counted" not in ok("show", "1", dsn=dsn).stdout
+    conn.execute("update qctl.attempt set attempt_no = 2")
+    assert "1 attempt, 0 lost; 1 probe of an open circuit breaker not counted" in ok("show", "1", dsn=dsn).stdout

@@ -73,11 +73,12 @@ class Guard(Group):
             raise typer.Exit(ExitCode.BUG) from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] == "typer":
-                if not hasattr(error, "format_message"):
+                misuse: Any = error
+                if not hasattr(misuse, "format_message"):
                     raise
                 # A group without its command has shown its help and has no more to say.
-                if error.format_message():
-                    report(_misused(error))
+                if misuse.format_message():
+                    report(_misused(misuse))
                 raise typer.Exit(ExitCode.USAGE) from None
             if config.debug():
                 raise

@@ -94,6 +94,13 @@ def command(
         )
 
 
+def _free(life: _Life) -> str:
+    """Why the numbers of the attempts go further than their count, if they do."""
+    tried = max((e.attempt_no or 0 for e in life.events if e.delivery_no == life.message.delivery_no), default=0)
+    free = tried - life.message.attempts - life.message.lost - (life.message.state == "in_flight")
+    return f"; {counted(free, 'probe')} of an open circuit breaker not counted" if free > 0 else ""
+
+
 def _show_one(life: _Life, output: Format | None) -> None:
     message = life.message
     pairs = [
@@ -112,7 +119,9 @@ def _show_one(life: _Life, output: Format | None) -> None:
         pairs.append(("dead because", message.reason + (f": {message.note}" if message.note else "")))
     if message.last_error or message.last_status:
         pairs.append(("last answer", " ".join(str(v) for v in (message.last_status, message.last_error) if v)))
-    pairs.append(("delivery", f"{message.delivery_no}, {counted(message.attempts, 'attempt')}, {message.lost} lost"))
+    pairs.append(
+        ("delivery", f"{message.delivery_no}, {counted(message.attempts, 'attempt')}, {message.lost} lost{_free(life)}")
+    )
     if life.payload is not None:
         pairs.append(("headers", machine.text(life.payload.headers) if life.payload.headers else ""))
         pairs.append(("payload", machine.text(life.payload.message)))
