@@ -1546,6 +1546,8 @@ begin
   v_cause.reason := v_cause.reason || coalesce('; answers: ' || qctl._failed_answers(p_queue.queue_id, v_cause.since), '')
                     || case when exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0)
                             then '; its messages are tried again by their schedule' else '' end
+                    || case when qctl._failed_answers(p_queue.queue_id, v_cause.since) ~ '^[0-9]+ × HTTP 40[13]\M'
+                            then qctl._what_to_type(p_queue, 'HTTP 401') else '' end
                     || qctl._shown_by(p_queue.queue_id);
   return next v_cause;
 end
@@ -1720,7 +1722,11 @@ begin
     end if;
   end if;
   if exists (select from qctl.worker w where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport
-             and qctl._is_live(w, p_within)) then
+             and qctl._is_live(w, p_within))
+     -- A CALL that runs goes on until its minute ends, but nothing starts the next one.
+     and not (p_queue.transport = 'pg_net'
+              and exists (select from qctl.jobs() j where j.command ~ '^call qctl\.work')
+              and not exists (select from qctl.jobs() j where j.command ~ '^call qctl\.work' and j.active)) then
     return;
   end if;
   select greatest(coalesce(max(w.last_seen_at), p_queue.created_at), (select g.moved_at from qctl.gate g where g.queue_id = p_queue.queue_id)), count(*) > 0
@@ -1742,7 +1748,10 @@ begin
     from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true
     where j.command ~ '^call qctl\.work' or j.job_name ~ '^qctl-worker'
     order by j.active, r.status limit 1;
-    if v_job.active and v_job.status is distinct from 'failed' and v_cause.since > clock_timestamp() - interval '90 s' then
+    -- A job that was scheduled just now starts at the next full minute.
+    if v_job.active and v_job.status is distinct from 'failed'
+       and greatest(v_cause.since, (select max(a.at) from qctl.audit a where a.verb = 'scale' and a.at > clock_timestamp() - interval '90 s'))
+           > clock_timestamp() - interval '90 s' then
       return;
     end if;
     v_cause.reason := case
@@ -1881,7 +1890,7 @@ begin
     return;
   elsif p_queue.transport = 'pg_net' then
     raise exception '''%'' is not a public address, and pg_net would send requests into your networks unchecked', v_host
-      using errcode = 'QC007', hint = 'to allow it: --allow-private, or only its network: --allow-network 10.0.0.0/8';
+      using errcode = 'QC007', hint = 'to allow it: --allow-private, or only its network: --allow-network CIDR';
   end if;
   raise warning '''%'' is not a public address, so qctl worker does not send there unless the queue allows it', v_host
     using hint = format('qctl set -q %s --allow-private', p_queue.queue_name);
@@ -2766,7 +2775,7 @@ begin
               then format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)))
               else format('select * from cron.job_run_details where jobid = %s order by runid desc limit 5;', j.job_id) end
   from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r left join qctl._wanted_jobs() w on w.job_name = j.job_name
-  where r.status = 'failed' and r.at > statement_timestamp() - interval '10 min';
+  where r.status = 'failed' and r.at > statement_timestamp() - interval '10 min' and j.active;
   return query
   select 'broken', 'queue', q.queue_name,
          format('its jobs succeed, but no message has been sent for 2 min although messages are ready%s',
@@ -9434,7 +9443,10 @@ CREATE FUNCTION qctl._what_to_type(p_queue qctl.queue, p_reason text) RETURNS te
     AS $_$
   select case
     when p_reason ~ '(^|: )HTTP 40[13]$' then coalesce('; it refuses the credentials, so if they have expired: qctl secret set ' || s.name,
-                                                  '; it refuses the credentials, so compare them: qctl describe ' || p_queue.queue_name)
+      case when p_queue.headers::text ~* '"(authorization|[^"]*(key|token)[^"]*)":'
+             or exists (select from qctl.signing_secret k where k.queue_id = p_queue.queue_id)
+           then '; it refuses the credentials, so compare them: qctl describe ' || p_queue.queue_name
+           else '; it wants credentials, and this queue sends none' end)
     -- Such a reason names the command itself.
     when p_reason ~ '(^|: )refused: ' then ''
     else '; nothing to type' end

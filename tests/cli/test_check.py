@@ -11,7 +11,7 @@ from processes import failing, ok, qctl
 def test_check_is_one_line_that_says_its_limits(busy, dsn):
     line = ok("check", dsn=dsn).stdout
     assert line == (
-        "OK 1 queue: armed, workers live (seen 30s ago at most), none paused, triggers in place;"
+        "OK 1 queue: armed, workers seen within 30s, none paused, triggers in place;"
         " lag ≤ 1m, age ≤ 15m, failures ≤ 20%\n"
     )
     done = qctl("check", "--max-depth", "1", "--max-dead", "0", dsn=dsn)

@@ -301,7 +301,7 @@ def test_an_open_breaker_ends_by_itself_and_costs_nothing(conn, dsn, endpoint, w
     wait_until(lambda: found(dsn, "circuit_open"), 30, "circuit_open")
     (problem,) = found(dsn, "circuit_open")
     assert problem["fix"] is None
-    expected = "nothing to type" if status == "500" else "so compare them: qctl describe orders"
+    expected = "nothing to type" if status == "500" else "it wants credentials, and this queue sends none"
     assert expected in problem["problem"]
     time.sleep(8)
     # The first attempt, and the second by the schedule of 5 s; the third is due after 5 min.

@@ -89,7 +89,7 @@ begin
     return;
   elsif p_queue.transport = 'pg_net' then
     raise exception '''%'' is not a public address, and pg_net would send requests into your networks unchecked', v_host
-      using errcode = 'QC007', hint = 'to allow it: --allow-private, or only its network: --allow-network 10.0.0.0/8';
+      using errcode = 'QC007', hint = 'to allow it: --allow-private, or only its network: --allow-network CIDR';
   end if;
   raise warning '''%'' is not a public address, so qctl worker does not send there unless the queue allows it', v_host
     using hint = format('qctl set -q %s --allow-private', p_queue.queue_name);

@@ -143,6 +143,8 @@ begin
   v_cause.reason := v_cause.reason || coalesce('; answers: ' || qctl._failed_answers(p_queue.queue_id, v_cause.since), '')
                     || case when exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0)
                             then '; its messages are tried again by their schedule' else '' end
+                    || case when qctl._failed_answers(p_queue.queue_id, v_cause.since) ~ '^[0-9]+ × HTTP 40[13]\M'
+                            then qctl._what_to_type(p_queue, 'HTTP 401') else '' end
                     || qctl._shown_by(p_queue.queue_id);
   return next v_cause;
 end

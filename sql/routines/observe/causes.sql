@@ -84,7 +84,11 @@ begin
     end if;
   end if;
   if exists (select from qctl.worker w where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport
-             and qctl._is_live(w, p_within)) then
+             and qctl._is_live(w, p_within))
+     -- A CALL that runs goes on until its minute ends, but nothing starts the next one.
+     and not (p_queue.transport = 'pg_net'
+              and exists (select from qctl.jobs() j where j.command ~ '^call qctl\.work')
+              and not exists (select from qctl.jobs() j where j.command ~ '^call qctl\.work' and j.active)) then
     return;
   end if;
   select greatest(coalesce(max(w.last_seen_at), p_queue.created_at), (select g.moved_at from qctl.gate g where g.queue_id = p_queue.queue_id)), count(*) > 0
@@ -106,7 +110,10 @@ begin
     from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true
     where j.command ~ '^call qctl\.work' or j.job_name ~ '^qctl-worker'
     order by j.active, r.status limit 1;
-    if v_job.active and v_job.status is distinct from 'failed' and v_cause.since > clock_timestamp() - interval '90 s' then
+    -- A job that was scheduled just now starts at the next full minute.
+    if v_job.active and v_job.status is distinct from 'failed'
+       and greatest(v_cause.since, (select max(a.at) from qctl.audit a where a.verb = 'scale' and a.at > clock_timestamp() - interval '90 s'))
+           > clock_timestamp() - interval '90 s' then
       return;
     end if;
     v_cause.reason := case
@@ -190,7 +197,10 @@ set search_path = pg_catalog, pg_temp
 as $$
   select case
     when p_reason ~ '(^|: )HTTP 40[13]$' then coalesce('; it refuses the credentials, so if they have expired: qctl secret set ' || s.name,
-                                                  '; it refuses the credentials, so compare them: qctl describe ' || p_queue.queue_name)
+      case when p_queue.headers::text ~* '"(authorization|[^"]*(key|token)[^"]*)":'
+             or exists (select from qctl.signing_secret k where k.queue_id = p_queue.queue_id)
+           then '; it refuses the credentials, so compare them: qctl describe ' || p_queue.queue_name
+           else '; it wants credentials, and this queue sends none' end)
     -- Such a reason names the command itself.
     when p_reason ~ '(^|: )refused: ' then ''
     else '; nothing to type' end

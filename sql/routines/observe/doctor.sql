@@ -101,7 +101,7 @@ begin
               then format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)))
               else format('select * from cron.job_run_details where jobid = %s order by runid desc limit 5;', j.job_id) end
   from qctl.jobs() j cross join lateral qctl._last_run(j.job_id) r left join qctl._wanted_jobs() w on w.job_name = j.job_name
-  where r.status = 'failed' and r.at > statement_timestamp() - interval '10 min';
+  where r.status = 'failed' and r.at > statement_timestamp() - interval '10 min' and j.active;
   return query
   select 'broken', 'queue', q.queue_name,
          format('its jobs succeed, but no message has been sent for 2 min although messages are ready%s',

@@ -32,7 +32,13 @@ def tell_transport(transport: str, reason: str, name: str, *, scheduled: bool, r
 
 
 def tell_delivery(
-    name: str, transport: str, stop: "models.Stop | None", *, attached: bool = True, allow: str | None = None
+    name: str,
+    transport: str,
+    stop: "models.Stop | None",
+    *,
+    attached: bool = True,
+    allow: str | None = None,
+    running: bool = True,
 ) -> None:
     """Says when the next message of a queue is delivered, and what to type next.
 
@@ -41,6 +47,7 @@ def tell_delivery(
         transport: ``pg_net`` or ``http``.
         stop: what stops its delivery.
         attached: a table is attached to it.
+        running: a job of pg_net runs now; if not, it was said when it starts.
         allow: the command that allows the address of its endpoint, where that is refused.
     """
     test = f"qctl test -q {name}"
@@ -51,7 +58,9 @@ def tell_delivery(
         say(f"nothing is delivered until its address is allowed; then: {then}")
         say(f"Next: {allow}")
     elif stop is None:
-        if transport == "pg_net":
+        if transport == "pg_net" and not running:
+            say("the first message is delivered within seconds of that")
+        elif transport == "pg_net":
             say("the next message is delivered within seconds")
         else:
             say(f"a worker of all queues takes it up within 5 s; if none runs: qctl worker -q {name}")

@@ -127,7 +127,7 @@ def _limit(text: str | None) -> float | None:
     return None if text is None or text.strip() == "none" else options.duration(text)
 
 
-def _line(told: list[str], count: int, limits: "health.Limits") -> str:
+def _line(told: list[tuple[str, str | None]], count: int, limits: "health.Limits") -> str:
     if told:
         return _failed(told)
     shown = [
@@ -136,19 +136,22 @@ def _line(told: list[str], count: int, limits: "health.Limits") -> str:
         ("silence", seconds, limits.max_silence_s),
     ]  # fmt: skip
     within = ", ".join(f"{name} ≤ {write(limit)}" for name, write, limit in shown if limit is not None)
-    seen = f" (seen {seconds(limits.workers_seen_s)} ago at most)" if limits.workers_seen_s else ""
+    seen = f"seen within {seconds(limits.workers_seen_s)}" if limits.workers_seen_s else "live"
     ignored = f"; ignored: {', '.join(limits.ignore)}" if limits.ignore else ""
-    return f"OK {counted(count, 'queue')}: armed, workers live{seen}, none paused, triggers in place; {within}{ignored}"
+    return f"OK {counted(count, 'queue')}: armed, workers {seen}, none paused, triggers in place; {within}{ignored}"
 
 
-def _failed(told: list[str]) -> str:
+def _failed(told: list[tuple[str, str | None]]) -> str:
     """As many of the findings as fit, the worst first, and how many more there are."""
-    line = f"FAILED {told[0]}"
-    for place, finding in enumerate(told[1:], 1):
-        more = f"; +{len(told) - place} more, see -o json"
-        if len(line) + 2 + len(finding) + len(more) > _LONGEST:
+    line = ""
+    for place, (finding, fix) in enumerate(told):
+        more = f"; +{len(told) - place - 1} more, see -o json" if told[place + 1 :] else ""
+        added = f"{line}; {finding}" if line else f"FAILED {finding}"
+        if line and len(added) + len(more) > _LONGEST:
+            more = f"; +{len(told) - place} more, see -o json"
             return _cut(line, _LONGEST - len(more)) + more
-        line += f"; {finding}"
+        fixed = f"{added} → {fix}"
+        line = fixed if fix and len(fixed) + len(more) <= _LONGEST else added
     return _cut(line, _LONGEST)
 
 
@@ -159,15 +162,15 @@ def _cut(line: str, most: int) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _told(finding: "models.Finding") -> str:
+def _told(finding: "models.Finding") -> tuple[str, str | None]:
     value = ""
     if finding.value is not None and finding.limit is not None:
         write = seconds if finding.cause in _DURATIONS else percent if finding.cause == "failure_rate" else number
         value = f"{write(finding.value)} (limit {write(finding.limit)}) "
     since = f" (since {instant(finding.since)})" if finding.since else ""
     named = ", ".join(finding.queues) if len(finding.queues) <= _NAMED else counted(len(finding.queues), "queue")
-    return f"{named} {finding.cause}: {value}{one_line(finding.problem)}{since}"
+    return f"{named} {finding.cause}: {value}{one_line(finding.problem)}{since}", finding.fix
 
 
-def _told_problem(problem: "models.Problem") -> str:
-    return f"{problem.queue_name} {problem.cause}: {one_line(problem.problem)}"
+def _told_problem(problem: "models.Problem") -> tuple[str, str | None]:
+    return f"{problem.queue_name} {problem.cause}: {one_line(problem.problem)}", problem.fix

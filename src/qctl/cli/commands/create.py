@@ -122,4 +122,4 @@ def command(
         say(f"its archive is in {partition} partitions")
     if partitioned and not partitioned[-1].partitions:
         say(f"the attempt log stays in one table; qctl partition -q {name} puts it into partitions too")
-    queue_notes.tell_delivery(name, created.transport, stop, attached=bool(triggers), allow=allow)
+    queue_notes.tell_delivery(name, created.transport, stop, attached=bool(triggers), allow=allow, running=running)

@@ -66,6 +66,7 @@ def command(
             attempt = test_event.answer(connection, name, msg_id, 0.0)
         stop = health.delivery_stop(connection, name)
     if attempt is None:
+        say("the test event was withdrawn")
         raise QctlError(
             f"no answer within {within}",
             detail=f"{stop.cause}: {stop.reason}" if stop else None,
