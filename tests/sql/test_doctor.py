@@ -83,7 +83,7 @@ def test_a_function_that_a_worker_may_not_execute(live, dsn, role):
 def test_dead_letters_failures_and_load(live):
     send(live, 2)
     live.execute("select qctl.discard('orders', '{1}')")
-    assert findings(live, "queue") == [("warning", "queue", "orders", "1 dead letters", "qctl dead -q orders")]
+    assert findings(live, "queue") == [("warning", "queue", "orders", "1 dead letter", "qctl dead -q orders")]
     live.execute("select qctl._audit_rarely('lapse_failed', 'orders', '42501', 'no right')")
     ((severity, _, who, problem, _),) = findings(live, "audit")
     assert (severity, who) == ("warning", "orders")
