@@ -1505,7 +1505,10 @@ CREATE FUNCTION qctl._cause_capture(p_queue qctl.queue) RETURNS SETOF qctl.cause
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select 'capture_broken', null::timestamptz, v.object || ': ' || v.problem, v.fix from qctl._verify_attachments(p_queue.queue_id) v
+  select 'capture_broken', null::timestamptz,
+         v.object || ': ' || v.problem || case when v.problem ~ 'trigger for .* is (disabled|missing)' then '; what is written meanwhile is not captured' else '' end,
+         v.fix
+  from qctl._verify_attachments(p_queue.queue_id) v
 $$;
 
 -- Name: _cause_endpoint(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -

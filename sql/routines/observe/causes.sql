@@ -162,7 +162,10 @@ create or replace function qctl._cause_capture(p_queue qctl.queue) returns setof
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 'capture_broken', null::timestamptz, v.object || ': ' || v.problem, v.fix from qctl._verify_attachments(p_queue.queue_id) v
+  select 'capture_broken', null::timestamptz,
+         v.object || ': ' || v.problem || case when v.problem ~ 'trigger for .* is (disabled|missing)' then '; what is written meanwhile is not captured' else '' end,
+         v.fix
+  from qctl._verify_attachments(p_queue.queue_id) v
 $$;
 
 create or replace function qctl._refused_address(p_queue qctl.queue) returns table (address text, at timestamptz)

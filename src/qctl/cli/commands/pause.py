@@ -1,6 +1,8 @@
 """Stop delivering a queue."""
 
+from qctl import config
 from qctl.cli import options, queue_columns, selection
+from qctl.cli.console import say
 from qctl.cli.session import session
 from qctl.operations import queues
 from qctl.output import render
@@ -23,3 +25,6 @@ def command(
     with session(dsn, profile, "pause", changes=True) as connection:
         rows = [queues.pause(connection, name, reason) for name in selection.queue_names(connection, queue, all_=all_)]
     render(rows, queue_columns.PAUSE_COLUMNS, output)
+    if config.stderr_is_terminal() and rows:
+        which = "--all" if all_ else f"-q {rows[0].queue_name}"
+        say(f"capture goes on; to deliver again: qctl resume {which}")

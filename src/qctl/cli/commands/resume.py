@@ -1,6 +1,8 @@
 """Deliver a paused queue again."""
 
+from qctl import config
 from qctl.cli import options, queue_columns, selection
+from qctl.cli.console import say
 from qctl.cli.session import session
 from qctl.operations import queues
 from qctl.output import render
@@ -20,3 +22,5 @@ def command(
     with session(dsn, profile, "resume", changes=True) as connection:
         rows = [queues.resume(connection, name) for name in selection.queue_names(connection, queue, all_=all_)]
     render(rows, queue_columns.PAUSE_COLUMNS, output)
+    if config.stderr_is_terminal() and any(row.changed for row in rows):
+        say("what waits is delivered from now on")
