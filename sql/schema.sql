@@ -1525,6 +1525,7 @@ declare
   v_rate double precision := qctl._failure_rate(p_queue);
   v_last record;
   v_from timestamptz;
+  v_answers text;
 begin
   select count(*), count(*) filter (where t.outcome = 'delivered') as delivered, min(t.settled_at) as first_at into v_last
   from (select t.outcome, t.settled_at, t.error, t.status_code from qctl.attempt t
@@ -1546,10 +1547,11 @@ begin
   v_from := coalesce(case when v_last.delivered = 0 then qctl._last_delivered(p_queue.queue_name) end,
                      statement_timestamp() - case when v_last.delivered = 0 then interval '24 h' else interval '10 min' end);
   v_cause.since := qctl._failing_since(p_queue.queue_id, v_from);
-  v_cause.reason := v_cause.reason || coalesce('; answers: ' || qctl._failed_answers(p_queue.queue_id, v_cause.since), '')
+  v_answers := qctl._failed_answers(p_queue.queue_id, v_cause.since);
+  v_cause.reason := v_cause.reason || coalesce('; answers: ' || v_answers, '')
                     || case when exists (select from qctl.retry r where r.queue_id = p_queue.queue_id and r.attempts > 0)
                             then '; its messages are tried again by their schedule' else '' end
-                    || case when qctl._failed_answers(p_queue.queue_id, v_cause.since) ~ '^[0-9]+ × HTTP 40[13]\M'
+                    || case when v_answers ~ '^[0-9]+ × HTTP 40[13]\M'
                             then qctl._what_to_type(p_queue, 'HTTP 401') else '' end
                     || qctl._shown_by(p_queue.queue_id);
   return next v_cause;

@@ -1,11 +1,13 @@
 """qctl check: one line that says its limits."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
 
 from helpers import create
-from processes import failing, ok, qctl
+from processes import QCTL, environment, failing, ok, qctl
 
 
 def test_check_is_one_line_that_says_its_limits(busy, dsn):
@@ -64,3 +66,13 @@ def test_prose_about_a_qctl_worker_is_no_command(conn, dsn):
 def test_check_and_doctor_before_an_install(empty_dsn):
     assert "not installed" in failing(5, "doctor", dsn=empty_dsn)
     assert "not installed" in failing(5, "check", dsn=empty_dsn)
+
+
+def test_the_command_in_the_line_works_when_typed(busy, dsn):
+    busy.execute("select qctl.pause('orders')")
+    line = qctl("check", "--dsn", dsn).stdout
+    command = line.rstrip("\n").partition(" → ")[2]
+    env = environment(PATH=f"{QCTL.parent}{os.pathsep}{os.environ['PATH']}")
+    typed = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert typed.returncode == 0, (command, typed.stderr)
+    assert ok("check", dsn=dsn).stdout.startswith("OK")

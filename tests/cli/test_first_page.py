@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from helpers import create
+from helpers import create, send
 from processes import QCTL, environment, failing, ok, plain, qctl, screen
 
 
@@ -69,7 +69,11 @@ def test_a_database_that_is_too_slow_is_no_bug(conn, other, dsn):
 
 
 def test_a_zone_that_is_none_and_other_ways_to_ask_for_help(conn, dsn):
-    assert ok("status", dsn=dsn, TZ="XXX+25").returncode == 0
+    create(conn)
+    send(conn)
+    # No zone is 25 hours from UTC.
+    shown = ok("messages", dsn=dsn, TZ="ABC+25").stdout
+    assert shown == ok("messages", dsn=dsn, TZ="UTC").stdout
     assert ok("help", "all").stdout == ok("--help", "--all").stdout == ok("help", "--all").stdout
     assert ok("help", "help").stdout.splitlines()[0].startswith("qctl ")
     closed = f"{QCTL} help many-waiting | (exec 0<&-; sleep 1)"

@@ -152,7 +152,6 @@ def test_counters_outlive_the_log_and_every_process(conn, dsn):
     assert count() == 4
     assert one(conn, "select sum(attempts) from qctl.attempt_total") == 4
     conn.execute("delete from qctl.attempt")
-    # A purge of what no maintenance has seen counts it first, and a clock that was set back counts nothing twice.
     settle(conn, claims[4:], [200, 200], took_ms=[1, 2])
     assert (count(), count("delivered", "200"), count("dead", "400"), count("retrying", "503")) == (6, 4, 1, 1)
     text = qctl("metrics", dsn=dsn).stdout

@@ -1,5 +1,6 @@
 """qctl worker and addresses that are not public: however they are written, nothing arrives there unless the operator says so."""
 
+import math
 import os
 import shutil
 import socket
@@ -16,6 +17,12 @@ from psycopg.types.json import Jsonb
 
 from helpers import create, one, send, states
 from processes import QCTL, environment, qctl, wait_until
+from qctl.config import Database
+from qctl.db import connect_worker
+from qctl.worker.queue_set import QueueSet
+from qctl.worker.request import Answer, Egress, Request
+from qctl.worker.sender import Sender, clock
+from qctl.worker.session import WorkerSession
 from verifier import verifying
 
 NO_FILE = {"QCTL_CONFIG": "/nonexistent/config.toml"}
@@ -220,3 +227,23 @@ def _allowed_at_last(conn, receiver) -> None:
     wait_until(lambda: len(receiver.accepted()) == 1, 4, "delivery")
     wait_until(lambda: one(conn, "select health from qctl.health('orders')") == "ok")
     assert one(conn, "select count(*) from qctl.attempt where error like 'refused%%'") == 1
+
+
+def test_settings_that_cannot_be_read_leave_a_refusal_an_answer(conn, dsn):
+    """What came with it would not be settled otherwise."""
+    create(conn, url="http://127.0.0.1:9/x", allow_networks=[])
+    send(conn, 1)
+    database = Database(dsn, "the test")
+    session = WorkerSession(lambda within_s: connect_worker(database, within_s=within_s), lambda: math.inf)
+    session.open()
+    queues = QueueSet(
+        session, Sender(lambda: None, Egress()), None, None, allow_private=False, needs_arming=False, talk=print
+    )
+    queues.read()
+    session.register(queues.names)
+    (message,) = session.claim("orders", 1, 1000)
+    (queue,) = queues
+    request = Request("orders", queue.queue_id, message, clock(), clock() + 60, 10, allowed=queue.allowed)
+    conn.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'qctl worker'")
+    assert queues.is_outdated(queue, Answer(request, True, error="refused: 127.0.0.1 is not a public address")) is False
+    session.close()

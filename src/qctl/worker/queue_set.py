@@ -1,6 +1,7 @@
 """The queues that a worker delivers: read anew with each heartbeat, because they come, go and change."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import WorkQueue
@@ -91,7 +92,9 @@ class QueueSet:
         if answer.error is None or not answer.error.startswith(REFUSED):
             return False
         if self._read_at < answer.request.claimed_at:
-            self.read()
+            # An error must not keep the answers that came with this one from being settled; the next heartbeat meets it again.
+            with suppress(QctlError):
+                self.read()
         return queue.allowed != answer.request.allowed
 
     def tune(self, queue: QueueState, answer: Answer) -> None:
