@@ -56,6 +56,8 @@ def test_a_job_fails(site, running):
 
 def test_a_job_is_switched_off(site, running):
     running.execute("select cron.alter_job(jobid, active => false) from cron.job where jobname = 'qctl-worker'")
+    # Although the CALL that runs goes on until its minute ends.
+    assert one(running, "select health from qctl.health('orders')") == "no_worker"
     silence(running)
     # Maintenance, which looks after the jobs each minute, leaves it off.
     running.execute("call qctl.maintenance('1 s')")
@@ -63,6 +65,8 @@ def test_a_job_is_switched_off(site, running):
     assert "switched off" in qctl("check", dsn=site.dsn).stdout
     fix(site.dsn, "qctl scale --workers 1")
     assert one(running, "select active from cron.job where jobname = 'qctl-worker'")
+    # It starts at the next full minute, so there is nothing to type again.
+    assert one(running, "select health from qctl.health('orders')") == "ok"
 
 
 def test_doctor_sees_what_would_stop_the_jobs(site, running):
