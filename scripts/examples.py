@@ -42,6 +42,17 @@ timeout = "30s"
 
 [queues.orders.attach."public.orders"]
 """
+# What schedules a job, as pg_cron's SQL objects look from outside; nothing runs it.
+_CRON = """create schema cron;
+create table cron.job (jobid bigserial, schedule text, command text, nodename text, nodeport int, database text, username text,
+  active boolean default true, jobname name);
+create table cron.job_run_details (jobid bigint, runid bigserial, job_pid int, database text, username text, command text,
+  status text, return_message text, start_time timestamptz, end_time timestamptz);
+create function cron.schedule(job_name text, schedule text, command text) returns bigint language sql as
+$$ insert into cron.job (jobname, schedule, command, database, username) values ($1, $2, $3, current_database(), current_user)
+   returning jobid $$;
+create function cron.unschedule(job_id bigint) returns boolean language sql as
+$$ with gone as (delete from cron.job where jobid = job_id returning true) select exists (select from gone) $$;"""
 # In this order, for some need what others made. A command that stands here several times is shown by its first.
 ORDER = (
     *(
@@ -93,6 +104,7 @@ ORDER = (
         "detach",
         "completion",
     ),
+    *("edge.init", "edge.wake", "edge.status", "edge.stop"),
     *("disarm", "drop", "config.label", "uninstall", "demo"),
 )
 
@@ -159,6 +171,8 @@ class Story:
                 connection.execute("insert into public.orders select generate_series(1, 20), true")
             elif name == "discard":
                 connection.execute("insert into public.orders values (30, false)")
+            elif name == "edge.wake":
+                connection.execute(_CRON)
             elif name == "apply":
                 self.run("set", "qctl set -q orders --timeout 5s")
 

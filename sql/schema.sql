@@ -1268,6 +1268,60 @@ $body$, p_attachment.name,
   from (select format('qctl._text_row(tg_relid, %%s, coalesce(qctl._virtual_columns(tg_relid), ''{}''), %s)', p_attachment.max_bytes)) as c (converted)
 $_$;
 
+-- Name: _carrier(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._carrier(p_url text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_url ~* '^https?:'::text) THEN 'http'::text ELSE lower("substring"(p_url, '^([A-Za-z][A-Za-z0-9+.-]*):'::text)) END;
+
+-- Name: FUNCTION _carrier(p_url text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._carrier(p_url text) IS 'How a worker must send to that URL: by HTTP, or by the scheme of the URL.';
+
+-- Name: worker; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.worker (
+    worker_id bigint NOT NULL,
+    name text NOT NULL,
+    transport text NOT NULL,
+    queues text[] NOT NULL,
+    qctl_version text NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    stopped_at timestamp with time zone,
+    role_name text DEFAULT CURRENT_USER,
+    busy_s double precision,
+    busy_of_s double precision,
+    carriers text[] DEFAULT '{http}'::text[] NOT NULL
+)
+WITH (fillfactor='50');
+
+-- Name: TABLE worker; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.worker IS 'Whatever delivers, as it last reported.';
+
+-- Name: COLUMN worker.role_name; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.worker.role_name IS 'The role that it works as.';
+
+-- Name: COLUMN worker.busy_s; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.worker.busy_s IS 'Seconds in which the database worked for it, of the last busy_of_s seconds that it reported.';
+
+-- Name: COLUMN worker.carriers; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.worker.carriers IS 'How it can send: claim gives it only queues of these carriers.';
+
+-- Name: _can_carry(bigint, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._can_carry(p_worker_id bigint, p_url text) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN ((p_url ~* '^https?:'::text) OR COALESCE((SELECT (qctl._carrier(_can_carry.p_url) = ANY (w.carriers)) FROM qctl.worker w WHERE (w.worker_id = _can_carry.p_worker_id)), false));
+
+-- Name: FUNCTION _can_carry(p_worker_id bigint, p_url text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._can_carry(p_worker_id bigint, p_url text) IS 'True if that worker, or one that did not register, can send to the URL.';
+
 -- Name: _capture(qctl.attachment, qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._capture(p_attachment qctl.attachment, p_queue qctl.queue) RETURNS void
@@ -1705,7 +1759,7 @@ CREATE FUNCTION qctl._cause_worker(p_queue qctl.queue, p_within interval DEFAULT
 declare
   v_cause qctl.cause;
   v_served boolean;
-  v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command <> 'call qctl.maintenance()');
+  v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command ~ '^call qctl\.work');
   v_job record;
 begin
   v_cause.cause := 'no_worker';
@@ -1743,6 +1797,13 @@ begin
        and exists (select from qctl.worker w where w.transport = 'http' and qctl._is_live(w)
                    and not exists (select from qctl.queue o where o.transport = 'http' and o.queue_id <> p_queue.queue_id
                                    and o.created_at < clock_timestamp() - interval '15 s' and o.queue_name <> all (w.queues))) then
+      return;
+    end if;
+    -- The Edge Function is woken when a message is ready, so a queue without a worker is healthy as long as it answers.
+    if exists (select from qctl.edge_function e where e.stopped_at is null) and qctl._carrier(p_queue.url) = 'http' then
+      for v_cause.since, v_cause.reason, v_cause.fix in select f.since, f.reason, f.fix from qctl._edge_fault(3) f loop
+        return next v_cause;
+      end loop;
       return;
     end if;
     v_cause.reason := 'no qctl worker process serves this queue';
@@ -1970,6 +2031,24 @@ exception when syntax_error_or_access_rule_violation or data_exception or undefi
 end
 $$;
 
+-- Name: _check_edge_host(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_edge_host() RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if not qctl._cron_here() then
+    raise exception 'pg_cron is not available in this database, and it is what wakes an edge worker'
+      using errcode = 'QC004', hint = 'in Supabase: create extension pg_cron; elsewhere run qctl worker';
+  end if;
+  if qctl._net_relation('http_request_queue') is null then
+    raise exception 'pg_net is not installed in this database, and it is what wakes an edge worker'
+      using errcode = 'QC004', hint = 'in Supabase: create extension pg_net; elsewhere run qctl worker';
+  end if;
+end
+$$;
+
 -- Name: _check_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._check_headers(p_headers jsonb) RETURNS void
@@ -2165,7 +2244,7 @@ begin
   end if;
   -- Read again under the lock because the transport of the queue may have changed.
   select * into v_queue from qctl.queue q where q.queue_id = v_queue.queue_id;
-  if v_queue.transport <> p_transport or not qctl.is_armed() then
+  if v_queue.transport <> p_transport or not qctl.is_armed() or not qctl._can_carry(p_worker_id, v_queue.url) then
     return;
   end if;
   v_now := clock_timestamp();
@@ -2460,6 +2539,19 @@ $_$;
 
 COMMENT ON FUNCTION qctl._create_parent(p_table text, p_column text, p_interval text) IS 'Hands a partitioned table over to pg_partman, which makes its partitions.';
 
+-- Name: _cron_has_seconds(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cron_has_seconds() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce((select qctl._version_number(e.extversion) >= '{1,5}' from pg_extension e where e.extname = 'pg_cron'), false)
+$$;
+
+-- Name: FUNCTION _cron_has_seconds(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._cron_has_seconds() IS 'True if pg_cron takes a schedule in seconds, as it does from version 1.5.';
+
 -- Name: _cron_here(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._cron_here() RETURNS boolean
@@ -2733,6 +2825,50 @@ CREATE FUNCTION qctl._doctor_copies() RETURNS SETOF qctl.finding
   where coalesce(r.state, 'streaming') = 'streaming' and not exists (select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical')
     and not (select a.survive_failover from qctl.arming a)
   having count(*) > 0
+$$;
+
+-- Name: _doctor_edge(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._doctor_edge() RETURNS SETOF qctl.finding
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_edge record;
+  v_deploy text;
+  v_hour record;
+begin
+  select * into v_edge from qctl.edge_status();
+  if v_edge.url is null or v_edge.state = 'stopped' then
+    return;
+  end if;
+  v_deploy := 'qctl edge init --update && supabase functions deploy ' || qctl._word(qctl._edge_name(v_edge.url)) || ' --no-verify-jwt';
+  -- Where a queue is without a worker for it, health says so.
+  if v_edge.reason is not null and not exists (select from qctl._edge_fault(3) where exists (select from qctl.queue q where q.transport = 'http')) then
+    return query select 'warning', 'edge', qctl._edge_name(v_edge.url), v_edge.reason, v_edge.fix;
+  end if;
+  if v_edge.function_version is not null and qctl._version_number(v_edge.function_version) < qctl._version_number(qctl._version()) then
+    return query select 'warning', 'edge', qctl._edge_name(v_edge.url),
+                        format('the deployed function has version %s, but the schema has version %s', v_edge.function_version, qctl._version()), v_deploy;
+  end if;
+  if v_edge.pooler is not null and not v_edge.pooled then
+    return query select 'warning', 'edge', qctl._edge_name(v_edge.url),
+                        format('its workers are connected directly, not through the pooler %s, so each takes one of max_connections', v_edge.pooler),
+                        'supabase secrets set --env-file supabase/.env.qctl';
+  end if;
+  select count(*) as wakes, count(*) filter (where k.claimed = 0) as idle, count(*) filter (where k.reason = 'cpu') as cpu,
+         round(avg(k.claimed) filter (where k.reason = 'cpu')) as each
+  into v_hour from qctl.edge_wake k where k.sent_at > clock_timestamp() - interval '1 h' and k.ended_at is not null;
+  if v_hour.idle >= 5 and v_hour.idle * 2 > v_hour.wakes then
+    return query select 'note', 'edge', qctl._edge_name(v_edge.url),
+                        format('%s of its %s wakes of the last hour found nothing to do', v_hour.idle, v_hour.wakes), 'qctl status --workers';
+  end if;
+  if v_hour.cpu >= 5 and v_hour.cpu * 2 > v_hour.wakes then
+    return query select 'note', 'edge', qctl._edge_name(v_edge.url),
+                        format('%s of its %s workers of the last hour ended because their CPU time was used up, after %s messages each; qctl worker has no such limit',
+                               v_hour.cpu, v_hour.wakes, v_hour.each), 'qctl capacity';
+  end if;
+end
 $$;
 
 -- Name: _doctor_failures(); Type: FUNCTION; Schema: qctl; Owner: -
@@ -3270,6 +3406,216 @@ $_$;
 -- Name: FUNCTION _durations(p_queue_name text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._durations(p_queue_name text) IS 'Seconds from enqueued to delivered for the last 1,000 messages delivered without a replay, among the newest 5,000 of the last hour.';
+
+-- Name: _edge_capacity(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._edge_capacity(OUT most integer, OUT per_s double precision, OUT why text, OUT wakes_per_month bigint) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_cpu_s constant double precision := 1.5;
+  c_gap_s constant double precision := 2;
+  v_cpu_ms double precision;
+  v_since timestamptz;
+begin
+  select e.most, e.set_at into most, v_since from qctl.edge_function e where e.stopped_at is null;
+  if not found then
+    return;
+  end if;
+  -- What a worker needs beside its messages must not count, so only wakes with many of them do.
+  select sum(k.cpu_ms) / nullif(sum(k.claimed), 0) into v_cpu_ms from qctl.edge_wake k
+  where k.sent_at > clock_timestamp() - interval '24 h' and k.claimed >= 500 and k.cpu_ms > 0;
+  per_s := most * c_cpu_s * 1000 / coalesce(v_cpu_ms, 0.25) / (c_cpu_s + c_gap_s);
+  why := format('CPU time of edge workers: about %s messages each, then the next one begins%s', round(c_cpu_s * 1000 / coalesce(v_cpu_ms, 0.25)),
+                case when v_cpu_ms is null then ' (assumed)' else '' end);
+  wakes_per_month := (select count(*) * 30 * 24 / greatest(extract(epoch from clock_timestamp() - greatest(v_since, clock_timestamp() - interval '24 h')) / 3600, 1)
+                      from qctl.edge_wake k where k.sent_at > greatest(v_since, clock_timestamp() - interval '24 h'));
+end
+$$;
+
+-- Name: FUNCTION _edge_capacity(OUT most integer, OUT per_s double precision, OUT why text, OUT wakes_per_month bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._edge_capacity(OUT most integer, OUT per_s double precision, OUT why text, OUT wakes_per_month bigint) IS 'What the workers of the Edge Function reach together: an isolate has 2 s of CPU time, of which they use 1.5 s.';
+
+-- Name: _edge_demand(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._edge_demand(p_most integer) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  -- A worker that keeps up leaves nothing ready for so long.
+  c_behind constant interval := '5 s';
+  v_running integer;
+  v_waiting text[];
+  v_name text;
+  v_behind boolean;
+begin
+  -- One that was killed is found after 15 s.
+  if exists (select from qctl.worker w where w.stopped_at is null and w.transport = 'http' and w.last_seen_at < clock_timestamp() - interval '15 s') then
+    perform qctl.upkeep();
+  end if;
+  select array_agg(r) into v_waiting
+  from qctl.ready_queues(array(select q.queue_name from qctl.queue q where q.transport = 'http' and qctl._carrier(q.url) = 'http')) r;
+  if v_waiting is null then
+    return 'nothing is ready';
+  end if;
+  v_running := (select count(*) from qctl._edge_workers());
+  if v_running >= p_most then
+    return 'enough edge workers run';
+  end if;
+  foreach v_name in array v_waiting loop
+    if not exists (select from qctl.worker w where w.transport = 'http' and v_name = any (w.queues) and qctl._is_live(w)) then
+      -- A worker that runs takes up a new queue within 5 s.
+      if v_running > 0 and exists (select from qctl.queue q where q.queue_name = v_name and q.created_at > clock_timestamp() - interval '15 s') then
+        continue;
+      end if;
+      return null;
+    end if;
+    if v_running > 0 and p_most > 1 then
+      execute format('select exists (select from pgmq.%I q where q.vt <= $1 order by q.vt limit 1)', 'q_' || v_name)
+        into v_behind using clock_timestamp() - c_behind;
+      if v_behind then
+        return null;
+      end if;
+    end if;
+  end loop;
+  return 'a worker runs';
+end
+$_$;
+
+-- Name: FUNCTION _edge_demand(p_most integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._edge_demand(p_most integer) IS 'Null if another edge worker should begin, otherwise why not: nothing is ready, or whoever runs keeps up.';
+
+-- Name: _edge_fault(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._edge_fault(p_least integer) RETURNS TABLE(since timestamp with time zone, reason text, fix text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_edge qctl.edge_function;
+  v_wake qctl.edge_wake;
+  v_job record;
+begin
+  select * into v_edge from qctl.edge_function e where e.stopped_at is null;
+  if not found then
+    return;
+  end if;
+  select j.job_name, j.active, r.status, r.message into v_job
+  from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true where j.job_name = 'qctl-edge';
+  fix := 'qctl edge wake';
+  reason := case
+    when qctl._net_relation('http_request_queue') is null then 'pg_net, which wakes the edge function, is no longer installed'
+    when qctl._owns_jobs() and v_job.job_name is null then 'no pg_cron job wakes the edge function'
+    when not v_job.active then 'job qctl-edge, which wakes the edge function, is switched off'
+    when v_job.status = 'failed' then 'job qctl-edge, which wakes the edge function, fails: ' || left(btrim(v_job.message), 200) end;
+  if reason is not null then
+    if reason ~ '^pg_net' then
+      fix := 'create extension pg_net;';
+    end if;
+    return next;
+    return;
+  end if;
+  if v_edge.unanswered >= p_least then
+    select * into v_wake from qctl.edge_wake k where k.answered_at is not null order by k.sent_at desc limit 1;
+    select f.reason, f.fix into reason, fix from qctl._edge_refusal(v_wake, v_edge.url) f;
+    since := (select min(k.sent_at) from (select o.sent_at from qctl.edge_wake o where o.answered_at is not null order by o.sent_at desc limit v_edge.unanswered) k);
+    return next;
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _edge_fault(p_least integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._edge_fault(p_least integer) IS 'Why the Edge Function does not deliver although it should: its job, or at least p_least wakes in a row that began no worker. No row if nothing is wrong.';
+
+-- Name: _edge_name(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._edge_name(p_url text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN "substring"(p_url, '([^/]+)$'::text);
+
+-- Name: edge_wake; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.edge_wake (
+    wake_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    sent_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    request_id bigint,
+    answered_at timestamp with time zone,
+    status integer,
+    error text,
+    used_at timestamp with time zone,
+    worker_id bigint,
+    pooled boolean,
+    ended_at timestamp with time zone,
+    reason text,
+    claimed bigint DEFAULT 0 NOT NULL,
+    cpu_ms bigint DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='70');
+
+-- Name: TABLE edge_wake; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.edge_wake IS 'Each wake of the Edge Function within 35 days, and the worker that it began.';
+
+-- Name: COLUMN edge_wake.request_id; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.edge_wake.request_id IS 'Of pg_net.';
+
+-- Name: COLUMN edge_wake.answered_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.edge_wake.answered_at IS 'When its answer was read; null while it is in flight.';
+
+-- Name: COLUMN edge_wake.used_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.edge_wake.used_at IS 'When a worker began by it. A wake begins one worker at most, so a replayed one begins none.';
+
+-- Name: COLUMN edge_wake.reason; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.edge_wake.reason IS 'Why its worker ended: idle, cpu, wall, stopped, shutdown or error; null if it was killed.';
+
+-- Name: _edge_refusal(qctl.edge_wake, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._edge_refusal(p_wake qctl.edge_wake, p_url text, OUT reason text, OUT fix text) RETURNS record
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case
+           when w.status = 404 then format('the edge function is not deployed: %s answers HTTP 404', p_url)
+           when w.status = 401 and w.error ~* '(jwt|authorization)' then 'the edge function wants a key of Supabase (HTTP 401): deploy it without JWT verification'
+           when w.status = 401 then 'the edge function refuses the signature of its wakes (HTTP 401): its QCTL_WAKE_SECRET is another one'
+           when w.error ~ 'QCTL_(DSN|WAKE_SECRET)' then format('the edge function lacks a secret: %s', w.message)
+           when w.status is not null then format('the edge function answers HTTP %s: %s', w.status, w.message)
+           else format('the edge function does not answer: %s', w.message) end,
+         case
+           when w.status = 404 or w.status = 401 and w.error ~* '(jwt|authorization)'
+             then 'supabase functions deploy ' || qctl._word(qctl._edge_name(p_url)) || ' --no-verify-jwt'
+           when w.status = 401 or w.error ~ 'QCTL_(DSN|WAKE_SECRET)' then 'supabase secrets set --env-file supabase/.env.qctl'
+           else 'qctl edge status' end
+  from (select p_wake.status, p_wake.error, coalesce(substring(p_wake.error from '"error":\s*"([^"]+)"'), p_wake.error, 'no reason given') as message) w
+$$;
+
+-- Name: FUNCTION _edge_refusal(p_wake qctl.edge_wake, p_url text, OUT reason text, OUT fix text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._edge_refusal(p_wake qctl.edge_wake, p_url text, OUT reason text, OUT fix text) IS 'Why a wake began no worker, and what to type.';
+
+-- Name: _edge_workers(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._edge_workers() RETURNS SETOF qctl.worker
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select w.* from qctl.edge_wake k join qctl.worker w on w.worker_id = k.worker_id
+  where k.sent_at > clock_timestamp() - interval '1 h' and qctl._is_live(w)
+$$;
+
+-- Name: FUNCTION _edge_workers(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._edge_workers() IS 'The edge workers that run. None lives for an hour.';
 
 -- Name: _emit(text, text, jsonb, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4285,35 +4631,6 @@ $$;
 
 COMMENT ON FUNCTION qctl._is_hidden(p_relation regclass) IS 'True if the rows of this table cannot be counted: it does not exist, the role may not read it, or row level security hides rows.';
 
--- Name: worker; Type: TABLE; Schema: qctl; Owner: -
-
-CREATE TABLE qctl.worker (
-    worker_id bigint NOT NULL,
-    name text NOT NULL,
-    transport text NOT NULL,
-    queues text[] NOT NULL,
-    qctl_version text NOT NULL,
-    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    last_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    stopped_at timestamp with time zone,
-    role_name text DEFAULT CURRENT_USER,
-    busy_s double precision,
-    busy_of_s double precision
-)
-WITH (fillfactor='50');
-
--- Name: TABLE worker; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON TABLE qctl.worker IS 'Whatever delivers, as it last reported.';
-
--- Name: COLUMN worker.role_name; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.worker.role_name IS 'The role that it works as.';
-
--- Name: COLUMN worker.busy_s; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.worker.busy_s IS 'Seconds in which the database worked for it, of the last busy_of_s seconds that it reported.';
-
 -- Name: _is_live(qctl.worker, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_live(p_worker qctl.worker, p_within interval DEFAULT NULL::interval) RETURNS boolean
@@ -4855,13 +5172,13 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
          and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,delivery_stop,attempt_totals,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
-                               'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
+                               'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route,edge_status}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
-         and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale}')
+         and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale,scale_edge}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
-         and p.proname = any ('{claim,release,settle,register_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
+         and p.proname = any ('{claim,release,settle,work_queues,register_worker,begin_edge_worker,edge_heartbeat,end_edge_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
                               'maintenance,_upkeep_begin,_upkeep_mark,_do_upkeep_step,_queues_to_collect,_work_review,_due_retention,_retain,_retention_done,'
                               '_maintenance_deadline,_before}'))
 $$;
@@ -6047,6 +6364,27 @@ $$;
 
 COMMENT ON FUNCTION qctl._net_room(p_queue qctl.queue) IS 'How many requests of this queue pg_net may take now: none while it is stalled, one to test whether it works again.';
 
+-- Name: _new_edge_secret(interval); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._new_edge_secret(p_overlap interval) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_key bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+begin
+  delete from qctl.edge_secret s where s.expires_at <= clock_timestamp();
+  update qctl.edge_secret s set expires_at = clock_timestamp() + p_overlap where s.expires_at is null;
+  insert into qctl.edge_secret (inner_pad, outer_pad, mark)
+  values (qctl._xor_pad(v_key, 54), qctl._xor_pad(v_key, 92), left(encode(sha256(v_key), 'hex'), 8));
+  return 'whsec_' || translate(encode(v_key, 'base64'), E'\n', '');
+end
+$$;
+
+-- Name: FUNCTION _new_edge_secret(p_overlap interval); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._new_edge_secret(p_overlap interval) IS 'A new secret that signs wakes. Older ones also sign for p_overlap, because the function may not have the new one yet.';
+
 -- Name: _new_webhook_id(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._new_webhook_id() RETURNS text
@@ -6079,6 +6417,37 @@ $$;
 -- Name: FUNCTION _note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) IS 'qctl._record_answers() of 0.6.0.';
+
+-- Name: _note_wake(qctl.edge_wake); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._note_wake(p_wake qctl.edge_wake) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_first boolean;
+begin
+  if p_wake.used_at is not null then
+    update qctl.edge_function e set unanswered = 0, next_at = clock_timestamp();
+  elsif p_wake.status = 200 then
+    -- It reached a worker that runs already, which takes what is ready.
+    update qctl.edge_function e set unanswered = 0, next_at = clock_timestamp() + interval '30 s';
+  else
+    update qctl.edge_function e
+    set unanswered = e.unanswered + 1,
+        next_at = clock_timestamp() + least(interval '10 min', interval '5 s' * 2 ^ least(e.unanswered, 10))
+    returning e.unanswered = 3 into v_first;
+    if v_first then
+      perform qctl._emit('worker.gone', null, jsonb_build_object('workers', jsonb_build_array('edge'), 'queues',
+        (select coalesce(jsonb_agg(q.queue_name), '[]') from qctl.queue q where q.transport = 'http')));
+    end if;
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _note_wake(p_wake qctl.edge_wake); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._note_wake(p_wake qctl.edge_wake) IS 'After a wake: a pause that doubles, up to 10 min, while no worker begins.';
 
 -- Name: _notify(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6296,7 +6665,7 @@ begin
   return query
   select j.jobid, coalesce(j.jobname::text, j.jobid::text), j.username::text, j.command
   from cron.job j
-  where j.active and j.database = current_database()::text and j.command !~ '^call qctl\.'
+  where j.active and j.database = current_database()::text and j.command !~ '^(call|select) qctl\.'
     and qctl._reads_queue(qctl._code_of(j.command), p_queue)
   order by j.jobid;
 end
@@ -6955,6 +7324,39 @@ $$;
 -- Name: FUNCTION _queues_to_collect(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._queues_to_collect() IS 'The queues with pg_net requests that may still be answered, whatever their present transport is.';
+
+-- Name: _read_wake(qctl.edge_wake); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._read_wake(p_wake qctl.edge_wake) RETURNS qctl.edge_wake
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  c_within constant interval := '30 s';
+  v_status integer;
+  v_error text;
+  v_there boolean := false;
+begin
+  if qctl._net_relation('_http_response') is not null and p_wake.request_id is not null then
+    select r.status_code, left(btrim(coalesce(nullif(r.error_msg, ''), case when r.timed_out then 'timeout' end,
+                                              case when r.status_code not between 200 and 299 then r.content end)), 300)
+    into v_status, v_error from net._http_response r where r.id = p_wake.request_id and r.created > p_wake.sent_at - interval '10 s';
+    v_there := found;
+  end if;
+  if not v_there and p_wake.used_at is null and clock_timestamp() < p_wake.sent_at + c_within then
+    return p_wake;
+  end if;
+  update qctl.edge_wake k
+  set answered_at = clock_timestamp(), status = v_status,
+      error = case when not v_there and k.used_at is null then 'no answer within 30 s' else v_error end
+  where k.wake_id = p_wake.wake_id returning k.* into p_wake;
+  return p_wake;
+end
+$$;
+
+-- Name: FUNCTION _read_wake(p_wake qctl.edge_wake); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._read_wake(p_wake qctl.edge_wake) IS 'The wake with its answer, if it has one by now. A wake without an answer is over after 30 s.';
 
 -- Name: _readable_columns(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7937,6 +8339,34 @@ $_$;
 
 COMMENT ON FUNCTION qctl._secret_value(p_reference text) IS 'The value that secret:NAME or vault:NAME refers to; null if there is none or this role may not read it.';
 
+-- Name: _send_wake(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._send_wake(p_url text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_id uuid;
+  v_stamp text := extract(epoch from clock_timestamp())::bigint;
+  v_body jsonb;
+  v_signature text;
+begin
+  insert into qctl.edge_wake default values returning wake_id into v_id;
+  v_body := jsonb_build_object('type', 'qctl.wake', 'timestamp', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  -- pg_net sends the text of jsonb, so that is what is signed.
+  select string_agg(qctl._signature(s.inner_pad, s.outer_pad, convert_to(v_id || '.' || v_stamp || '.' || v_body::text, 'UTF8')), ' ' order by s.secret_id desc)
+  into v_signature from qctl.edge_secret s where s.expires_at is null or s.expires_at > clock_timestamp();
+  update qctl.edge_wake k
+  set request_id = net.http_post(url := p_url, body := v_body, timeout_milliseconds := 15000, headers := jsonb_build_object(
+        'content-type', 'application/json', 'webhook-id', v_id, 'webhook-timestamp', v_stamp, 'webhook-signature', v_signature))
+  where k.wake_id = v_id;
+end
+$$;
+
+-- Name: FUNCTION _send_wake(p_url text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._send_wake(p_url text) IS 'Sends a wake, signed by Standard Webhooks; its webhook-id is the id of the wake.';
+
 -- Name: _set_aside_unreadable(qctl.queue, timestamp with time zone, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._set_aside_unreadable(p_queue qctl.queue, p_now timestamp with time zone, p_most integer) RETURNS integer
@@ -8612,11 +9042,12 @@ begin
   end if;
   delete from qctl.throughput t where t.minute < clock_timestamp() - interval '30 days';
   delete from qctl.attempt_total t where not exists (select from qctl.queue q where q.queue_id = t.queue_id);
+  delete from qctl.edge_wake k where k.sent_at < clock_timestamp() - interval '35 days';
   perform qctl._sweep_dropped();
   if qctl._cron_here() then
     -- A run that a crash ended has no end time and may have no start time; its age then follows from its run id.
     delete from cron.job_run_details d
-    where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\('
+    where d.database = current_database()::text and d.command ~ '^(call|select) qctl\.(work|maintenance|wake_edge)\('
       and (coalesce(d.end_time, d.start_time) < clock_timestamp() - interval '1 day'
            or d.start_time is null and d.runid < (select max(o.runid) from cron.job_run_details o
                                                   where o.start_time < clock_timestamp() - interval '1 day'));
@@ -9369,11 +9800,14 @@ CREATE FUNCTION qctl._wanted_jobs() RETURNS TABLE(job_name text, schedule text, 
   from net, qctl.scheduler s where net.dedicated and s.workers > 0
   union all
   select 'qctl-maintenance', '* * * * *', 'call qctl.maintenance()' where exists (select from qctl.queue)
+  union all
+  select 'qctl-edge', case when qctl._cron_has_seconds() then '5 seconds' else '* * * * *' end, 'select qctl.wake_edge()'
+  from qctl.edge_function e where e.stopped_at is null
 $$;
 
 -- Name: FUNCTION _wanted_jobs(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._wanted_jobs() IS 'The jobs that should exist: one for all queues of pg_net, more shared or dedicated ones as qctl scale sets them, and one for maintenance.';
+COMMENT ON FUNCTION qctl._wanted_jobs() IS 'The jobs that should exist: one for all queues of pg_net, more shared or dedicated ones as qctl scale sets them, one for maintenance, and one that wakes the Edge Function.';
 
 -- Name: _wanted_triggers(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10038,9 +10472,36 @@ $$;
 
 COMMENT ON FUNCTION qctl.attempt_totals() IS 'Attempts settled since each queue was made or qctl was upgraded to 0.7.0: they only grow, whatever is purged. One row for each outcome, status (null: no answer) and duration: up_to_s is the inclusive upper bound, null where the duration was not measured. A lost attempt counts once the maintenance has seen it.';
 
+-- Name: begin_edge_worker(uuid, text, text, boolean, text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.begin_edge_worker(p_wake_id uuid, p_name text, p_version text, p_pooled boolean, p_carriers text[] DEFAULT '{http}'::text[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_worker_id bigint;
+begin
+  -- A signature stays valid for 5 min, but a wake begins one worker.
+  update qctl.edge_wake k set used_at = clock_timestamp(), pooled = p_pooled
+  where k.wake_id = p_wake_id and k.used_at is null and k.sent_at > clock_timestamp() - interval '5 min'
+    and exists (select from qctl.edge_function e where e.stopped_at is null);
+  if not found then
+    return null;
+  end if;
+  insert into qctl.worker (name, transport, queues, qctl_version, role_name, carriers)
+  values (left(p_name, 200), 'http', '{}', p_version, session_user, p_carriers) returning worker_id into v_worker_id;
+  update qctl.edge_wake k set worker_id = v_worker_id where k.wake_id = p_wake_id;
+  return v_worker_id;
+end
+$$;
+
+-- Name: FUNCTION begin_edge_worker(p_wake_id uuid, p_name text, p_version text, p_pooled boolean, p_carriers text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.begin_edge_worker(p_wake_id uuid, p_name text, p_version text, p_pooled boolean, p_carriers text[]) IS 'Registers the worker that a wake begins. Null if no such wake was sent within 5 min or a worker began by it already.';
+
 -- Name: capacity(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.capacity(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, transport text, workers integer, dedicated boolean, batch integer, max_in_flight integer, concurrency integer, latency_s double precision, latency_p95_s double precision, measured bigint, ceiling_per_s double precision, limited_by text, hanging_per_s double precision, limits jsonb)
+CREATE FUNCTION qctl.capacity(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, transport text, workers integer, dedicated boolean, batch integer, max_in_flight integer, concurrency integer, latency_s double precision, latency_p95_s double precision, measured bigint, ceiling_per_s double precision, limited_by text, hanging_per_s double precision, limits jsonb, wakes_per_month bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -10051,7 +10512,9 @@ declare
   v_queue qctl.queue;
   v_state qctl.scheduler;
   v_failed bigint;
+  v_edge record;
 begin
+  select * into v_edge from qctl._edge_capacity();
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
@@ -10067,6 +10530,10 @@ begin
       when 'pg_net' then case when v_queue.dedicated then least(v_state.workers, 1) else v_state.workers end
       else (select count(*) from qctl.worker w where w.transport = 'http' and w.stopped_at is null
               and w.last_seen_at > clock_timestamp() - interval '30 s' and v_queue.queue_name = any (w.queues)) end;
+    wakes_per_month := case when v_queue.transport = 'http' then v_edge.wakes_per_month end;
+    if v_queue.transport = 'http' then
+      workers := greatest(workers, v_edge.most);
+    end if;
     -- The time of an error says nothing about how long a delivery takes.
     select count(*) filter (where a.delivered), percentile_cont(0.5) within group (order by a.s) filter (where a.delivered),
            percentile_cont(0.95) within group (order by a.s) filter (where a.delivered), count(*) filter (where not a.delivered)
@@ -10099,10 +10566,14 @@ begin
     else
       limits := jsonb_build_array(
         jsonb_build_object('per_s', workers * v_queue.concurrency / greatest(coalesce(latency_s, 0.1), 0.001), 'limit',
-          format('%s worker %s with concurrency %s, answers in %s ms%s', workers, case when workers = 1 then 'process' else 'processes' end, v_queue.concurrency,
+          format('%s %s with concurrency %s, answers in %s ms%s', workers, case when workers = v_edge.most then 'edge worker' else 'worker process' end
+                   || case when workers = 1 then '' when workers = v_edge.most then 's' else 'es' end, v_queue.concurrency,
                  round((greatest(coalesce(latency_s, 0.1), 0.001) * 1000)::numeric), case when measured = 0 then ' (assumed)' else '' end)),
         jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
           format('max_in_flight %s', v_queue.max_in_flight)));
+    end if;
+    if v_queue.transport = 'http' and workers = v_edge.most then
+      limits := limits || jsonb_build_object('per_s', v_edge.per_s, 'limit', v_edge.why);
     end if;
     if v_queue.rate_per_s is not null then
       limits := limits || jsonb_build_object('per_s', v_queue.rate_per_s, 'limit', format('its rate limit, %s/s', v_queue.rate_per_s));
@@ -10128,7 +10599,7 @@ $$;
 
 -- Name: FUNCTION capacity(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.capacity(p_queue text) IS 'The messages per second that each queue can deliver, and what limits it. The latency is that of the deliveries among the last 1,000 attempts within 10 min: of the request on http, from claim to settle on pg_net. ceiling_per_s is null if there were only failures. hanging_per_s: attempts per second if every one times out.';
+COMMENT ON FUNCTION qctl.capacity(p_queue text) IS 'The messages per second that each queue can deliver, and what limits it. The latency is that of the deliveries among the last 1,000 attempts within 10 min: of the request on http, from claim to settle on pg_net. ceiling_per_s is null if there were only failures. hanging_per_s: attempts per second if every one times out. wakes_per_month: of the Edge Function, for all queues together, at the rate of the last 24 h.';
 
 -- Name: change_attachment(text, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10800,7 +11271,7 @@ begin
   union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();
   return query select * from qctl._doctor_jobs();
   return query
-  select * from qctl._doctor_failures() union all select * from qctl._doctor_vacuum() union all select * from qctl._doctor_load();
+  select * from qctl._doctor_failures() union all select * from qctl._doctor_vacuum() union all select * from qctl._doctor_load() union all select * from qctl._doctor_edge();
 end
 $$;
 
@@ -10913,6 +11384,97 @@ $_$;
 -- Name: FUNCTION drop_queue(p_queue text, p_discard boolean, p_with_archive boolean, p_if_exists boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.drop_queue(p_queue text, p_discard boolean, p_with_archive boolean, p_if_exists boolean) IS 'Drops a queue: triggers, settings and pgmq''s table. Fails if the queue has unfinished messages, unless p_discard is true. The archive stays and receives dead letters and discarded messages, unless p_with_archive is true. Maintenance deletes the attempt log later.';
+
+-- Name: edge_heartbeat(bigint, text[], bigint, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.edge_heartbeat(p_worker_id bigint, p_queues text[], p_claimed bigint, p_cpu_ms bigint) RETURNS TABLE(alive boolean, goes_on boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  update qctl.edge_wake k set claimed = p_claimed, cpu_ms = p_cpu_ms where k.worker_id = p_worker_id;
+  alive := qctl.heartbeat(p_worker_id, p_queues);
+  goes_on := alive and coalesce((select e.stopped_at is null from qctl.edge_function e), false)
+             and (select count(*) from qctl._edge_workers() w where w.worker_id < p_worker_id) < (select e.most from qctl.edge_function e);
+  return next;
+end
+$$;
+
+-- Name: FUNCTION edge_heartbeat(p_worker_id bigint, p_queues text[], p_claimed bigint, p_cpu_ms bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.edge_heartbeat(p_worker_id bigint, p_queues text[], p_claimed bigint, p_cpu_ms bigint) IS 'As qctl.heartbeat(bigint, text[]), with the messages claimed and the CPU time used so far. goes_on is false when it is to end: the function was stopped, or fewer workers are to run.';
+
+-- Name: edge_status(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.edge_status() RETURNS TABLE(url text, state text, reason text, fix text, schedule text, most integer, running integer, in_flight integer, last_wake_at timestamp with time zone, last_answer text, next_wake_at timestamp with time zone, wakes_today bigint, wakes_30_days bigint, delivered_30_days bigint, without_work_30_days bigint, cpu_ms_per_message double precision, ended jsonb, function_version text, pooler text, pooled boolean, secret_mark text, set_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_edge qctl.edge_function;
+  v_last qctl.edge_wake;
+begin
+  select * into v_edge from qctl.edge_function;
+  if not found then
+    return;
+  end if;
+  url := v_edge.url;
+  most := v_edge.most;
+  pooler := v_edge.pooler;
+  set_at := v_edge.set_at;
+  select f.reason, f.fix into reason, fix from qctl._edge_fault(1) f;
+  select count(*), coalesce(sum(h.held), 0) into running, in_flight
+  from qctl._edge_workers() w
+  cross join lateral (select count(*) as held from qctl.in_flight f where f.worker_id = w.worker_id and f.lapsed_at is null) h;
+  state := case when v_edge.stopped_at is not null then 'stopped' when running > 0 then 'running' when reason is not null then 'failing'
+                when not exists (select from qctl.edge_wake) then 'never woken' else 'idle' end;
+  schedule := (select j.schedule from qctl.jobs() j where j.job_name = 'qctl-edge');
+  select * into v_last from qctl.edge_wake k order by k.sent_at desc limit 1;
+  last_wake_at := v_last.sent_at;
+  last_answer := case when v_last.wake_id is null then null when v_last.answered_at is null and v_last.used_at is null then 'in flight'
+                      when v_last.used_at is not null then 'a worker began' when v_last.status = 200 then 'a worker runs already'
+                      else coalesce('HTTP ' || v_last.status || coalesce(': ' || v_last.error, ''), v_last.error) end;
+  next_wake_at := case when v_edge.next_at > clock_timestamp() and v_edge.stopped_at is null then v_edge.next_at end;
+  select count(*) filter (where k.sent_at > clock_timestamp() - interval '24 h'), count(*), coalesce(sum(k.claimed), 0),
+         count(*) filter (where k.ended_at is not null and k.claimed = 0), sum(k.cpu_ms) / nullif(sum(k.claimed), 0)
+  into wakes_today, wakes_30_days, delivered_30_days, without_work_30_days, cpu_ms_per_message
+  from qctl.edge_wake k where k.sent_at > clock_timestamp() - interval '30 days';
+  select coalesce(jsonb_object_agg(e.reason, e.n order by e.reason), '{}') into ended
+  from (select k.reason, count(*) as n from qctl.edge_wake k
+        where k.sent_at > clock_timestamp() - interval '30 days' and k.reason is not null group by k.reason) e;
+  select w.qctl_version, k.pooled into function_version, pooled
+  from qctl.edge_wake k join qctl.worker w on w.worker_id = k.worker_id order by k.sent_at desc limit 1;
+  secret_mark := (select s.mark from qctl.edge_secret s where s.expires_at is null);
+  return next;
+end
+$$;
+
+-- Name: FUNCTION edge_status(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.edge_status() IS 'The Edge Function that qctl wakes; no row if none is known. delivered_30_days counts attempts. ended: how many workers ended for which reason.';
+
+-- Name: end_edge_worker(bigint, text, bigint, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.end_edge_worker(p_worker_id bigint, p_reason text, p_claimed bigint, p_cpu_ms bigint) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  perform qctl.unregister_worker(p_worker_id);
+  update qctl.edge_wake k set ended_at = clock_timestamp(), reason = left(p_reason, 100), claimed = p_claimed, cpu_ms = p_cpu_ms
+  where k.worker_id = p_worker_id and k.ended_at is null;
+  return qctl.wake_edge();
+exception when insufficient_privilege or undefined_table or undefined_function or lock_not_available then
+  -- It could not wake the next one; the job does.
+  perform qctl.unregister_worker(p_worker_id);
+  return sqlerrm;
+end
+$$;
+
+-- Name: FUNCTION end_edge_worker(p_worker_id bigint, p_reason text, p_claimed bigint, p_cpu_ms bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.end_edge_worker(p_worker_id bigint, p_reason text, p_claimed bigint, p_cpu_ms bigint) IS 'Ends an edge worker, and wakes the next one if messages are ready. Returns what qctl.wake_edge() says.';
 
 -- Name: event_route(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -11152,7 +11714,7 @@ begin
   if qctl._cron_here() then
     return query
     select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text from cron.job j
-    where j.database = current_database()::text and j.jobname::text ~ '^qctl-(worker|maintenance)' and j.command ~ '^call qctl\.'
+    where j.database = current_database()::text and j.jobname::text ~ '^qctl-(worker|maintenance|edge)' and j.command ~ '^(call|select) qctl\.'
     order by j.jobname::text;
   end if;
 end
@@ -11857,7 +12419,7 @@ begin
   if qctl._cron_here() then
     begin
       delete from cron.job_run_details d
-      where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\(' and d.end_time < v_before;
+      where d.database = current_database()::text and d.command ~ '^(call|select) qctl\.(work|maintenance|wake_edge)\(' and d.end_time < v_before;
       get diagnostics v_count = row_count;
       return query select 'runs of our jobs', v_count;
     exception when insufficient_privilege then
@@ -12603,6 +13165,29 @@ $$;
 
 COMMENT ON FUNCTION qctl.scale(p_queue text, p_workers integer, p_dedicated boolean, p_batch integer, p_max_in_flight integer, p_concurrency integer) IS 'Sets the number of shared worker jobs (0 stops them) and the capacity settings of one queue, and schedules the jobs in this transaction. Running CALLs follow within about a second. Returns the jobs that were scheduled or unscheduled.';
 
+-- Name: scale_edge(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.scale_edge(p_most integer) RETURNS TABLE(url text, most integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+  if p_most is null or p_most not between 1 and 64 then
+    raise exception '% is not a valid number of edge workers', p_most using errcode = 'QC002', hint = 'use 1 to 64; qctl edge stop ends them all';
+  end if;
+  return query update qctl.edge_function e set most = p_most returning e.url, e.most;
+  if not found then
+    raise exception 'no Edge Function is known here' using errcode = 'QC006', hint = 'qctl edge wake --url URL';
+  end if;
+  perform qctl._audit('edge_scale', null, jsonb_build_object('most', p_most));
+end
+$$;
+
+-- Name: FUNCTION scale_edge(p_most integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.scale_edge(p_most integer) IS 'Sets how many edge workers may run at once. Surplus ones end within 5 s.';
+
 -- Name: send(text, jsonb[], jsonb, double precision, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.send(p_queue text, p_messages jsonb[], p_headers jsonb DEFAULT NULL::jsonb, p_delay_s double precision DEFAULT 0, p_audit boolean DEFAULT false, p_order_key text DEFAULT NULL::text) RETURNS SETOF bigint
@@ -12702,6 +13287,49 @@ $$;
 -- Name: FUNCTION set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Attaches a table, or changes these options of its attachment, in one transaction. Null leaves an option unchanged; an empty p_when, p_columns or p_order_by removes it.';
+
+-- Name: set_edge(text, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.set_edge(p_url text DEFAULT NULL::text, p_new_secret boolean DEFAULT false, p_pooler text DEFAULT NULL::text) RETURNS TABLE(url text, function_name text, most integer, schedule text, secret text, mark text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_edge qctl.edge_function;
+begin
+  perform qctl._check_edge_host();
+  select * into v_edge from qctl.edge_function;
+  if p_url is null and v_edge.url is null then
+    raise exception 'no Edge Function is known yet' using errcode = 'QC002', hint = 'give its address with --url';
+  end if;
+  if p_url !~ '^https?://[^/?#\s]+/[^?#\s]*[^/?#\s]$' then
+    raise exception '% is not the address of an Edge Function', quote_literal(left(p_url, 200))
+      using errcode = 'QC002', hint = 'for example https://PROJECT.supabase.co/functions/v1/qctl-worker';
+  end if;
+  perform qctl._check_net_url(coalesce(p_url, v_edge.url));
+  insert into qctl.edge_function as e (url, pooler) values (coalesce(p_url, v_edge.url), p_pooler)
+  on conflict (only_row) do update
+    set url = excluded.url, pooler = coalesce(excluded.pooler, e.pooler), unanswered = 0, next_at = clock_timestamp(), set_at = clock_timestamp(),
+        stopped_at = null
+  returning e.* into v_edge;
+  if p_new_secret or not exists (select from qctl.edge_secret s where s.expires_at is null) then
+    secret := qctl._new_edge_secret('24 h');
+  end if;
+  perform qctl._plan_jobs(true);
+  perform qctl._audit('edge_set', null, jsonb_build_object('url', v_edge.url, 'new_secret', secret is not null));
+  url := v_edge.url;
+  function_name := qctl._edge_name(v_edge.url);
+  most := v_edge.most;
+  schedule := (select w.schedule from qctl._wanted_jobs() w where w.job_name = 'qctl-edge');
+  mark := (select s.mark from qctl.edge_secret s where s.expires_at is null);
+  return next;
+end
+$_$;
+
+-- Name: FUNCTION set_edge(p_url text, p_new_secret boolean, p_pooler text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.set_edge(p_url text, p_new_secret boolean, p_pooler text) IS 'Stores where the Edge Function is, and schedules its wakes. Without p_url it schedules again what is known. secret is returned only when it is made: the first time, or with p_new_secret.';
 
 -- Name: set_event_route(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -13067,6 +13695,29 @@ $$;
 
 COMMENT ON FUNCTION qctl.sizing(p_queue text, p_per_s double precision) IS 'The settings that a queue needs for p_per_s messages per second; reachable is false if its transport cannot deliver them.';
 
+-- Name: stop_edge(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.stop_edge() RETURNS TABLE(url text, running integer)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+  update qctl.edge_function e set stopped_at = coalesce(e.stopped_at, clock_timestamp()) returning e.url into url;
+  if not found then
+    raise exception 'no Edge Function is known here' using errcode = 'QC006', hint = 'qctl edge wake --url URL';
+  end if;
+  perform qctl._plan_jobs(false);
+  perform qctl._audit('edge_stop', null);
+  running := (select count(*) from qctl._edge_workers());
+  return next;
+end
+$$;
+
+-- Name: FUNCTION stop_edge(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.stop_edge() IS 'Ends the wakes. Edge workers that run settle what they have in flight and end within 5 s; they are returned as running.';
+
 -- Name: stop_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.stop_jobs() RETURNS TABLE(job_name text, done text)
@@ -13085,7 +13736,7 @@ begin
   end loop;
   if qctl._cron_here() then
     delete from cron.job_run_details d
-    where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\(' and d.end_time is not null;
+    where d.database = current_database()::text and d.command ~ '^(call|select) qctl\.(work|maintenance|wake_edge)\(' and d.end_time is not null;
   end if;
 exception when insufficient_privilege then
   raise exception 'a job of qctl belongs to another role: %', sqlerrm
@@ -13358,6 +14009,52 @@ $$;
 
 COMMENT ON FUNCTION qctl.waiting(p_queue text) IS 'How many messages a pgmq queue has that qctl does not deliver yet.';
 
+-- Name: wake_edge(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.wake_edge() RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '1s'
+    AS $$
+declare
+  v_edge qctl.edge_function;
+  v_wake qctl.edge_wake;
+  v_why_not text;
+begin
+  if not pg_try_advisory_xact_lock(qctl._lock_space('singleton'), qctl._lock_key('wake_edge')) then
+    return 'another session wakes it';
+  end if;
+  select * into v_edge from qctl.edge_function;
+  if v_edge.url is null or v_edge.stopped_at is not null then
+    return 'it is stopped';
+  end if;
+  if not qctl.is_armed() then
+    return 'the database is not armed';
+  end if;
+  select * into v_wake from qctl.edge_wake k where k.answered_at is null and k.sent_at > clock_timestamp() - interval '1 h' order by k.sent_at desc limit 1;
+  if found then
+    v_wake := qctl._read_wake(v_wake);
+    if v_wake.answered_at is null then
+      return 'a wake is in flight';
+    end if;
+    perform qctl._note_wake(v_wake);
+    select * into v_edge from qctl.edge_function;
+  end if;
+  if not qctl._is_due(v_edge.next_at, clock_timestamp(), interval '11 min') then
+    return 'it did not answer, so it is woken again at ' || qctl._shown_time(v_edge.next_at);
+  end if;
+  v_why_not := qctl._edge_demand(v_edge.most);
+  if v_why_not is null then
+    perform qctl._send_wake(v_edge.url);
+  end if;
+  return coalesce(v_why_not, 'woken');
+end
+$$;
+
+-- Name: FUNCTION wake_edge(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.wake_edge() IS 'Wakes the Edge Function if a message is ready and no worker delivers it, at most one wake at a time. Returns what it did or why it did nothing. A pg_cron job runs it every 5 s, every minute before pg_cron 1.5; an edge worker that ends runs it too.';
+
 -- Name: wake_up(integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.wake_up(p_queue_ids integer[]) RETURNS void
@@ -13465,13 +14162,30 @@ $$;
 
 COMMENT ON PROCEDURE qctl.work(IN p_queue text) IS 'Delivers the queues of the pg_net transport for up to a minute, or until 2 s before statement_timeout: collects and settles answers, hands ready messages to pg_net and commits each step. pg_cron runs it every minute; qctl scale schedules it. p_queue: deliver only this queue.';
 
+-- Name: work_queues(text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.work_queues(p_queues text[] DEFAULT NULL::text[]) RETURNS TABLE(queue_id integer, queue_name text, transport text, concurrency integer, concurrency_auto boolean, max_in_flight integer, timeout_ms integer, expects boolean, allow_networks text[], armed boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select q.queue_id, q.queue_name, q.transport, q.concurrency, q.concurrency_auto, q.max_in_flight, q.timeout_ms,
+         q.expect_text is not null or q.expect_json is not null, q.allow_networks::text[], qctl.is_armed()
+  from qctl.queue q where p_queues is null or q.queue_name = any (p_queues)
+  order by q.queue_name
+$$;
+
+-- Name: FUNCTION work_queues(p_queues text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.work_queues(p_queues text[]) IS 'What a worker must know of its queues, whatever their transport: all of them, or those named.';
+
 -- Name: workers(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.workers() RETURNS TABLE(worker_id bigint, name text, kind text, transport text, queues text[], state text, in_flight integer, holds_since timestamp with time zone, busy double precision, qctl_version text, role_name text, started_at timestamp with time zone, last_seen_at timestamp with time zone, stopped_at timestamp with time zone, job_name text, last_run text, last_message text)
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select w.worker_id, w.name, case w.transport when 'http' then 'process' else 'job' end, w.transport, w.queues,
+  select w.worker_id, w.name, case when w.transport = 'pg_net' then 'job' when exists (select from qctl.edge_wake k where k.worker_id = w.worker_id) then 'edge' else 'process' end,
+         w.transport, w.queues,
          case when w.stopped_at is not null then 'stopped' when qctl._is_live(w) then 'running' else 'silent' end,
          f.held, f.since, w.busy_s / nullif(w.busy_of_s, 0), w.qctl_version, w.role_name, w.started_at, w.last_seen_at, w.stopped_at,
          null, null, null
@@ -13488,7 +14202,7 @@ $$;
 
 -- Name: FUNCTION workers(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.workers() IS 'The workers: processes and jobs as they last reported, and the pg_cron schedules of the jobs with the result of the last run. busy: the share of its time in which the database worked for it.';
+COMMENT ON FUNCTION qctl.workers() IS 'The workers: processes, jobs and edge workers as they last reported, and the pg_cron schedules of the jobs with the result of the last run. busy: the share of its time in which the database worked for it.';
 
 -- Name: would_send(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -13675,6 +14389,72 @@ CREATE TABLE qctl.dedup (
 -- Name: TABLE dedup; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON TABLE qctl.dedup IS 'Keys of messages that are not to be enqueued again before they expire.';
+
+-- Name: edge_function; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.edge_function (
+    only_row boolean DEFAULT true NOT NULL,
+    url text NOT NULL,
+    most integer DEFAULT 1 NOT NULL,
+    pooler text,
+    unanswered integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    set_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    stopped_at timestamp with time zone,
+    CONSTRAINT edge_function_most_check CHECK (((most >= 1) AND (most <= 64))),
+    CONSTRAINT edge_function_only_row_check CHECK (only_row)
+)
+WITH (fillfactor='50');
+
+-- Name: TABLE edge_function; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.edge_function IS 'The Edge Function that qctl wakes: at most one.';
+
+-- Name: COLUMN edge_function.most; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.edge_function.most IS 'How many edge workers may run at once.';
+
+-- Name: COLUMN edge_function.pooler; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.edge_function.pooler IS 'Host and port of the pooler that its workers should connect through; null for none.';
+
+-- Name: COLUMN edge_function.unanswered; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.edge_function.unanswered IS 'Wakes in a row after which no worker began.';
+
+-- Name: COLUMN edge_function.next_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.edge_function.next_at IS 'No wake before this.';
+
+-- Name: COLUMN edge_function.stopped_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.edge_function.stopped_at IS 'When qctl edge stop ended it; null while it is woken.';
+
+-- Name: edge_secret; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.edge_secret (
+    secret_id integer NOT NULL,
+    inner_pad bytea NOT NULL,
+    outer_pad bytea NOT NULL,
+    mark text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone
+);
+
+-- Name: TABLE edge_secret; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.edge_secret IS 'What signs wakes, as qctl.signing_secret keeps it for queues.';
+
+-- Name: edge_secret_secret_id_seq; Type: SEQUENCE; Schema: qctl; Owner: -
+
+ALTER TABLE qctl.edge_secret ALTER COLUMN secret_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME qctl.edge_secret_secret_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 -- Name: event_last; Type: TABLE; Schema: qctl; Owner: -
 
@@ -14143,6 +14923,21 @@ ALTER TABLE ONLY qctl.dead_letter
 ALTER TABLE ONLY qctl.dedup
     ADD CONSTRAINT dedup_pkey PRIMARY KEY (queue_id, dedup_key);
 
+-- Name: edge_function edge_function_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.edge_function
+    ADD CONSTRAINT edge_function_pkey PRIMARY KEY (only_row);
+
+-- Name: edge_secret edge_secret_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.edge_secret
+    ADD CONSTRAINT edge_secret_pkey PRIMARY KEY (secret_id);
+
+-- Name: edge_wake edge_wake_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.edge_wake
+    ADD CONSTRAINT edge_wake_pkey PRIMARY KEY (wake_id);
+
 -- Name: event_last event_last_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.event_last
@@ -14281,6 +15076,10 @@ CREATE INDEX dead_letter_died_idx ON qctl.dead_letter USING btree (died_at);
 -- Name: dedup_expires_idx; Type: INDEX; Schema: qctl; Owner: -
 
 CREATE INDEX dedup_expires_idx ON qctl.dedup USING btree (expires_at);
+
+-- Name: edge_wake_sent_at_idx; Type: INDEX; Schema: qctl; Owner: -
+
+CREATE INDEX edge_wake_sent_at_idx ON qctl.edge_wake USING btree (sent_at);
 
 -- Name: held_event_attachment; Type: INDEX; Schema: qctl; Owner: -
 

@@ -106,6 +106,17 @@ def test_concurrency_auto_delivers_and_finds_more_than_one(conn, endpoint, worke
     assert max(times(receiver)) > 60
 
 
+def test_a_pace_is_kept(conn, endpoint, worker):
+    receiver = endpoint()
+    create(conn, url=receiver.url, rate_per_s=50)
+    send(conn, 200)
+    worker("-q", "orders")
+    wait_until(lambda: len(receiver.accepted()) == 200, timeout_s=30)
+    arrived = sorted(entry.at for entry in receiver.entries())
+    # A burst of one second may come first.
+    assert all(arrived[n + 110] - arrived[n] > 1 for n in range(90)), arrived
+
+
 def times(receiver) -> list[int]:
     """Requests in each second."""
     seconds = [int(entry.at) for entry in receiver.entries()]

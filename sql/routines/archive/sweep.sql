@@ -48,11 +48,12 @@ begin
   end if;
   delete from qctl.throughput t where t.minute < clock_timestamp() - interval '30 days';
   delete from qctl.attempt_total t where not exists (select from qctl.queue q where q.queue_id = t.queue_id);
+  delete from qctl.edge_wake k where k.sent_at < clock_timestamp() - interval '35 days';
   perform qctl._sweep_dropped();
   if qctl._cron_here() then
     -- A run that a crash ended has no end time and may have no start time; its age then follows from its run id.
     delete from cron.job_run_details d
-    where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\('
+    where d.database = current_database()::text and d.command ~ '^(call|select) qctl\.(work|maintenance|wake_edge)\('
       and (coalesce(d.end_time, d.start_time) < clock_timestamp() - interval '1 day'
            or d.start_time is null and d.runid < (select max(o.runid) from cron.job_run_details o
                                                   where o.start_time < clock_timestamp() - interval '1 day'));

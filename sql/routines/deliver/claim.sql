@@ -40,7 +40,7 @@ begin
   end if;
   -- Read again under the lock because the transport of the queue may have changed.
   select * into v_queue from qctl.queue q where q.queue_id = v_queue.queue_id;
-  if v_queue.transport <> p_transport or not qctl.is_armed() then
+  if v_queue.transport <> p_transport or not qctl.is_armed() or not qctl._can_carry(p_worker_id, v_queue.url) then
     return;
   end if;
   v_now := clock_timestamp();

@@ -8,6 +8,30 @@ begin atomic
   values (left(p_name, 200), p_transport, p_queues, p_version, session_user) returning worker_id;
 end;
 
+create or replace function qctl._carrier(p_url text) returns text
+language sql immutable parallel safe
+return case when p_url ~* '^https?:' then 'http' else lower(substring(p_url from '^([A-Za-z][A-Za-z0-9+.-]*):')) end;
+comment on function qctl._carrier(text) is 'How a worker must send to that URL: by HTTP, or by the scheme of the URL.';
+
+create or replace function qctl._can_carry(p_worker_id bigint, p_url text) returns boolean
+language sql stable
+return p_url ~* '^https?:'
+       or coalesce((select qctl._carrier(p_url) = any (w.carriers) from qctl.worker w where w.worker_id = p_worker_id), false);
+comment on function qctl._can_carry(bigint, text) is 'True if that worker, or one that did not register, can send to the URL.';
+
+create or replace function qctl.work_queues(p_queues text[] default null)
+returns table (queue_id integer, queue_name text, transport text, concurrency integer, concurrency_auto boolean, max_in_flight integer,
+               timeout_ms integer, expects boolean, allow_networks text[], armed boolean)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select q.queue_id, q.queue_name, q.transport, q.concurrency, q.concurrency_auto, q.max_in_flight, q.timeout_ms,
+         q.expect_text is not null or q.expect_json is not null, q.allow_networks::text[], qctl.is_armed()
+  from qctl.queue q where p_queues is null or q.queue_name = any (p_queues)
+  order by q.queue_name
+$$;
+comment on function qctl.work_queues(text[]) is 'What a worker must know of its queues, whatever their transport: all of them, or those named.';
+
 create or replace function qctl.heartbeat(p_worker_id bigint, p_queues text[] default null) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -112,7 +136,8 @@ returns table (worker_id bigint, name text, kind text, transport text, queues te
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select w.worker_id, w.name, case w.transport when 'http' then 'process' else 'job' end, w.transport, w.queues,
+  select w.worker_id, w.name, case when w.transport = 'pg_net' then 'job' when exists (select from qctl.edge_wake k where k.worker_id = w.worker_id) then 'edge' else 'process' end,
+         w.transport, w.queues,
          case when w.stopped_at is not null then 'stopped' when qctl._is_live(w) then 'running' else 'silent' end,
          f.held, f.since, w.busy_s / nullif(w.busy_of_s, 0), w.qctl_version, w.role_name, w.started_at, w.last_seen_at, w.stopped_at,
          null, null, null
@@ -127,5 +152,5 @@ as $$
   limit 100
 $$;
 comment on function qctl.workers() is
-  'The workers: processes and jobs as they last reported, and the pg_cron schedules of the jobs with the result of the last run. '
+  'The workers: processes, jobs and edge workers as they last reported, and the pg_cron schedules of the jobs with the result of the last run. '
   'busy: the share of its time in which the database worked for it.';

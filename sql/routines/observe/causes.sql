@@ -62,7 +62,7 @@ as $$
 declare
   v_cause qctl.cause;
   v_served boolean;
-  v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command <> 'call qctl.maintenance()');
+  v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command ~ '^call qctl\.work');
   v_job record;
 begin
   v_cause.cause := 'no_worker';
@@ -100,6 +100,13 @@ begin
        and exists (select from qctl.worker w where w.transport = 'http' and qctl._is_live(w)
                    and not exists (select from qctl.queue o where o.transport = 'http' and o.queue_id <> p_queue.queue_id
                                    and o.created_at < clock_timestamp() - interval '15 s' and o.queue_name <> all (w.queues))) then
+      return;
+    end if;
+    -- The Edge Function is woken when a message is ready, so a queue without a worker is healthy as long as it answers.
+    if exists (select from qctl.edge_function e where e.stopped_at is null) and qctl._carrier(p_queue.url) = 'http' then
+      for v_cause.since, v_cause.reason, v_cause.fix in select f.since, f.reason, f.fix from qctl._edge_fault(3) f loop
+        return next v_cause;
+      end loop;
       return;
     end if;
     v_cause.reason := 'no qctl worker process serves this queue';

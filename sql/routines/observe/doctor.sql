@@ -218,7 +218,7 @@ begin
   union all select * from qctl._doctor_roles() union all select * from qctl._doctor_sight();
   return query select * from qctl._doctor_jobs();
   return query
-  select * from qctl._doctor_failures() union all select * from qctl._doctor_vacuum() union all select * from qctl._doctor_load();
+  select * from qctl._doctor_failures() union all select * from qctl._doctor_vacuum() union all select * from qctl._doctor_load() union all select * from qctl._doctor_edge();
 end
 $$;
 comment on function qctl.doctor(text) is

@@ -1,9 +1,35 @@
 -- Scaling: sets the number of jobs, and computes what a queue can deliver and which settings a higher rate needs.
 
+create or replace function qctl._edge_capacity(out most integer, out per_s double precision, out why text, out wakes_per_month bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_cpu_s constant double precision := 1.5;
+  c_gap_s constant double precision := 2;
+  v_cpu_ms double precision;
+  v_since timestamptz;
+begin
+  select e.most, e.set_at into most, v_since from qctl.edge_function e where e.stopped_at is null;
+  if not found then
+    return;
+  end if;
+  -- What a worker needs beside its messages must not count, so only wakes with many of them do.
+  select sum(k.cpu_ms) / nullif(sum(k.claimed), 0) into v_cpu_ms from qctl.edge_wake k
+  where k.sent_at > clock_timestamp() - interval '24 h' and k.claimed >= 500 and k.cpu_ms > 0;
+  per_s := most * c_cpu_s * 1000 / coalesce(v_cpu_ms, 0.25) / (c_cpu_s + c_gap_s);
+  why := format('CPU time of edge workers: about %s messages each, then the next one begins%s', round(c_cpu_s * 1000 / coalesce(v_cpu_ms, 0.25)),
+                case when v_cpu_ms is null then ' (assumed)' else '' end);
+  wakes_per_month := (select count(*) * 30 * 24 / greatest(extract(epoch from clock_timestamp() - greatest(v_since, clock_timestamp() - interval '24 h')) / 3600, 1)
+                      from qctl.edge_wake k where k.sent_at > greatest(v_since, clock_timestamp() - interval '24 h'));
+end
+$$;
+comment on function qctl._edge_capacity() is 'What the workers of the Edge Function reach together: an isolate has 2 s of CPU time, of which they use 1.5 s.';
+
 create or replace function qctl.capacity(p_queue text default null)
 returns table (queue_name text, transport text, workers integer, dedicated boolean, batch integer, max_in_flight integer,
                concurrency integer, latency_s double precision, latency_p95_s double precision, measured bigint,
-               ceiling_per_s double precision, limited_by text, hanging_per_s double precision, limits jsonb)
+               ceiling_per_s double precision, limited_by text, hanging_per_s double precision, limits jsonb, wakes_per_month bigint)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -14,7 +40,9 @@ declare
   v_queue qctl.queue;
   v_state qctl.scheduler;
   v_failed bigint;
+  v_edge record;
 begin
+  select * into v_edge from qctl._edge_capacity();
   if p_queue is not null then
     perform qctl._queue(p_queue);
   end if;
@@ -30,6 +58,10 @@ begin
       when 'pg_net' then case when v_queue.dedicated then least(v_state.workers, 1) else v_state.workers end
       else (select count(*) from qctl.worker w where w.transport = 'http' and w.stopped_at is null
               and w.last_seen_at > clock_timestamp() - interval '30 s' and v_queue.queue_name = any (w.queues)) end;
+    wakes_per_month := case when v_queue.transport = 'http' then v_edge.wakes_per_month end;
+    if v_queue.transport = 'http' then
+      workers := greatest(workers, v_edge.most);
+    end if;
     -- The time of an error says nothing about how long a delivery takes.
     select count(*) filter (where a.delivered), percentile_cont(0.5) within group (order by a.s) filter (where a.delivered),
            percentile_cont(0.95) within group (order by a.s) filter (where a.delivered), count(*) filter (where not a.delivered)
@@ -62,10 +94,14 @@ begin
     else
       limits := jsonb_build_array(
         jsonb_build_object('per_s', workers * v_queue.concurrency / greatest(coalesce(latency_s, 0.1), 0.001), 'limit',
-          format('%s worker %s with concurrency %s, answers in %s ms%s', workers, case when workers = 1 then 'process' else 'processes' end, v_queue.concurrency,
+          format('%s %s with concurrency %s, answers in %s ms%s', workers, case when workers = v_edge.most then 'edge worker' else 'worker process' end
+                   || case when workers = 1 then '' when workers = v_edge.most then 's' else 'es' end, v_queue.concurrency,
                  round((greatest(coalesce(latency_s, 0.1), 0.001) * 1000)::numeric), case when measured = 0 then ' (assumed)' else '' end)),
         jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
           format('max_in_flight %s', v_queue.max_in_flight)));
+    end if;
+    if v_queue.transport = 'http' and workers = v_edge.most then
+      limits := limits || jsonb_build_object('per_s', v_edge.per_s, 'limit', v_edge.why);
     end if;
     if v_queue.rate_per_s is not null then
       limits := limits || jsonb_build_object('per_s', v_queue.rate_per_s, 'limit', format('its rate limit, %s/s', v_queue.rate_per_s));
@@ -90,7 +126,8 @@ end
 $$;
 comment on function qctl.capacity(text) is
   'The messages per second that each queue can deliver, and what limits it. The latency is that of the deliveries among the last 1,000 attempts '
-  'within 10 min: of the request on http, from claim to settle on pg_net. ceiling_per_s is null if there were only failures. hanging_per_s: attempts per second if every one times out.';
+  'within 10 min: of the request on http, from claim to settle on pg_net. ceiling_per_s is null if there were only failures. hanging_per_s: attempts per second if every one times out. '
+  'wakes_per_month: of the Edge Function, for all queues together, at the rate of the last 24 h.';
 
 create or replace function qctl.sizing(p_queue text, p_per_s double precision)
 returns table (reachable boolean, batch integer, max_in_flight integer, concurrency integer, reason text)

@@ -42,6 +42,14 @@ as $$
 $$;
 comment on function qctl._cron_slots() is 'How many jobs of all roles pg_cron runs at the same time.';
 
+create or replace function qctl._cron_has_seconds() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce((select qctl._version_number(e.extversion) >= '{1,5}' from pg_extension e where e.extname = 'pg_cron'), false)
+$$;
+comment on function qctl._cron_has_seconds() is 'True if pg_cron takes a schedule in seconds, as it does from version 1.5.';
+
 create or replace function qctl._wanted_jobs() returns table (job_name text, schedule text, command text)
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -58,10 +66,13 @@ as $$
   from net, qctl.scheduler s where net.dedicated and s.workers > 0
   union all
   select 'qctl-maintenance', '* * * * *', 'call qctl.maintenance()' where exists (select from qctl.queue)
+  union all
+  select 'qctl-edge', case when qctl._cron_has_seconds() then '5 seconds' else '* * * * *' end, 'select qctl.wake_edge()'
+  from qctl.edge_function e where e.stopped_at is null
 $$;
 comment on function qctl._wanted_jobs() is
   'The jobs that should exist: one for all queues of pg_net, more shared or '
-  'dedicated ones as qctl scale sets them, and one for maintenance.';
+  'dedicated ones as qctl scale sets them, one for maintenance, and one that wakes the Edge Function.';
 
 create or replace function qctl.jobs() returns table (job_id bigint, job_name text, schedule text, command text, active boolean, owner text)
 language plpgsql stable
@@ -71,7 +82,7 @@ begin
   if qctl._cron_here() then
     return query
     select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text from cron.job j
-    where j.database = current_database()::text and j.jobname::text ~ '^qctl-(worker|maintenance)' and j.command ~ '^call qctl\.'
+    where j.database = current_database()::text and j.jobname::text ~ '^qctl-(worker|maintenance|edge)' and j.command ~ '^(call|select) qctl\.'
     order by j.jobname::text;
   end if;
 end
@@ -164,7 +175,7 @@ begin
   end loop;
   if qctl._cron_here() then
     delete from cron.job_run_details d
-    where d.database = current_database()::text and d.command ~ '^call qctl\.(work|maintenance)\(' and d.end_time is not null;
+    where d.database = current_database()::text and d.command ~ '^(call|select) qctl\.(work|maintenance|wake_edge)\(' and d.end_time is not null;
   end if;
 exception when insufficient_privilege then
   raise exception 'a job of qctl belongs to another role: %', sqlerrm

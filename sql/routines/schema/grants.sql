@@ -40,13 +40,13 @@ as $$
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
          and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,delivery_stop,attempt_totals,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
-                               'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route}')
+                               'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route,edge_status}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
-         and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale}')
+         and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale,scale_edge}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
-         and p.proname = any ('{claim,release,settle,register_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
+         and p.proname = any ('{claim,release,settle,work_queues,register_worker,begin_edge_worker,edge_heartbeat,end_edge_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
                               'maintenance,_upkeep_begin,_upkeep_mark,_do_upkeep_step,_queues_to_collect,_work_review,_due_retention,_retain,_retention_done,'
                               '_maintenance_deadline,_before}'))
 $$;

@@ -25,6 +25,7 @@ class Scaled:
     limited_by: str
     hanging_per_s: float
     limits: list[dict[str, object]]
+    wakes_per_month: int | None
 
     @property
     def shown_workers(self) -> str:
@@ -71,5 +72,5 @@ def compared(before: "models.Capacity", after: "models.Capacity") -> Scaled:
         after.queue_name, after.transport, after.workers, old(before.workers, after.workers), after.dedicated,
         after.batch, old(before.batch, after.batch), after.max_in_flight, old(before.max_in_flight, after.max_in_flight),
         after.concurrency, old(before.concurrency, after.concurrency), after.ceiling_per_s, after.limited_by,
-        after.hanging_per_s, after.limits,
+        after.hanging_per_s, after.limits, after.wakes_per_month,
     )  # fmt: skip

@@ -15,7 +15,7 @@ PANELS: dict[str, tuple[str, ...]] = {
             "disarm",
             "grant",
         ),
-        *("revoke", "secret", "partition", "events", "verify", "drop", "uninstall", "demo"),
+        *("revoke", "secret", "partition", "events", "verify", "edge", "drop", "uninstall", "demo"),
     ),
     "Look": (
         *(

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from qctl.models.capacity import RunningJob as RunningJob
     from qctl.models.capacity import Sizing as Sizing
     from qctl.models.config import Setting as Setting
+    from qctl.models.edge import EdgeScaled as EdgeScaled
+    from qctl.models.edge import EdgeSet as EdgeSet
+    from qctl.models.edge import EdgeStatus as EdgeStatus
+    from qctl.models.edge import EdgeStopped as EdgeStopped
     from qctl.models.events import EventRoute as EventRoute
     from qctl.models.events import EventRouteSet as EventRouteSet
     from qctl.models.grants import Granted as Granted
@@ -108,6 +112,7 @@ _MODULES = {
     "purge": "PurgedBatch Purged Exported PurgedSome Leftovers ArchiveSize Purgeable",
     "partitions": "Partitioned DroppedPartitions",
     "capacity": "Job JobChange RunningJob Capacity Plan Sizing",
+    "edge": "EdgeSet EdgeStopped EdgeScaled EdgeStatus",
     "worker": "Claimed Settled Upkeep Sleeper WorkQueue WorkerState",
 }
 

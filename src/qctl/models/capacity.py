@@ -37,7 +37,8 @@ class RunningJob:
 class Capacity:
     """What a queue can carry, in messages a second, and what limits it; latency in seconds.
 
-    ``ceiling_per_s`` is None where it cannot be known because every attempt failed.
+    ``ceiling_per_s`` is None where it cannot be known because every attempt failed. ``wakes_per_month`` is of the Edge
+    Function, for all queues together; None where there is none.
     """
 
     queue_name: str
@@ -54,6 +55,7 @@ class Capacity:
     limited_by: str
     hanging_per_s: float
     limits: list[dict[str, Any]]
+    wakes_per_month: int | None
 
 
 @dataclass(frozen=True, slots=True)

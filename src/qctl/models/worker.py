@@ -60,6 +60,7 @@ class WorkQueue:
     concurrency: int
     concurrency_auto: bool
     max_in_flight: int
+    timeout_ms: int
     expects: bool
     allow_networks: list[str]
     armed: bool

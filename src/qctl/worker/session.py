@@ -9,7 +9,6 @@ from contextlib import suppress
 import psycopg
 
 from qctl import __version__, db
-from qctl.db import files
 from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
 from qctl.worker.request import Answer
 
@@ -77,7 +76,7 @@ class WorkerSession:
 
     def queues(self, names: list[str] | None) -> list[WorkQueue]:
         """The queues of these names, or all, whatever their transport."""
-        return db.fetch(self.connection, WorkQueue, files.query("work_queues"), {"queues": names})
+        return db.call(self.connection, WorkQueue, "work_queues", queues=names)
 
     def require_queue(self, name: str) -> None:
         """Raises the error of an unknown queue (6) if there is none of that name."""

@@ -78,6 +78,11 @@ def command(
         with session(dsn, profile, "capacity") as connection:
             rows = capacity.capacities(connection, queue)
         render([compared(row, row) for row in rows], COLUMNS, output)
+        wakes = next((row.wakes_per_month for row in rows if row.wakes_per_month is not None), None)
+        if wakes is not None:
+            say(
+                f"the Edge Function is invoked about {wakes:,} times a month at the rate of the last 24 h, for all queues"
+            )
         return
     if users is not None and load is not None:
         raise UsageError("--users and --rate exclude each other")

@@ -11,7 +11,7 @@ from qctl.cli.confirm import confirm_if_protected
 from qctl.cli.console import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError
-from qctl.operations import capacity, queues
+from qctl.operations import capacity, edge, queues
 from qctl.output import render
 
 SUPABASE_JOBS = 8
@@ -33,6 +33,9 @@ def command(
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", help="Simultaneous requests of one worker process.")
     ] = None,
+    edge_workers: Annotated[
+        int | None, typer.Option("--edge", help="Most workers of the Edge Function that may run at once.")
+    ] = None,
     rate: Annotated[
         str | None,
         typer.Option("--for", help="Compute the settings for this rate of messages: 50/s, 5000/min.", metavar="RATE"),
@@ -46,7 +49,8 @@ def command(
     """Set how much is delivered at once, and show the throughput that each queue can reach and what limits it.
 
     Without options it only shows. On pg_net the workers are pg_cron jobs, which are rescheduled in one transaction; running
-    jobs follow within 2 s. On http they are the processes that you start, and --concurrency applies to each of them.
+    jobs follow within 2 s. On http they are the processes that you start, and those of the Edge Function, of which --edge sets
+    the most; --concurrency applies to each of them.
 
     Example: qctl scale -q orders --for 5000/min
     """
@@ -55,7 +59,8 @@ def command(
         "workers": workers, "dedicated": dedicated, "batch": batch, "max_in_flight": max_in_flight, "concurrency": concurrency,
     }  # fmt: skip
     asked = any(value is not None for value in wanted.values())
-    with session(dsn, profile, "scale", changes=asked or rate is not None) as connection:
+    changes = asked or rate is not None or edge_workers is not None
+    with session(dsn, profile, "scale", changes=changes) as connection:
         name = queue
         if per_s is not None or any(wanted[key] is not None for key in wanted if key != "workers"):
             name = queues.the_one(connection, queue)
@@ -69,6 +74,8 @@ def command(
             if asked:
                 for change in capacity.scale(connection, queue=name, **wanted):
                     say(f"job {change.job_name} {'would be ' if dry_run else ''}{change.done}")
+            if edge_workers is not None:
+                edge.scale(connection, edge_workers)
             after = capacity.capacities(connection, name)
         if workers is not None and not dry_run:
             _follow(connection, workers)
