@@ -5,7 +5,7 @@ PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 LOCK   := requirements/development.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-server test-matrix test-n8n check lint types imports fresh site generate lock audit released bench bench-results bench-inside bench-n8n chaos fuzz clean
+.PHONY: help demo test test-fast test-server test-matrix test-edge test-n8n check lint types imports deno fresh site generate lock audit released bench bench-results bench-inside bench-n8n chaos fuzz clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z][a-z0-9%-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | sed 's/%/NAME/' | column -t -s '|' 2>/dev/null || \
@@ -55,12 +55,17 @@ test-server: .venv/.dev ## Run the contract tests of pg_net on a server that has
 test-matrix: .venv/.dev ## Run the SQL, command and worker tests on PostgreSQL 14 to 18; needs npm
 	@$(BIN)/python scripts/test_matrix.py $(MATRIX)
 
+# The edge worker in real Deno: the tests of qctl worker, faults, PgBouncer, real pg_cron.
+test-edge: .venv/.dev ## Run all tests of the edge worker, of which make test runs a few
+	@sh scripts/debian_parts.sh
+	@QCTL_TEST_EDGE=1 $(BIN)/pytest --timeout 900 tests/edge
+
 # A real n8n 1.60 from npm (1.3 GB, once), on the embedded server: its executions against the deliveries.
 test-n8n: .venv/.dev ## Run the tests against a real n8n 1.60 from npm (1.3 GB, once)
 	@$(BIN)/python scripts/n8n_parts.py
 	@QCTL_TEST_N8N=1 $(BIN)/pytest -n 0 tests/n8n
 
-check: lint types imports fresh site ## Lint, types, import contracts, generated files, documentation site
+check: lint types imports deno fresh site ## Lint, types, import contracts, the Edge Function, generated files, documentation site
 
 lint: .venv/.dev ## Check style and format
 	@$(BIN)/ruff check --quiet .
@@ -71,6 +76,12 @@ types: .venv/.dev ## Check types
 
 imports: .venv/.dev ## Check the import contracts
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+# Deno takes the function's one package from npm, into .venv/deno.
+deno: .venv/.dev ## Check format, style and types of the Edge Function
+	@cd src/qctl/edge && export DENO_DIR=$(CURDIR)/.venv/deno NO_COLOR=1 && $(CURDIR)/$(BIN)/deno fmt --quiet --check && \
+	$(CURDIR)/$(BIN)/deno lint --quiet && $(CURDIR)/$(BIN)/deno check --quiet *.ts
+	@DENO_DIR=.venv/deno $(BIN)/deno fmt --quiet --check --line-width 120 tests/edge/runtime.ts
 
 fresh: .venv/.dev ## Check that generated files are up to date
 	@$(BIN)/python scripts/generate.py --check
@@ -86,7 +97,7 @@ released: .venv/.dev ## Freeze the schema of a release for the upgrade tests
 	@$(BIN)/python scripts/freeze_schema.py
 
 # Every row of benchmarks/RESULTS.md and the pictures in docs/plots: well over an hour; with QUICK=1 five minutes, to see that all works.
-BENCHES = throughput latency inside slow_endpoint memory capture capture_cost commits flat plans hidden old_snapshot purging partitions processes startup capacity soak
+BENCHES = throughput edge latency inside slow_endpoint memory capture capture_cost commits flat plans hidden old_snapshot purging partitions processes startup capacity soak
 bench: .venv/.dev ## Measure every row of benchmarks/RESULTS.md: over an hour; QUICK=1: five minutes
 	@sh scripts/debian_parts.sh
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(if $(QUICK),--quick) || failed="$$failed $$name"; done; \

@@ -3520,8 +3520,9 @@ begin
     return next;
     return;
   end if;
-  if v_edge.unanswered >= p_least then
-    select * into v_wake from qctl.edge_wake k where k.answered_at is not null order by k.sent_at desc limit 1;
+  select * into v_wake from qctl.edge_wake k where k.answered_at is not null order by k.sent_at desc limit 1;
+  -- An isolate whose time is used up answers 200 for as long as it lives, which is 150 s at the most.
+  if v_edge.unanswered >= (case when v_wake.status = 200 then 40 else p_least end) then
     select f.reason, f.fix into reason, fix from qctl._edge_refusal(v_wake, v_edge.url) f;
     since := (select min(k.sent_at) from (select o.sent_at from qctl.edge_wake o where o.answered_at is not null order by o.sent_at desc limit v_edge.unanswered) k);
     return next;
@@ -3585,6 +3586,7 @@ CREATE FUNCTION qctl._edge_refusal(p_wake qctl.edge_wake, p_url text, OUT reason
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select case
+           when w.status = 200 then 'the edge function answers that a worker runs, but none has reported'
            when w.status = 404 then format('the edge function is not deployed: %s answers HTTP 404', p_url)
            when w.status = 401 and w.error ~* '(jwt|authorization)' then 'the edge function wants a key of Supabase (HTTP 401): deploy it without JWT verification'
            when w.status = 401 then 'the edge function refuses the signature of its wakes (HTTP 401): its QCTL_WAKE_SECRET is another one'
@@ -5332,7 +5334,7 @@ COMMENT ON FUNCTION qctl._lock_for_triggers(p_attachment qctl.attachment, p_more
 
 CREATE FUNCTION qctl._lock_key(p_name text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE p_name WHEN 'upkeep'::text THEN 0 WHEN 'install'::text THEN 1 WHEN 'net_epoch'::text THEN 2 WHEN 'plan_jobs'::text THEN 3 WHEN 'dispatch'::text THEN 4 ELSE NULL::integer END;
+    RETURN CASE p_name WHEN 'upkeep'::text THEN 0 WHEN 'install'::text THEN 1 WHEN 'net_epoch'::text THEN 2 WHEN 'plan_jobs'::text THEN 3 WHEN 'dispatch'::text THEN 4 WHEN 'wake_edge'::text THEN 5 ELSE NULL::integer END;
 
 -- Name: FUNCTION _lock_key(p_name text); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -6429,9 +6431,11 @@ declare
 begin
   if p_wake.used_at is not null then
     update qctl.edge_function e set unanswered = 0, next_at = clock_timestamp();
-  elsif p_wake.status = 200 then
-    -- It reached a worker that runs already, which takes what is ready.
+  elsif p_wake.status = 200 and exists (select from qctl._edge_workers()) then
     update qctl.edge_function e set unanswered = 0, next_at = clock_timestamp() + interval '30 s';
+  elsif p_wake.status = 200 then
+    -- It reached an isolate whose worker has just ended or whose time is used up: soon the runtime starts another one.
+    update qctl.edge_function e set unanswered = e.unanswered + 1, next_at = clock_timestamp() + interval '5 s';
   else
     update qctl.edge_function e
     set unanswered = e.unanswered + 1,

@@ -86,7 +86,7 @@ class Isolate:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, json.loads(error.read())
+                return error.code, json.loads(error.read() or b"{}")
 
     def log(self, event: str) -> list[dict]:
         return [line for line in map(json.loads, list(self.lines)) if line["event"] == event]

@@ -5,6 +5,7 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select case
+           when w.status = 200 then 'the edge function answers that a worker runs, but none has reported'
            when w.status = 404 then format('the edge function is not deployed: %s answers HTTP 404', p_url)
            when w.status = 401 and w.error ~* '(jwt|authorization)' then 'the edge function wants a key of Supabase (HTTP 401): deploy it without JWT verification'
            when w.status = 401 then 'the edge function refuses the signature of its wakes (HTTP 401): its QCTL_WAKE_SECRET is another one'
@@ -49,8 +50,9 @@ begin
     return next;
     return;
   end if;
-  if v_edge.unanswered >= p_least then
-    select * into v_wake from qctl.edge_wake k where k.answered_at is not null order by k.sent_at desc limit 1;
+  select * into v_wake from qctl.edge_wake k where k.answered_at is not null order by k.sent_at desc limit 1;
+  -- An isolate whose time is used up answers 200 for as long as it lives, which is 150 s at the most.
+  if v_edge.unanswered >= (case when v_wake.status = 200 then 40 else p_least end) then
     select f.reason, f.fix into reason, fix from qctl._edge_refusal(v_wake, v_edge.url) f;
     since := (select min(k.sent_at) from (select o.sent_at from qctl.edge_wake o where o.answered_at is not null order by o.sent_at desc limit v_edge.unanswered) k);
     return next;

@@ -93,9 +93,11 @@ declare
 begin
   if p_wake.used_at is not null then
     update qctl.edge_function e set unanswered = 0, next_at = clock_timestamp();
-  elsif p_wake.status = 200 then
-    -- It reached a worker that runs already, which takes what is ready.
+  elsif p_wake.status = 200 and exists (select from qctl._edge_workers()) then
     update qctl.edge_function e set unanswered = 0, next_at = clock_timestamp() + interval '30 s';
+  elsif p_wake.status = 200 then
+    -- It reached an isolate whose worker has just ended or whose time is used up: soon the runtime starts another one.
+    update qctl.edge_function e set unanswered = e.unanswered + 1, next_at = clock_timestamp() + interval '5 s';
   else
     update qctl.edge_function e
     set unanswered = e.unanswered + 1,

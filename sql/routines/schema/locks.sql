@@ -16,5 +16,6 @@ comment on function qctl._lock_space(text) is 'The first number of an advisory l
 
 create or replace function qctl._lock_key(p_name text) returns integer
 language sql immutable parallel safe
-return case p_name when 'upkeep' then 0 when 'install' then 1 when 'net_epoch' then 2 when 'plan_jobs' then 3 when 'dispatch' then 4 end;
+return case p_name when 'upkeep' then 0 when 'install' then 1 when 'net_epoch' then 2 when 'plan_jobs' then 3 when 'dispatch' then 4
+                    when 'wake_edge' then 5 end;
 comment on function qctl._lock_key(text) is 'The second number of an advisory lock whose first number is qctl._lock_space(''singleton'').';

@@ -30,7 +30,7 @@ Deno.serve(async (request) => {
   const wake = await readWake(request, settings.wakeSecrets);
   if ("refused" in wake) return answer(401, wake.refused);
   if (worker !== null || starting) return answer(200, null, "a worker runs already");
-  if (budget.exhausted(settings)) return answer(503, "the time of this isolate is used up");
+  if (budget.exhausted(settings)) return answer(200, null, "the time of this isolate is used up");
   starting = true;
   try {
     return await begin(wake.id, settings);

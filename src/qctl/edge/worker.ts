@@ -57,6 +57,7 @@ export class Worker {
   retire(reason: Reason): void {
     if (this.reason !== null) return;
     this.reason = reason;
+    log("info", "retire", { reason });
     this.endsBy = performance.now() + GRACE_MS;
     for (const queue of this.queues.values()) {
       this.endsBy = Math.max(this.endsBy, performance.now() + queue.timeoutMs + GRACE_MS);

@@ -148,7 +148,7 @@ def make_role(connection: db.Connection, role: str, *, new_password: bool) -> st
         connection.execute(sql.SQL("{} role {} login password {}").format(sql.SQL(verb), name, sql.Literal(verifier)))
         # Behind a transaction pooler no session keeps settings, and one locked table must not hold up a worker.
         for setting, value in (("lock_timeout", "1s"), ("statement_timeout", "10s")):
-            connection.execute(sql.SQL("alter role {} set {} = {}").format(name, sql.SQL(setting), sql.Literal(value)))
+            connection.execute(sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value)))
     return password
 
 
