@@ -2,8 +2,9 @@
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-from isolate import Isolate
+from isolate import FUNCTION, Isolate
 
 
 class Gateway:
@@ -12,12 +13,13 @@ class Gateway:
     Args:
         dsn: what its workers connect to.
         secret: what signs wakes.
+        function: folder of its files.
         most: isolates that may run at once; another is started for a wake that the others do not take.
         settings: the environment of each isolate.
     """
 
-    def __init__(self, dsn: str, secret: str, *, most: int = 1, **settings: str) -> None:
-        self._dsn, self._secret, self._most = dsn, secret, most
+    def __init__(self, dsn: str, secret: str, *, function: Path = FUNCTION, most: int = 1, **settings: str) -> None:
+        self.dsn, self.secret, self._function, self._most = dsn, secret, function, most
         self.settings = {"ISOLATE_LEAVES": "1", **settings}
         self.isolates: list[Isolate] = []
         self.answers: list[int] = []
@@ -60,7 +62,7 @@ class Gateway:
             return 503, {"error": f"the isolate is gone: {error}"}
 
     def _start(self) -> Isolate:
-        self.isolates.append(Isolate(self._dsn, self._secret, **self.settings))
+        self.isolates.append(Isolate(self.dsn, self.secret, self._function, **self.settings))
         return self.isolates[-1]
 
     def running(self) -> list[Isolate]:

@@ -118,7 +118,7 @@ def test_40_wakes_that_are_none_begin_nothing(conn, isolate):
 
 def test_an_idle_queue_wakes_nobody_and_is_healthy(function):
     gateway = function()
-    conn = psycopg.connect(gateway._dsn, autocommit=True)
+    conn = psycopg.connect(gateway.dsn, autocommit=True)
     with conn:
         create(conn)
         assert woken(conn) == "nothing is ready"

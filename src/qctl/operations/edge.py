@@ -36,11 +36,12 @@ class Place:
     def dsn(self, role: str, password: str) -> str:
         """The connection string of a role."""
         user = f"{role}.{self.project}" if self.project else role
-        where = "" if self.host.startswith("/") else f"{self.host}:{self.port}"
-        tail = (
-            f"?host={quote(self.host)}" if self.host.startswith("/") else ("?sslmode=require" if self.project else "")
+        who, what, database = (quote(text, safe="") for text in (user, password, self.database))
+        if self.host.startswith("/"):
+            return f"postgresql://{who}:{what}@/{database}?host={quote(self.host)}"
+        return f"postgresql://{who}:{what}@{self.host}:{self.port}/{database}" + (
+            "?sslmode=require" if self.project else ""
         )
-        return f"postgresql://{quote(user)}:{quote(password)}@{where}/{quote(self.database)}{tail}"
 
 
 def function_files() -> dict[str, str]:
@@ -148,7 +149,9 @@ def make_role(connection: db.Connection, role: str, *, new_password: bool) -> st
         connection.execute(sql.SQL("{} role {} login password {}").format(sql.SQL(verb), name, sql.Literal(verifier)))
         # Behind a transaction pooler no session keeps settings, and one locked table must not hold up a worker.
         for setting, value in (("lock_timeout", "1s"), ("statement_timeout", "10s")):
-            connection.execute(sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value)))
+            connection.execute(
+                sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
+            )
     return password
 
 
