@@ -39,6 +39,7 @@ def tell_delivery(
     attached: bool = True,
     allow: str | None = None,
     running: bool = True,
+    edge: str | None = None,
 ) -> None:
     """Says when the next message of a queue is delivered, and what to type next.
 
@@ -48,6 +49,7 @@ def tell_delivery(
         stop: what stops its delivery.
         attached: a table is attached to it.
         running: a job of pg_net runs now; if not, it was said when it starts.
+        edge: ``known`` where the database wakes an Edge Function, ``possible`` where it could.
         allow: the command that allows the address of its endpoint, where that is refused.
     """
     test = f"qctl test -q {name}"
@@ -62,11 +64,15 @@ def tell_delivery(
             say("the first message is delivered within seconds of that")
         elif transport == "pg_net":
             say("the next message is delivered within seconds")
+        elif edge == "known":
+            say("the Edge Function is woken when a message is ready: qctl edge status")
         else:
             say(f"a worker of all queues takes it up within 5 s; if none runs: qctl worker -q {name}")
         say(f"Next: {test}")
     elif stop.cause == "no_worker" and transport == "http":
         say(f"nothing delivers this queue until a worker runs; then try it in another terminal: {test}")
+        if edge == "possible":
+            say("nothing to host: a worker in a Supabase Edge Function, which this database wakes: qctl edge init")
         say(f"Next: qctl worker -q {name}")
     else:
         say(f"nothing is delivered now: {stop.cause}: {one_line(stop.reason)}")

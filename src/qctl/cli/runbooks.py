@@ -32,6 +32,8 @@ def page_of(cause: str, fix: str | None) -> str | None:
         cause: as health and check name it.
         fix: the command that was found for it.
     """
+    if cause == "no_worker" and fix is not None and fix.startswith(("supabase ", "qctl edge ")):
+        return "edge-worker"
     if cause == "no_worker" and fix is not None and "qctl worker" not in fix:
         return "pg-net-stuck"
     return PAGES.get(cause)

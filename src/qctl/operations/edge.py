@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from qctl import __version__, db
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.models import EdgeScaled, EdgeSet, EdgeStatus, EdgeStopped
+from qctl.operations import queues
 
 POOLER_PORT = 6543
 _DIRECT = re.compile(r"db\.([a-z0-9]+)\.supabase\.(?:co|com|in)")
@@ -171,6 +172,14 @@ def scale(connection: db.Connection, most: int) -> EdgeScaled:
         QctlError: not a number of workers (2), no function is known (6).
     """
     return db.call(connection, EdgeScaled, "scale_edge", most=most)[0]
+
+
+def standing(connection: db.Connection) -> str | None:
+    """``known`` where the database wakes a function, ``possible`` where it could (pg_cron and pg_net are here), else None."""
+    found = status(connection)
+    if found is not None and found.state != "stopped":
+        return "known"
+    return "possible" if queues.transport(connection, "auto").transport == "pg_net" else None
 
 
 def status(connection: db.Connection) -> EdgeStatus | None:

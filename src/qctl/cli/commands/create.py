@@ -9,7 +9,7 @@ from qctl.cli import options, queue_notes
 from qctl.cli.console import print_calls, say
 from qctl.cli.queue_settings import with_settings
 from qctl.cli.session import session
-from qctl.operations import attachments, capacity, health, migrate, order_index, partitions, queues
+from qctl.operations import attachments, capacity, edge, health, migrate, order_index, partitions, queues
 from qctl.output import Column, render
 from qctl.output.columns import counted, seconds, yes_no
 
@@ -98,6 +98,7 @@ def command(
         running = bool(migrate.running_jobs(connection))
         stop = health.delivery_stop(connection, name)
         allow = health.allowing(connection, name)
+        woken = edge.standing(connection) if created.transport == "http" else None
     render([created], _COLUMNS, output)
     if triggers:
         say(f"captures INSERT, UPDATE and DELETE of {', '.join(sorted({t.relation for t in triggers}))}")
@@ -122,4 +123,6 @@ def command(
         say(f"its archive is in {partition} partitions")
     if partitioned and not partitioned[-1].partitions:
         say(f"the attempt log stays in one table; qctl partition -q {name} puts it into partitions too")
-    queue_notes.tell_delivery(name, created.transport, stop, attached=bool(triggers), allow=allow, running=running)
+    queue_notes.tell_delivery(
+        name, created.transport, stop, attached=bool(triggers), allow=allow, running=running, edge=woken
+    )

@@ -10,7 +10,7 @@ from qctl.cli.console import print_calls, say
 from qctl.cli.queue_settings import with_settings
 from qctl.cli.session import session
 from qctl.errors import UsageError
-from qctl.operations import capacity, health, order_index, queues
+from qctl.operations import capacity, edge, health, order_index, queues
 from qctl.output import Column, render
 from qctl.output.columns import rate, seconds
 
@@ -76,6 +76,7 @@ def command(
             order_index.change(connection, name, wanted=False)
         scheduled = bool(capacity.jobs(connection))
         stop = health.delivery_stop(connection, name)
+        woken = edge.standing(connection) if choice is not None and choice.transport == "http" else None
     render([row], _COLUMNS, output)
     if choice is not None:
         queue_notes.tell_transport(choice.transport, choice.reason, name, scheduled=scheduled)
@@ -83,6 +84,6 @@ def command(
         queue_notes.warn_of_url(url, name, concurrency_set=True)
     say("running workers apply it within 5 s")
     if choice is not None:
-        queue_notes.tell_delivery(name, choice.transport, stop)
+        queue_notes.tell_delivery(name, choice.transport, stop, edge=woken)
     else:
         say(f"Next: qctl describe {name}")
