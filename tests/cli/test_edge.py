@@ -99,6 +99,7 @@ def test_without_pg_cron_it_says_what_to_run(dsn):
     assert "qctl worker" in talk
     printed = ok("edge", "wake", "--url", url, "--sql", dsn=dsn).stdout
     assert f'select * from "qctl"."set_edge"("p_url" => \'{url}\');' in printed
+    assert ok("edge", "stop", "--sql", dsn=dsn).stdout == 'select * from "qctl"."stop_edge"();\n'
     assert "no Edge Function is known here" in failing(6, "edge", "status", dsn=dsn)
 
 

@@ -125,7 +125,7 @@ begin
   if v_edge.url is null or v_edge.state = 'stopped' then
     return;
   end if;
-  v_deploy := 'qctl edge init --update && supabase functions deploy ' || qctl._word(qctl._edge_name(v_edge.url)) || ' --no-verify-jwt';
+  v_deploy := 'qctl edge init && supabase functions deploy ' || qctl._word(qctl._edge_name(v_edge.url)) || ' --no-verify-jwt';
   -- Where a queue is without a worker for it, health says so.
   if v_edge.reason is not null and not exists (select from qctl._edge_fault(3) where exists (select from qctl.queue q where q.transport = 'http')) then
     return query select 'warning', 'edge', qctl._edge_name(v_edge.url), v_edge.reason, v_edge.fix;

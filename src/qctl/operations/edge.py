@@ -156,13 +156,13 @@ def make_role(connection: db.Connection, role: str, *, new_password: bool) -> st
     return password
 
 
-def stop(connection: db.Connection) -> EdgeStopped:
+def stop() -> db.Call[EdgeStopped]:
     """Ends the wakes; workers that run end within seconds.
 
     Raises:
-        QctlError: no function is known (6).
+        QctlError: when it is run: no function is known (6).
     """
-    return db.call(connection, EdgeStopped, "stop_edge")[0]
+    return db.Call("stop_edge", {}, EdgeStopped)
 
 
 def scale(connection: db.Connection, most: int) -> EdgeScaled:

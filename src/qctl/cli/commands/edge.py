@@ -199,6 +199,7 @@ def stop(
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
+    sql: options.AsSql = False,
 ) -> None:
     """End the wakes. Edge workers that run settle what they have in flight and end within seconds.
 
@@ -206,9 +207,12 @@ def stop(
 
     Example: qctl edge stop
     """
+    if sql:
+        print_calls([edge.stop()])
+        return
     with session(dsn, profile, "edge stop", changes=True) as connection:
         confirm_if_protected(connection, "the Edge Function will no longer be woken", yes=yes)
-        row = edge.stop(connection)
+        row = edge.stop().one(connection)
     render([row], [Column("url", "url"), Column("running", "still running", right=True)], output)
     say("queues of the http transport are now delivered only by qctl worker. Next: qctl worker --all")
 
