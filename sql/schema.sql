@@ -2842,7 +2842,7 @@ begin
   if v_edge.url is null or v_edge.state = 'stopped' then
     return;
   end if;
-  v_deploy := 'qctl edge init --update && supabase functions deploy ' || qctl._word(qctl._edge_name(v_edge.url)) || ' --no-verify-jwt';
+  v_deploy := 'qctl edge init && supabase functions deploy ' || qctl._word(qctl._edge_name(v_edge.url)) || ' --no-verify-jwt';
   -- Where a queue is without a worker for it, health says so.
   if v_edge.reason is not null and not exists (select from qctl._edge_fault(3) where exists (select from qctl.queue q where q.transport = 'http')) then
     return query select 'warning', 'edge', qctl._edge_name(v_edge.url), v_edge.reason, v_edge.fix;
@@ -3505,18 +3505,22 @@ begin
   if not found then
     return;
   end if;
-  select j.job_name, j.active, r.status, r.message into v_job
+  select j.job_name, j.active, qctl._failed_runs(j.job_id) as failed, r.message into v_job
   from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true where j.job_name = 'qctl-edge';
   fix := 'qctl edge wake';
   reason := case
     when qctl._net_relation('http_request_queue') is null then 'pg_net, which wakes the edge function, is no longer installed'
-    when qctl._owns_jobs() and v_job.job_name is null then 'no pg_cron job wakes the edge function'
+    -- Something else may call qctl.wake_edge(), so it counts only when nobody has for a while although a message is ready.
+    when not qctl._cron_here()
+         and greatest(v_edge.set_at, (select max(k.sent_at) from qctl.edge_wake k)) < clock_timestamp() - interval '2 min'
+         and exists (select from qctl.ready_queues(array(select q.queue_name from qctl.queue q where q.transport = 'http')))
+      then 'pg_cron, which wakes the edge function, is not available to this role in this database'
+    when qctl._cron_here() and qctl._owns_jobs() and v_job.job_name is null then 'no pg_cron job wakes the edge function'
     when not v_job.active then 'job qctl-edge, which wakes the edge function, is switched off'
-    when v_job.status = 'failed' then 'job qctl-edge, which wakes the edge function, fails: ' || left(btrim(v_job.message), 200) end;
+    -- One failed run says nothing: the next one comes within a minute.
+    when v_job.failed >= 3 then 'job qctl-edge, which wakes the edge function, fails: ' || left(btrim(v_job.message), 200) end;
   if reason is not null then
-    if reason ~ '^pg_net' then
-      fix := 'create extension pg_net;';
-    end if;
+    fix := case when reason ~ '^pg_net' then 'create extension pg_net;' when reason ~ '^pg_cron' then 'create extension pg_cron;' else fix end;
     return next;
     return;
   end if;
@@ -3539,6 +3543,24 @@ COMMENT ON FUNCTION qctl._edge_fault(p_least integer) IS 'Why the Edge Function 
 CREATE FUNCTION qctl._edge_name(p_url text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN "substring"(p_url, '([^/]+)$'::text);
+
+-- Name: _edge_pause(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._edge_pause(OUT until timestamp with time zone, OUT workers integer) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- Of the last wakes those since the last one whose worker claimed something and signed off.
+  select max(k.sent_at) + least(interval '10 min', interval '5 s' * 2 ^ count(*)), count(*)
+  from (select o.sent_at, bool_or(o.claimed > 0 and o.ended_at is not null) over (order by o.sent_at desc) as worked
+        from qctl.edge_wake o where o.used_at is not null and o.sent_at > clock_timestamp() - interval '1 h' order by o.sent_at desc limit 10) k
+  where not coalesce(k.worked, false)
+  having count(*) > 0
+$$;
+
+-- Name: FUNCTION _edge_pause(OUT until timestamp with time zone, OUT workers integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._edge_pause(OUT until timestamp with time zone, OUT workers integer) IS 'How long to wait because the last workers claimed nothing, as behind a rate limit, or were killed: it doubles, up to 10 min. Each wake is paid for.';
 
 -- Name: edge_wake; Type: TABLE; Schema: qctl; Owner: -
 
@@ -3787,6 +3809,27 @@ $$;
 -- Name: FUNCTION _failed_answers(p_queue_id integer, p_since timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._failed_answers(p_queue_id integer, p_since timestamp with time zone) IS 'What failed attempts were answered, the most frequent first, for example "400 × HTTP 401, 2 × HTTP 422"; of the last 1,000 since p_since.';
+
+-- Name: _failed_runs(bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._failed_runs(p_job_id bigint) RETURNS integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return (select count(*) filter (where not l.other)
+          from (select bool_or(d.status <> 'failed') over (order by d.runid desc) as other
+                from cron.job_run_details d
+                where d.runid > (select max(m.runid) from cron.job_run_details m) - 5000 and d.jobid = p_job_id and d.end_time is not null
+                order by d.runid desc limit 10) l);
+exception when insufficient_privilege or undefined_table or undefined_column then
+  return 0;
+end
+$$;
+
+-- Name: FUNCTION _failed_runs(p_job_id bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._failed_runs(p_job_id bigint) IS 'How many runs of a job have failed since one succeeded, at most 10.';
 
 -- Name: _failing_since(integer, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6669,7 +6712,7 @@ begin
   return query
   select j.jobid, coalesce(j.jobname::text, j.jobid::text), j.username::text, j.command
   from cron.job j
-  where j.active and j.database = current_database()::text and j.command !~ '^(call|select) qctl\.'
+  where j.active and j.database = current_database()::text and j.command !~ '^call qctl\.' and j.command <> 'select qctl.wake_edge()'
     and qctl._reads_queue(qctl._code_of(j.command), p_queue)
   order by j.jobid;
 end
@@ -7349,6 +7392,14 @@ begin
   end if;
   if not v_there and p_wake.used_at is null and clock_timestamp() < p_wake.sent_at + c_within then
     return p_wake;
+  end if;
+  if not v_there and p_wake.used_at is null then
+    -- While pg_net stands still wakes would pile up there, and all of them would be sent when it runs again.
+    begin
+      delete from net.http_request_queue q where q.id = p_wake.request_id;
+    exception when insufficient_privilege or undefined_table or invalid_schema_name or lock_not_available then
+      null;
+    end;
   end if;
   update qctl.edge_wake k
   set answered_at = clock_timestamp(), status = v_status,
@@ -9051,7 +9102,7 @@ begin
   if qctl._cron_here() then
     -- A run that a crash ended has no end time and may have no start time; its age then follows from its run id.
     delete from cron.job_run_details d
-    where d.database = current_database()::text and d.command ~ '^(call|select) qctl\.(work|maintenance|wake_edge)\('
+    where d.database = current_database()::text and d.command ~ '^(call qctl\.(work|maintenance)\(|select qctl\.wake_edge\()'
       and (coalesce(d.end_time, d.start_time) < clock_timestamp() - interval '1 day'
            or d.start_time is null and d.runid < (select max(o.runid) from cron.job_run_details o
                                                   where o.start_time < clock_timestamp() - interval '1 day'));
@@ -11468,11 +11519,12 @@ begin
   perform qctl.unregister_worker(p_worker_id);
   update qctl.edge_wake k set ended_at = clock_timestamp(), reason = left(p_reason, 100), claimed = p_claimed, cpu_ms = p_cpu_ms
   where k.worker_id = p_worker_id and k.ended_at is null;
-  return qctl.wake_edge();
-exception when insufficient_privilege or undefined_table or undefined_function or lock_not_available then
-  -- It could not wake the next one; the job does.
-  perform qctl.unregister_worker(p_worker_id);
-  return sqlerrm;
+  begin
+    return qctl.wake_edge();
+  exception when others then
+    -- The job wakes the next one.
+    return sqlerrm;
+  end;
 end
 $$;
 
@@ -11718,7 +11770,8 @@ begin
   if qctl._cron_here() then
     return query
     select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text from cron.job j
-    where j.database = current_database()::text and j.jobname::text ~ '^qctl-(worker|maintenance|edge)' and j.command ~ '^(call|select) qctl\.'
+    where j.database = current_database()::text and (j.jobname::text ~ '^qctl-(worker|maintenance)' and j.command ~ '^call qctl\.'
+           or j.jobname::text = 'qctl-edge' and j.command = 'select qctl.wake_edge()')
     order by j.jobname::text;
   end if;
 end
@@ -12423,7 +12476,7 @@ begin
   if qctl._cron_here() then
     begin
       delete from cron.job_run_details d
-      where d.database = current_database()::text and d.command ~ '^(call|select) qctl\.(work|maintenance|wake_edge)\(' and d.end_time < v_before;
+      where d.database = current_database()::text and d.command ~ '^(call qctl\.(work|maintenance)\(|select qctl\.wake_edge\()' and d.end_time < v_before;
       get diagnostics v_count = row_count;
       return query select 'runs of our jobs', v_count;
     exception when insufficient_privilege then
@@ -13740,7 +13793,7 @@ begin
   end loop;
   if qctl._cron_here() then
     delete from cron.job_run_details d
-    where d.database = current_database()::text and d.command ~ '^(call|select) qctl\.(work|maintenance|wake_edge)\(' and d.end_time is not null;
+    where d.database = current_database()::text and d.command ~ '^(call qctl\.(work|maintenance)\(|select qctl\.wake_edge\()' and d.end_time is not null;
   end if;
 exception when insufficient_privilege then
   raise exception 'a job of qctl belongs to another role: %', sqlerrm
@@ -14024,6 +14077,7 @@ declare
   v_edge qctl.edge_function;
   v_wake qctl.edge_wake;
   v_why_not text;
+  v_pause record;
 begin
   if not pg_try_advisory_xact_lock(qctl._lock_space('singleton'), qctl._lock_key('wake_edge')) then
     return 'another session wakes it';
@@ -14046,6 +14100,10 @@ begin
   end if;
   if not qctl._is_due(v_edge.next_at, clock_timestamp(), interval '11 min') then
     return 'it did not answer, so it is woken again at ' || qctl._shown_time(v_edge.next_at);
+  end if;
+  select p.* into v_pause from qctl._edge_pause() p;
+  if not exists (select from qctl._edge_workers()) and v_pause.until > clock_timestamp() then
+    return format('its last %s workers claimed nothing or were killed, so it is woken again at %s', v_pause.workers, qctl._shown_time(v_pause.until));
   end if;
   v_why_not := qctl._edge_demand(v_edge.most);
   if v_why_not is null then

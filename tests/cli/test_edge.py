@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from processes import environment, failing, ok, qctl
+from qctl.cli import edge_files
 from qctl.errors import UsageError
 from qctl.operations import edge
 
@@ -72,8 +73,9 @@ def test_the_printed_address_is_that_of_the_project(tmp_path, dsn, project):
     )
 
 
-def at(host: str, user: str = "postgres", port: int = 5432):
-    return SimpleNamespace(info=SimpleNamespace(host=host, user=user, port=port, dbname="postgres"))
+def at(host: str, user: str = "postgres", port: int = 5432, tls: bool = False):
+    info = SimpleNamespace(host=host, user=user, port=port, dbname="postgres")
+    return SimpleNamespace(info=info, pgconn=SimpleNamespace(ssl_in_use=tls))
 
 
 def test_workers_connect_through_the_pooler_of_a_project():
@@ -85,11 +87,30 @@ def test_workers_connect_through_the_pooler_of_a_project():
         edge.place(at("db.abc.supabase.co"), None)
     named = edge.place(at("db.abc.supabase.co"), "aws-0-eu-west-1.pooler.supabase.com")
     assert named.dsn("e", "p").startswith("postgresql://e.abc:p@aws-0-eu-west-1.pooler.supabase.com:6543/")
-    assert edge.place(at("db.example.com"), None).dsn("e", "p") == "postgresql://e:p@db.example.com:5432/postgres"
+    for tls, mode in ((True, "require"), (False, "disable")):
+        there = edge.place(at("db.example.com", tls=tls), None).dsn("e", "p")
+        assert there == f"postgresql://e:p@db.example.com:5432/postgres?sslmode={mode}"
     assert edge.place(at("/run/pg"), None).dsn("e", "p") == "postgresql://e:p@/postgres?host=/run/pg"
     assert edge.password_of(pooled.dsn("qctl_edge", "p/w"), "qctl_edge") == "p/w"
     assert edge.password_of(pooled.dsn("qctl_edge", "p/w"), "other") is None
     assert edge.password_of(None, "qctl_edge") is None
+    known = pooled.dsn("qctl_edge", "p")
+    assert edge.serves(known, at("db.abc.supabase.co"), "qctl_edge")
+    assert edge.serves(known, at("aws-0-eu-west-1.pooler.supabase.com", "postgres.abc"), "qctl_edge")
+    assert not edge.serves(known, at("db.xyz.supabase.co"), "qctl_edge")
+    assert not edge.serves(known, at("db.abc.supabase.co"), "other")
+    assert not edge.serves(None, at("db.abc.supabase.co"), "qctl_edge")
+
+
+def test_other_lines_of_the_files_stay_as_they_are(tmp_path):
+    path = tmp_path / ".env.qctl"
+    others = '# mine\nAPI_KEY=\'it is "quoted"\'\nESC="end\\""\n'
+    path.write_text(others + 'QCTL_DSN="old"\n')
+    (tmp_path / ".gitignore").write_bytes(b"caf\xe9")
+    edge_files.write_secrets(path, {"QCTL_DSN": "new", "QCTL_WAKE_SECRET": "w"})
+    assert path.read_text() == others + 'QCTL_DSN="new"\nQCTL_WAKE_SECRET="w"\n'
+    assert (tmp_path / ".gitignore").read_bytes() == b"caf\xe9\n/.env.qctl\n"
+    assert edge_files.read_secrets(path) == {"QCTL_DSN": "new", "QCTL_WAKE_SECRET": "w"}
 
 
 def test_without_pg_cron_it_says_what_to_run(dsn):

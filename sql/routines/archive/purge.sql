@@ -220,7 +220,7 @@ begin
   if qctl._cron_here() then
     begin
       delete from cron.job_run_details d
-      where d.database = current_database()::text and d.command ~ '^(call|select) qctl\.(work|maintenance|wake_edge)\(' and d.end_time < v_before;
+      where d.database = current_database()::text and d.command ~ '^(call qctl\.(work|maintenance)\(|select qctl\.wake_edge\()' and d.end_time < v_before;
       get diagnostics v_count = row_count;
       return query select 'runs of our jobs', v_count;
     exception when insufficient_privilege then

@@ -53,7 +53,7 @@ begin
   if qctl._cron_here() then
     -- A run that a crash ended has no end time and may have no start time; its age then follows from its run id.
     delete from cron.job_run_details d
-    where d.database = current_database()::text and d.command ~ '^(call|select) qctl\.(work|maintenance|wake_edge)\('
+    where d.database = current_database()::text and d.command ~ '^(call qctl\.(work|maintenance)\(|select qctl\.wake_edge\()'
       and (coalesce(d.end_time, d.start_time) < clock_timestamp() - interval '1 day'
            or d.start_time is null and d.runid < (select max(o.runid) from cron.job_run_details o
                                                   where o.start_time < clock_timestamp() - interval '1 day'));

@@ -21,6 +21,22 @@ as $$
 $$;
 comment on function qctl._edge_refusal(qctl.edge_wake, text) is 'Why a wake began no worker, and what to type.';
 
+create or replace function qctl._failed_runs(p_job_id bigint) returns integer
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select count(*) filter (where not l.other)
+          from (select bool_or(d.status <> 'failed') over (order by d.runid desc) as other
+                from cron.job_run_details d
+                where d.runid > (select max(m.runid) from cron.job_run_details m) - 5000 and d.jobid = p_job_id and d.end_time is not null
+                order by d.runid desc limit 10) l);
+exception when insufficient_privilege or undefined_table or undefined_column then
+  return 0;
+end
+$$;
+comment on function qctl._failed_runs(bigint) is 'How many runs of a job have failed since one succeeded, at most 10.';
+
 create or replace function qctl._edge_fault(p_least integer) returns table (since timestamptz, reason text, fix text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -35,18 +51,22 @@ begin
   if not found then
     return;
   end if;
-  select j.job_name, j.active, r.status, r.message into v_job
+  select j.job_name, j.active, qctl._failed_runs(j.job_id) as failed, r.message into v_job
   from qctl.jobs() j left join lateral qctl._last_run(j.job_id) r on true where j.job_name = 'qctl-edge';
   fix := 'qctl edge wake';
   reason := case
     when qctl._net_relation('http_request_queue') is null then 'pg_net, which wakes the edge function, is no longer installed'
-    when qctl._owns_jobs() and v_job.job_name is null then 'no pg_cron job wakes the edge function'
+    -- Something else may call qctl.wake_edge(), so it counts only when nobody has for a while although a message is ready.
+    when not qctl._cron_here()
+         and greatest(v_edge.set_at, (select max(k.sent_at) from qctl.edge_wake k)) < clock_timestamp() - interval '2 min'
+         and exists (select from qctl.ready_queues(array(select q.queue_name from qctl.queue q where q.transport = 'http')))
+      then 'pg_cron, which wakes the edge function, is not available to this role in this database'
+    when qctl._cron_here() and qctl._owns_jobs() and v_job.job_name is null then 'no pg_cron job wakes the edge function'
     when not v_job.active then 'job qctl-edge, which wakes the edge function, is switched off'
-    when v_job.status = 'failed' then 'job qctl-edge, which wakes the edge function, fails: ' || left(btrim(v_job.message), 200) end;
+    -- One failed run says nothing: the next one comes within a minute.
+    when v_job.failed >= 3 then 'job qctl-edge, which wakes the edge function, fails: ' || left(btrim(v_job.message), 200) end;
   if reason is not null then
-    if reason ~ '^pg_net' then
-      fix := 'create extension pg_net;';
-    end if;
+    fix := case when reason ~ '^pg_net' then 'create extension pg_net;' when reason ~ '^pg_cron' then 'create extension pg_cron;' else fix end;
     return next;
     return;
   end if;

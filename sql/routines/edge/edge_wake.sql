@@ -56,6 +56,20 @@ $$;
 comment on function qctl._edge_demand(integer) is
   'Null if another edge worker should begin, otherwise why not: nothing is ready, or whoever runs keeps up.';
 
+create or replace function qctl._edge_pause(out until timestamptz, out workers integer)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Of the last wakes those since the last one whose worker claimed something and signed off.
+  select max(k.sent_at) + least(interval '10 min', interval '5 s' * 2 ^ count(*)), count(*)
+  from (select o.sent_at, bool_or(o.claimed > 0 and o.ended_at is not null) over (order by o.sent_at desc) as worked
+        from qctl.edge_wake o where o.used_at is not null and o.sent_at > clock_timestamp() - interval '1 h' order by o.sent_at desc limit 10) k
+  where not coalesce(k.worked, false)
+  having count(*) > 0
+$$;
+comment on function qctl._edge_pause() is
+  'How long to wait because the last workers claimed nothing, as behind a rate limit, or were killed: it doubles, up to 10 min. Each wake is paid for.';
+
 create or replace function qctl._read_wake(p_wake qctl.edge_wake) returns qctl.edge_wake
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -74,6 +88,14 @@ begin
   end if;
   if not v_there and p_wake.used_at is null and clock_timestamp() < p_wake.sent_at + c_within then
     return p_wake;
+  end if;
+  if not v_there and p_wake.used_at is null then
+    -- While pg_net stands still wakes would pile up there, and all of them would be sent when it runs again.
+    begin
+      delete from net.http_request_queue q where q.id = p_wake.request_id;
+    exception when insufficient_privilege or undefined_table or invalid_schema_name or lock_not_available then
+      null;
+    end;
   end if;
   update qctl.edge_wake k
   set answered_at = clock_timestamp(), status = v_status,
@@ -144,6 +166,7 @@ declare
   v_edge qctl.edge_function;
   v_wake qctl.edge_wake;
   v_why_not text;
+  v_pause record;
 begin
   if not pg_try_advisory_xact_lock(qctl._lock_space('singleton'), qctl._lock_key('wake_edge')) then
     return 'another session wakes it';
@@ -166,6 +189,10 @@ begin
   end if;
   if not qctl._is_due(v_edge.next_at, clock_timestamp(), interval '11 min') then
     return 'it did not answer, so it is woken again at ' || qctl._shown_time(v_edge.next_at);
+  end if;
+  select p.* into v_pause from qctl._edge_pause() p;
+  if not exists (select from qctl._edge_workers()) and v_pause.until > clock_timestamp() then
+    return format('its last %s workers claimed nothing or were killed, so it is woken again at %s', v_pause.workers, qctl._shown_time(v_pause.until));
   end if;
   v_why_not := qctl._edge_demand(v_edge.most);
   if v_why_not is null then

@@ -49,11 +49,12 @@ begin
   perform qctl.unregister_worker(p_worker_id);
   update qctl.edge_wake k set ended_at = clock_timestamp(), reason = left(p_reason, 100), claimed = p_claimed, cpu_ms = p_cpu_ms
   where k.worker_id = p_worker_id and k.ended_at is null;
-  return qctl.wake_edge();
-exception when insufficient_privilege or undefined_table or undefined_function or lock_not_available then
-  -- It could not wake the next one; the job does.
-  perform qctl.unregister_worker(p_worker_id);
-  return sqlerrm;
+  begin
+    return qctl.wake_edge();
+  exception when others then
+    -- The job wakes the next one.
+    return sqlerrm;
+  end;
 end
 $$;
 comment on function qctl.end_edge_worker(bigint, text, bigint, bigint) is

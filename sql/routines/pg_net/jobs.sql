@@ -82,7 +82,8 @@ begin
   if qctl._cron_here() then
     return query
     select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text from cron.job j
-    where j.database = current_database()::text and j.jobname::text ~ '^qctl-(worker|maintenance|edge)' and j.command ~ '^(call|select) qctl\.'
+    where j.database = current_database()::text and (j.jobname::text ~ '^qctl-(worker|maintenance)' and j.command ~ '^call qctl\.'
+           or j.jobname::text = 'qctl-edge' and j.command = 'select qctl.wake_edge()')
     order by j.jobname::text;
   end if;
 end
@@ -175,7 +176,7 @@ begin
   end loop;
   if qctl._cron_here() then
     delete from cron.job_run_details d
-    where d.database = current_database()::text and d.command ~ '^(call|select) qctl\.(work|maintenance|wake_edge)\(' and d.end_time is not null;
+    where d.database = current_database()::text and d.command ~ '^(call qctl\.(work|maintenance)\(|select qctl\.wake_edge\()' and d.end_time is not null;
   end if;
 exception when insufficient_privilege then
   raise exception 'a job of qctl belongs to another role: %', sqlerrm

@@ -58,7 +58,7 @@ begin
   return query
   select j.jobid, coalesce(j.jobname::text, j.jobid::text), j.username::text, j.command
   from cron.job j
-  where j.active and j.database = current_database()::text and j.command !~ '^(call|select) qctl\.'
+  where j.active and j.database = current_database()::text and j.command !~ '^call qctl\.' and j.command <> 'select qctl.wake_edge()'
     and qctl._reads_queue(qctl._code_of(j.command), p_queue)
   order by j.jobid;
 end

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.operations import edge
 
 _WRITTEN = "qctl.json"
+# The lines that qctl writes; those of other forms are somebody else's.
+_LINE = re.compile(r'(?P<name>QCTL_[A-Z_]+)="?(?P<value>[^"]*)"?$')
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +80,31 @@ def read_secrets(path: Path) -> dict[str, str]:
     Raises:
         UsageError: it cannot be read.
     """
+    pairs = (_LINE.match(line) for line in _lines(path))
+    return {found["name"]: found["value"] for found in pairs if found}
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        return path.read_text("utf-8").splitlines()
     except FileNotFoundError:
-        return {}
+        return []
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
-    return {name.strip(): value.strip().strip('"') for name, _, value in pairs}
 
 
 def write_secrets(path: Path, values: dict[str, str]) -> None:
-    """Writes an environment file that only its owner may read and git ignores; all of it or nothing.
+    """Puts values into an environment file that only its owner may read and git ignores; its other lines stay.
+
+    All of it is written or nothing.
 
     Raises:
         UsageError: it cannot be written.
     """
-    text = "# Secrets of the Edge Function, written by qctl edge wake. Keep them out of version control.\n"
-    text += "".join(f'{name}="{value}"\n' for name, value in values.items())
+    kept = [line for line in _lines(path) if not ((found := _LINE.match(line)) and found["name"] in values)]
+    if not kept:
+        kept = ["# Secrets of the Edge Function, written by qctl edge wake. Keep them out of version control."]
+    text = "".join(f"{line}\n" for line in [*kept, *(f'{name}="{value}"' for name, value in values.items())])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _ignore(path)
@@ -109,7 +119,7 @@ def write_secrets(path: Path, values: dict[str, str]) -> None:
 
 def _ignore(path: Path) -> None:
     """Names the file in the .gitignore beside it."""
-    ignored, line = path.parent / ".gitignore", f"/{path.name}"
-    lines = ignored.read_text("utf-8").splitlines() if ignored.exists() else []
-    if line not in lines:
-        ignored.write_text("\n".join([*lines, line]) + "\n", "utf-8")
+    ignored, line = path.parent / ".gitignore", f"/{path.name}".encode()
+    before = ignored.read_bytes() if ignored.exists() else b""
+    if line not in before.splitlines():
+        ignored.write_bytes(before + (b"\n" if before and not before.endswith(b"\n") else b"") + line + b"\n")

@@ -1,4 +1,5 @@
 /** The database: every SQL call of the worker, over one connection that may go through a transaction pooler. */
+import { connect as open, type Socket } from "node:net";
 import postgres from "postgres";
 import { log } from "./log.ts";
 import { VERSION } from "./version.ts";
@@ -11,6 +12,8 @@ const CONNECT_WITHIN_S = 8;
 export interface QueueRow {
   id: number;
   name: string;
+  /** Whether its transport is http. */
+  mine: boolean;
   concurrency: number;
   auto: boolean;
   maxInFlight: number;
@@ -44,6 +47,8 @@ export class Database {
   private sql: postgres.Sql;
   private pooled = true;
   private lost = false;
+  /** Attempts to connect since the last answer. */
+  private tries = 0;
 
   constructor(private readonly dsn: string) {
     this.sql = this.connect();
@@ -81,15 +86,16 @@ export class Database {
     await this.run("select from qctl.upkeep()", []);
   }
 
-  /** The queues of the http transport. */
+  /** All queues, whatever their transport. */
   async queues(): Promise<QueueRow[]> {
     const rows = await this.run(
-      `select queue_id, queue_name, concurrency, concurrency_auto, max_in_flight, timeout_ms, expects, to_jsonb(allow_networks)
-       from qctl.work_queues() where transport = 'http' and armed`,
+      `select queue_id, queue_name, transport = 'http', concurrency, concurrency_auto, max_in_flight, timeout_ms, expects,
+              to_jsonb(allow_networks)
+       from qctl.work_queues()`,
       [],
     );
-    return rows.map(([id, name, concurrency, auto, maxInFlight, timeoutMs, expects, allowed]) =>
-      ({ id, name, concurrency, auto, maxInFlight, timeoutMs, expects, allowed }) as QueueRow
+    return rows.map(([id, name, mine, concurrency, auto, maxInFlight, timeoutMs, expects, allowed]) =>
+      ({ id, name, mine, concurrency, auto, maxInFlight, timeoutMs, expects, allowed }) as QueueRow
     );
   }
 
@@ -156,7 +162,7 @@ export class Database {
 
   private connect(): postgres.Sql {
     const { url, host, local } = connectionUrl(this.dsn);
-    return postgres(url, {
+    const options: object = {
       ...(host === null ? {} : { host }),
       ...(local || /[?&]sslmode=/.test(url) ? {} : { ssl: "require" as const }),
       max: 1,
@@ -167,19 +173,43 @@ export class Database {
       backoff: () => 1,
       onnotice: () => {},
       onclose: () => (this.lost = true),
+      socket: ({ host, port, path }: { host: string[]; port: number[]; path?: string | false }) =>
+        this.open(path || { host: host[0]!, port: port[0]! }),
       connection: { application_name: "qctl edge" },
+    };
+    return postgres(url, options);
+  }
+
+  /** A connected socket. After the first attempt with a pause, which the library leaves out when a server accepts and closes. */
+  private async open(to: string | { host: string; port: number }): Promise<Socket> {
+    const pauseMs = this.tries === 0 ? 0 : Math.min(5_000, 100 * 2 ** this.tries);
+    this.tries++;
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    return await new Promise((resolve, reject) => {
+      const socket = typeof to === "string" ? open(to) : open(to);
+      const timer = setTimeout(() => socket.destroy(new Error("no connection within 8 s")), CONNECT_WITHIN_S * 1000);
+      socket.once("connect", () => {
+        clearTimeout(timer);
+        resolve(socket);
+      });
+      socket.once("error", (error) => {
+        clearTimeout(timer);
+        reject(error);
+      });
     });
   }
 
   /** Rows as arrays; bigint as text. */
   private async run(text: string, values: (string | null)[]): Promise<unknown[][]> {
+    const sql = this.sql;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new PassingError("the database did not answer within 30 s")), ANSWER_WITHIN_MS);
     });
     try {
-      const rows = this.sql.unsafe(text, values).values();
+      const rows = sql.unsafe(text, values).values();
       const found = await Promise.race([rows, late]) as unknown as unknown[][];
+      this.tries = 0;
       if (this.lost) {
         this.lost = false;
         log("info", "connected again");
@@ -187,8 +217,8 @@ export class Database {
       return found;
     } catch (error) {
       if (error instanceof PassingError) {
-        void this.close();
-        this.sql = this.connect();
+        if (this.sql === sql) this.sql = this.connect();
+        void sql.end({ timeout: 1 }).catch(() => {});
         throw error;
       }
       throw translated(error as Error & { code?: string });
@@ -223,10 +253,8 @@ function array(values: (string | number | null)[]): string {
   }}`;
 }
 
-const PLAIN = /^[0-9a-z-]+$/;
-
 function quoted(value: string): string {
-  return PLAIN.test(value) ? value : `"${value.replace(/[\\"]/g, "\\$&")}"`;
+  return `"${value.replace(/[\\"]/g, "\\$&")}"`;
 }
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));

@@ -56,29 +56,26 @@ export class Guard {
   private readonly known = new Map<string, { until: number; refusal: Promise<string | null> }>();
 
   /**
-   * Why nothing may be sent to a URL, or null.
+   * Why nothing may be sent to a URL, or null. Fails where its name cannot be looked up.
    * @param allowed networks that may be sent to although they are not public
    * @param key stands for `allowed`
    */
   refusal(url: string, allowed: Network[], key: string): Promise<string | null> {
     const entry = this.known.get(url + key);
     if (entry !== undefined && entry.until > performance.now()) return entry.refusal;
-    const refusal = look(new URL(url).hostname, allowed);
+    const refusal = look(url, allowed);
     this.known.set(url + key, { until: performance.now() + FOR_MS, refusal });
+    // A name that could not be looked up is looked up again.
+    refusal.catch(() => this.known.delete(url + key));
     return refusal;
   }
 }
 
-async function look(host: string, allowed: Network[]): Promise<string | null> {
+async function look(url: string, allowed: Network[]): Promise<string | null> {
+  const host = new URL(url).hostname;
   const literal = host.replace(/^\[|\]$/g, "");
   if (isIP(literal)) return refusalOf(literal, allowed);
-  let found: { address: string }[];
-  try {
-    found = await lookup(host, { all: true });
-  } catch {
-    // fetch() says why it cannot be resolved.
-    return null;
-  }
+  const found = await lookup(host, { all: true });
   // fetch() may take any of them.
   for (const { address } of found) {
     const refusal = refusalOf(address, allowed);

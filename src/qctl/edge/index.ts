@@ -16,6 +16,8 @@ declare const EdgeRuntime: { waitUntil(work: Promise<unknown>): void };
 const budget = new Budget();
 let worker: Worker | null = null;
 let starting = false;
+/** A worker has ended because the time of this isolate was used up: another one would end at once. */
+let spent = false;
 
 addEventListener("beforeunload", (event) => {
   const reason = (event as CustomEvent<{ reason?: string }>).detail?.reason ?? "shutdown";
@@ -30,7 +32,7 @@ Deno.serve(async (request) => {
   const wake = await readWake(request, settings.wakeSecrets);
   if ("refused" in wake) return answer(401, wake.refused);
   if (worker !== null || starting) return answer(200, null, "a worker runs already");
-  if (budget.exhausted(settings)) return answer(200, null, "the time of this isolate is used up");
+  if (spent || budget.exhausted(settings)) return answer(200, null, "the time of this isolate is used up");
   starting = true;
   try {
     return await begin(wake.id, settings);
@@ -48,7 +50,12 @@ async function begin(wakeId: string, settings: Settings): Promise<Response> {
       return answer(409, "this wake is not known, or a worker began by it already");
     }
     worker = new Worker(database, workerId, budget, settings);
-    EdgeRuntime.waitUntil(worker.run().finally(() => (worker = null)));
+    EdgeRuntime.waitUntil(
+      worker.run().then((reason) => {
+        spent = reason === "cpu" || reason === "wall";
+        worker = null;
+      }),
+    );
     return answer(202, null, "a worker began");
   } catch (error) {
     await database.close();

@@ -6,8 +6,9 @@ import type { Answer } from "./sender.ts";
 
 const AHEAD_S = 0.25;
 export const SHORTEST_POLL_MS = 10;
-const AWAKE_POLL_MS = 20;
-const AWAKE_MS = 100;
+const AWAKE_POLL_MS = 100;
+/** Nothing can notify it through a transaction pooler, so it looks often for a while after there was work. */
+const AWAKE_MS = 2000;
 const LONGEST_POLL_MS = 1000;
 const KEPT_BYTES = 4096;
 const JUDGED_BYTES = 65536;
@@ -27,6 +28,10 @@ export class QueueState {
   outstanding = 0;
   heldBytes = 0;
   unsettled: Answer[] = [];
+  /** When its answers are settled at the latest; null while there are none. */
+  settleBy: number | null = null;
+  /** It has moved to another transport: what is under way is settled, and nothing more is claimed. */
+  leaving = false;
   unsent: Answer[] = [];
   /** Until when a step that failed waits. */
   readonly held: Record<Step, number> = { claim: 0, settle: 0, release: 0 };
@@ -70,7 +75,7 @@ export class QueueState {
    * endpoint may turn slow: what cannot start within its lease then is handed back.
    */
   get capacity(): number {
-    const ahead = Math.min(Math.floor(this.rate * AHEAD_S), Math.max(4 * this.concurrency, this.maxInFlight >> 2));
+    const ahead = Math.min(Math.floor(this.rate * AHEAD_S), Math.max(4 * this.concurrency, this.maxInFlight >> 1));
     return Math.min(this.concurrency + ahead, this.maxInFlight);
   }
 

@@ -34,7 +34,7 @@ export interface Answer {
 
 interface Line {
   limit: number;
-  waiting: Request[];
+  waiting: (Request | undefined)[];
   next: number;
   active: number;
 }
@@ -105,12 +105,14 @@ export class Sender {
 
   private fill(line: Line): void {
     while (line.next < line.waiting.length && (line.active < line.limit || this.handingBack)) {
-      const request = line.waiting[line.next++]!;
+      const request = line.waiting[line.next]!;
+      // What is sent must not be kept: under load this line never runs empty.
+      line.waiting[line.next++] = undefined;
       if (this.mayStart(request)) void this.post(line, request);
       else this.give(line, unsent(request));
     }
-    if (line.next === line.waiting.length) {
-      line.waiting = [];
+    if (line.next === line.waiting.length || line.next > 1000) {
+      line.waiting.splice(0, line.next);
       line.next = 0;
     }
   }
@@ -207,7 +209,7 @@ async function firstBytes(response: Response, most: number): Promise<Uint8Array>
   const length = Number(response.headers.get("content-length") ?? NaN);
   if (length <= 65536 && !response.headers.has("content-encoding")) {
     const bytes = new Uint8Array(await response.arrayBuffer());
-    return bytes.length > most ? bytes.subarray(0, most) : bytes;
+    return bytes.length > most ? bytes.slice(0, most) : bytes;
   }
   const kept: Uint8Array[] = [];
   let seen = 0;
@@ -215,7 +217,7 @@ async function firstBytes(response: Response, most: number): Promise<Uint8Array>
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
-    if (seen < most) kept.push(value.subarray(0, most - seen));
+    if (seen < most) kept.push(value.slice(0, most - seen));
     seen += value.length;
     if (seen > MOST_BYTES) {
       void reader.cancel().catch(() => {});
@@ -238,11 +240,18 @@ export function retryAfterSeconds(value: string): number | null {
   return Number.isNaN(seconds) ? null : Math.max(0, Math.min(seconds, 2 ** 31 - 1));
 }
 
+function hostOf(url: string): string {
+  // What PostgreSQL takes for a URL need not be one here.
+  return URL.canParse(url)
+    ? new URL(url).host
+    : url.replace(/^[a-z]+:\/\//i, "").replace(/[/?#].*$/s, "").replace(/^.*@/, "");
+}
+
 /** Why a request failed, without its URL, which may hold a secret, and without the addresses, which say nothing. */
 function reason(error: Error, url: string): string {
   let text = error.message;
   for (let cause = error.cause; cause instanceof Error; cause = cause.cause) text += `: ${cause.message}`;
-  const host = new URL(url).host;
+  const host = hostOf(url);
   const [, kind, rest] = text.match(/client error \((\w+)\):? ?(.*)$/s) ?? [undefined, "", text];
   text = rest.replaceAll(url, host);
   if (/dns error|failed to lookup|getaddrinfo/i.test(text)) text = `could not resolve ${host}: ${text}`;

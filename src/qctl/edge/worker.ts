@@ -32,7 +32,6 @@ export class Worker {
   private nextHeartbeat = 0;
   private nextLook = 0;
   private readAt = 0;
-  private settleBy: number | null = null;
   private workedAt = performance.now();
   private pauseMs = 100;
   private wakeUp: (() => void) | null = null;
@@ -63,22 +62,26 @@ export class Worker {
       this.endsBy = Math.max(this.endsBy, performance.now() + queue.timeoutMs + GRACE_MS);
       // What failed is tried once more.
       queue.held.settle = queue.held.release = 0;
+      if (queue.unsettled.length > 0) queue.settleBy = performance.now();
     }
-    this.settleBy = performance.now();
     this.sender.handBack();
     this.disturb();
   }
 
-  /** Works until it retires; never throws. */
-  async run(): Promise<void> {
+  /** Works until it retires; why it did. Never throws. */
+  async run(): Promise<Reason> {
     log("info", "begin", { worker: this.workerId });
-    try {
-      while (this.reason === null || (this.busy() && performance.now() < this.endsBy)) await this.step();
-    } catch (error) {
-      this.retire("error");
-      log("error", "stopped", { error: (error as Error).message });
+    while (this.reason === null || (this.busy() && performance.now() < this.endsBy)) {
+      try {
+        await this.step();
+      } catch (error) {
+        log("error", "stopped", { error: (error as Error).message });
+        this.retire("error");
+        await sleep(BUSY_MS);
+      }
     }
     await this.finish();
+    return this.reason ?? "error";
   }
 
   private async step(): Promise<void> {
@@ -88,13 +91,12 @@ export class Worker {
         this.failure = null;
         throw failure;
       }
-      if (performance.now() >= this.nextHeartbeat) await this.heartbeat();
-      this.takeAnswers();
+      if (performance.now() >= this.nextHeartbeat) await this.heartbeatUnlessLocked();
+      await this.takeAnswers();
       this.reason ?? this.checkBudget();
       await this.look();
-      const due = this.settleDue();
       for (const queue of this.queues.values()) {
-        if (due && queue.unsettled.length > 0) this.start(queue, "settle", () => this.settle(queue));
+        if (this.settleDue(queue)) this.start(queue, "settle", () => this.settle(queue));
         if (queue.unsent.length > 0) this.start(queue, "release", () => this.release(queue));
         if (this.claimable(queue)) this.start(queue, "claim", () => this.claim(queue));
       }
@@ -107,6 +109,17 @@ export class Worker {
       if (this.budget.leftS(this.settings) < -5) throw error;
       await sleep(this.pauseMs);
       this.pauseMs = Math.min(this.pauseMs * 2, LONGEST_PAUSE_MS);
+    }
+  }
+
+  /** A lock on a table of qctl must not keep answers from being settled. */
+  private async heartbeatUnlessLocked(): Promise<void> {
+    try {
+      await this.heartbeat();
+    } catch (error) {
+      if (!(error instanceof BusyError)) throw error;
+      this.nextHeartbeat = performance.now() + BUSY_MS;
+      log("warning", "a heartbeat waits for a lock", { ms: BUSY_MS, error: error.message });
     }
   }
 
@@ -137,40 +150,50 @@ export class Worker {
     const found = new Map(rows.map((row) => [row.name, row]));
     for (const queue of this.queues.values()) {
       const row = found.get(queue.name);
-      // One that moved or was dropped is settled first.
-      if (row?.id !== queue.id && !queue.busy) this.queues.delete(queue.name);
+      // Answers of one that was dropped have no place any more; of one that moved they are settled first.
+      if (row?.id !== queue.id || (!row.mine && !queue.busy)) this.queues.delete(queue.name);
+      else queue.leaving = !row.mine;
     }
     for (const row of rows) {
       const queue = this.queues.get(row.name);
-      if (queue === undefined) this.queues.set(row.name, new QueueState(row));
-      else if (queue.id === row.id) {
+      if (queue === undefined) {
+        if (row.mine) this.queues.set(row.name, new QueueState(row));
+      } else {
         queue.takeOver(row);
         this.sender.setLimit(queue.name, queue.concurrency);
       }
     }
   }
 
-  private takeAnswers(): void {
-    for (const answer of this.sender.collect()) {
+  private async takeAnswers(): Promise<void> {
+    const answers = this.sender.collect();
+    if (answers.some((answer) => isRefusal(answer) && this.readAt < answer.request.claimedAt)) await this.readAgain();
+    for (const answer of answers) {
       this.freeBytes += answer.message.size;
       const queue = this.queues.get(answer.request.queue);
       if (queue?.id !== answer.request.queueId) continue;
       queue.outstanding--;
       queue.heldBytes -= answer.message.size;
-      if (!answer.sent || this.isOutdated(queue, answer)) {
+      // Refused by settings that have changed meanwhile, so it was not sent.
+      if (!answer.sent || (isRefusal(answer) && queue.allowedKey !== answer.request.allowedKey)) {
         queue.unsent.push(answer);
         continue;
       }
       queue.countAnswer();
       this.tune(queue, answer);
       queue.unsettled.push(answer);
-      this.settleBy ??= performance.now() + SETTLE_WITHIN_MS;
+      queue.settleBy ??= performance.now() + SETTLE_WITHIN_MS;
     }
   }
 
-  /** Whether an address was refused by settings that may have changed meanwhile: then the message was not sent. */
-  private isOutdated(queue: QueueState, answer: Answer): boolean {
-    return (answer.error?.startsWith(REFUSED) ?? false) && queue.allowedKey !== answer.request.allowedKey;
+  /** Reads the settings anew. What came meanwhile is settled also if that fails. */
+  private async readAgain(): Promise<void> {
+    const before = performance.now();
+    try {
+      this.takeOver(await this.database.queues(), before);
+    } catch (error) {
+      log("warning", "settings are not read", { error: (error as Error).message });
+    }
   }
 
   private tune(queue: QueueState, answer: Answer): void {
@@ -185,9 +208,9 @@ export class Worker {
   private checkBudget(): void {
     const limit = this.budget.exhausted(this.settings);
     if (limit !== null) this.retire(limit);
-    else if (this.queues.size > 0 && ![...this.queues.values()].some((queue) => this.hasTime(queue))) {
-      this.retire("wall");
-    } else if (this.busy()) this.workedAt = performance.now();
+    // The next isolate takes what could not end in this one.
+    else if ([...this.queues.values()].some((queue) => !queue.quiet && !this.hasTime(queue))) this.retire("wall");
+    else if (this.busy()) this.workedAt = performance.now();
     else if (performance.now() - this.workedAt >= this.settings.idleS * 1000) this.retire("idle");
   }
 
@@ -202,14 +225,27 @@ export class Worker {
     this.nextLook = performance.now() + LOOK_MS;
     const quiet = [...this.queues.values()].filter((queue) => queue.quiet);
     if (quiet.length === 0) return;
-    const ready = new Set(await this.database.readyQueues(quiet.map((queue) => queue.name)));
+    const ready = new Set(await this.readyOf(quiet));
     for (const queue of quiet) if (ready.has(queue.name)) queue.sawWork();
   }
 
+  private async readyOf(queues: QueueState[]): Promise<string[]> {
+    try {
+      return await this.database.readyQueues(queues.map((queue) => queue.name));
+    } catch (error) {
+      if (!(error instanceof BusyError)) throw error;
+      return [];
+    }
+  }
+
+  private mayClaim(queue: QueueState): boolean {
+    return this.reason === null && !queue.leaving && !queue.quiet && queue.room(this.freeBytes) > 0 &&
+      this.hasTime(queue);
+  }
+
   private claimable(queue: QueueState): boolean {
-    return this.reason === null && !queue.quiet && performance.now() >= queue.pollAt &&
-      performance.now() >= queue.held.settle &&
-      queue.room(this.freeBytes) > 0 && this.hasTime(queue);
+    const now = performance.now();
+    return now >= queue.pollAt && now >= queue.held.settle && this.mayClaim(queue);
   }
 
   private async claim(queue: QueueState): Promise<void> {
@@ -246,21 +282,17 @@ export class Worker {
   }
 
   /** Many answers are settled at a time while more is coming, and at once when nothing is. */
-  private settleDue(): boolean {
-    if (this.settleBy === null) return false;
-    const queues = [...this.queues.values()];
-    const count = queues.reduce((sum, queue) => sum + queue.unsettled.length, 0);
-    const moreComes = queues.some((queue) => queue.outstanding > 0);
-    if (moreComes && count < SETTLE_AT && performance.now() < this.settleBy) return false;
-    this.settleBy = null;
-    return true;
+  private settleDue(queue: QueueState): boolean {
+    const count = queue.unsettled.length;
+    return count > 0 && (count >= SETTLE_AT || queue.outstanding === 0 || performance.now() >= (queue.settleBy ?? 0));
   }
 
   private async settle(queue: QueueState): Promise<void> {
-    while (queue.unsettled.length) {
+    while (this.settleDue(queue)) {
       const batch = queue.unsettled.slice(0, SETTLE_BATCH);
       this.delivered += await this.database.settle(queue.name, batch);
       queue.unsettled.splice(0, batch.length);
+      queue.settleBy = queue.unsettled.length > 0 ? performance.now() + SETTLE_WITHIN_MS : null;
       queue.sawWork();
     }
   }
@@ -288,14 +320,12 @@ export class Worker {
   }
 
   private hold(queue: QueueState, name: Step, error: Error): void {
-    if (name === "settle") this.settleBy ??= performance.now() + SETTLE_WITHIN_MS;
     if (error instanceof PassingError) {
       this.failure ??= error;
       return;
     }
     const pauseMs = error instanceof BusyError ? BUSY_MS : BROKEN_MS;
     queue.held[name] = performance.now() + pauseMs;
-    if (name === "settle") this.settleBy = queue.held.settle;
     log("warning", "a step waits", { queue: queue.name, step: name, ms: pauseMs, error: error.message });
   }
 
@@ -315,12 +345,19 @@ export class Worker {
       return;
     }
     const now = performance.now();
-    let until = Math.min(this.nextHeartbeat, this.nextLook, now + LOOK_MS);
-    if (this.settleBy !== null) until = Math.min(until, this.settleBy);
+    let until = Math.min(this.nextHeartbeat, now + LOOK_MS);
+    if (this.reason === null) until = Math.min(until, this.nextLook);
+    else until = Math.min(until, this.endsBy);
     // What came while it did something else.
     if (this.sender.pending > 0) until = Math.min(until, this.sender.ripe(SETTLE_AT) ? now : now + SETTLE_WITHIN_MS);
-    for (const queue of this.reason === null ? this.queues.values() : []) {
-      if (!queue.quiet && !queue.running.has("claim") && queue.room(this.freeBytes) > 0) {
+    for (const queue of this.queues.values()) {
+      if (queue.unsettled.length > 0 && !queue.running.has("settle")) {
+        until = Math.min(until, Math.max(queue.settleBy ?? now, queue.held.settle));
+      }
+      if (queue.unsent.length > 0 && !queue.running.has("release")) {
+        until = Math.min(until, Math.max(now, queue.held.release));
+      }
+      if (this.mayClaim(queue) && !queue.running.has("claim")) {
         until = Math.min(until, Math.max(queue.pollAt, queue.held.claim, queue.held.settle));
       }
     }
@@ -339,30 +376,38 @@ export class Worker {
   private async finish(): Promise<void> {
     this.sender.handBack();
     await Promise.all(this.tasks);
-    this.takeAnswers();
-    try {
-      for (const queue of this.queues.values()) {
-        if (queue.unsettled.length) await this.settle(queue);
-        if (queue.unsent.length) await this.release(queue);
+    await this.takeAnswers();
+    for (const queue of this.queues.values()) {
+      try {
+        queue.settleBy = 0;
+        await this.settle(queue);
+        if (queue.unsent.length > 0) await this.release(queue);
+      } catch (error) {
+        log("error", "is sent again", {
+          queue: queue.name,
+          messages: queue.unsettled.length,
+          error: (error as Error).message,
+        });
       }
-      const cpuMs = this.budget.cpuMs();
-      const next = this.busy()
+    }
+    const underWay = [...this.queues.values()].some((queue) => queue.outstanding > 0);
+    const { reason, claimed, delivered } = this;
+    const cpuMs = this.budget.cpuMs();
+    try {
+      const next = underWay
         ? "what is under way ends with its lease"
-        : await this.database.end(this.workerId, this.reason ?? "error", this.claimed, cpuMs);
-      log("info", "end", {
-        worker: this.workerId,
-        reason: this.reason,
-        claimed: this.claimed,
-        delivered: this.delivered,
-        cpu_ms: cpuMs,
-        next,
-      });
+        : await this.database.end(this.workerId, reason ?? "error", claimed, cpuMs);
+      log("info", "end", { worker: this.workerId, reason, claimed, delivered, cpu_ms: cpuMs, next });
     } catch (error) {
       log("error", "cannot sign off", { worker: this.workerId, error: (error as Error).message });
     }
     this.sender.close();
     await this.database.close();
   }
+}
+
+function isRefusal(answer: Answer): boolean {
+  return answer.error?.startsWith(REFUSED) ?? false;
 }
 
 function sleep(ms: number): Promise<void> {

@@ -24,8 +24,8 @@ _POOLER = re.compile(r"[a-z0-9.-]+\.pooler\.supabase\.(?:co|com)")
 class Place:
     """Where workers of the function connect to.
 
-    ``host`` is a name, an address or the folder of a socket; ``project`` is the reference of a Supabase project, which its pooler
-    wants behind the role's name; ``pooled``: a transaction pooler stands there.
+    ``host`` is a name, an address or the folder of a socket; ``project`` is the reference of a Supabase project, which its
+    pooler wants behind the role's name; ``pooled``: a transaction pooler stands there; ``encrypted``: it speaks TLS.
     """
 
     host: str
@@ -33,6 +33,7 @@ class Place:
     database: str
     project: str | None = None
     pooled: bool = False
+    encrypted: bool = True
 
     def dsn(self, role: str, password: str) -> str:
         """The connection string of a role."""
@@ -40,9 +41,8 @@ class Place:
         who, what, database = (quote(text, safe="") for text in (user, password, self.database))
         if self.host.startswith("/"):
             return f"postgresql://{who}:{what}@/{database}?host={quote(self.host)}"
-        return f"postgresql://{who}:{what}@{self.host}:{self.port}/{database}" + (
-            "?sslmode=require" if self.project else ""
-        )
+        mode = "require" if self.encrypted else "disable"
+        return f"postgresql://{who}:{what}@{self.host}:{self.port}/{database}?sslmode={mode}"
 
 
 def function_files() -> dict[str, str]:
@@ -86,6 +86,13 @@ def password_of(dsn: str | None, role: str) -> str | None:
     return unquote(parts.password)
 
 
+def serves(dsn: str | None, connection: db.Connection, role: str) -> bool:
+    """Whether a connection string made by :meth:`Place.dsn` is of that role and of the connection's database."""
+    parts, info = urlsplit(dsn or ""), connection.info
+    user, _, project = unquote(parts.username or "").partition(".")
+    return (user, unquote(parts.path[1:]), project or None) == (role, info.dbname, project_of(info.host, info.user))
+
+
 def place(connection: db.Connection, pooler: str | None) -> Place:
     """Where the function's workers connect to: through the pooler where there is one.
 
@@ -106,7 +113,7 @@ def place(connection: db.Connection, pooler: str | None) -> Place:
             )
         return Place(host, int(port or POOLER_PORT), info.dbname, project, pooled=True)
     if project is None:
-        return Place(info.host or "localhost", info.port, info.dbname)
+        return Place(info.host or "localhost", info.port, info.dbname, encrypted=bool(connection.pgconn.ssl_in_use))
     if _DIRECT.fullmatch(info.host):
         raise UsageError(
             "this is the direct connection of a Supabase project, and an edge worker connects through its pooler",
@@ -129,23 +136,28 @@ def call(url: str | None, *, new_secret: bool, pooler: str | None) -> db.Call[Ed
     return db.Call("set_edge", db.known(url=url, new_secret=new_secret or None, pooler=pooler), EdgeSet)
 
 
+def role_exists(connection: db.Connection, role: str) -> bool:
+    """Whether the server has a role of that name."""
+    with db.translating():
+        return connection.execute("select from pg_catalog.pg_roles where rolname = %s", [role]).fetchone() is not None
+
+
 def make_role(connection: db.Connection, role: str, *, new_password: bool) -> str:
     """Creates the role that the workers connect as, or gives it a new password; the password, which the server's log never sees.
 
     Raises:
         QctlError: the role is there already, and no new password was asked for (7).
     """
-    password = secrets.token_urlsafe(24)
+    password, found = secrets.token_urlsafe(24), role_exists(connection, role)
     with db.translating():
-        found = connection.execute("select from pg_catalog.pg_roles where rolname = %s", [role]).fetchone()
-        if found is not None and not new_password:
+        if found and not new_password:
             raise QctlError(
                 f"role '{role}' exists, and its password is not known here",
                 hint="--new-password gives it a new one, which its other programs need too; or --role for another role",
                 code=ExitCode.REFUSED,
             )
         verifier = connection.pgconn.encrypt_password(password.encode(), role.encode()).decode()
-        verb = "create" if found is None else "alter"
+        verb = "alter" if found else "create"
         name = sql.Identifier(role)
         connection.execute(sql.SQL("{} role {} login password {}").format(sql.SQL(verb), name, sql.Literal(verifier)))
         # Behind a transaction pooler no session keeps settings, and one locked table must not hold up a worker.

@@ -113,7 +113,11 @@ def _set(
     known = edge_files.read_secrets(path)
     values = dict(known)
     with db.transaction(connection):
-        needs_role = _DSN not in known or pooler is not None or new_password
+        # The password of a role that is known to work is kept.
+        password = edge.password_of(known.get(_DSN), role) if edge.serves(known.get(_DSN), connection, role) else None
+        if new_password or not edge.role_exists(connection, role):
+            password = None
+        needs_role = pooler is not None or password is None
         place = edge.place(connection, pooler) if needs_role else None
         pooled = f"{place.host}:{place.port}" if place is not None and place.pooled else None
         row = edge.set_edge(connection, url, new_secret=new_secret, pooler=pooled)
@@ -126,11 +130,9 @@ def _set(
                 code=ExitCode.REFUSED,
             )
         if place is not None:
-            # The password of a role that is known to work is kept.
-            password = edge.password_of(known.get(_DSN), role) if not new_password else None
             password = password or edge.make_role(connection, role, new_password=new_password)
             values[_DSN] = place.dsn(role, password)
-            grants.grant(role, "work", payloads=False).execute(connection)
+        grants.grant(role, "work", payloads=False).execute(connection)
         if values != known:
             # Before the commit: a secret that nobody has must not sign.
             edge_files.write_secrets(path, values)
