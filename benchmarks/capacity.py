@@ -25,8 +25,11 @@ from psycopg.conninfo import make_conninfo
 from results import Report, Row
 from rig import HERE, QCTL, create, nginx, one, options, refill, site, worker
 
+from qctl.worker.queue_state import QueueState
+
 LATENCY_S = 0.2
 PER_S = 5000 / 60
+PAUSE_S = 0.045
 POLL_S, AWAKE_POLL_S, AWAKE_S, LONGEST_POLL_S, SETTLE_WITHIN_S, SETTLE_AT = 0.01, 0.02, 0.1, 1.0, 0.01, 500
 
 
@@ -56,6 +59,8 @@ def measured(connection: psycopg.Connection, rounds: int) -> Costs:
         refill(connection, "bench", batch * (rounds + 5))
         times: dict[str, list[float]] = {"claim": [], "settle": []}
         for _ in range(rounds + 5):
+            # As far apart as in the seed's case: a session that rested finds its memory cold, and takes twice as long.
+            time.sleep(PAUSE_S)
             began = time.perf_counter()
             claimed = connection.execute(
                 "select msg_id, lease from qctl.claim('bench', %s, %s, 33554432)", (batch, number)
@@ -71,6 +76,7 @@ def measured(connection: psycopg.Connection, rounds: int) -> Costs:
                 [3] * n,
                 [None] * n,
             )
+            time.sleep(PAUSE_S)
             began = time.perf_counter()
             connection.execute(
                 "select qctl.settle('bench', %s, %s, %s::int[], %s::text[], %s::bytea[], %s::int[], %s::int[])", answers
@@ -96,17 +102,23 @@ def simulated(costs: Costs, per_s: float, latency_s: float, for_s: float) -> dic
         moment += choose.expovariate(per_s)
         arrivals.append(moment)
     now, busy, claims, taken, poll_at, poll_s = 0.0, 0.0, 0, 0, 0.0, POLL_S
-    flying: list[float] = []
+    linger_s = QueueState("q", 1, 1000, 100_000, rate=per_s).linger_s
+    flying: list[tuple[float, float]] = []
+    unsettled: list[float] = []
     quiet_since: float | None = None
     answered, settle_by, under_way, delays = 0, None, 0.0, list[float]()
     while now < for_s:
-        while flying and flying[0] <= now:
-            heapq.heappop(flying)
+        while flying and flying[0][0] <= now:
+            unsettled.append(heapq.heappop(flying)[1])
             answered += 1
-            settle_by = settle_by or now + SETTLE_WITHIN_S
-        if answered and (not flying or answered >= SETTLE_AT or now >= settle_by):
+            settle_by = settle_by or now + max(SETTLE_WITHIN_S, linger_s)
+        if answered and (not (flying or linger_s) or answered >= SETTLE_AT or now >= settle_by):
             spent = costs.settle_call + answered * costs.settle_message
-            busy, now, answered, settle_by, poll_at, poll_s = busy + spent, now + spent, 0, None, 0.0, POLL_S
+            busy, now, answered, settle_by, quiet_since = busy + spent, now + spent, 0, None, None
+            under_way += sum(now - claimed for claimed in unsettled)
+            unsettled.clear()
+            if not linger_s:
+                poll_at, poll_s = 0.0, POLL_S
             continue
         if now >= poll_at:
             ready = 0
@@ -116,15 +128,14 @@ def simulated(costs: Costs, per_s: float, latency_s: float, for_s: float) -> dic
             busy, now, claims = busy + spent, now + spent, claims + 1
             for arrived in arrivals[taken : taken + ready]:
                 delays.append(now - arrived)
-                heapq.heappush(flying, now + latency_s)
-                under_way += latency_s
+                heapq.heappush(flying, (now + latency_s, now))
             taken += ready
             quiet_since = None if ready else quiet_since or now
             longest = AWAKE_POLL_S if quiet_since is None or now - quiet_since < AWAKE_S else LONGEST_POLL_S
             poll_s = POLL_S if ready else min(poll_s * 1.5, longest)
-            poll_at = now + poll_s
+            poll_at = now + (max(POLL_S, linger_s) if ready else poll_s)
             continue
-        moments = [poll_at, for_s, *flying[:1]]
+        moments = [poll_at, for_s, *(end for end, _ in flying[:1])]
         if settle_by is not None:
             moments.append(settle_by)
         now = max(now, min(moments))

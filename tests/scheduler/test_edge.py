@@ -121,6 +121,41 @@ def test_a_job_that_is_switched_off_and_one_that_is_gone_are_named_and_put_right
         assert one(cron, "select health from qctl.health('orders')") == "ok"
 
 
+def test_jobs_of_others_stay_and_what_was_taken_away_is_given_again(site, cron, known):
+    type_it, path = known
+    for name in ("qctl-edge-report", "qctl-maintenance-report"):
+        cron.execute("select cron.schedule(%s, '* * * * *', 'select qctl.check()')", (name,))
+    type_it("--url", "https://abc.supabase.co/functions/v1/qctl-worker")
+    before = path.read_text()
+    cron.execute("select qctl.revoke_role('qctl_edge')")
+    type_it()
+    assert path.read_text() == before
+    assert one(cron, "select level from qctl.grantee where role_name = 'qctl_edge'") == "work"
+    cron.execute("drop owned by qctl_edge; drop role qctl_edge")
+    type_it()
+    assert path.read_text() != before
+    assert one(cron, "select rolcanlogin from pg_roles where rolname = 'qctl_edge'")
+    type_it("--role", "another")
+    assert secrets_of(path)["QCTL_DSN"].startswith("postgresql://another:")
+    ok("edge", "stop", dsn=site.dsn)
+    assert one(cron, "select count(*) from cron.job where jobname ~ 'report$'") == 2
+
+
+def test_one_failed_run_of_the_job_is_no_alarm(site, cron, known):
+    type_it, _ = known
+    create(cron, transport="http")
+    type_it("--url", "https://abc.supabase.co/functions/v1/qctl-worker")
+    for number in range(1, 4):
+        cron.execute(
+            "insert into cron.job_run_details (jobid, runid, database, command, status, return_message, start_time, end_time)"
+            " select jobid, nextval('cron.runid_seq'), 'postgres', command, 'failed', 'job startup timeout', now(), now()"
+            " from cron.job where jobname = 'qctl-edge'"
+        )
+        health, reason = cron.execute("select health, reason from qctl.health('orders')").fetchone()
+        assert health == ("no_worker" if number == 3 else "ok"), reason
+    assert "fails: job startup timeout" in reason
+
+
 def test_what_cannot_be_is_refused(site, cron, known):
     type_it, path = known
     for url in (

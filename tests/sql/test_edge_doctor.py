@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 import standin
-from helpers import create, one
+from helpers import create, one, send
 
 URL = "https://abc.supabase.co/functions/v1/qctl-worker"
 
@@ -84,6 +84,36 @@ def test_capacity_counts_on_it(known):
     assert (workers, wakes) == (2, 20 * 30 * 12)
     assert any("about 15000 messages each" in limit["limit"] for limit in limits)
     assert "no worker process" not in str(limits)
+
+
+def test_workers_that_claim_nothing_or_are_killed_are_woken_more_rarely(known):
+    """Each wake is paid for: a message behind a rate limit is ready for minutes, and one that kills an isolate kills the next."""
+    send(known)
+    began(known, reason="idle", claimed=7)
+    assert one(known, "select until from qctl._edge_pause()") is None
+    began(known, 2, reason="idle")
+    worker = one(known, "select qctl.register_worker('killed', 'http', '{}', '0.7.0')")
+    known.execute(
+        "insert into qctl.edge_wake (used_at, answered_at, worker_id, claimed) values (now(), now(), %s, 5)", (worker,)
+    )
+    known.execute("update qctl.worker set last_seen_at = now() - interval '1 min' where worker_id = %s", (worker,))
+    said = one(known, "select qctl.wake_edge()")
+    assert said.startswith("its last 3 workers claimed nothing or were killed, so it is woken again at")
+    assert one(known, "select round(extract(epoch from until - clock_timestamp())) from qctl._edge_pause()") == 40
+    known.execute("update qctl.edge_wake set sent_at = sent_at - interval '41 s'")
+    assert one(known, "select qctl.wake_edge()") == "woken"
+
+
+def test_a_wake_that_pg_net_never_sent_is_taken_back(known):
+    send(known)
+    for _ in range(3):
+        assert one(known, "select qctl.wake_edge()") == "woken"
+        known.execute("update qctl.edge_wake set sent_at = sent_at - interval '31 s' where answered_at is null")
+        known.execute("select qctl.wake_edge()")
+        known.execute("update qctl.edge_function set next_at = clock_timestamp()")
+    assert one(known, "select count(*) from net.http_request_queue") == 0
+    health, reason = known.execute("select health, reason from qctl.health('orders')").fetchone()
+    assert (health, reason) == ("no_worker", "the edge function does not answer: no answer within 30 s")
 
 
 def test_roles_see_and_do_what_their_level_allows(known, dsn):

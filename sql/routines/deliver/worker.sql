@@ -21,12 +21,14 @@ comment on function qctl._can_carry(bigint, text) is 'True if that worker, or on
 
 create or replace function qctl.work_queues(p_queues text[] default null)
 returns table (queue_id integer, queue_name text, transport text, concurrency integer, concurrency_auto boolean, max_in_flight integer,
-               timeout_ms integer, expects boolean, allow_networks text[], armed boolean)
+               timeout_ms integer, expects boolean, allow_networks text[], armed boolean, linger_ms integer)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select q.queue_id, q.queue_name, q.transport, q.concurrency, q.concurrency_auto, q.max_in_flight, q.timeout_ms,
-         q.expect_text is not null or q.expect_json is not null, q.allow_networks::text[], qctl.is_armed()
+         q.expect_text is not null or q.expect_json is not null, q.allow_networks::text[], qctl.is_armed(),
+         -- The next message of an order key waits for the settle of the one before.
+         case when q.ordered then coalesce(q.linger_ms, 0) else q.linger_ms end
   from qctl.queue q where p_queues is null or q.queue_name = any (p_queues)
   order by q.queue_name
 $$;

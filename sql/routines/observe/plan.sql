@@ -6,8 +6,9 @@ returns table (claim_call_s double precision, claim_message_s double precision, 
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  -- Measured on 2 cores of a cloud server with commits flushed to disk. make bench-capacity measures again and checks the plan by a run.
-  select 0.0014, 0.000022, 0.0014, 0.00003, 0.00002, 0.000075, 5000, 500
+  -- Measured on 2 cores of a cloud server with commits flushed to disk, with calls as far apart as at the seed's load. make
+  -- bench-capacity measures again and checks the plan by a run.
+  select 0.0021, 0.00002, 0.002, 0.000026, 0.00002, 0.000075, 5000, 500
 $$;
 comment on function qctl._plan_costs() is
   'Database seconds for a claim, a settle and a capture; seconds of a worker process for a message, and the messages per second of a '
@@ -24,8 +25,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  -- A worker claims again 10 ms after a claim that was not full, and settles the answers of 10 ms together.
+  -- A worker claims again 10 ms after a claim that was not full, and settles the answers of 10 ms together; it waits for longer, up
+  -- to 90 ms, until eight messages have come, if more than 10 a second do.
   c_look_s constant double precision := 0.01;
+  c_linger_s constant double precision := 0.09;
+  c_linger_messages constant double precision := 8;
+  c_linger_from_per_s constant double precision := 10;
+  v_look_s double precision;
+  v_requests double precision;
   -- A pg_cron job takes four steps a second, and pg_net sends one batch a second.
   c_steps_per_s constant double precision := 4;
   c_net_delay_s constant double precision := 1;
@@ -67,19 +74,23 @@ begin
       else format('%s %% of the throughput of pg_net; no worker process is needed', round((p_per_s / v_net_per_s * 100)::numeric)) end;
   else
     workers := ceil(p_per_s / v_cost.process_per_s);
-    in_flight := p_per_s * p_latency_ms / 1000.0;
-    v_claims_per_s := workers / (c_look_s + v_cost.claim_call_s) * (1 - exp(-5 * p_per_s / workers * (c_look_s + v_cost.claim_call_s)));
-    v_settles_per_s := p_per_s / (1 + p_per_s / workers * c_look_s);
+    v_requests := p_per_s * p_latency_ms / 1000.0;
+    v_look_s := greatest(c_look_s, case when p_per_s / workers >= c_linger_from_per_s
+                                        then least(c_linger_s, c_linger_messages / p_per_s * workers) else 0 end);
+    v_claims_per_s := workers / (v_look_s + v_cost.claim_call_s) * (1 - exp(-5 * p_per_s / workers * (v_look_s + v_cost.claim_call_s)));
+    v_settles_per_s := p_per_s / (1 + p_per_s / workers * v_look_s);
+    -- Answers wait for their settle.
+    in_flight := v_requests + p_per_s * v_look_s;
     batch := ceil(greatest(1, p_per_s / v_claims_per_s));
     worker_cores := p_per_s * v_cost.process_message_s;
-    reason := format('%s requests in flight, with room for half as many more%s', ceil(in_flight),
+    reason := format('%s requests in flight, with room for half as many more%s', ceil(v_requests),
       case when p_transport is not null then ''
            when not v_has_net then '; pg_net and pg_cron are not available'
            when p_per_s > v_net_per_s / 2 then format('; more than half of the throughput of pg_net (%s/s)', v_net_per_s)
            when p_payload_bytes > c_net_max_bytes then '; bodies over 48 KiB'
            else '; in pg_net such slow answers delay other requests' end);
   end if;
-  concurrency := greatest(1, ceil(in_flight * c_room / workers));
+  concurrency := greatest(1, ceil(coalesce(v_requests, in_flight) * c_room / workers));
   max_in_flight := greatest(200, ceil(in_flight * c_room * 4));
   database_cores := v_claims_per_s * v_cost.claim_call_s + v_settles_per_s * v_cost.settle_call_s
                     + p_per_s * (v_cost.claim_message_s + v_cost.settle_message_s + v_cost.capture_s);

@@ -6,7 +6,7 @@ returns table (queue_id integer, queue_uuid uuid, queue_name text, transport tex
                max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamptz, created_by text,
                concurrency_auto boolean, rate_per_s double precision, breaker_after integer, breaker_share double precision,
                breaker_pause_max_s integer, expect_text text, expect_json jsonb, ordered boolean, order_schedule_s integer[], on_dead text,
-               net_secrets boolean, signing_secrets integer, allow_networks text[])
+               net_secrets boolean, signing_secrets integer, allow_networks text[], linger_ms integer)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -20,7 +20,7 @@ begin
          q.created_at, q.created_by, q.concurrency_auto, q.rate_per_s, q.breaker_after, q.breaker_share, q.breaker_pause_max_s, q.expect_text,
          q.expect_json, q.ordered, q.order_schedule_s, q.on_dead, q.net_secrets,
          (select count(*)::integer from qctl.signing_secret s where s.queue_id = q.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp())),
-         q.allow_networks::text[]
+         q.allow_networks::text[], q.linger_ms
   from qctl.queue q where q.queue_id = v_queue.queue_id;
 end
 $$;
@@ -201,4 +201,4 @@ comment on function qctl.set_queue(text, text, jsonb, jsonb) is
   'retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, '
   'trust_location, retention_s (null: forever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, '
   'breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets, '
-  'allow_networks (networks with addresses that are not public). The index of an ordered queue: see qctl._order_index.';
+  'allow_networks (networks with addresses that are not public), linger_ms (null: the worker decides). The index of an ordered queue: see qctl._order_index.';

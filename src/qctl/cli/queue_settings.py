@@ -156,6 +156,20 @@ def _show_rate(row: "models.Queue") -> str:
     return "no limit" if row.rate_per_s is None else f"{write_rate(row.rate_per_s)} for all workers"
 
 
+def _linger(value: Any) -> int | None:
+    return None if _text(value).strip() == "auto" else _milliseconds(value)
+
+
+def _show_linger(row: "models.Queue") -> str:
+    if row.transport == "pg_net":
+        return ""
+    if row.linger_ms is not None:
+        return f"{milliseconds(row.linger_ms)} for each claim and settle" if row.linger_ms else "none"
+    if row.ordered:
+        return "none, because it is ordered"
+    return "up to 90ms for each claim and settle while more than 10 messages a second come"
+
+
 def _show_breaker(row: "models.Queue") -> str:
     if not row.breaker_after:
         return "off"
@@ -227,6 +241,11 @@ SETTINGS = (
     Setting(
         "rate", _one("rate_per_s", _rate), "rate", _show_rate,
         "Most requests of all workers together: 50/s, 600/min; none: no limit.", "RATE",
+    ),
+    Setting(
+        "linger", _one("linger_ms", _linger), "linger", _show_linger,
+        "http: wait so that one claim and one settle carry more messages; auto: up to 90ms, by their rate; 0: never.",
+        "DURATION|auto",
     ),
     Setting(
         "breaker", _one("breaker_after", lambda value: _count_or("off", value)), "breaker", _show_breaker,

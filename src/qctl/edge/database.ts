@@ -20,6 +20,8 @@ export interface QueueRow {
   timeoutMs: number;
   expects: boolean;
   allowed: string[];
+  /** Null: by the rate. */
+  lingerMs: number | null;
 }
 
 /** A claimed message: everything that its request needs. `size` is that of its body in bytes. */
@@ -90,12 +92,12 @@ export class Database {
   async queues(): Promise<QueueRow[]> {
     const rows = await this.run(
       `select queue_id, queue_name, transport = 'http', concurrency, concurrency_auto, max_in_flight, timeout_ms, expects,
-              to_jsonb(allow_networks)
+              to_jsonb(allow_networks), linger_ms
        from qctl.work_queues()`,
       [],
     );
-    return rows.map(([id, name, mine, concurrency, auto, maxInFlight, timeoutMs, expects, allowed]) =>
-      ({ id, name, mine, concurrency, auto, maxInFlight, timeoutMs, expects, allowed }) as QueueRow
+    return rows.map(([id, name, mine, concurrency, auto, maxInFlight, timeoutMs, expects, allowed, lingerMs]) =>
+      ({ id, name, mine, concurrency, auto, maxInFlight, timeoutMs, expects, allowed, lingerMs }) as QueueRow
     );
   }
 

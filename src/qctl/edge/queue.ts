@@ -10,6 +10,10 @@ const AWAKE_POLL_MS = 100;
 /** Nothing can notify it through a transaction pooler, so it looks often for a while after there was work. */
 const AWAKE_MS = 2000;
 const LONGEST_POLL_MS = 1000;
+/** A claim or a settle of eight messages costs the database hardly more than one of a single message. */
+const LINGER_MESSAGES = 8;
+const LINGER_FROM_PER_S = 10;
+const LONGEST_LINGER_MS = 90;
 const KEPT_BYTES = 4096;
 const JUDGED_BYTES = 65536;
 
@@ -25,6 +29,7 @@ export class QueueState {
   allowed: Network[] = [];
   allowedKey = "";
   tuner: ConcurrencyLimit | null = null;
+  private fixedLingerMs: number | null = null;
   outstanding = 0;
   heldBytes = 0;
   unsettled: Answer[] = [];
@@ -55,6 +60,7 @@ export class QueueState {
     this.maxInFlight = row.maxInFlight;
     this.timeoutMs = row.timeoutMs;
     this.keptBytes = row.expects ? JUDGED_BYTES : KEPT_BYTES;
+    this.fixedLingerMs = row.lingerMs;
     const key = row.allowed.join(" ");
     if (key !== this.allowedKey) {
       this.allowedKey = key;
@@ -77,6 +83,16 @@ export class QueueState {
   get capacity(): number {
     const ahead = Math.min(Math.floor(this.rate * AHEAD_S), Math.max(4 * this.concurrency, this.maxInFlight >> 1));
     return Math.min(this.concurrency + ahead, this.maxInFlight);
+  }
+
+  /**
+   * How long a message may wait so that a claim or a settle carries more of them. Not while this worker alone fills the gate, for
+   * then it waits for nothing but its own settle.
+   */
+  get lingerMs(): number {
+    if (this.outstanding + this.unsettled.length >= this.maxInFlight) return 0;
+    if (this.fixedLingerMs !== null) return this.fixedLingerMs;
+    return this.rate < LINGER_FROM_PER_S ? 0 : Math.min(LONGEST_LINGER_MS, 1000 * LINGER_MESSAGES / this.rate);
   }
 
   /** What it may take of the bytes that all queues leave free: it holds at most as much as stays free. */
@@ -117,6 +133,12 @@ export class QueueState {
     this.pollAt = 0;
     this.pollMs = SHORTEST_POLL_MS;
     this.quietSince = null;
+  }
+
+  /** Stays awake, and looks again at once unless it lingers. */
+  sawAnswers(): void {
+    if (this.lingerMs > 0) this.quietSince = null;
+    else this.sawWork();
   }
 
   sawNothing(): void {

@@ -182,7 +182,7 @@ export class Worker {
       queue.countAnswer();
       this.tune(queue, answer);
       queue.unsettled.push(answer);
-      queue.settleBy ??= performance.now() + SETTLE_WITHIN_MS;
+      queue.settleBy ??= performance.now() + Math.max(SETTLE_WITHIN_MS, queue.lingerMs);
     }
   }
 
@@ -258,7 +258,7 @@ export class Worker {
     }
     this.submit(queue, messages, before);
     queue.sawWork();
-    queue.pollAt = messages.length === room ? 0 : performance.now() + SHORTEST_POLL_MS;
+    queue.pollAt = messages.length === room ? 0 : performance.now() + Math.max(SHORTEST_POLL_MS, queue.lingerMs);
   }
 
   private submit(queue: QueueState, messages: Message[], before: number): void {
@@ -284,7 +284,8 @@ export class Worker {
   /** Many answers are settled at a time while more is coming, and at once when nothing is. */
   private settleDue(queue: QueueState): boolean {
     const count = queue.unsettled.length;
-    return count > 0 && (count >= SETTLE_AT || queue.outstanding === 0 || performance.now() >= (queue.settleBy ?? 0));
+    const last = queue.outstanding === 0 && (queue.lingerMs === 0 || this.reason !== null);
+    return count > 0 && (count >= SETTLE_AT || last || performance.now() >= (queue.settleBy ?? 0));
   }
 
   private async settle(queue: QueueState): Promise<void> {
@@ -292,8 +293,10 @@ export class Worker {
       const batch = queue.unsettled.slice(0, SETTLE_BATCH);
       this.delivered += await this.database.settle(queue.name, batch);
       queue.unsettled.splice(0, batch.length);
-      queue.settleBy = queue.unsettled.length > 0 ? performance.now() + SETTLE_WITHIN_MS : null;
-      queue.sawWork();
+      queue.settleBy = queue.unsettled.length > 0
+        ? performance.now() + Math.max(SETTLE_WITHIN_MS, queue.lingerMs)
+        : null;
+      queue.sawAnswers();
     }
   }
 

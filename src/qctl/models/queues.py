@@ -43,6 +43,7 @@ class Queue:
     net_secrets: bool
     signing_secrets: int
     allow_networks: list[str]
+    linger_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Sleeper:
 
 @dataclass(frozen=True, slots=True)
 class WorkQueue:
-    """What a worker must know of a queue, and whether this database may deliver at all."""
+    """What a worker must know of a queue, and whether this database may deliver at all; ``linger_ms`` None: by the rate."""
 
     queue_id: int
     queue_name: str
@@ -64,6 +64,7 @@ class WorkQueue:
     expects: bool
     allow_networks: list[str]
     armed: bool
+    linger_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)

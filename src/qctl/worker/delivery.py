@@ -82,7 +82,8 @@ class Delivery:
         if messages:
             self._submit(queue, messages, before)
             queue.saw_work()
-            queue.poll_at = 0.0 if len(messages) == room else time.monotonic() + SHORTEST_POLL_S
+            linger_s = max(SHORTEST_POLL_S, queue.linger_s)
+            queue.poll_at = 0.0 if len(messages) == room else time.monotonic() + linger_s
             return
         queue.saw_nothing()
         quiet_s = time.monotonic() - (queue.quiet_since or 0.0)
@@ -106,14 +107,15 @@ class Delivery:
                 if self._on_answer is not None:
                     self._on_answer(answer)
                 queue.unsettled.append(answer)
-                self.settle_by = self.settle_by or time.monotonic() + SETTLE_WITHIN_S
+                within = time.monotonic() + max(SETTLE_WITHIN_S, queue.linger_s)
+                self.settle_by = within if self.settle_by is None else min(self.settle_by, within)
                 continue
             queue.unsent.append(answer)
 
     def settle(self, *, everything: bool = False) -> None:
         """Settles what has come: many at a time while more is coming, and at once when nothing is."""
         count = sum(len(queue.unsettled) for queue in self._queues)
-        more_comes = not everything and any(queue.outstanding for queue in self._queues)
+        more_comes = not everything and any(queue.outstanding or queue.linger_s for queue in self._queues)
         if more_comes and count < SETTLE_AT and time.monotonic() < (self.settle_by or 0.0):
             return
         self.settle_by = None
@@ -160,7 +162,7 @@ class Delivery:
             batch = queue.unsettled[:SETTLE_BATCH]
             settled = self._session.settle(queue.name, batch)
             del queue.unsettled[: len(batch)]
-            queue.saw_work()
+            queue.saw_answers()
             self._totals.add(settled)
             self._on_totals(self._totals)
 

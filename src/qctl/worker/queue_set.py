@@ -46,6 +46,8 @@ class QueueSet:
         self._talk = talk
         self._armed = True
         self._told_most = 0
+        # What ends by itself has nothing to wait for.
+        self._linger_s = 0.0 if needs_arming else None
         self._by_name: dict[str, QueueState] = {}
         self._read_at = 0.0
 
@@ -118,6 +120,7 @@ class QueueSet:
         queue = self._by_name.setdefault(name, QueueState(name, row.queue_id, row.concurrency, row.max_in_flight))
         queue.leaving = False
         queue.max_in_flight = row.max_in_flight
+        queue.fixed_linger_s = self._linger_s if row.linger_ms is None else row.linger_ms / 1000
         queue.kept_bytes = JUDGED_BYTES if row.expects else KEPT_BYTES
         queue.allowed = None if self._allow_private else networks(row.allow_networks)
         if self._concurrency is None and row.concurrency_auto:

@@ -12,6 +12,10 @@ SHORTEST_POLL_S = 0.01
 AWAKE_POLL_S = 0.02
 AWAKE_S = 0.1
 LONGEST_POLL_S = 1.0
+# A claim or a settle of eight messages costs the database hardly more than one of a single message.
+LINGER_MESSAGES = 8
+LINGER_FROM_PER_S = 10.0
+LONGEST_LINGER_S = 0.09
 
 
 @dataclass(slots=True)
@@ -40,6 +44,19 @@ class QueueState:
     kept_bytes: int = KEPT_BYTES
     allowed: tuple[Network, ...] | None = ()
     tuner: ConcurrencyLimit | None = None
+    fixed_linger_s: float | None = None
+
+    @property
+    def linger_s(self) -> float:
+        """How long a message may wait so that a claim or a settle carries more of them.
+
+        Not while this worker alone fills the gate, for then it waits for nothing but its own settle.
+        """
+        if self.outstanding + len(self.unsettled) >= self.max_in_flight:
+            return 0.0
+        if self.fixed_linger_s is not None:
+            return self.fixed_linger_s
+        return 0.0 if self.rate < LINGER_FROM_PER_S else min(LONGEST_LINGER_S, LINGER_MESSAGES / self.rate)
 
     @property
     def capacity(self) -> int:
@@ -87,6 +104,13 @@ class QueueState:
     def saw_work(self) -> None:
         """Looks again at once."""
         self.poll_at, self.poll_s, self.quiet_since, self.drained = 0.0, SHORTEST_POLL_S, None, False
+
+    def saw_answers(self) -> None:
+        """Stays awake, and looks again at once unless it lingers."""
+        if self.linger_s:
+            self.quiet_since, self.drained = None, False
+        else:
+            self.saw_work()
 
     def saw_nothing(self) -> None:
         """Looks again later, and later each time; but not much later as long as it is awake, for nothing wakes it then."""
