@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from isolate import DENO, Isolate, known_function, new_wake, signed
+from isolate import Isolate, known_function, missing, new_wake, signed
 
 
 class EdgeWorker:
@@ -40,8 +40,8 @@ class EdgeWorker:
 @pytest.fixture
 def worker(dsn: str) -> Iterator[Callable[..., EdgeWorker]]:
     """Starts edge workers that are gone after the test."""
-    if not DENO.exists():
-        pytest.skip("no deno in .venv: make .venv/.dev")
+    if why := missing():
+        pytest.skip(why)
     started: list[EdgeWorker] = []
 
     def start(*arguments: str, at: str = dsn) -> EdgeWorker:
@@ -56,8 +56,8 @@ def worker(dsn: str) -> Iterator[Callable[..., EdgeWorker]]:
 @pytest.fixture
 def isolate(dsn: str, conn: psycopg.Connection) -> Iterator[Callable[..., tuple[Isolate, str]]]:
     """Starts isolates that are gone after the test; with each the secret of its wakes."""
-    if not DENO.exists():
-        pytest.skip("no deno in .venv: make .venv/.dev")
+    if why := missing():
+        pytest.skip(why)
     started: list[Isolate] = []
 
     def start(at: str = dsn, **settings: str) -> tuple[Isolate, str]:

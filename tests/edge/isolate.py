@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -50,6 +51,20 @@ def signed(secret: str, wake_id: object, body: str = BODY, at: float | None = No
         "webhook-signature": "v1," + base64.b64encode(digest).decode(),
         "content-type": "application/json",
     }
+
+
+@cache
+def missing() -> str | None:
+    """What the function cannot run without here; None if all is there."""
+    if not DENO.exists():
+        return "no deno in .venv: make .venv/.dev"
+    command = [str(DENO), "cache", "--no-lock", "--config", str(FUNCTION / "deno.json"), str(FUNCTION / "database.ts")]
+    done = subprocess.run(command, env=deno_environment(), capture_output=True, text=True, timeout=100, check=False)
+    return (
+        None
+        if done.returncode == 0
+        else f"npm:postgres cannot be had here: {done.stderr.strip().partition(chr(10))[0][:150]}"
+    )
 
 
 class Isolate:

@@ -10,7 +10,7 @@ from contextlib import closing
 import psycopg
 import pytest
 from gateway import Gateway
-from isolate import WHOLE, known_function
+from isolate import WHOLE, known_function, missing
 
 import standin
 from helpers import create, one
@@ -25,6 +25,8 @@ COUNT = int(os.environ.get("QCTL_TEST_COUNT", "20000"))
 @pytest.mark.skipif(not WHOLE, reason="the edge worker: make test-edge")
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_and_nothing_falsely_delivered(conn, dsn, endpoint):
+    if why := missing():
+        pytest.skip(why)
     receiver = endpoint("--fail-rate", "0.08", "--failures", "429,500,hang,reset", "--hang-s", "4")
     create(
         conn,

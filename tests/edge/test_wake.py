@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import psycopg
 import pytest
 from gateway import Gateway
-from isolate import BODY, known_function, new_wake, signed
+from isolate import BODY, known_function, missing, new_wake, signed
 
 import standin
 from helpers import create, one, send
@@ -32,6 +32,8 @@ def net(dsn: str, conn: psycopg.Connection) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def function(net: psycopg.Connection, dsn: str) -> Iterator[Callable[..., Gateway]]:
     """A function that the database knows, behind a gateway."""
+    if why := missing():
+        pytest.skip(why)
     started: list[Gateway] = []
 
     def start(**settings) -> Gateway:

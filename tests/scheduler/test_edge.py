@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 from gateway import Gateway
-from isolate import DENO
+from isolate import missing
 
 from helpers import create, one
 from processes import data, failing, ok, qctl, wait_until
@@ -29,8 +29,8 @@ def known(site, cron, tmp_path):
 
 
 def test_from_init_to_a_delivered_row_and_stopped(site, cron, tmp_path, endpoint, known):
-    if not DENO.exists():
-        pytest.skip("no deno in .venv: make .venv/.dev")
+    if why := missing():
+        pytest.skip(why)
     receiver = endpoint()
     create(cron, url=receiver.url, transport="http")
     cron.execute("create table public.orders (id int primary key)")
