@@ -239,7 +239,8 @@ def outputs(examples: dict[str, str], pictures: Callable[[Story], None]) -> dict
 
 def _runnable(name: str, line: str) -> str:
     """The line as it runs here: on the story's database, with ids that are there, agreed to, and with an end."""
-    line = re.sub(r" --dsn \S+", "", line)
+    # Of the same length, so that columns keep their width.
+    line = re.sub(r" --dsn \S+", "", line).replace("PROJECT", "project")
     if name in ("discard", "drop", "replay"):
         line = line.replace(f"qctl {name}", f"qctl {name} --yes")
     if name in ("attach", "detach"):
@@ -260,7 +261,7 @@ def _runnable(name: str, line: str) -> str:
 
 def readable(text: str, told: Story) -> str:
     """The output with names that a reader would have."""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("project.supabase.co", "PROJECT.supabase.co")
     text = re.sub(r"whsec_[A-Za-z0-9+/=]+", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", text)
     text = re.sub(rf"http://127\.0\.0\.1:({told.good}|{told.bad})", "https://n8n.example.com", text)
     text = re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:38471", text)

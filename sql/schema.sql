@@ -1678,6 +1678,11 @@ declare
   v_old record;
 begin
   v_cause.cause := 'growing';
+  -- Throughput says nothing where nobody works.
+  if p_queue.transport = 'http' and exists (select from qctl.edge_function)
+     and not exists (select from qctl.worker w where w.transport = 'http' and p_queue.queue_name = any (w.queues) and qctl._is_live(w)) then
+    return;
+  end if;
   v_lag_s := (select l.lag_s from qctl.lag(p_queue.queue_name) l);
   if v_lag_s > c_lag_s then
     select * into v_growth from qctl.growth(p_queue.queue_name);
@@ -1811,9 +1816,16 @@ begin
     end if;
     -- The Edge Function is woken when a message is ready, so a queue without a worker is healthy as long as it answers.
     if exists (select from qctl.edge_function e where e.stopped_at is null) and qctl._carrier(p_queue.url) = 'http' then
-      for v_cause.since, v_cause.reason, v_cause.fix in select f.since, f.reason, f.fix from qctl._edge_fault(3) f loop
+      for v_cause.since, v_cause.reason, v_cause.fix in select f.since, f.reason, f.fix from qctl._edge_fault(2) f loop
         return next v_cause;
       end loop;
+      return;
+    end if;
+    if exists (select from qctl.edge_function) and qctl._carrier(p_queue.url) = 'http' then
+      select e.stopped_at into v_cause.since from qctl.edge_function e;
+      v_cause.reason := 'the edge function was stopped, and no qctl worker process serves this queue';
+      v_cause.fix := 'qctl edge wake';
+      return next v_cause;
       return;
     end if;
     v_cause.reason := 'no qctl worker process serves this queue';
@@ -2854,7 +2866,7 @@ begin
   end if;
   v_deploy := 'qctl edge init && supabase functions deploy ' || qctl._word(qctl._edge_name(v_edge.url)) || ' --no-verify-jwt';
   -- Where a queue is without a worker for it, health says so.
-  if v_edge.reason is not null and not exists (select from qctl._edge_fault(3) where exists (select from qctl.queue q where q.transport = 'http')) then
+  if v_edge.reason is not null and not exists (select from qctl._edge_fault(2) where exists (select from qctl.queue q where q.transport = 'http')) then
     return query select 'warning', 'edge', qctl._edge_name(v_edge.url), v_edge.reason, v_edge.fix;
   end if;
   if v_edge.function_version is not null and qctl._version_number(v_edge.function_version) < qctl._version_number(qctl._version()) then
@@ -3534,11 +3546,22 @@ begin
     return next;
     return;
   end if;
-  select * into v_wake from qctl.edge_wake k where k.answered_at is not null order by k.sent_at desc limit 1;
+  select * into v_wake from qctl.edge_wake k order by k.sent_at desc limit 1;
+  if v_wake.answered_at is null and v_wake.used_at is null then
+    -- The job has not looked since.
+    select a.status, a.error into v_wake.status, v_wake.error from qctl._wake_answer(v_wake) a;
+    if v_wake.status is null and v_wake.error is null then
+      select * into v_wake from qctl.edge_wake k where k.answered_at is not null order by k.sent_at desc limit 1;
+    elsif v_wake.status is distinct from 200 then
+      v_edge.unanswered := v_edge.unanswered + 1;
+    end if;
+  end if;
   -- An isolate whose time is used up answers 200 for as long as it lives, which is 150 s at the most.
-  if v_edge.unanswered >= (case when v_wake.status = 200 then 40 else p_least end) then
+  -- What refuses a wake goes on refusing; what does not answer may do so at the next one.
+  if v_edge.unanswered >= (case when v_wake.status = 200 then 40 when v_wake.status in (401, 404) or v_wake.error ~ 'QCTL_(DSN|WAKE_SECRET)' then 1
+                                else p_least end) then
     select f.reason, f.fix into reason, fix from qctl._edge_refusal(v_wake, v_edge.url) f;
-    since := (select min(k.sent_at) from (select o.sent_at from qctl.edge_wake o where o.answered_at is not null order by o.sent_at desc limit v_edge.unanswered) k);
+    since := (select min(k.sent_at) from (select o.sent_at from qctl.edge_wake o where o.used_at is null order by o.sent_at desc limit v_edge.unanswered) k);
     return next;
   end if;
 end
@@ -3629,8 +3652,10 @@ CREATE FUNCTION qctl._edge_refusal(p_wake qctl.edge_wake, p_url text, OUT reason
            when w.status = 404 or w.status = 401 and w.error ~* '(jwt|authorization)'
              then 'supabase functions deploy ' || qctl._word(qctl._edge_name(p_url)) || ' --no-verify-jwt'
            when w.status = 401 or w.error ~ 'QCTL_(DSN|WAKE_SECRET)' then 'supabase secrets set --env-file supabase/.env.qctl'
-           else 'qctl edge status' end
-  from (select p_wake.status, p_wake.error, coalesce(substring(p_wake.error from '"error":\s*"([^"]+)"'), p_wake.error, 'no reason given') as message) w
+           when w.error ~ 'no connection to the database' then 'qctl edge wake --new-password'
+           else 'qctl help edge-worker' end
+  from (select p_wake.status, p_wake.error,
+               coalesce(replace(substring(p_wake.error from '"error":\s*"((?:[^"\\]|\\.)*)'), '\"', '"'), p_wake.error, 'no reason given') as message) w
 $$;
 
 -- Name: FUNCTION _edge_refusal(p_wake qctl.edge_wake, p_url text, OUT reason text, OUT fix text); Type: COMMENT; Schema: qctl; Owner: -
@@ -6492,7 +6517,7 @@ begin
   else
     update qctl.edge_function e
     set unanswered = e.unanswered + 1,
-        next_at = clock_timestamp() + least(interval '10 min', interval '5 s' * 2 ^ least(e.unanswered, 10))
+        next_at = p_wake.sent_at + least(interval '10 min', interval '5 s' * 2 ^ least(e.unanswered, 10))
     returning e.unanswered = 3 into v_first;
     if v_first then
       perform qctl._emit('worker.gone', null, jsonb_build_object('workers', jsonb_build_array('edge'), 'queues',
@@ -7395,12 +7420,7 @@ declare
   v_error text;
   v_there boolean := false;
 begin
-  if qctl._net_relation('_http_response') is not null and p_wake.request_id is not null then
-    select r.status_code, left(btrim(coalesce(nullif(r.error_msg, ''), case when r.timed_out then 'timeout' end,
-                                              case when r.status_code not between 200 and 299 then r.content end)), 300)
-    into v_status, v_error from net._http_response r where r.id = p_wake.request_id and r.created > p_wake.sent_at - interval '10 s';
-    v_there := found;
-  end if;
+  select a.status, a.error, a.status is not null or a.error is not null into v_status, v_error, v_there from qctl._wake_answer(p_wake) a;
   if not v_there and p_wake.used_at is null and clock_timestamp() < p_wake.sent_at + c_within then
     return p_wake;
   end if;
@@ -9848,6 +9868,30 @@ $$;
 
 COMMENT ON FUNCTION qctl._virtual_columns(p_relation oid) IS 'Generated columns that are computed when read: a trigger''s row has null in their place.';
 
+-- Name: _wake_answer(qctl.edge_wake); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._wake_answer(p_wake qctl.edge_wake, OUT status integer, OUT error text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if qctl._net_relation('_http_response') is not null and p_wake.request_id is not null then
+    select r.status_code, left(btrim(coalesce(nullif(r.error_msg, ''), case when r.timed_out then 'timeout' end,
+                                              case when r.status_code not between 200 and 299 then r.content end)), 300)
+    into status, error from net._http_response r where r.id = p_wake.request_id and r.created > p_wake.sent_at - interval '10 s';
+    if found and status is null then
+      error := coalesce(error, 'no answer');
+    end if;
+  end if;
+exception when insufficient_privilege or undefined_table or invalid_schema_name then
+  return;
+end
+$$;
+
+-- Name: FUNCTION _wake_answer(p_wake qctl.edge_wake, OUT status integer, OUT error text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._wake_answer(p_wake qctl.edge_wake, OUT status integer, OUT error text) IS 'What pg_net has of the answer to a wake; both null if there is none yet.';
+
 -- Name: _wanted_jobs(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._wanted_jobs() RETURNS TABLE(job_name text, schedule text, command text)
@@ -11320,7 +11364,9 @@ declare
   v_queue qctl.queue;
 begin
   -- Problems of attachments and missing tables are left to qctl.verify(), which reports them too.
-  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify(p_queue) v;
+  return query
+  select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify(p_queue) v
+  where v.kind <> 'job' or v.object <> 'qctl-edge' or not exists (select from qctl.queue q where q.transport = 'http');
   return query
   select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from (select * from qctl._cause_unarmed() union all select * from qctl._cause_schema()) a;
   return query
@@ -11494,9 +11540,14 @@ begin
   from qctl._edge_workers() w
   cross join lateral (select count(*) as held from qctl.in_flight f where f.worker_id = w.worker_id and f.lapsed_at is null) h;
   state := case when v_edge.stopped_at is not null then 'stopped' when running > 0 then 'running' when reason is not null then 'failing'
+                when exists (select from qctl.ready_queues(array(select q.queue_name from qctl.queue q where q.transport = 'http'))) then 'waiting'
                 when not exists (select from qctl.edge_wake) then 'never woken' else 'idle' end;
   schedule := (select j.schedule from qctl.jobs() j where j.job_name = 'qctl-edge');
   select * into v_last from qctl.edge_wake k order by k.sent_at desc limit 1;
+  if v_last.answered_at is null and v_last.used_at is null then
+    select a.status, a.error, case when a.status is not null or a.error is not null then clock_timestamp() end
+    into v_last.status, v_last.error, v_last.answered_at from qctl._wake_answer(v_last) a;
+  end if;
   last_wake_at := v_last.sent_at;
   last_answer := case when v_last.wake_id is null then null when v_last.answered_at is null and v_last.used_at is null then 'in flight'
                       when v_last.used_at is not null then 'a worker began' when v_last.status = 200 then 'a worker runs already'
@@ -13385,10 +13436,14 @@ begin
     raise exception '% is not the address of an Edge Function', quote_literal(left(p_url, 200))
       using errcode = 'QC002', hint = 'for example https://PROJECT.supabase.co/functions/v1/qctl-worker';
   end if;
+  if p_url ~ '//PROJECT\.' then
+    raise exception 'PROJECT stands for the reference of your project' using errcode = 'QC002', hint = 'it is in the address of its dashboard';
+  end if;
   perform qctl._check_net_url(coalesce(p_url, v_edge.url));
   insert into qctl.edge_function as e (url, pooler) values (coalesce(p_url, v_edge.url), p_pooler)
   on conflict (only_row) do update
-    set url = excluded.url, pooler = coalesce(excluded.pooler, e.pooler), unanswered = 0, next_at = clock_timestamp(), set_at = clock_timestamp(),
+    set url = excluded.url, pooler = coalesce(excluded.pooler, e.pooler), unanswered = 0, next_at = clock_timestamp(),
+        set_at = case when e.url = excluded.url then e.set_at else clock_timestamp() end,
         stopped_at = null
   returning e.* into v_edge;
   if p_new_secret or not exists (select from qctl.edge_secret s where s.expires_at is null) then
@@ -14053,7 +14108,7 @@ begin
   if qctl._cron_here() then
     return query
     select 'job', w.job_name, case when h.job_name is null then 'missing' when not h.active then 'switched off' else 'changed' end,
-           format('qctl scale --workers %s', (select s.workers from qctl.scheduler s))
+           case when w.job_name = 'qctl-edge' then 'qctl edge wake' else format('qctl scale --workers %s', (select s.workers from qctl.scheduler s)) end
     from qctl._wanted_jobs() w left join qctl.jobs() h on h.job_name = w.job_name
     where h.job_name is null or not h.active or h.command <> w.command or h.schedule <> w.schedule
     order by 2;

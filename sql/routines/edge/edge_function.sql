@@ -51,10 +51,14 @@ begin
     raise exception '% is not the address of an Edge Function', quote_literal(left(p_url, 200))
       using errcode = 'QC002', hint = 'for example https://PROJECT.supabase.co/functions/v1/qctl-worker';
   end if;
+  if p_url ~ '//PROJECT\.' then
+    raise exception 'PROJECT stands for the reference of your project' using errcode = 'QC002', hint = 'it is in the address of its dashboard';
+  end if;
   perform qctl._check_net_url(coalesce(p_url, v_edge.url));
   insert into qctl.edge_function as e (url, pooler) values (coalesce(p_url, v_edge.url), p_pooler)
   on conflict (only_row) do update
-    set url = excluded.url, pooler = coalesce(excluded.pooler, e.pooler), unanswered = 0, next_at = clock_timestamp(), set_at = clock_timestamp(),
+    set url = excluded.url, pooler = coalesce(excluded.pooler, e.pooler), unanswered = 0, next_at = clock_timestamp(),
+        set_at = case when e.url = excluded.url then e.set_at else clock_timestamp() end,
         stopped_at = null
   returning e.* into v_edge;
   if p_new_secret or not exists (select from qctl.edge_secret s where s.expires_at is null) then

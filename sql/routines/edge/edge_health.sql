@@ -16,8 +16,10 @@ as $$
            when w.status = 404 or w.status = 401 and w.error ~* '(jwt|authorization)'
              then 'supabase functions deploy ' || qctl._word(qctl._edge_name(p_url)) || ' --no-verify-jwt'
            when w.status = 401 or w.error ~ 'QCTL_(DSN|WAKE_SECRET)' then 'supabase secrets set --env-file supabase/.env.qctl'
-           else 'qctl edge status' end
-  from (select p_wake.status, p_wake.error, coalesce(substring(p_wake.error from '"error":\s*"([^"]+)"'), p_wake.error, 'no reason given') as message) w
+           when w.error ~ 'no connection to the database' then 'qctl edge wake --new-password'
+           else 'qctl help edge-worker' end
+  from (select p_wake.status, p_wake.error,
+               coalesce(replace(substring(p_wake.error from '"error":\s*"((?:[^"\\]|\\.)*)'), '\"', '"'), p_wake.error, 'no reason given') as message) w
 $$;
 comment on function qctl._edge_refusal(qctl.edge_wake, text) is 'Why a wake began no worker, and what to type.';
 
@@ -70,11 +72,22 @@ begin
     return next;
     return;
   end if;
-  select * into v_wake from qctl.edge_wake k where k.answered_at is not null order by k.sent_at desc limit 1;
+  select * into v_wake from qctl.edge_wake k order by k.sent_at desc limit 1;
+  if v_wake.answered_at is null and v_wake.used_at is null then
+    -- The job has not looked since.
+    select a.status, a.error into v_wake.status, v_wake.error from qctl._wake_answer(v_wake) a;
+    if v_wake.status is null and v_wake.error is null then
+      select * into v_wake from qctl.edge_wake k where k.answered_at is not null order by k.sent_at desc limit 1;
+    elsif v_wake.status is distinct from 200 then
+      v_edge.unanswered := v_edge.unanswered + 1;
+    end if;
+  end if;
   -- An isolate whose time is used up answers 200 for as long as it lives, which is 150 s at the most.
-  if v_edge.unanswered >= (case when v_wake.status = 200 then 40 else p_least end) then
+  -- What refuses a wake goes on refusing; what does not answer may do so at the next one.
+  if v_edge.unanswered >= (case when v_wake.status = 200 then 40 when v_wake.status in (401, 404) or v_wake.error ~ 'QCTL_(DSN|WAKE_SECRET)' then 1
+                                else p_least end) then
     select f.reason, f.fix into reason, fix from qctl._edge_refusal(v_wake, v_edge.url) f;
-    since := (select min(k.sent_at) from (select o.sent_at from qctl.edge_wake o where o.answered_at is not null order by o.sent_at desc limit v_edge.unanswered) k);
+    since := (select min(k.sent_at) from (select o.sent_at from qctl.edge_wake o where o.used_at is null order by o.sent_at desc limit v_edge.unanswered) k);
     return next;
   end if;
 end
@@ -108,9 +121,14 @@ begin
   from qctl._edge_workers() w
   cross join lateral (select count(*) as held from qctl.in_flight f where f.worker_id = w.worker_id and f.lapsed_at is null) h;
   state := case when v_edge.stopped_at is not null then 'stopped' when running > 0 then 'running' when reason is not null then 'failing'
+                when exists (select from qctl.ready_queues(array(select q.queue_name from qctl.queue q where q.transport = 'http'))) then 'waiting'
                 when not exists (select from qctl.edge_wake) then 'never woken' else 'idle' end;
   schedule := (select j.schedule from qctl.jobs() j where j.job_name = 'qctl-edge');
   select * into v_last from qctl.edge_wake k order by k.sent_at desc limit 1;
+  if v_last.answered_at is null and v_last.used_at is null then
+    select a.status, a.error, case when a.status is not null or a.error is not null then clock_timestamp() end
+    into v_last.status, v_last.error, v_last.answered_at from qctl._wake_answer(v_last) a;
+  end if;
   last_wake_at := v_last.sent_at;
   last_answer := case when v_last.wake_id is null then null when v_last.answered_at is null and v_last.used_at is null then 'in flight'
                       when v_last.used_at is not null then 'a worker began' when v_last.status = 200 then 'a worker runs already'
@@ -147,7 +165,7 @@ begin
   end if;
   v_deploy := 'qctl edge init && supabase functions deploy ' || qctl._word(qctl._edge_name(v_edge.url)) || ' --no-verify-jwt';
   -- Where a queue is without a worker for it, health says so.
-  if v_edge.reason is not null and not exists (select from qctl._edge_fault(3) where exists (select from qctl.queue q where q.transport = 'http')) then
+  if v_edge.reason is not null and not exists (select from qctl._edge_fault(2) where exists (select from qctl.queue q where q.transport = 'http')) then
     return query select 'warning', 'edge', qctl._edge_name(v_edge.url), v_edge.reason, v_edge.fix;
   end if;
   if v_edge.function_version is not null and qctl._version_number(v_edge.function_version) < qctl._version_number(qctl._version()) then

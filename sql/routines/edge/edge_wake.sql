@@ -70,6 +70,25 @@ $$;
 comment on function qctl._edge_pause() is
   'How long to wait because the last workers claimed nothing, as behind a rate limit, or were killed: it doubles, up to 10 min. Each wake is paid for.';
 
+create or replace function qctl._wake_answer(p_wake qctl.edge_wake, out status integer, out error text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if qctl._net_relation('_http_response') is not null and p_wake.request_id is not null then
+    select r.status_code, left(btrim(coalesce(nullif(r.error_msg, ''), case when r.timed_out then 'timeout' end,
+                                              case when r.status_code not between 200 and 299 then r.content end)), 300)
+    into status, error from net._http_response r where r.id = p_wake.request_id and r.created > p_wake.sent_at - interval '10 s';
+    if found and status is null then
+      error := coalesce(error, 'no answer');
+    end if;
+  end if;
+exception when insufficient_privilege or undefined_table or invalid_schema_name then
+  return;
+end
+$$;
+comment on function qctl._wake_answer(qctl.edge_wake) is 'What pg_net has of the answer to a wake; both null if there is none yet.';
+
 create or replace function qctl._read_wake(p_wake qctl.edge_wake) returns qctl.edge_wake
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -80,12 +99,7 @@ declare
   v_error text;
   v_there boolean := false;
 begin
-  if qctl._net_relation('_http_response') is not null and p_wake.request_id is not null then
-    select r.status_code, left(btrim(coalesce(nullif(r.error_msg, ''), case when r.timed_out then 'timeout' end,
-                                              case when r.status_code not between 200 and 299 then r.content end)), 300)
-    into v_status, v_error from net._http_response r where r.id = p_wake.request_id and r.created > p_wake.sent_at - interval '10 s';
-    v_there := found;
-  end if;
+  select a.status, a.error, a.status is not null or a.error is not null into v_status, v_error, v_there from qctl._wake_answer(p_wake) a;
   if not v_there and p_wake.used_at is null and clock_timestamp() < p_wake.sent_at + c_within then
     return p_wake;
   end if;
@@ -123,7 +137,7 @@ begin
   else
     update qctl.edge_function e
     set unanswered = e.unanswered + 1,
-        next_at = clock_timestamp() + least(interval '10 min', interval '5 s' * 2 ^ least(e.unanswered, 10))
+        next_at = p_wake.sent_at + least(interval '10 min', interval '5 s' * 2 ^ least(e.unanswered, 10))
     returning e.unanswered = 3 into v_first;
     if v_first then
       perform qctl._emit('worker.gone', null, jsonb_build_object('workers', jsonb_build_array('edge'), 'queues',

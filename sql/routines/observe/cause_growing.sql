@@ -28,6 +28,11 @@ declare
   v_old record;
 begin
   v_cause.cause := 'growing';
+  -- Throughput says nothing where nobody works.
+  if p_queue.transport = 'http' and exists (select from qctl.edge_function)
+     and not exists (select from qctl.worker w where w.transport = 'http' and p_queue.queue_name = any (w.queues) and qctl._is_live(w)) then
+    return;
+  end if;
   v_lag_s := (select l.lag_s from qctl.lag(p_queue.queue_name) l);
   if v_lag_s > c_lag_s then
     select * into v_growth from qctl.growth(p_queue.queue_name);

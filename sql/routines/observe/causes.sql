@@ -104,9 +104,16 @@ begin
     end if;
     -- The Edge Function is woken when a message is ready, so a queue without a worker is healthy as long as it answers.
     if exists (select from qctl.edge_function e where e.stopped_at is null) and qctl._carrier(p_queue.url) = 'http' then
-      for v_cause.since, v_cause.reason, v_cause.fix in select f.since, f.reason, f.fix from qctl._edge_fault(3) f loop
+      for v_cause.since, v_cause.reason, v_cause.fix in select f.since, f.reason, f.fix from qctl._edge_fault(2) f loop
         return next v_cause;
       end loop;
+      return;
+    end if;
+    if exists (select from qctl.edge_function) and qctl._carrier(p_queue.url) = 'http' then
+      select e.stopped_at into v_cause.since from qctl.edge_function e;
+      v_cause.reason := 'the edge function was stopped, and no qctl worker process serves this queue';
+      v_cause.fix := 'qctl edge wake';
+      return next v_cause;
       return;
     end if;
     v_cause.reason := 'no qctl worker process serves this queue';

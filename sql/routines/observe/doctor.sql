@@ -201,7 +201,9 @@ declare
   v_queue qctl.queue;
 begin
   -- Problems of attachments and missing tables are left to qctl.verify(), which reports them too.
-  return query select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify(p_queue) v;
+  return query
+  select 'broken', v.kind, v.object, v.problem, v.fix from qctl.verify(p_queue) v
+  where v.kind <> 'job' or v.object <> 'qctl-edge' or not exists (select from qctl.queue q where q.transport = 'http');
   return query
   select 'broken', 'database', current_database()::text, a.cause || ': ' || a.reason, a.fix from (select * from qctl._cause_unarmed() union all select * from qctl._cause_schema()) a;
   return query

@@ -106,7 +106,7 @@ begin
   if qctl._cron_here() then
     return query
     select 'job', w.job_name, case when h.job_name is null then 'missing' when not h.active then 'switched off' else 'changed' end,
-           format('qctl scale --workers %s', (select s.workers from qctl.scheduler s))
+           case when w.job_name = 'qctl-edge' then 'qctl edge wake' else format('qctl scale --workers %s', (select s.workers from qctl.scheduler s)) end
     from qctl._wanted_jobs() w left join qctl.jobs() h on h.job_name = w.job_name
     where h.job_name is null or not h.active or h.command <> w.command or h.schedule <> w.schedule
     order by 2;

@@ -157,7 +157,11 @@ def _show_rate(row: "models.Queue") -> str:
 
 
 def _linger(value: Any) -> int | None:
-    return None if _text(value).strip() == "auto" else _milliseconds(value)
+    if _text(value).strip() == "auto":
+        return None
+    if (wait_ms := _milliseconds(value)) > 10_000:
+        raise UsageError("it is at most 10s", hint="for example 50ms, 0, or auto")
+    return wait_ms
 
 
 def _show_linger(row: "models.Queue") -> str:
@@ -216,7 +220,7 @@ def _waits(schedule_s: list[int]) -> str:
 SETTINGS = (
     Setting(
         "transport", _one("transport", _text), "transport", lambda q: q.transport,
-        "auto: pg_net where it and pg_cron are here, else http. pg_net: jobs in the database. http: qctl worker.",
+        "auto: pg_net where it and pg_cron are here, else http. pg_net: jobs in the database. http: workers outside.",
         "auto|pg_net|http",
     ),
     Setting(

@@ -1,5 +1,6 @@
 """The runbooks that come with qctl: which one is about a finding, and their texts."""
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -32,7 +33,9 @@ def page_of(cause: str, fix: str | None) -> str | None:
         cause: as health and check name it.
         fix: the command that was found for it.
     """
-    if cause == "no_worker" and fix is not None and fix.startswith(("supabase ", "qctl edge ")):
+    # A named connection stands between the words of a command.
+    fix = None if fix is None else re.sub(r"qctl (--\w+ ('[^']*'|\S+) )+", "qctl ", fix)
+    if cause == "no_worker" and fix is not None and fix.startswith(("supabase ", "qctl edge ", "qctl help edge")):
         return "edge-worker"
     if cause == "no_worker" and fix is not None and "qctl worker" not in fix:
         return "pg-net-stuck"

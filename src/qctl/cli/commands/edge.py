@@ -92,6 +92,8 @@ def wake(
     if wrote:
         say(f"its secrets are in {secrets}, which only you can read and git ignores")
         say(f"Next: supabase secrets set --env-file {secrets} && {deploy}")
+    elif not secrets.exists():
+        say(f"there is no {secrets} here, and the function's secrets are unchanged. Next: qctl edge status")
     else:
         say(
             f"{secrets} is unchanged; if the function is not deployed yet: supabase secrets set --env-file {secrets} && {deploy}"
@@ -113,6 +115,16 @@ def _set(
     known = edge_files.read_secrets(path)
     values = dict(known)
     with db.transaction(connection):
+        if (
+            not known
+            and url is None
+            and pooler is None
+            and not new_secret
+            and not new_password
+            and edge.status(connection)
+        ):
+            # Only the job is scheduled again, wherever the secrets are.
+            return edge.set_edge(connection, None, new_secret=False, pooler=None), False
         # The password of a role that is known to work is kept.
         password = edge.password_of(known.get(_DSN), role) if edge.serves(known.get(_DSN), connection, role) else None
         if new_password or not edge.role_exists(connection, role):
@@ -216,7 +228,7 @@ def stop(
         confirm_if_protected(connection, "the Edge Function will no longer be woken", yes=yes)
         row = edge.stop().one(connection)
     render([row], [Column("url", "url"), Column("running", "still running", right=True)], output)
-    say("queues of the http transport are now delivered only by qctl worker. Next: qctl worker --all")
+    say("now only worker processes deliver the queues of the http transport. Next: qctl worker --all")
 
 
 group = typer.Typer(no_args_is_help=True, help="A worker in a Supabase Edge Function, which the database wakes.")

@@ -9,7 +9,7 @@ from qctl.cli import options
 from qctl.cli.console import say
 from qctl.cli.session import session
 from qctl.errors import ExitCode, QctlError, UsageError
-from qctl.operations import health, queues, test_event
+from qctl.operations import edge, health, queues, test_event
 from qctl.output import Column, render
 from qctl.output.columns import milliseconds, one_line
 
@@ -65,12 +65,13 @@ def command(
         if (attempt is None or attempt.outcome != "delivered") and not test_event.withdraw(connection, name, msg_id):
             attempt = test_event.answer(connection, name, msg_id, 0.0)
         stop = health.delivery_stop(connection, name)
+        woken = edge.standing(connection) if attempt is None else None
     if attempt is None:
         say("the test event was withdrawn")
         raise QctlError(
             f"no answer within {within}",
             detail=f"{stop.cause}: {stop.reason}" if stop else None,
-            hint=(stop.fix if stop else None) or f"qctl status -q {name}",
+            hint=(stop.fix if stop else None) or ("qctl edge status" if woken == "known" else f"qctl status -q {name}"),
             code=ExitCode.CHECK_FAILED,
         )
     columns = [
