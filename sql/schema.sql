@@ -1776,6 +1776,7 @@ declare
   v_served boolean;
   v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command ~ '^call qctl\.work');
   v_job record;
+  v_edge_stopped_at timestamptz;
 begin
   v_cause.cause := 'no_worker';
   if p_queue.transport = 'pg_net' then
@@ -1814,17 +1815,19 @@ begin
                                    and o.created_at < clock_timestamp() - interval '15 s' and o.queue_name <> all (w.queues))) then
       return;
     end if;
-    -- The Edge Function is woken when a message is ready, so a queue without a worker is healthy as long as it answers.
-    if exists (select from qctl.edge_function e where e.stopped_at is null) and qctl._carrier(p_queue.url) = 'http' then
-      for v_cause.since, v_cause.reason, v_cause.fix in select f.since, f.reason, f.fix from qctl._edge_fault(2) f loop
-        return next v_cause;
-      end loop;
-      return;
-    end if;
-    if exists (select from qctl.edge_function) and qctl._carrier(p_queue.url) = 'http' then
-      select e.stopped_at into v_cause.since from qctl.edge_function e;
-      v_cause.reason := 'the edge function was stopped, and no qctl worker process serves this queue';
-      v_cause.fix := 'qctl edge wake';
+    select e.stopped_at into v_edge_stopped_at from qctl.edge_function e;
+    if found and qctl._carrier(p_queue.url) = 'http' then
+      if v_edge_stopped_at is null then
+        -- It is woken when a message is ready, so a queue without a worker is healthy as long as it answers.
+        select f.since, f.reason, f.fix into v_cause.since, v_cause.reason, v_cause.fix from qctl._edge_fault(2) f;
+        if not found then
+          return;
+        end if;
+      else
+        v_cause.since := v_edge_stopped_at;
+        v_cause.reason := 'the edge function was stopped, and no qctl worker process serves this queue';
+        v_cause.fix := 'qctl edge wake';
+      end if;
       return next v_cause;
       return;
     end if;
@@ -10623,6 +10626,7 @@ declare
   v_state qctl.scheduler;
   v_failed bigint;
   v_edge record;
+  v_on_edge boolean;
 begin
   select * into v_edge from qctl._edge_capacity();
   if p_queue is not null then
@@ -10641,8 +10645,11 @@ begin
       else (select count(*) from qctl.worker w where w.transport = 'http' and w.stopped_at is null
               and w.last_seen_at > clock_timestamp() - interval '30 s' and v_queue.queue_name = any (w.queues)) end;
     wakes_per_month := case when v_queue.transport = 'http' then v_edge.wakes_per_month end;
-    if v_queue.transport = 'http' then
-      workers := greatest(workers, v_edge.most);
+    v_on_edge := v_queue.transport = 'http' and v_edge.most is not null
+                 and not exists (select from qctl.worker w where w.transport = 'http' and v_queue.queue_name = any (w.queues) and qctl._is_live(w)
+                                   and not exists (select from qctl.edge_wake k where k.worker_id = w.worker_id));
+    if v_on_edge then
+      workers := v_edge.most;
     end if;
     -- The time of an error says nothing about how long a delivery takes.
     select count(*) filter (where a.delivered), percentile_cont(0.5) within group (order by a.s) filter (where a.delivered),
@@ -10676,13 +10683,13 @@ begin
     else
       limits := jsonb_build_array(
         jsonb_build_object('per_s', workers * v_queue.concurrency / greatest(coalesce(latency_s, 0.1), 0.001), 'limit',
-          format('%s %s with concurrency %s, answers in %s ms%s', workers, case when workers = v_edge.most then 'edge worker' else 'worker process' end
-                   || case when workers = 1 then '' when workers = v_edge.most then 's' else 'es' end, v_queue.concurrency,
+          format('%s %s with concurrency %s, answers in %s ms%s', workers, case when v_on_edge then 'edge worker' else 'worker process' end
+                   || case when workers = 1 then '' when v_on_edge then 's' else 'es' end, v_queue.concurrency,
                  round((greatest(coalesce(latency_s, 0.1), 0.001) * 1000)::numeric), case when measured = 0 then ' (assumed)' else '' end)),
         jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
           format('max_in_flight %s', v_queue.max_in_flight)));
     end if;
-    if v_queue.transport = 'http' and workers = v_edge.most then
+    if v_on_edge then
       limits := limits || jsonb_build_object('per_s', v_edge.per_s, 'limit', v_edge.why);
     end if;
     if v_queue.rate_per_s is not null then
@@ -12407,6 +12414,7 @@ begin
   if transport = 'pg_net' then
     workers := 1;
     in_flight := p_per_s * (p_latency_ms / 1000.0 + 2 * c_net_delay_s);
+    v_requests := in_flight;
     batch := ceil(greatest(25, p_per_s / c_steps_per_s * 2));
     v_claims_per_s := least(c_steps_per_s, p_per_s);
     v_settles_per_s := v_claims_per_s;
@@ -12435,7 +12443,7 @@ begin
            when p_payload_bytes > c_net_max_bytes then '; bodies over 48 KiB'
            else '; in pg_net such slow answers delay other requests' end);
   end if;
-  concurrency := greatest(1, ceil(coalesce(v_requests, in_flight) * c_room / workers));
+  concurrency := greatest(1, ceil(v_requests * c_room / workers));
   max_in_flight := greatest(200, ceil(in_flight * c_room * 4));
   database_cores := v_claims_per_s * v_cost.claim_call_s + v_settles_per_s * v_cost.settle_call_s
                     + p_per_s * (v_cost.claim_message_s + v_cost.settle_message_s + v_cost.capture_s);

@@ -1,7 +1,9 @@
 """The edge worker where people have it: real pg_cron wakes it, by commands typed as they are printed."""
 
+import os
 import re
 import stat
+import subprocess
 from contextlib import closing
 
 import pytest
@@ -9,7 +11,7 @@ from gateway import Gateway
 from isolate import missing
 
 from helpers import create, one
-from processes import data, failing, ok, qctl, wait_until
+from processes import QCTL, data, environment, failing, ok, qctl, wait_until
 
 
 def secrets_of(path) -> dict[str, str]:
@@ -105,20 +107,59 @@ def test_what_is_known_is_kept_and_what_is_new_is_written(site, cron, known):
     assert set(secrets_of(path)) == {"QCTL_DSN", "QCTL_WAKE_SECRET"}
 
 
-def test_a_job_that_is_switched_off_and_one_that_is_gone_are_named_and_put_right(site, cron, known):
+def typed(fix: str, site, folder) -> None:
+    env = environment(QCTL_DSN=site.dsn, PATH=f"{QCTL.parent}:{os.environ['PATH']}")
+    done = subprocess.run(
+        ["sh", "-c", fix], cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def settings(cron) -> list[tuple]:
+    """What a fix for the job must not change: function, secrets, roles, queues."""
+    return cron.execute(
+        "select url, most, pooler from qctl.edge_function"
+        " union all select string_agg(mark, ',' order by secret_id), count(*), null from qctl.edge_secret"
+        " union all select string_agg(role_name || level, ',' order by role_name), count(*), null from qctl.grantee"
+        " union all select max(rolpassword), count(*), null from pg_authid where rolname = 'qctl_edge'"
+        " union all select string_agg(q::text, ','), count(*), null from qctl.queue q"
+    ).fetchall()
+
+
+def doctor_of(cron) -> list[tuple]:
+    return cron.execute("select * from qctl.doctor() where kind in ('edge', 'job') and severity = 'broken'").fetchall()
+
+
+def test_a_lost_file_of_secrets_is_made_anew_by_the_command_that_is_printed(site, cron, known, tmp_path):
+    type_it, _ = known
+    type_it("--url", "https://abc.supabase.co/functions/v1/qctl-worker")
+    refused = failing(7, "edge", "wake", "--new-password", "--secrets", str(tmp_path / "none"), dsn=site.dsn)
+    (fix,) = re.findall(r"Try:  (qctl .*?);", refused)
+    assert fix == "qctl edge wake --new-secret --new-password"
+    (tmp_path / "elsewhere").mkdir()
+    typed(fix, site, tmp_path / "elsewhere")
+    assert set(secrets_of(tmp_path / "elsewhere/supabase/.env.qctl")) == {"QCTL_DSN", "QCTL_WAKE_SECRET"}
+
+
+def test_a_job_that_is_switched_off_and_one_that_is_gone_are_named_and_put_right(site, cron, known, tmp_path):
     type_it, _ = known
     create(cron, transport="http")
     type_it("--url", "https://abc.supabase.co/functions/v1/qctl-worker")
     for harm, says in (
         ("select cron.alter_job(jobid, active => false) from cron.job where jobname = 'qctl-edge'", "is switched off"),
         ("select cron.unschedule('qctl-edge')", "no pg_cron job wakes the edge function"),
+        ("select qctl.stop_edge()", "the edge function was stopped"),
     ):
         cron.execute(harm)
         health, reason, fix = cron.execute("select health, reason, fix from qctl.health('orders')").fetchone()
         assert (health, fix) == ("no_worker", "qctl edge wake")
         assert says in reason
-        type_it()
+        before = settings(cron)
+        # As it is printed, in whatever folder.
+        typed(fix, site, tmp_path)
         assert one(cron, "select health from qctl.health('orders')") == "ok"
+        assert settings(cron) == before
+        assert doctor_of(cron) == []
 
 
 def test_jobs_of_others_stay_and_what_was_taken_away_is_given_again(site, cron, known):

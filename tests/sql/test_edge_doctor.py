@@ -84,6 +84,12 @@ def test_capacity_counts_on_it(known):
     assert (workers, wakes) == (2, 20 * 30 * 12)
     assert any("about 15000 messages each" in limit["limit"] for limit in limits)
     assert "no worker process" not in str(limits)
+    # A process beside it has no such limit.
+    known.execute("select qctl.register_worker('a process', 'http', '{orders}', qctl._version())")
+    workers, limits = known.execute("select workers, limits from qctl.capacity()").fetchone()
+    assert workers == 1
+    assert "1 worker process with" in str(limits)
+    assert "edge worker" not in str(limits)
 
 
 def test_workers_that_claim_nothing_or_are_killed_are_woken_more_rarely(known):

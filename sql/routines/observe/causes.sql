@@ -64,6 +64,7 @@ declare
   v_served boolean;
   v_jobs integer := (select count(*) from qctl._wanted_jobs() w where w.command ~ '^call qctl\.work');
   v_job record;
+  v_edge_stopped_at timestamptz;
 begin
   v_cause.cause := 'no_worker';
   if p_queue.transport = 'pg_net' then
@@ -102,17 +103,19 @@ begin
                                    and o.created_at < clock_timestamp() - interval '15 s' and o.queue_name <> all (w.queues))) then
       return;
     end if;
-    -- The Edge Function is woken when a message is ready, so a queue without a worker is healthy as long as it answers.
-    if exists (select from qctl.edge_function e where e.stopped_at is null) and qctl._carrier(p_queue.url) = 'http' then
-      for v_cause.since, v_cause.reason, v_cause.fix in select f.since, f.reason, f.fix from qctl._edge_fault(2) f loop
-        return next v_cause;
-      end loop;
-      return;
-    end if;
-    if exists (select from qctl.edge_function) and qctl._carrier(p_queue.url) = 'http' then
-      select e.stopped_at into v_cause.since from qctl.edge_function e;
-      v_cause.reason := 'the edge function was stopped, and no qctl worker process serves this queue';
-      v_cause.fix := 'qctl edge wake';
+    select e.stopped_at into v_edge_stopped_at from qctl.edge_function e;
+    if found and qctl._carrier(p_queue.url) = 'http' then
+      if v_edge_stopped_at is null then
+        -- It is woken when a message is ready, so a queue without a worker is healthy as long as it answers.
+        select f.since, f.reason, f.fix into v_cause.since, v_cause.reason, v_cause.fix from qctl._edge_fault(2) f;
+        if not found then
+          return;
+        end if;
+      else
+        v_cause.since := v_edge_stopped_at;
+        v_cause.reason := 'the edge function was stopped, and no qctl worker process serves this queue';
+        v_cause.fix := 'qctl edge wake';
+      end if;
       return next v_cause;
       return;
     end if;

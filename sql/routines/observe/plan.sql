@@ -62,6 +62,7 @@ begin
   if transport = 'pg_net' then
     workers := 1;
     in_flight := p_per_s * (p_latency_ms / 1000.0 + 2 * c_net_delay_s);
+    v_requests := in_flight;
     batch := ceil(greatest(25, p_per_s / c_steps_per_s * 2));
     v_claims_per_s := least(c_steps_per_s, p_per_s);
     v_settles_per_s := v_claims_per_s;
@@ -90,7 +91,7 @@ begin
            when p_payload_bytes > c_net_max_bytes then '; bodies over 48 KiB'
            else '; in pg_net such slow answers delay other requests' end);
   end if;
-  concurrency := greatest(1, ceil(coalesce(v_requests, in_flight) * c_room / workers));
+  concurrency := greatest(1, ceil(v_requests * c_room / workers));
   max_in_flight := greatest(200, ceil(in_flight * c_room * 4));
   database_cores := v_claims_per_s * v_cost.claim_call_s + v_settles_per_s * v_cost.settle_call_s
                     + p_per_s * (v_cost.claim_message_s + v_cost.settle_message_s + v_cost.capture_s);

@@ -41,6 +41,7 @@ declare
   v_state qctl.scheduler;
   v_failed bigint;
   v_edge record;
+  v_on_edge boolean;
 begin
   select * into v_edge from qctl._edge_capacity();
   if p_queue is not null then
@@ -59,8 +60,11 @@ begin
       else (select count(*) from qctl.worker w where w.transport = 'http' and w.stopped_at is null
               and w.last_seen_at > clock_timestamp() - interval '30 s' and v_queue.queue_name = any (w.queues)) end;
     wakes_per_month := case when v_queue.transport = 'http' then v_edge.wakes_per_month end;
-    if v_queue.transport = 'http' then
-      workers := greatest(workers, v_edge.most);
+    v_on_edge := v_queue.transport = 'http' and v_edge.most is not null
+                 and not exists (select from qctl.worker w where w.transport = 'http' and v_queue.queue_name = any (w.queues) and qctl._is_live(w)
+                                   and not exists (select from qctl.edge_wake k where k.worker_id = w.worker_id));
+    if v_on_edge then
+      workers := v_edge.most;
     end if;
     -- The time of an error says nothing about how long a delivery takes.
     select count(*) filter (where a.delivered), percentile_cont(0.5) within group (order by a.s) filter (where a.delivered),
@@ -94,13 +98,13 @@ begin
     else
       limits := jsonb_build_array(
         jsonb_build_object('per_s', workers * v_queue.concurrency / greatest(coalesce(latency_s, 0.1), 0.001), 'limit',
-          format('%s %s with concurrency %s, answers in %s ms%s', workers, case when workers = v_edge.most then 'edge worker' else 'worker process' end
-                   || case when workers = 1 then '' when workers = v_edge.most then 's' else 'es' end, v_queue.concurrency,
+          format('%s %s with concurrency %s, answers in %s ms%s', workers, case when v_on_edge then 'edge worker' else 'worker process' end
+                   || case when workers = 1 then '' when v_on_edge then 's' else 'es' end, v_queue.concurrency,
                  round((greatest(coalesce(latency_s, 0.1), 0.001) * 1000)::numeric), case when measured = 0 then ' (assumed)' else '' end)),
         jsonb_build_object('per_s', v_queue.max_in_flight / greatest(coalesce(latency_s, 0.1), 0.05), 'limit',
           format('max_in_flight %s', v_queue.max_in_flight)));
     end if;
-    if v_queue.transport = 'http' and workers = v_edge.most then
+    if v_on_edge then
       limits := limits || jsonb_build_object('per_s', v_edge.per_s, 'limit', v_edge.why);
     end if;
     if v_queue.rate_per_s is not null then

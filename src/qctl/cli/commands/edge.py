@@ -138,7 +138,8 @@ def _set(
         elif _WAKE_SECRET not in known:
             raise QctlError(
                 f"the secret that signs wakes is not in {path}, and it is not shown again",
-                hint="add --new-secret, or name the file that has it with --secrets",
+                hint=f"qctl edge wake --new-secret{' --new-password' if password is None else ''};"
+                " or name the file that has it with --secrets",
                 code=ExitCode.REFUSED,
             )
         if place is not None:
