@@ -55,6 +55,14 @@ def test_a_lonely_message_does_not_wait(conn, endpoint, worker):
     assert settles >= 8
 
 
+def test_a_long_linger_is_not_for_settles_because_leases_end(conn, endpoint, worker):
+    receiver = endpoint()
+    create(conn, url=receiver.url, linger_ms=8000)
+    worker("-q", "orders")
+    send(conn, 1)
+    wait_until(lambda: one(conn, "select count(*) from pgmq.a_orders") == 1, 5)
+
+
 def state(linger_s: float | None = None, rate: float = 0.0) -> QueueState:
     return QueueState("q", 1, 100, 1000, rate=rate, fixed_linger_s=linger_s)
 

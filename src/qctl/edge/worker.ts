@@ -11,6 +11,8 @@ const SETTLE_BATCH = 500;
 /** Enough to settle at once: more of them cost hardly less each. */
 const SETTLE_AT = 100;
 const SETTLE_WITHIN_MS = 10;
+/** Less than the time by which a lease outlives a request that began as late as it may, whatever --linger says. */
+const SETTLE_WAITS_MS = 250;
 const HEARTBEAT_MS = 5_000;
 const ALIVE_MS = 12_000;
 const LOOK_MS = 1_000;
@@ -182,7 +184,7 @@ export class Worker {
       queue.countAnswer();
       this.tune(queue, answer);
       queue.unsettled.push(answer);
-      queue.settleBy ??= performance.now() + Math.max(SETTLE_WITHIN_MS, queue.lingerMs);
+      queue.settleBy ??= performance.now() + Math.max(SETTLE_WITHIN_MS, Math.min(queue.lingerMs, SETTLE_WAITS_MS));
     }
   }
 
@@ -294,7 +296,7 @@ export class Worker {
       this.delivered += await this.database.settle(queue.name, batch);
       queue.unsettled.splice(0, batch.length);
       queue.settleBy = queue.unsettled.length > 0
-        ? performance.now() + Math.max(SETTLE_WITHIN_MS, queue.lingerMs)
+        ? performance.now() + Math.max(SETTLE_WITHIN_MS, Math.min(queue.lingerMs, SETTLE_WAITS_MS))
         : null;
       queue.sawAnswers();
     }

@@ -17,6 +17,8 @@ from qctl.worker.totals import Totals
 SETTLE_BATCH = 500
 SETTLE_AT = 500
 SETTLE_WITHIN_S = 0.01
+# Less than the time by which a lease outlives a request that began as late as it may, whatever --linger says.
+SETTLE_WAITS_S = 0.25
 BUSY_S = 1.0
 BROKEN_S = 30.0
 
@@ -107,7 +109,7 @@ class Delivery:
                 if self._on_answer is not None:
                     self._on_answer(answer)
                 queue.unsettled.append(answer)
-                within = time.monotonic() + max(SETTLE_WITHIN_S, queue.linger_s)
+                within = time.monotonic() + max(SETTLE_WITHIN_S, min(queue.linger_s, SETTLE_WAITS_S))
                 self.settle_by = within if self.settle_by is None else min(self.settle_by, within)
                 continue
             queue.unsent.append(answer)
