@@ -167,7 +167,7 @@ begin
   while v_from < p_to loop
     v_to := least(p_to, v_from + c_step);
     insert into qctl.attempt_total as t (queue_id, outcome, status_code, bucket, attempts, took_ms)
-    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
+    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), sum(a.stands_for), coalesce(sum(a.duration_ms::bigint * a.stands_for), 0)
     from qctl.queue q
     join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to and a.outcome <> 'lost'
     group by 1, 2, 3, 4
@@ -189,7 +189,7 @@ COMMENT ON FUNCTION qctl._add_up(p_to timestamp with time zone) IS 'Adds the att
 
 CREATE FUNCTION qctl._answer_shows(p_status integer, p_error text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (p_status IS NULL) THEN CASE WHEN (p_error ~ '^(not sent: |the request cannot be made: )'::text) THEN 'nothing'::text ELSE 'outage'::text END WHEN ((p_status = ANY (ARRAY[404, 408, 429])) OR (p_status >= 500) OR (p_error = 'not there yet: n8n is starting'::text)) THEN 'outage'::text WHEN (p_status = ANY (ARRAY[401, 403, 407])) THEN 'denied'::text ELSE 'alive'::text END;
+    RETURN CASE WHEN (p_status IS NULL) THEN CASE WHEN (p_error ~ '^(not sent: |the request cannot be made: )'::text) THEN 'nothing'::text WHEN (p_error ~ '^(destination missing|unroutable|not accepted|too large): '::text) THEN 'alive'::text WHEN (p_error ~ '^access denied: '::text) THEN 'denied'::text ELSE 'outage'::text END WHEN ((p_status = ANY (ARRAY[404, 408, 429])) OR (p_status >= 500) OR (p_error = 'not there yet: n8n is starting'::text)) THEN 'outage'::text WHEN (p_status = ANY (ARRAY[401, 403, 407])) THEN 'denied'::text ELSE 'alive'::text END;
 
 -- Name: FUNCTION _answer_shows(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -298,6 +298,9 @@ begin
   if p_url_is_new or p_settings ?| array['allow_networks', 'transport'] then
     perform qctl._check_address(v_queue);
   end if;
+  if p_url_is_new or p_settings ?| array['broker', 'transport', 'expect_text', 'expect_json'] then
+    perform qctl._check_broker(v_queue);
+  end if;
   if v_queue.transport = 'pg_net' then
     perform qctl._check_net_url(v_queue.url), qctl._check_net_headers(v_queue);
   end if;
@@ -373,14 +376,19 @@ CREATE TABLE qctl.queue (
     net_secrets boolean DEFAULT false NOT NULL,
     allow_networks cidr[] DEFAULT '{}'::cidr[] NOT NULL,
     linger_ms integer,
+    broker jsonb DEFAULT '{}'::jsonb NOT NULL,
+    log text DEFAULT 'all'::text NOT NULL,
+    archive boolean DEFAULT true NOT NULL,
     CONSTRAINT queue_batch_check CHECK (((batch >= 1) AND (batch <= 10000))),
     CONSTRAINT queue_breaker_after_check CHECK (((breaker_after >= 0) AND (breaker_after <= 10000))),
     CONSTRAINT queue_breaker_pause_check CHECK (((breaker_pause_max_s >= 1) AND (breaker_pause_max_s <= 3600))),
     CONSTRAINT queue_breaker_share_check CHECK (((breaker_share >= (0.05)::double precision) AND (breaker_share <= (1)::double precision))),
+    CONSTRAINT queue_broker_check CHECK ((jsonb_typeof(broker) = 'object'::text)),
     CONSTRAINT queue_concurrency_check CHECK (((concurrency >= 1) AND (concurrency <= 10000))),
     CONSTRAINT queue_expect_text_check CHECK (((length(expect_text) >= 1) AND (length(expect_text) <= 1000))),
     CONSTRAINT queue_headers_check CHECK ((jsonb_typeof(headers) = 'object'::text)),
     CONSTRAINT queue_linger_check CHECK (((linger_ms >= 0) AND (linger_ms <= 10000))),
+    CONSTRAINT queue_log_check CHECK ((log = ANY (ARRAY['all'::text, 'failures'::text]))),
     CONSTRAINT queue_max_in_flight_check CHECK (((max_in_flight >= 1) AND (max_in_flight <= 100000))),
     CONSTRAINT queue_max_lost_check CHECK ((max_lost >= 0)),
     CONSTRAINT queue_name_check CHECK ((queue_name ~ '^[a-z_][a-z0-9_]{0,46}$'::text)),
@@ -492,6 +500,18 @@ COMMENT ON COLUMN qctl.queue.allow_networks IS 'Networks that requests may go to
 
 COMMENT ON COLUMN qctl.queue.linger_ms IS 'Transport http: how long a message may wait so that a claim or a settle carries more of them; null: the worker decides by their rate.';
 
+-- Name: COLUMN queue.broker; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.broker IS 'How a worker connects to the broker of the URL: options by name. Passwords and tokens are references, secret:NAME, vault:NAME or env:NAME.';
+
+-- Name: COLUMN queue.log; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.log IS 'all: every attempt is logged; failures: of the successes that are settled together only one is logged, which stands for all.';
+
+-- Name: COLUMN queue.archive; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.queue.archive IS 'False: a delivered message is deleted and not archived.';
+
 -- Name: CONSTRAINT queue_batch_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON CONSTRAINT queue_batch_check ON qctl.queue IS 'a batch is 1 to 10000';
@@ -508,6 +528,10 @@ COMMENT ON CONSTRAINT queue_breaker_pause_check ON qctl.queue IS 'the longest pa
 
 COMMENT ON CONSTRAINT queue_breaker_share_check ON qctl.queue IS 'the share of failures that opens the breaker is 5% to 100%';
 
+-- Name: CONSTRAINT queue_broker_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_broker_check ON qctl.queue IS 'broker is a JSON object';
+
 -- Name: CONSTRAINT queue_concurrency_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON CONSTRAINT queue_concurrency_check ON qctl.queue IS 'concurrency is 1 to 10000';
@@ -519,6 +543,10 @@ COMMENT ON CONSTRAINT queue_expect_text_check ON qctl.queue IS 'an expected text
 -- Name: CONSTRAINT queue_linger_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON CONSTRAINT queue_linger_check ON qctl.queue IS 'linger_ms from 0 to 10000';
+
+-- Name: CONSTRAINT queue_log_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON CONSTRAINT queue_log_check ON qctl.queue IS 'log is all or failures';
 
 -- Name: CONSTRAINT queue_max_in_flight_check ON queue; Type: COMMENT; Schema: qctl; Owner: -
 
@@ -628,25 +656,37 @@ CREATE FUNCTION qctl._archive_delivered(p_queue qctl.queue, p_judged qctl.judged
     SET enable_bitmapscan TO 'off'
     AS $_$
 begin
+  if not p_queue.archive then
+    execute format($q$
+      with done as (
+        delete from pgmq.%I q using unnest($2) j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'delivered'
+      )
+      delete from qctl.dead_letter d using unnest($2) j
+      where d.queue_id = $1 and d.msg_id = j.msg_id and d.enqueued_at = j.enqueued_at and j.outcome = 'delivered' and not j.waiting
+    $q$, 'q_' || p_queue.queue_name) using p_queue.queue_id, p_judged;
+    return;
+  end if;
   -- RETURNING carries the columns; of CTEs that are joined the planner assumes one row each and would loop.
   execute format($q$
     with done as (
       delete from pgmq.%1$I q using unnest($2) j
       where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'delivered'
-      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, j.status, j.attempts, j.delivery_no, j.webhook_id
+      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, j.status, j.attempts, j.delivery_no, j.webhook_id, j.worker_id, j.response
     ), undead as (
       delete from qctl.dead_letter d using unnest($2) j
       where d.queue_id = $1 and d.msg_id = j.msg_id and d.enqueued_at = j.enqueued_at and j.outcome = 'delivered' and not j.waiting
-      returning d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.message, d.headers, j.status, j.attempts, j.delivery_no, d.webhook_id
+      returning d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.message, d.headers, j.status, j.attempts, j.delivery_no, d.webhook_id, j.worker_id, j.response
     )
     insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
     select f.msg_id, f.read_ct, f.enqueued_at, $3, f.vt, f.message,
            case when jsonb_typeof(f.headers) = 'object' then f.headers else '{}' end
            || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
                 'outcome', 'delivered', 'delivered_at', $3, 'status', f.status, 'attempts', f.attempts,
-                'delivery_no', f.delivery_no, 'webhook_id', f.webhook_id)))
+                'delivery_no', f.delivery_no, 'webhook_id', f.webhook_id%4$s)))
     from (select * from done union all select * from undead) as f %3$s
-  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
+  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name),
+     case when qctl._carrier(p_queue.url) <> 'http'
+          then $m$, 'worker', (select w.name from qctl.worker w where w.worker_id = f.worker_id), 'receipt', qctl._response_text(f.response)$m$ else '' end)
   using p_queue.queue_id, p_judged, p_now;
 end
 $_$;
@@ -1153,6 +1193,67 @@ CREATE FUNCTION qctl._breaker_pause(p_queue qctl.queue, p_pauses integer, p_spre
 
 COMMENT ON FUNCTION qctl._breaker_pause(p_queue qctl.queue, p_pauses integer, p_spread double precision, p_retry_after_s integer) IS 'Time to wait after that many failed probes: 1 s, 2 s, 4 s ... up to the longest of the queue, with 10 % jitter by p_spread, from 0 to 1. A Retry-After may make it longer, up to 10 min.';
 
+-- Name: _carrier(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._carrier(p_url text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE lower("substring"(p_url, '^([A-Za-z][A-Za-z0-9+.-]*)://'::text)) WHEN 'http'::text THEN 'http'::text WHEN 'https'::text THEN 'http'::text WHEN 'sqs'::text THEN 'sqs'::text WHEN 'sqs+http'::text THEN 'sqs'::text WHEN 'amqps'::text THEN 'rabbitmq'::text WHEN 'amqp'::text THEN 'rabbitmq'::text WHEN 'nats'::text THEN 'nats'::text WHEN 'nats+plain'::text THEN 'nats'::text WHEN 'rediss'::text THEN 'redis'::text WHEN 'redis'::text THEN 'redis'::text WHEN 'kafka'::text THEN 'kafka'::text WHEN 'kafka+plain'::text THEN 'kafka'::text ELSE NULL::text END;
+
+-- Name: FUNCTION _carrier(p_url text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._carrier(p_url text) IS 'How a worker must send to that URL: http, or the broker of its scheme; null if no carrier has that scheme.';
+
+-- Name: _broker_defaults(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._broker_defaults(p_url text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (qctl._carrier(p_url) = 'http'::text) THEN '{}'::jsonb ELSE '{"concurrency": 500, "max_in_flight": 4000}'::jsonb END;
+
+-- Name: FUNCTION _broker_defaults(p_url text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._broker_defaults(p_url text) IS 'Settings of a new queue that hands over, beside those that were given: a broker takes far more messages at once than an endpoint.';
+
+-- Name: _broker_forms(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._broker_forms() RETURNS TABLE(carrier text, pattern text, example text)
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select f.carrier, '^' || f.schemes || '://' || h.hosts || f.rest, f.example
+  from (values
+    ('sqs', '(sqs|sqs\+http)', false, '/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?$', 'sqs://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo'),
+    ('rabbitmq', 'amqps?', false, '(/[A-Za-z0-9._%-]*)?\?(queue=[A-Za-z0-9._:%-]+|exchange=[A-Za-z0-9._:%-]+(&routing_key=[A-Za-z0-9._:%{}-]*)?)$',
+     'amqps://rabbit.example.com/?exchange=orders&routing_key=order.created'),
+    ('nats', '(nats|nats\+plain)', true, '/[A-Za-z0-9_$-]+(\.[A-Za-z0-9_$-]+)*(\.\{key\})?$', 'nats://nats.example.com/orders.created'),
+    ('redis', 'rediss?', false, '/([0-9]{1,3}/)?[A-Za-z0-9._:{}-]+$', 'rediss://redis.example.com/orders'),
+    ('kafka', '(kafka|kafka\+plain)', true, '/[A-Za-z0-9._-]{1,249}$', 'kafka://kafka-1.example.com:9093,kafka-2.example.com:9093/orders')
+  ) as f (carrier, schemes, several, rest, example)
+  cross join lateral (select '(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?)(:[0-9]{1,5})?' as host) o
+  cross join lateral (select case when f.several then o.host || '(,' || o.host || ')*' else o.host end as hosts) h
+$_$;
+
+-- Name: FUNCTION _broker_forms(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._broker_forms() IS 'The URL of each broker: a pattern, without regard to case, and an example.';
+
+-- Name: _broker_options(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._broker_options(p_carrier text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case p_carrier
+    when 'sqs' then '{region,profile,access_key_id,secret_access_key,session_token,ca}'
+    when 'rabbitmq' then '{username,password,ca,cert,key}'
+    when 'nats' then '{username,password,token,credentials,ca,cert,key}'
+    when 'redis' then '{username,password,ca,cert,key}'
+    when 'kafka' then '{sasl,username,password,ca,cert,key}' end::text[]
+$$;
+
+-- Name: FUNCTION _broker_options(p_carrier text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._broker_options(p_carrier text) IS 'The options that the connection to such a broker takes; null for http.';
+
 -- Name: _duration_bounds_ms(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._duration_bounds_ms() RETURNS integer[]
@@ -1209,7 +1310,7 @@ begin
     %2$s
   $q$, 'q_' || p_queue.queue_name, qctl._bury($b$
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
-             case when $4 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $5 then 'rejected' else 'exhausted' end,
+             case when $4 or qctl._is_too_large(d.status, d.error) then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $5 then 'rejected' else 'exhausted' end,
              null, d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $3, case when $6 = 'block' then d.order_key end
       from dying d $b$))
   using p_queue.queue_id, p_judged, p_now, p_oversize, p_queue.reject_after, p_queue.on_dead;
@@ -1277,16 +1378,6 @@ $body$, p_attachment.name,
     p_attachment.max_bytes)
   from (select format('qctl._text_row(tg_relid, %%s, coalesce(qctl._virtual_columns(tg_relid), ''{}''), %s)', p_attachment.max_bytes)) as c (converted)
 $_$;
-
--- Name: _carrier(text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._carrier(p_url text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (p_url ~* '^https?:'::text) THEN 'http'::text ELSE lower("substring"(p_url, '^([A-Za-z][A-Za-z0-9+.-]*):'::text)) END;
-
--- Name: FUNCTION _carrier(p_url text); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._carrier(p_url text) IS 'How a worker must send to that URL: by HTTP, or by the scheme of the URL.';
 
 -- Name: worker; Type: TABLE; Schema: qctl; Owner: -
 
@@ -1628,15 +1719,16 @@ CREATE FUNCTION qctl._cause_gate(p_queue qctl.queue) RETURNS SETOF qctl.cause
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select 'secret_missing', null, format('the queue cannot deliver because %s is missing', qctl._missing_secrets(p_queue.headers)),
-         qctl._secret_hint(qctl._missing_secrets(p_queue.headers))
-  where p_queue.headers::text ~ '"(secret|vault):' and qctl._missing_secrets(p_queue.headers) is not null
+  select 'secret_missing', null, format('the queue cannot deliver because %s is missing', m.missing), qctl._secret_hint(m.missing)
+  from (select qctl._missing_secrets(p_queue.headers || p_queue.broker) as missing
+        where (p_queue.headers || p_queue.broker)::text ~ '"(secret|vault):') m where m.missing is not null
   union all
   select 'address_refused', r.at, 'requests are not sent because ' || r.address || ' is not a public address',
          format('qctl set -q %s --allow-private', p_queue.queue_name)
   from qctl._refused_address(p_queue) r
   union all
-  select 'gone', g.paused_at, 'the endpoint answered 410 Gone: it no longer exists; if it has a new address, set that first with qctl set --url',
+  select 'gone', g.paused_at, case when g.pause_reason ~ '^destination missing: ' then g.pause_reason || '; make it there, or set another with qctl set --url'
+                                   else 'the endpoint answered 410 Gone: it no longer exists; if it has a new address, set that first with qctl set --url' end,
          'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
   union all
@@ -1770,7 +1862,7 @@ $$;
 CREATE FUNCTION qctl._cause_worker(p_queue qctl.queue, p_within interval DEFAULT NULL::interval) RETURNS SETOF qctl.cause
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
   v_cause qctl.cause;
   v_served boolean;
@@ -1797,7 +1889,7 @@ begin
     end if;
   end if;
   if exists (select from qctl.worker w where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport
-             and qctl._is_live(w, p_within))
+             and (p_queue.transport = 'pg_net' or qctl._carrier(p_queue.url) = any (w.carriers)) and qctl._is_live(w, p_within))
      -- A CALL that runs goes on until its minute ends, but nothing starts the next one.
      and not (p_queue.transport = 'pg_net'
               and exists (select from qctl.jobs() j where j.command ~ '^call qctl\.work')
@@ -1810,7 +1902,7 @@ begin
   if p_queue.transport = 'http' then
     -- A worker of all queues takes up a new one within 5 s; one that leaves out another queue is none.
     if not v_served and v_cause.since > clock_timestamp() - interval '15 s'
-       and exists (select from qctl.worker w where w.transport = 'http' and qctl._is_live(w)
+       and exists (select from qctl.worker w where w.transport = 'http' and qctl._carrier(p_queue.url) = any (w.carriers) and qctl._is_live(w)
                    and not exists (select from qctl.queue o where o.transport = 'http' and o.queue_id <> p_queue.queue_id
                                    and o.created_at < clock_timestamp() - interval '15 s' and o.queue_name <> all (w.queues))) then
       return;
@@ -1831,7 +1923,9 @@ begin
       return next v_cause;
       return;
     end if;
-    v_cause.reason := 'no qctl worker process serves this queue';
+    v_cause.reason := case when qctl._carrier(p_queue.url) = 'http' then 'no qctl worker process serves this queue'
+                           else format('no qctl worker process that can hand over to %1$s serves this queue; where it runs: pip install ''qctl[%1$s]''',
+                                       qctl._carrier(p_queue.url)) end;
     v_cause.fix := 'qctl worker -q ' || p_queue.queue_name;
   else
     v_cause.fix := format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)));
@@ -1859,7 +1953,7 @@ begin
   end if;
   return next v_cause;
 end
-$$;
+$_$;
 
 -- Name: FUNCTION _cause_worker(p_queue qctl.queue, p_within interval); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -2009,6 +2103,77 @@ begin
   end if;
 end
 $$;
+
+-- Name: _check_broker(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_broker(p_queue qctl.queue) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_options text[] := qctl._broker_options(qctl._carrier(p_queue.url));
+  v_name text;
+  v_value text;
+begin
+  if p_queue.transport = 'pg_net' and v_options is not null then
+    raise exception 'pg_net cannot send to %, because it sends HTTP only', quote_literal(p_queue.url)
+      using errcode = 'QC002', hint = 'use --transport http: a qctl worker process hands over to a broker';
+  elsif p_queue.broker <> '{}' and v_options is null then
+    raise exception 'the endpoint % is no broker, so it takes no options of one', quote_literal(p_queue.url)
+      using errcode = 'QC002', hint = format('qctl set -q %s --broker '''' removes them', p_queue.queue_name);
+  elsif v_options is not null and (p_queue.expect_text is not null or p_queue.expect_json is not null) then
+    raise exception 'a broker answers with a confirmation and no body, so --expect-body cannot be met'
+      using errcode = 'QC002', hint = format('qctl set -q %s --expect-body '''' removes it', p_queue.queue_name);
+  end if;
+  for v_name, v_value in select o.key, o.value from jsonb_each_text(p_queue.broker) as o loop
+    if v_name <> all (v_options) then
+      raise exception '% is not an option of the connection to %', quote_literal(left(v_name, 100)), qctl._carrier(p_queue.url)
+        using errcode = 'QC002', hint = 'options: ' || array_to_string(v_options, ', ');
+    elsif v_name ~ '^(password|token|secret_access_key|session_token)$' and v_value !~ '^(secret|vault|env):[A-Za-z0-9_.-]+$' then
+      raise exception 'the value of % must be a reference, because every role that can read the settings would see it', v_name
+        using errcode = 'QC002', hint = format('qctl secret set NAME, then --broker %s=secret:NAME; or --broker %1$s=env:VARIABLE of the worker', v_name);
+    elsif coalesce(v_value, '') !~ '^[^\u0001-\u001f\u007f]{1,1000}$' then
+      raise exception 'option % has a value that is not valid', v_name using errcode = 'QC002', hint = 'use one line of 1 to 1000 characters';
+    elsif v_name = 'sasl' and v_value <> all ('{PLAIN,SCRAM-SHA-256,SCRAM-SHA-512}') then
+      raise exception '% is not a mechanism', quote_literal(v_value) using errcode = 'QC002', hint = 'sasl: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512';
+    end if;
+  end loop;
+  perform qctl._warn_of_missing_secrets(p_queue.broker);
+  if p_queue.url ~* '^(amqp|redis|sqs\+http|nats\+plain|kafka\+plain)://' and qctl._host_of(p_queue.url) !~ '^(localhost|127\.|\[::1\])' then
+    raise warning 'messages and passwords go to % without encryption', qctl._host_of(p_queue.url)
+      using hint = 'use the form with TLS: ' || (select f.example from qctl._broker_forms() f where f.carrier = qctl._carrier(p_queue.url));
+  end if;
+end
+$_$;
+
+-- Name: FUNCTION _check_broker(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._check_broker(p_queue qctl.queue) IS 'Raises QC002 if the transport, the expectation or the options of the connection do not fit the URL; warns of what is sent without encryption.';
+
+-- Name: _check_broker_url(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_broker_url(p_url text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_form record;
+begin
+  select f.* into v_form from qctl._broker_forms() f where f.carrier = qctl._carrier(p_url);
+  if p_url ~ '^[^/]*//[^/?#]*@' then
+    raise exception 'the URL must not contain a user name or password'
+      using errcode = 'QC002', hint = 'every role that can read the settings would see it; use --broker username=NAME --broker password=secret:NAME';
+  elsif length(p_url) > 2000 or p_url !~ '^[!-~]+$' or p_url !~* v_form.pattern
+        or exists (select from regexp_matches(substring(p_url from '//([^/?#]*)'), ':([0-9]+)(?:,|$)', 'g') as m where m[1]::integer not between 1 and 65535) then
+    raise exception '% is not the URL of a destination of %', quote_literal(left(p_url, 200)), v_form.carrier
+      using errcode = 'QC002', hint = 'for example ' || v_form.example;
+  end if;
+end
+$_$;
+
+-- Name: FUNCTION _check_broker_url(p_url text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._check_broker_url(p_url text) IS 'Raises QC002 unless the URL names a destination of its broker.';
 
 -- Name: _check_columns(regclass, text[], text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2210,6 +2375,10 @@ CREATE FUNCTION qctl._check_url(p_url text) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 begin
+  if qctl._carrier(p_url) <> 'http' then
+    perform qctl._check_broker_url(p_url);
+    return;
+  end if;
   if p_url is null or length(p_url) > 2000 or p_url !~ '^[!-~]+$'
      or p_url !~* '^https?://(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?)(:[0-9]{1,5})?([/?#].*)?$'
      or coalesce(substring(p_url from '^[a-zA-Z]+://[^/?#]*:([0-9]+)(?:[/?#]|$)')::integer, 1) not between 1 and 65535 then
@@ -2224,7 +2393,7 @@ begin
            from regexp_split_to_table(coalesce(substring(p_url from '^[a-zA-Z]+://[^/?#]*(.*)$'), ''), '') as c));
     end if;
     raise exception '% is not an http or https URL', quote_literal(coalesce(left(p_url, 200), ''))
-      using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders';
+      using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders; for a broker: sqs://, amqps://, nats://, rediss:// or kafka://';
   end if;
 end
 $_$;
@@ -2493,6 +2662,16 @@ CREATE FUNCTION qctl._condition_sql(p_attachment qctl.attachment, p_populated bo
          || case when p_attachment.when_sql is null then '' else E'if v_matches is not true then\n      return null;\n    end if;' end
 $$;
 
+-- Name: _costs_nothing(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._costs_nothing(p_status integer, p_error text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((p_status IS NULL) AND COALESCE((p_error ~ '^(broker away|access denied): '::text), false));
+
+-- Name: FUNCTION _costs_nothing(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._costs_nothing(p_status integer, p_error text) IS 'True if the broker took no message at all: it was away or refused the credentials. That costs a message no attempt.';
+
 -- Name: _count_answers(qctl.judged[], uuid, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._count_answers(p_judged qctl.judged[], p_probe_lease uuid, p_simple integer) RETURNS qctl.answer_counts
@@ -2534,7 +2713,7 @@ begin
     from qctl.throughput t
     where t.queue_id = p_queue_id and t.minute >= date_trunc('minute', p_since) and t.minute < v_rolled_to
     union all
-    select count(*) filter (where t.outcome = 'delivered'), count(*) filter (where t.outcome <> 'delivered'),
+    select sum(t.stands_for) filter (where t.outcome = 'delivered'), count(*) filter (where t.outcome <> 'delivered'),
            count(*) filter (where t.outcome = 'dead')
     from qctl.attempt t where t.queue_id = p_queue_id and t.settled_at >= v_rolled_to and t.outcome <> 'late'
   ) p;
@@ -4109,9 +4288,10 @@ CREATE FUNCTION qctl._forbidden_host(p_queue qctl.queue) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-  select h.host from (select qctl._host_of(p_queue.url) as host) h cross join lateral (select qctl._literal_address(h.host) as address) a
+  select h.host from unnest(qctl._hosts_of(p_queue.url)) as h (host) cross join lateral (select qctl._literal_address(h.host) as address) a
   where case when a.address is not null then not qctl._is_public(a.address) and not a.address <<= any (p_queue.allow_networks)
              else h.host ~ '^(localhost|.*\.(localhost|local|internal|home\.arpa|localdomain))$' and cardinality(p_queue.allow_networks) = 0 end
+  limit 1
 $_$;
 
 -- Name: FUNCTION _forbidden_host(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
@@ -4261,9 +4441,9 @@ begin
   if p_before.rate_per_s is distinct from p_after.rate_per_s then
     update qctl.gate g set paced_at = null where g.queue_id = p_after.queue_id;
   end if;
-  if (p_before.url, p_before.headers, p_before.timeout_ms, p_before.transport, p_before.allow_networks, p_before.expect_text, p_before.expect_json)
+  if (p_before.url, p_before.headers, p_before.broker, p_before.timeout_ms, p_before.transport, p_before.allow_networks, p_before.expect_text, p_before.expect_json)
      is distinct from
-     (p_after.url, p_after.headers, p_after.timeout_ms, p_after.transport, p_after.allow_networks, p_after.expect_text, p_after.expect_json) then
+     (p_after.url, p_after.headers, p_after.broker, p_after.timeout_ms, p_after.transport, p_after.allow_networks, p_after.expect_text, p_after.expect_json) then
     perform qctl._endpoint_changed(p_after.queue_id);
   end if;
 end
@@ -4591,11 +4771,25 @@ $$;
 
 COMMENT ON FUNCTION qctl._hold_archive(p_queue text) IS 'Locks the archive until the transaction ends because another session could replace it by a partitioned table.';
 
+-- Name: _hosts_of(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._hosts_of(p_url text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select array_agg(lower(rtrim(substring(h.host from '^(\[[^]]*\]|[^:]*)'), '.')) order by h.place)
+  from unnest(string_to_array(substring(p_url from '^[a-zA-Z+]+://([^/?#]*)'), ',')) with ordinality as h (host, place)
+$$;
+
+-- Name: FUNCTION _hosts_of(p_url text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._hosts_of(p_url text) IS 'The hosts of a URL: brokers may have several, separated by commas.';
+
 -- Name: _host_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._host_of(p_url text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN lower(rtrim("substring"(p_url, '^[a-zA-Z]+://(\[[^]/?#]*\]|[^:/?#]*)'::text), '.'::text));
+    RETURN (qctl._hosts_of(p_url))[1];
 
 -- Name: _inherits(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4743,6 +4937,16 @@ $$;
 
 COMMENT ON FUNCTION qctl._is_log_partitioned() IS 'True if the attempt log is partitioned.';
 
+-- Name: _is_missing(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_missing(p_status integer, p_error text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((p_status IS NULL) AND COALESCE((p_error ~ '^destination missing: '::text), false));
+
+-- Name: FUNCTION _is_missing(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_missing(p_status integer, p_error text) IS 'True if the broker has no such queue, exchange, stream or topic.';
+
 -- Name: _is_outage(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_outage(p_status integer, p_error text) RETURNS boolean
@@ -4824,6 +5028,16 @@ CREATE FUNCTION qctl._is_success(p_status integer) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN COALESCE(((p_status >= 200) AND (p_status <= 299)), false);
 
+-- Name: _is_too_large(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_too_large(p_status integer, p_error text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((p_status IS NULL) AND COALESCE((p_error ~ '^too large: '::text), false));
+
+-- Name: FUNCTION _is_too_large(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_too_large(p_status integer, p_error text) IS 'True if the broker takes no message of that size, so another attempt would be of no use.';
+
 -- Name: _is_waited_for(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_waited_for(p_queue_name text) RETURNS boolean
@@ -4880,6 +5094,8 @@ CREATE FUNCTION qctl._judge(p_queue qctl.queue, p_queued_at timestamp with time 
     SET enable_bitmapscan TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
+declare
+  c_away constant interval := '5 s';
 begin
   return (
   with answer as materialized (
@@ -4910,7 +5126,7 @@ begin
                        where d.queue_id = p_queue.queue_id and d.msg_id = a.msg_id and d.enqueued_at = f.enqueued_at and not w.waiting
                        offset 0) d on true
     -- An attempt before the schedule, as a probe or after an outage, costs nothing if the endpoint does not answer.
-    cross join lateral (select case when r.early and f.claimed_at < r.next_at and qctl._answer_shows(a.status, a.error) <> 'alive'
+    cross join lateral (select case when qctl._costs_nothing(a.status, a.error) or r.early and f.claimed_at < r.next_at and qctl._answer_shows(a.status, a.error) <> 'alive'
                                     then 0 else 1 end as spent) p
   ), ranked as (
     select k.*, bool_or(k.current and k.ok) over m as message_won,
@@ -4924,7 +5140,9 @@ begin
                     j.order_key, j.status, j.error, j.response, j.duration_ms, j.retry_after_s, j.waiting, j.noted, j.attempts, j.spent,
                     j.rejected, j.lost, j.webhook_id, o.outcome,
                     case when o.outcome = 'paused' then p_now
-                         when o.outcome = 'retrying' and j.spent = 0 then greatest(j.was_due_at, p_now)
+                         -- Without a breaker a message that costs nothing would be tried again at once, and for ever.
+                         when o.outcome = 'retrying' and j.spent = 0 then
+                           greatest(j.was_due_at, p_now + case when qctl._costs_nothing(j.status, j.error) then c_away else interval '0' end)
                          when o.outcome = 'retrying' then
                            p_now + make_interval(secs => greatest(qctl._backoff_s(j.schedule_s, j.attempts, p_queue.retry_jitter),
                                                                   case when j.retry_after_s > 0 then least(j.retry_after_s, p_queue.retry_after_max_s) end))
@@ -4933,8 +5151,8 @@ begin
   cross join lateral (
     select case when j.current and j.ok and j.rank = 1 then 'delivered'
                 when j.message_won or not j.current or not j.waiting or j.lapsed_at is not null then 'late'
-                when p_oversize then 'dead'
-                when j.status = 410 then 'paused'
+                when p_oversize or qctl._is_too_large(j.status, j.error) then 'dead'
+                when j.status = 410 or qctl._is_missing(j.status, j.error) then 'paused'
                 when qctl._is_rejection(j.status) and j.rejected >= p_queue.reject_after then 'dead'
                 when j.attempts > cardinality(j.schedule_s) then 'dead'
                 else 'retrying' end as outcome) o);
@@ -5194,6 +5412,8 @@ declare
   v_lease_ms integer := extract(epoch from p_term) * 1000;
   v_stamp text := extract(epoch from p_now)::bigint;
   v_headers jsonb := qctl._resolved_headers(p_queue);
+  -- A broker keeps the order of a key by itself, so it must know the key; no header of a user can have this name.
+  v_keyed boolean := qctl._carrier(p_queue.url) <> 'http';
   v_inner bytea[];
   v_outer bytea[];
 begin
@@ -5215,7 +5435,8 @@ begin
     from chosen c
   )
   select c.msg_id, p_lease, v_lease_ms, c.delivery_no, c.attempt_no, p_queue.url, p_queue.timeout_ms,
-         case when c.headers is null then v_headers else qctl._request_headers(v_headers, c.headers) end
+         case when c.headers is null then v_headers when v_keyed then qctl._request_headers(v_headers, c.headers) || qctl._order_header(c.headers)
+              else qctl._request_headers(v_headers, c.headers) end
          || case when v_inner is null then jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp)
                  else jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp, 'webhook-signature',
                    -- Written out for one and for two secrets because PostgreSQL inlines these expressions; qctl._signatures is a call per
@@ -5261,7 +5482,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
          and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale,scale_edge}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
-         and p.proname = any ('{claim,release,settle,work_queues,register_worker,begin_edge_worker,edge_heartbeat,end_edge_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
+         and p.proname = any ('{claim,release,settle,work_queues,broker_options,register_worker,begin_edge_worker,edge_heartbeat,end_edge_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
                               'maintenance,_upkeep_begin,_upkeep_mark,_do_upkeep_step,_queues_to_collect,_work_review,_due_retention,_retain,_retention_done,'
                               '_maintenance_deadline,_before}'))
 $$;
@@ -5514,12 +5735,21 @@ CREATE FUNCTION qctl._log_attempts(p_queue qctl.queue, p_judged qctl.judged[], p
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
+declare
+  v_plain integer;
+  v_one bigint;
 begin
+  if p_queue.log <> 'all' then
+    select count(distinct j.msg_id), min(j.msg_id) into v_plain, v_one from unnest(p_judged) j
+    where j.outcome = 'delivered' and j.delivery_no = 1 and j.attempt_no = 1;
+  end if;
   insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
-                            settled_at, duration_ms, status_code, error, response, next_at)
+                            settled_at, duration_ms, status_code, error, response, next_at, stands_for)
   select p_queue.queue_id, j.msg_id, j.delivery_no, j.attempt_no, j.outcome, j.worker_id, j.transport, j.claimed_at,
-         p_now, j.duration_ms, j.status, j.error, qctl._response_text(j.response), j.next_at
+         p_now, j.duration_ms, j.status, j.error, qctl._response_text(j.response), j.next_at, case when s.plain and p_queue.log <> 'all' then v_plain else 1 end
   from unnest(p_judged) j
+  cross join lateral (select j.outcome = 'delivered' and j.delivery_no = 1 and j.attempt_no = 1 as plain) s
+  where p_queue.log = 'all' or not s.plain or j.msg_id = v_one
   on conflict do nothing;
 end
 $$;
@@ -6669,6 +6899,26 @@ $$;
 
 COMMENT ON FUNCTION qctl._order_column(p_name text) IS 'What the column of --order-by is called now.';
 
+-- Name: _order_key(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._order_key(p_headers jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN "left"((p_headers ->> 'x-pgmq-group'::text), 200);
+
+-- Name: FUNCTION _order_key(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._order_key(p_headers jsonb) IS 'The order key in the headers of a message; null if there is none. PostgreSQL inlines it, so the expression index below matches.';
+
+-- Name: _order_header(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._order_header(p_headers jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (qctl._order_key(p_headers) IS NULL) THEN '{}'::jsonb ELSE jsonb_build_object(':order-key', qctl._order_key(p_headers)) END;
+
+-- Name: FUNCTION _order_header(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._order_header(p_headers jsonb) IS 'The order key as claim hands it to carriers of brokers.';
+
 -- Name: _order_headers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._order_headers(p_key text) RETURNS jsonb
@@ -6705,16 +6955,6 @@ $$;
 -- Name: FUNCTION _order_index_state(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._order_index_state(p_queue text) IS 'Is the index by order key missing, valid, or invalid because making it concurrently was broken off?';
-
--- Name: _order_key(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._order_key(p_headers jsonb) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN "left"((p_headers ->> 'x-pgmq-group'::text), 200);
-
--- Name: FUNCTION _order_key(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._order_key(p_headers jsonb) IS 'The order key in the headers of a message; null if there is none. PostgreSQL inlines it, so the expression index below matches.';
 
 -- Name: _order_of(qctl.attachment, text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7903,10 +8143,10 @@ CREATE FUNCTION qctl._resolved_headers(p_queue qctl.queue) RETURNS jsonb
 declare
   v_missing text;
 begin
-  if not p_queue.headers::text ~ '"(secret|vault):' then
+  if not (p_queue.headers::text ~ '"(secret|vault):' or p_queue.broker <> '{}' and p_queue.broker::text ~ '"(secret|vault):') then
     return p_queue.headers;
   end if;
-  v_missing := qctl._missing_secrets(p_queue.headers);
+  v_missing := qctl._missing_secrets(p_queue.headers || p_queue.broker);
   if v_missing is not null then
     raise exception 'queue ''%'' cannot deliver because % is missing', p_queue.queue_name, v_missing
       using errcode = 'QC006', hint = qctl._secret_hint(v_missing);
@@ -8114,17 +8354,17 @@ begin
   v_to := least(v_to, v_from + interval '1 day');
   insert into qctl.throughput as t (queue_id, minute, delivered, failed, dead, lost, p50_ms, p95_ms)
   select a.queue_id, date_trunc('minute', a.settled_at),
-         count(*) filter (where a.outcome = 'delivered'), count(*) filter (where a.outcome in ('retrying', 'paused')),
+         coalesce(sum(a.stands_for) filter (where a.outcome = 'delivered'), 0), count(*) filter (where a.outcome in ('retrying', 'paused')),
          count(*) filter (where a.outcome = 'dead'), count(*) filter (where a.outcome = 'lost'),
          percentile_cont(0.5) within group (order by a.took_ms) filter (where a.outcome = 'delivered'),
          percentile_cont(0.95) within group (order by a.took_ms) filter (where a.outcome = 'delivered')
-  from (select a.queue_id, a.settled_at, a.outcome,
+  from (select a.queue_id, a.settled_at, a.outcome, a.stands_for,
                least(extract(epoch from a.settled_at - a.claimed_at) * 1000, 2147483647)::double precision as took_ms
         from qctl.queue q
         join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to and a.outcome <> 'lost'
         union all
         -- The log tells of a lost attempt a day later, when its answer cannot come any more.
-        select f.queue_id, f.lapsed_at, 'lost', null from qctl.in_flight f where f.lapsed_at >= v_from and f.lapsed_at < v_to) a
+        select f.queue_id, f.lapsed_at, 'lost', 1, null from qctl.in_flight f where f.lapsed_at >= v_from and f.lapsed_at < v_to) a
   group by 1, 2
   on conflict (queue_id, minute) do update
     set (delivered, failed, dead, lost, p50_ms, p95_ms)
@@ -8400,7 +8640,8 @@ CREATE FUNCTION qctl._secret_users(p_reference text) RETURNS text[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select coalesce(array_agg(distinct q.queue_name order by q.queue_name), '{}')
-  from qctl.queue q cross join jsonb_each_text(q.headers) as h where h.value = p_reference
+  from qctl.queue q cross join lateral (select * from jsonb_each_text(q.headers) union all select * from jsonb_each_text(q.broker)) as h
+  where h.value = p_reference
 $$;
 
 -- Name: _secret_value(text); Type: FUNCTION; Schema: qctl; Owner: -
@@ -8724,6 +8965,7 @@ declare
   v_judged qctl.judged[];
   v_keys text[];
   v_over boolean;
+  v_reason text;
 begin
   v_queued_at := qctl._lock_messages(p_queue, p_msg_id);
   v_now := coalesce(p_simple_at, clock_timestamp());
@@ -8760,8 +9002,10 @@ begin
     perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', dead, 'url', p_queue.url), '1 h');
   end if;
   if paused > 0 then
-    perform qctl.pause(p_queue.queue_name, 'the endpoint answered 410 Gone');
-    update qctl.gate g set gone = true where g.queue_id = p_queue.queue_id and g.pause_reason = 'the endpoint answered 410 Gone';
+    v_reason := coalesce((select j.error from unnest(v_judged) j where j.outcome = 'paused' and qctl._is_missing(j.status, j.error) limit 1),
+                         'the endpoint answered 410 Gone');
+    perform qctl.pause(p_queue.queue_name, v_reason);
+    update qctl.gate g set gone = true where g.queue_id = p_queue.queue_id and g.pause_reason = v_reason;
   end if;
   delivered := delivered + coalesce(p_simple, 0);
   return next;
@@ -8787,6 +9031,9 @@ declare
   v_status integer[];
   v_response bytea[];
   v_duration_ms integer[];
+  v_receipts boolean := qctl._carrier(p_queue.url) <> 'http';
+  v_receipt text[];
+  v_worker_id bigint;
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   if p_queue.ordered or p_queue.expect_text is not null or p_queue.expect_json is not null or v_gate.opened_at is not null then
@@ -8820,28 +9067,33 @@ begin
     delete from qctl.in_flight f where f.ctid = any (array(select t.place from tried t)) returning 1
   ), logged as (
     insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
-                              settled_at, duration_ms, status_code, response)
+                              settled_at, duration_ms, status_code, response, stands_for)
     select p_queue.queue_id, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, settled_at, t.duration_ms, t.status,
-           qctl._response_text(t.response)
-    from tried t
+           qctl._response_text(t.response), case when p_queue.log = 'all' then 1 else (select count(*) from tried t) end
+    from tried t where p_queue.log = 'all' or t.place = (select min(t.place) from tried t)
     on conflict do nothing
   )
   -- Counts leases, because one answer may be here twice.
-  select array_agg(t.msg_id), array_agg(t.status), (select count(*) from closed) into v_ids, v_status, delivered from tried t;
-  if delivered > 0 then
+  select array_agg(t.msg_id), array_agg(t.status), case when v_receipts then array_agg(qctl._response_text(t.response)) end, min(t.worker_id),
+         (select count(*) from closed)
+  into v_ids, v_status, v_receipt, v_worker_id, delivered from tried t;
+  if delivered > 0 and not p_queue.archive then
+    execute format('delete from pgmq.%I q where q.msg_id = any ($1)', 'q_' || p_queue.queue_name) using v_ids;
+  elsif delivered > 0 then
     execute format($q$
       with done as (
-        delete from pgmq.%1$I q using unnest($1, $2) as t (msg_id, status) where q.msg_id = t.msg_id
-        returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, t.status
+        delete from pgmq.%1$I q using unnest($1, $2, $4) as t (msg_id, status, receipt) where q.msg_id = t.msg_id
+        returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, t.status, t.receipt
       )
       insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
       select d.msg_id, d.read_ct, d.enqueued_at, $3, d.vt, d.message,
              case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
              || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', $3, 'status', d.status,
-                                                              'attempts', 1, 'delivery_no', 1))
+                                                              'attempts', 1, 'delivery_no', 1)%4$s)
       from done d %3$s
-    $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
-    using v_ids, v_status, settled_at;
+    $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name),
+      case when v_receipts then ' || jsonb_strip_nulls(jsonb_build_object(''worker'', $5, ''receipt'', d.receipt))' else '' end)
+    using v_ids, v_status, settled_at, v_receipt, case when v_receipts then (select w.name from qctl.worker w where w.worker_id = v_worker_id) end;
   end if;
   return next;
 end
@@ -10030,7 +10282,7 @@ begin
   from jsonb_each(p_settings) s join qctl._setting_columns() c on c.name = s.key
   where c.takes_null or s.value <> 'null';
   if v_settings ? 'transport' then
-    v_settings := v_settings || jsonb_build_object('transport', (select c.transport from qctl.choose_transport(v_settings ->> 'transport') c));
+    v_settings := v_settings || jsonb_build_object('transport', (select c.transport from qctl.choose_transport(v_settings ->> 'transport', p_queue.url) c));
   end if;
   -- A concurrency set by hand ends the automatic search for one.
   if v_settings ? 'concurrency' and not v_settings ? 'concurrency_auto' then
@@ -10568,7 +10820,7 @@ begin
   with rolled as (select u.totalled_to as until from qctl.upkept u), part as (
     select t.queue_id, t.outcome, t.status_code, t.bucket, t.attempts, t.took_ms from qctl.attempt_total t
     union all
-    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
+    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), sum(a.stands_for), coalesce(sum(a.duration_ms::bigint * a.stands_for), 0)
     from rolled r cross join qctl.queue q
     join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= r.until and a.outcome <> 'lost'
     group by 1, 2, 3, 4
@@ -10611,6 +10863,24 @@ $$;
 -- Name: FUNCTION begin_edge_worker(p_wake_id uuid, p_name text, p_version text, p_pooled boolean, p_carriers text[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.begin_edge_worker(p_wake_id uuid, p_name text, p_version text, p_pooled boolean, p_carriers text[]) IS 'Registers the worker that a wake begins. Null if no such wake was sent within 5 min or a worker began by it already.';
+
+-- Name: broker_options(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.broker_options(p_queue text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return coalesce((select jsonb_object_agg(o.key, case when qctl._is_reference(o.value) then qctl._secret_value(o.value) else o.value end)
+                   from jsonb_each_text(v_queue.broker) as o), '{}');
+end
+$$;
+
+-- Name: FUNCTION broker_options(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.broker_options(p_queue text) IS 'The options of the connection to the broker of a queue, with the values of its secrets, for the worker; env:NAME is left to the worker.';
 
 -- Name: capacity(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10854,6 +11124,28 @@ $$;
 
 COMMENT ON FUNCTION qctl.choose_transport(p_wanted text) IS 'The transport that auto, pg_net or http gives in this database, and the reason. Raises QC004 if pg_net is requested and cannot be used.';
 
+-- Name: choose_transport(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.choose_transport(p_wanted text, p_url text) RETURNS TABLE(transport text, reason text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if qctl._carrier(p_url) = 'http' or p_wanted is not null and p_wanted not in ('auto', 'pg_net') then
+    return query select c.transport, c.reason from qctl.choose_transport(p_wanted) c;
+  elsif p_wanted = 'pg_net' then
+    raise exception 'transport pg_net cannot send to a broker, because it sends HTTP only'
+      using errcode = 'QC002', hint = 'use --transport http: a qctl worker process hands over to a broker';
+  else
+    return query select 'http', format('a qctl worker process hands over to %s', qctl._carrier(p_url));
+  end if;
+end
+$$;
+
+-- Name: FUNCTION choose_transport(p_wanted text, p_url text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.choose_transport(p_wanted text, p_url text) IS 'As qctl.choose_transport(text), for the URL of an endpoint or of a broker, which only a worker process hands over to.';
+
 -- Name: claim(text, integer, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint DEFAULT NULL::bigint) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
@@ -11000,7 +11292,7 @@ begin
       using errcode = 'QC002', hint = 'use deliver or skip';
   end if;
   select c.transport, c.reason into v_transport, v_reason
-  from qctl.choose_transport(coalesce(p_settings ->> 'transport', 'auto')) c;
+  from qctl.choose_transport(coalesce(p_settings ->> 'transport', 'auto'), p_url) c;
   perform pg_advisory_xact_lock(hashtextextended('qctl.create_queue', 0));
   if p_again and exists (select from qctl.queue q where q.queue_name = p_queue) then
     perform qctl.set_queue(p_queue, p_url, nullif(p_headers, '{}'), p_settings);
@@ -11057,7 +11349,7 @@ begin
           case when not v_exists and not v_archived then 7 * 86400 end)
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
-  perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport), true);
+  perform qctl._apply_settings(p_queue, qctl._broker_defaults(p_url) || p_settings || jsonb_build_object('transport', v_transport), true);
   perform qctl._warn_of_missing_secrets(p_headers);
   perform qctl._make_status_view(p_queue);
   perform qctl._plan_jobs(false);
@@ -11132,7 +11424,7 @@ COMMENT ON FUNCTION qctl.depth(p_queue text) IS 'Unfinished messages by state, a
 
 -- Name: describe(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.describe(p_queue text) RETURNS TABLE(queue_id integer, queue_uuid uuid, queue_name text, transport text, url text, headers jsonb, timeout_ms integer, concurrency integer, max_in_flight integer, retry_schedule_s integer[], retry_jitter double precision, retry_after_max_s integer, reject_after integer, max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamp with time zone, created_by text, concurrency_auto boolean, rate_per_s double precision, breaker_after integer, breaker_share double precision, breaker_pause_max_s integer, expect_text text, expect_json jsonb, ordered boolean, order_schedule_s integer[], on_dead text, net_secrets boolean, signing_secrets integer, allow_networks text[], linger_ms integer)
+CREATE FUNCTION qctl.describe(p_queue text) RETURNS TABLE(queue_id integer, queue_uuid uuid, queue_name text, transport text, url text, headers jsonb, timeout_ms integer, concurrency integer, max_in_flight integer, retry_schedule_s integer[], retry_jitter double precision, retry_after_max_s integer, reject_after integer, max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamp with time zone, created_by text, concurrency_auto boolean, rate_per_s double precision, breaker_after integer, breaker_share double precision, breaker_pause_max_s integer, expect_text text, expect_json jsonb, ordered boolean, order_schedule_s integer[], on_dead text, net_secrets boolean, signing_secrets integer, allow_networks text[], linger_ms integer, log text, archive boolean, broker jsonb)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -11146,7 +11438,7 @@ begin
          q.created_at, q.created_by, q.concurrency_auto, q.rate_per_s, q.breaker_after, q.breaker_share, q.breaker_pause_max_s, q.expect_text,
          q.expect_json, q.ordered, q.order_schedule_s, q.on_dead, q.net_secrets,
          (select count(*)::integer from qctl.signing_secret s where s.queue_id = q.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp())),
-         q.allow_networks::text[], q.linger_ms
+         q.allow_networks::text[], q.linger_ms, q.log, q.archive, q.broker
   from qctl.queue q where q.queue_id = v_queue.queue_id;
 end
 $$;
@@ -11718,7 +12010,8 @@ CREATE FUNCTION qctl.header_secrets() RETURNS TABLE(reference text, changed_at t
     AS $$
   select n.reference, s.changed_at, s.changed_by, qctl._secret_users(n.reference), qctl._missing_secrets(jsonb_build_object('x', n.reference)) is null
   from (select 'secret:' || s.name from qctl.header_secret s
-        union select h.value from qctl.queue q cross join jsonb_each_text(q.headers) as h where qctl._is_reference(h.value)) as n (reference)
+        union select h.value from qctl.queue q cross join lateral (select * from jsonb_each_text(q.headers) union all select * from jsonb_each_text(q.broker)) as h
+        where qctl._is_reference(h.value)) as n (reference)
   left join qctl.header_secret s on n.reference = 'secret:' || s.name
   order by 1
 $$;
@@ -11923,13 +12216,18 @@ COMMENT ON FUNCTION qctl.lag(p_queue text) IS 'lag_s: how long the oldest ready 
 CREATE FUNCTION qctl.life(p_queue text, p_msg_id bigint) RETURNS TABLE(at timestamp with time zone, event text, delivery_no integer, attempt_no integer, status_code integer, duration_ms integer, error text, response text, actor text, detail text, until timestamp with time zone)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 #variable_conflict use_column
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_message record;
+  v_mark jsonb;
 begin
   for v_message in select * from qctl.message(p_queue, p_msg_id) loop
+    if v_message.state = 'delivered' then
+      execute format('select a.headers -> ''qctl'' from pgmq.%I a where a.msg_id = $1 order by a.archived_at desc limit 1', 'a_' || p_queue)
+        into v_mark using p_msg_id;
+    end if;
     return query
     select * from (
       select v_message.enqueued_at, 'enqueued', null::integer, null::integer, null::integer, null::integer, null::text, null::text, null::text,
@@ -11952,9 +12250,9 @@ begin
         and (a.detail -> 'msg_ids' @> to_jsonb(p_msg_id) or (a.detail ->> 'ranges')::int8multirange @> p_msg_id)
       union all
       select v_message.finished_at, case v_message.state when 'delivered' then 'archived' else v_message.state end, v_message.delivery_no, null,
-             null, null, null, null, null,
+             null, null, null, null, v_mark ->> 'worker',
              case v_message.state when 'dead' then concat_ws(': ', v_message.reason, v_message.note)
-                                  when 'archived' then 'by another program than qctl' end, null
+                                  when 'archived' then 'by another program than qctl' else 'receipt: ' || (v_mark ->> 'receipt') end, null
       where v_message.finished_at is not null
     ) e order by 1 nulls first, 3 nulls first, 4;
 
@@ -11976,7 +12274,7 @@ begin
     return next;
   end loop;
 end
-$$;
+$_$;
 
 -- Name: FUNCTION life(p_queue text, p_msg_id bigint); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -12762,7 +13060,7 @@ CREATE FUNCTION qctl.rates(p_queue text) RETURNS TABLE(delivered_1m bigint, fail
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
-  select count(*) filter (where t.outcome = 'delivered'), count(*) filter (where t.outcome <> 'delivered'),
+  select coalesce(sum(t.stands_for) filter (where t.outcome = 'delivered'), 0), count(*) filter (where t.outcome <> 'delivered'),
          count(*) filter (where t.outcome = 'dead')
   into delivered_1m, failed_1m, dead_1m
   from qctl.attempt t
@@ -12852,6 +13150,20 @@ CREATE FUNCTION qctl.register_worker(p_name text, p_transport text, p_queues tex
    VALUES ("left"(register_worker.p_name, 200), register_worker.p_transport, register_worker.p_queues, register_worker.p_version, SESSION_USER)
    RETURNING worker.worker_id;
 END;
+
+-- Name: register_worker(text, text, text[], text, text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.register_worker(p_name text, p_transport text, p_queues text[], p_version text, p_carriers text[]) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    BEGIN ATOMIC
+ INSERT INTO qctl.worker (name, transport, queues, qctl_version, role_name, carriers)
+   VALUES ("left"(register_worker.p_name, 200), register_worker.p_transport, register_worker.p_queues, register_worker.p_version, SESSION_USER, register_worker.p_carriers)
+   RETURNING worker.worker_id;
+END;
+
+-- Name: FUNCTION register_worker(p_name text, p_transport text, p_queues text[], p_version text, p_carriers text[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.register_worker(p_name text, p_transport text, p_queues text[], p_version text, p_carriers text[]) IS 'Registers a worker and how it can send; claim gives it only messages for these carriers.';
 
 -- Name: release(text, uuid[], bigint[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -13621,7 +13933,7 @@ $$;
 
 -- Name: FUNCTION set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; a header with value null is removed. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, trust_location, retention_s (null: forever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets, allow_networks (networks with addresses that are not public), linger_ms (null: the worker decides). The index of an ordered queue: see qctl._order_index.';
+COMMENT ON FUNCTION qctl.set_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'Changes a queue. Headers are merged; a header with value null is removed. Settings: timeout_ms, concurrency, max_in_flight, retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, trust_location, retention_s (null: forever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets, allow_networks (networks with addresses that are not public), linger_ms (null: the worker decides), log (all, failures), archive, broker (options of the connection to a broker). The index of an ordered queue: see qctl._order_index.';
 
 -- Name: settle(text, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -14310,14 +14622,14 @@ COMMENT ON PROCEDURE qctl.work(IN p_queue text) IS 'Delivers the queues of the p
 
 -- Name: work_queues(text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.work_queues(p_queues text[] DEFAULT NULL::text[]) RETURNS TABLE(queue_id integer, queue_name text, transport text, concurrency integer, concurrency_auto boolean, max_in_flight integer, timeout_ms integer, expects boolean, allow_networks text[], armed boolean, linger_ms integer)
+CREATE FUNCTION qctl.work_queues(p_queues text[] DEFAULT NULL::text[]) RETURNS TABLE(queue_id integer, queue_name text, transport text, concurrency integer, concurrency_auto boolean, max_in_flight integer, timeout_ms integer, expects boolean, allow_networks text[], armed boolean, linger_ms integer, url text, broker jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select q.queue_id, q.queue_name, q.transport, q.concurrency, q.concurrency_auto, q.max_in_flight, q.timeout_ms,
          q.expect_text is not null or q.expect_json is not null, q.allow_networks::text[], qctl.is_armed(),
          -- The next message of an order key waits for the settle of the one before.
-         case when q.ordered then coalesce(q.linger_ms, 0) else q.linger_ms end
+         case when q.ordered then coalesce(q.linger_ms, 0) else q.linger_ms end, q.url, q.broker
   from qctl.queue q where p_queues is null or q.queue_name = any (p_queues)
   order by q.queue_name
 $$;
@@ -14426,6 +14738,7 @@ CREATE TABLE qctl.attempt (
     error text,
     response text,
     next_at timestamp with time zone,
+    stands_for integer DEFAULT 1 NOT NULL,
     CONSTRAINT attempt_outcome_check CHECK ((outcome = ANY (ARRAY['delivered'::text, 'retrying'::text, 'dead'::text, 'paused'::text, 'late'::text, 'lost'::text])))
 );
 
@@ -14440,6 +14753,10 @@ COMMENT ON COLUMN qctl.attempt.outcome IS 'delivered, retrying, dead; paused: a 
 -- Name: COLUMN attempt.response; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.attempt.response IS 'First 4 KiB of the answer.';
+
+-- Name: COLUMN attempt.stands_for; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attempt.stands_for IS 'How many attempts this row stands for: more than one only for successes, where the queue logs failures.';
 
 -- Name: attempt_total; Type: TABLE; Schema: qctl; Owner: -
 

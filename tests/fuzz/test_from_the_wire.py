@@ -14,8 +14,9 @@ from psycopg.types.json import Jsonb
 
 from helpers import claim, create, one, settle
 from qctl.models import Claimed
+from qctl.worker.carriers.http import Sender
+from qctl.worker.clock import clock
 from qctl.worker.request import JUDGED_BYTES, Egress, Request
-from qctl.worker.sender import Sender, clock
 
 texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=40)
 

@@ -13,7 +13,7 @@ SAMPLES = {
     "allow_network": ["10.0.0.0/8"], "allow_private": True, "accept_net_secrets": True, "expect_body": "ok",
     "expect_text": "ok", "expect_json": {"ok": True}, "retry": "1s,2s", "retry_jitter": 0.5, "retry_after_max": "1h",
     "ordered": True, "order_retry": "1s", "on_dead": "block", "reject_after": 2, "max_lost": 3, "retention": "never",
-    "linger": "30ms",
+    "linger": "30ms", "log": "failures", "archive": "off", "broker": [],
 }  # fmt: skip
 
 

@@ -19,9 +19,10 @@ from helpers import create, one, send, states
 from processes import QCTL, environment, qctl, wait_until
 from qctl.config import Database
 from qctl.db import connect_worker
+from qctl.worker.carriers.http import Sender
+from qctl.worker.clock import clock
 from qctl.worker.queue_set import QueueSet
 from qctl.worker.request import Answer, Egress, Request
-from qctl.worker.sender import Sender, clock
 from qctl.worker.session import WorkerSession
 from verifier import verifying
 

@@ -1,9 +1,18 @@
 -- Addresses: what the host of a URL is, as far as its text tells without a name lookup. qctl worker checks the address that it
 -- connects to. pg_net has no such check, so queues of pg_net refuse hosts whose text shows that they are not public.
 
+create or replace function qctl._hosts_of(p_url text) returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select array_agg(lower(rtrim(substring(h.host from '^(\[[^]]*\]|[^:]*)'), '.')) order by h.place)
+  from unnest(string_to_array(substring(p_url from '^[a-zA-Z+]+://([^/?#]*)'), ',')) with ordinality as h (host, place)
+$$;
+comment on function qctl._hosts_of(text) is 'The hosts of a URL: brokers may have several, separated by commas.';
+
 create or replace function qctl._host_of(p_url text) returns text
 language sql immutable parallel safe
-return lower(rtrim(substring(p_url from '^[a-zA-Z]+://(\[[^]/?#]*\]|[^:/?#]*)'), '.'));
+return (qctl._hosts_of(p_url))[1];
 
 create or replace function qctl._number_of(p_text text) returns bigint
 language plpgsql immutable
@@ -70,9 +79,10 @@ create or replace function qctl._forbidden_host(p_queue qctl.queue) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select h.host from (select qctl._host_of(p_queue.url) as host) h cross join lateral (select qctl._literal_address(h.host) as address) a
+  select h.host from unnest(qctl._hosts_of(p_queue.url)) as h (host) cross join lateral (select qctl._literal_address(h.host) as address) a
   where case when a.address is not null then not qctl._is_public(a.address) and not a.address <<= any (p_queue.allow_networks)
              else h.host ~ '^(localhost|.*\.(localhost|local|internal|home\.arpa|localdomain))$' and cardinality(p_queue.allow_networks) = 0 end
+  limit 1
 $$;
 comment on function qctl._forbidden_host(qctl.queue) is
   'The host of the queue''s URL if its text shows that it is not public and the queue does not allow it; otherwise null. '

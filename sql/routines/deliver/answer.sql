@@ -12,7 +12,9 @@ comment on function qctl._is_rejection(integer) is
 
 create or replace function qctl._answer_shows(p_status integer, p_error text) returns text
 language sql immutable parallel safe
-return case when p_status is null then case when p_error ~ '^(not sent: |the request cannot be made: )' then 'nothing' else 'outage' end
+return case when p_status is null then case when p_error ~ '^(not sent: |the request cannot be made: )' then 'nothing'
+                                         when p_error ~ '^(destination missing|unroutable|not accepted|too large): ' then 'alive'
+                                         when p_error ~ '^access denied: ' then 'denied' else 'outage' end
             when p_status in (404, 408, 429) or p_status >= 500 or p_error = 'not there yet: n8n is starting' then 'outage'
             when p_status in (401, 403, 407) then 'denied'
             else 'alive' end;

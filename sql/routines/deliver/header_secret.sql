@@ -59,7 +59,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select n.reference, s.changed_at, s.changed_by, qctl._secret_users(n.reference), qctl._missing_secrets(jsonb_build_object('x', n.reference)) is null
   from (select 'secret:' || s.name from qctl.header_secret s
-        union select h.value from qctl.queue q cross join jsonb_each_text(q.headers) as h where qctl._is_reference(h.value)) as n (reference)
+        union select h.value from qctl.queue q cross join lateral (select * from jsonb_each_text(q.headers) union all select * from jsonb_each_text(q.broker)) as h
+        where qctl._is_reference(h.value)) as n (reference)
   left join qctl.header_secret s on n.reference = 'secret:' || s.name
   order by 1
 $$;
@@ -84,7 +85,8 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(array_agg(distinct q.queue_name order by q.queue_name), '{}')
-  from qctl.queue q cross join jsonb_each_text(q.headers) as h where h.value = p_reference
+  from qctl.queue q cross join lateral (select * from jsonb_each_text(q.headers) union all select * from jsonb_each_text(q.broker)) as h
+  where h.value = p_reference
 $$;
 
 create or replace function qctl._is_reference(p_value text) returns boolean
@@ -142,10 +144,10 @@ as $$
 declare
   v_missing text;
 begin
-  if not p_queue.headers::text ~ '"(secret|vault):' then
+  if not (p_queue.headers::text ~ '"(secret|vault):' or p_queue.broker <> '{}' and p_queue.broker::text ~ '"(secret|vault):') then
     return p_queue.headers;
   end if;
-  v_missing := qctl._missing_secrets(p_queue.headers);
+  v_missing := qctl._missing_secrets(p_queue.headers || p_queue.broker);
   if v_missing is not null then
     raise exception 'queue ''%'' cannot deliver because % is missing', p_queue.queue_name, v_missing
       using errcode = 'QC006', hint = qctl._secret_hint(v_missing);

@@ -36,6 +36,8 @@ set jit = off
 set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
 as $$
+declare
+  c_away constant interval := '5 s';
 begin
   return (
   with answer as materialized (
@@ -66,7 +68,7 @@ begin
                        where d.queue_id = p_queue.queue_id and d.msg_id = a.msg_id and d.enqueued_at = f.enqueued_at and not w.waiting
                        offset 0) d on true
     -- An attempt before the schedule, as a probe or after an outage, costs nothing if the endpoint does not answer.
-    cross join lateral (select case when r.early and f.claimed_at < r.next_at and qctl._answer_shows(a.status, a.error) <> 'alive'
+    cross join lateral (select case when qctl._costs_nothing(a.status, a.error) or r.early and f.claimed_at < r.next_at and qctl._answer_shows(a.status, a.error) <> 'alive'
                                     then 0 else 1 end as spent) p
   ), ranked as (
     select k.*, bool_or(k.current and k.ok) over m as message_won,
@@ -80,7 +82,9 @@ begin
                     j.order_key, j.status, j.error, j.response, j.duration_ms, j.retry_after_s, j.waiting, j.noted, j.attempts, j.spent,
                     j.rejected, j.lost, j.webhook_id, o.outcome,
                     case when o.outcome = 'paused' then p_now
-                         when o.outcome = 'retrying' and j.spent = 0 then greatest(j.was_due_at, p_now)
+                         -- Without a breaker a message that costs nothing would be tried again at once, and for ever.
+                         when o.outcome = 'retrying' and j.spent = 0 then
+                           greatest(j.was_due_at, p_now + case when qctl._costs_nothing(j.status, j.error) then c_away else interval '0' end)
                          when o.outcome = 'retrying' then
                            p_now + make_interval(secs => greatest(qctl._backoff_s(j.schedule_s, j.attempts, p_queue.retry_jitter),
                                                                   case when j.retry_after_s > 0 then least(j.retry_after_s, p_queue.retry_after_max_s) end))
@@ -89,8 +93,8 @@ begin
   cross join lateral (
     select case when j.current and j.ok and j.rank = 1 then 'delivered'
                 when j.message_won or not j.current or not j.waiting or j.lapsed_at is not null then 'late'
-                when p_oversize then 'dead'
-                when j.status = 410 then 'paused'
+                when p_oversize or qctl._is_too_large(j.status, j.error) then 'dead'
+                when j.status = 410 or qctl._is_missing(j.status, j.error) then 'paused'
                 when qctl._is_rejection(j.status) and j.rejected >= p_queue.reject_after then 'dead'
                 when j.attempts > cardinality(j.schedule_s) then 'dead'
                 else 'retrying' end as outcome) o);

@@ -45,6 +45,8 @@ declare
   v_lease_ms integer := extract(epoch from p_term) * 1000;
   v_stamp text := extract(epoch from p_now)::bigint;
   v_headers jsonb := qctl._resolved_headers(p_queue);
+  -- A broker keeps the order of a key by itself, so it must know the key; no header of a user can have this name.
+  v_keyed boolean := qctl._carrier(p_queue.url) <> 'http';
   v_inner bytea[];
   v_outer bytea[];
 begin
@@ -66,7 +68,8 @@ begin
     from chosen c
   )
   select c.msg_id, p_lease, v_lease_ms, c.delivery_no, c.attempt_no, p_queue.url, p_queue.timeout_ms,
-         case when c.headers is null then v_headers else qctl._request_headers(v_headers, c.headers) end
+         case when c.headers is null then v_headers when v_keyed then qctl._request_headers(v_headers, c.headers) || qctl._order_header(c.headers)
+              else qctl._request_headers(v_headers, c.headers) end
          || case when v_inner is null then jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp)
                  else jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp, 'webhook-signature',
                    -- Written out for one and for two secrets because PostgreSQL inlines these expressions; qctl._signatures is a call per

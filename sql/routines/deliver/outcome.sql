@@ -32,25 +32,37 @@ set jit = off
 set enable_bitmapscan = off
 as $$
 begin
+  if not p_queue.archive then
+    execute format($q$
+      with done as (
+        delete from pgmq.%I q using unnest($2) j where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'delivered'
+      )
+      delete from qctl.dead_letter d using unnest($2) j
+      where d.queue_id = $1 and d.msg_id = j.msg_id and d.enqueued_at = j.enqueued_at and j.outcome = 'delivered' and not j.waiting
+    $q$, 'q_' || p_queue.queue_name) using p_queue.queue_id, p_judged;
+    return;
+  end if;
   -- RETURNING carries the columns; of CTEs that are joined the planner assumes one row each and would loop.
   execute format($q$
     with done as (
       delete from pgmq.%1$I q using unnest($2) j
       where q.msg_id = j.msg_id and q.enqueued_at = j.enqueued_at and j.outcome = 'delivered'
-      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, j.status, j.attempts, j.delivery_no, j.webhook_id
+      returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, j.status, j.attempts, j.delivery_no, j.webhook_id, j.worker_id, j.response
     ), undead as (
       delete from qctl.dead_letter d using unnest($2) j
       where d.queue_id = $1 and d.msg_id = j.msg_id and d.enqueued_at = j.enqueued_at and j.outcome = 'delivered' and not j.waiting
-      returning d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.message, d.headers, j.status, j.attempts, j.delivery_no, d.webhook_id
+      returning d.msg_id, d.read_ct, d.enqueued_at, d.died_at, d.message, d.headers, j.status, j.attempts, j.delivery_no, d.webhook_id, j.worker_id, j.response
     )
     insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
     select f.msg_id, f.read_ct, f.enqueued_at, $3, f.vt, f.message,
            case when jsonb_typeof(f.headers) = 'object' then f.headers else '{}' end
            || jsonb_build_object('qctl', jsonb_strip_nulls(jsonb_build_object(
                 'outcome', 'delivered', 'delivered_at', $3, 'status', f.status, 'attempts', f.attempts,
-                'delivery_no', f.delivery_no, 'webhook_id', f.webhook_id)))
+                'delivery_no', f.delivery_no, 'webhook_id', f.webhook_id%4$s)))
     from (select * from done union all select * from undead) as f %3$s
-  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
+  $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name),
+     case when qctl._carrier(p_queue.url) <> 'http'
+          then $m$, 'worker', (select w.name from qctl.worker w where w.worker_id = f.worker_id), 'receipt', qctl._response_text(f.response)$m$ else '' end)
   using p_queue.queue_id, p_judged, p_now;
 end
 $$;
@@ -73,7 +85,7 @@ begin
     %2$s
   $q$, 'q_' || p_queue.queue_name, qctl._bury($b$
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
-             case when $4 then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $5 then 'rejected' else 'exhausted' end,
+             case when $4 or qctl._is_too_large(d.status, d.error) then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $5 then 'rejected' else 'exhausted' end,
              null, d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $3, case when $6 = 'block' then d.order_key end
       from dying d $b$))
   using p_queue.queue_id, p_judged, p_now, p_oversize, p_queue.reject_after, p_queue.on_dead;
@@ -134,12 +146,21 @@ set search_path = pg_catalog, pg_temp
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
+declare
+  v_plain integer;
+  v_one bigint;
 begin
+  if p_queue.log <> 'all' then
+    select count(distinct j.msg_id), min(j.msg_id) into v_plain, v_one from unnest(p_judged) j
+    where j.outcome = 'delivered' and j.delivery_no = 1 and j.attempt_no = 1;
+  end if;
   insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
-                            settled_at, duration_ms, status_code, error, response, next_at)
+                            settled_at, duration_ms, status_code, error, response, next_at, stands_for)
   select p_queue.queue_id, j.msg_id, j.delivery_no, j.attempt_no, j.outcome, j.worker_id, j.transport, j.claimed_at,
-         p_now, j.duration_ms, j.status, j.error, qctl._response_text(j.response), j.next_at
+         p_now, j.duration_ms, j.status, j.error, qctl._response_text(j.response), j.next_at, case when s.plain and p_queue.log <> 'all' then v_plain else 1 end
   from unnest(p_judged) j
+  cross join lateral (select j.outcome = 'delivered' and j.delivery_no = 1 and j.attempt_no = 1 as plain) s
+  where p_queue.log = 'all' or not s.plain or j.msg_id = v_one
   on conflict do nothing;
 end
 $$;

@@ -5,6 +5,10 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if qctl._carrier(p_url) <> 'http' then
+    perform qctl._check_broker_url(p_url);
+    return;
+  end if;
   if p_url is null or length(p_url) > 2000 or p_url !~ '^[!-~]+$'
      or p_url !~* '^https?://(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?)(:[0-9]{1,5})?([/?#].*)?$'
      or coalesce(substring(p_url from '^[a-zA-Z]+://[^/?#]*:([0-9]+)(?:[/?#]|$)')::integer, 1) not between 1 and 65535 then
@@ -19,7 +23,7 @@ begin
            from regexp_split_to_table(coalesce(substring(p_url from '^[a-zA-Z]+://[^/?#]*(.*)$'), ''), '') as c));
     end if;
     raise exception '% is not an http or https URL', quote_literal(coalesce(left(p_url, 200), ''))
-      using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders';
+      using errcode = 'QC002', hint = 'for example https://n8n.example.com/webhook/orders; for a broker: sqs://, amqps://, nats://, rediss:// or kafka://';
   end if;
 end
 $$;

@@ -83,6 +83,9 @@ declare
   v_status integer[];
   v_response bytea[];
   v_duration_ms integer[];
+  v_receipts boolean := qctl._carrier(p_queue.url) <> 'http';
+  v_receipt text[];
+  v_worker_id bigint;
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   if p_queue.ordered or p_queue.expect_text is not null or p_queue.expect_json is not null or v_gate.opened_at is not null then
@@ -116,28 +119,33 @@ begin
     delete from qctl.in_flight f where f.ctid = any (array(select t.place from tried t)) returning 1
   ), logged as (
     insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
-                              settled_at, duration_ms, status_code, response)
+                              settled_at, duration_ms, status_code, response, stands_for)
     select p_queue.queue_id, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, settled_at, t.duration_ms, t.status,
-           qctl._response_text(t.response)
-    from tried t
+           qctl._response_text(t.response), case when p_queue.log = 'all' then 1 else (select count(*) from tried t) end
+    from tried t where p_queue.log = 'all' or t.place = (select min(t.place) from tried t)
     on conflict do nothing
   )
   -- Counts leases, because one answer may be here twice.
-  select array_agg(t.msg_id), array_agg(t.status), (select count(*) from closed) into v_ids, v_status, delivered from tried t;
-  if delivered > 0 then
+  select array_agg(t.msg_id), array_agg(t.status), case when v_receipts then array_agg(qctl._response_text(t.response)) end, min(t.worker_id),
+         (select count(*) from closed)
+  into v_ids, v_status, v_receipt, v_worker_id, delivered from tried t;
+  if delivered > 0 and not p_queue.archive then
+    execute format('delete from pgmq.%I q where q.msg_id = any ($1)', 'q_' || p_queue.queue_name) using v_ids;
+  elsif delivered > 0 then
     execute format($q$
       with done as (
-        delete from pgmq.%1$I q using unnest($1, $2) as t (msg_id, status) where q.msg_id = t.msg_id
-        returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, t.status
+        delete from pgmq.%1$I q using unnest($1, $2, $4) as t (msg_id, status, receipt) where q.msg_id = t.msg_id
+        returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers, t.status, t.receipt
       )
       insert into pgmq.%2$I as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
       select d.msg_id, d.read_ct, d.enqueued_at, $3, d.vt, d.message,
              case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
              || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', $3, 'status', d.status,
-                                                              'attempts', 1, 'delivery_no', 1))
+                                                              'attempts', 1, 'delivery_no', 1)%4$s)
       from done d %3$s
-    $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name))
-    using v_ids, v_status, settled_at;
+    $q$, 'q_' || p_queue.queue_name, 'a_' || p_queue.queue_name, qctl._archive_conflict(p_queue.queue_name),
+      case when v_receipts then ' || jsonb_strip_nulls(jsonb_build_object(''worker'', $5, ''receipt'', d.receipt))' else '' end)
+    using v_ids, v_status, settled_at, v_receipt, case when v_receipts then (select w.name from qctl.worker w where w.worker_id = v_worker_id) end;
   end if;
   return next;
 end
@@ -177,6 +185,7 @@ declare
   v_judged qctl.judged[];
   v_keys text[];
   v_over boolean;
+  v_reason text;
 begin
   v_queued_at := qctl._lock_messages(p_queue, p_msg_id);
   v_now := coalesce(p_simple_at, clock_timestamp());
@@ -213,8 +222,10 @@ begin
     perform qctl._emit('message.dead', p_queue.queue_name, jsonb_build_object('dead', dead, 'url', p_queue.url), '1 h');
   end if;
   if paused > 0 then
-    perform qctl.pause(p_queue.queue_name, 'the endpoint answered 410 Gone');
-    update qctl.gate g set gone = true where g.queue_id = p_queue.queue_id and g.pause_reason = 'the endpoint answered 410 Gone';
+    v_reason := coalesce((select j.error from unnest(v_judged) j where j.outcome = 'paused' and qctl._is_missing(j.status, j.error) limit 1),
+                         'the endpoint answered 410 Gone');
+    perform qctl.pause(p_queue.queue_name, v_reason);
+    update qctl.gate g set gone = true where g.queue_id = p_queue.queue_id and g.pause_reason = v_reason;
   end if;
   delivered := delivered + coalesce(p_simple, 0);
   return next;

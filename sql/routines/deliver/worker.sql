@@ -8,27 +8,27 @@ begin atomic
   values (left(p_name, 200), p_transport, p_queues, p_version, session_user) returning worker_id;
 end;
 
-create or replace function qctl._carrier(p_url text) returns text
-language sql immutable parallel safe
-return case when p_url ~* '^https?:' then 'http' else lower(substring(p_url from '^([A-Za-z][A-Za-z0-9+.-]*):')) end;
-comment on function qctl._carrier(text) is 'How a worker must send to that URL: by HTTP, or by the scheme of the URL.';
-
-create or replace function qctl._can_carry(p_worker_id bigint, p_url text) returns boolean
-language sql stable
-return p_url ~* '^https?:'
-       or coalesce((select qctl._carrier(p_url) = any (w.carriers) from qctl.worker w where w.worker_id = p_worker_id), false);
-comment on function qctl._can_carry(bigint, text) is 'True if that worker, or one that did not register, can send to the URL.';
+create or replace function qctl.register_worker(p_name text, p_transport text, p_queues text[], p_version text, p_carriers text[])
+returns bigint
+language sql volatile security definer
+begin atomic
+  insert into qctl.worker (name, transport, queues, qctl_version, role_name, carriers)
+  values (left(p_name, 200), p_transport, p_queues, p_version, session_user, p_carriers) returning worker_id;
+end;
+comment on function qctl.register_worker(text, text, text[], text, text[]) is
+  'Registers a worker and how it can send; claim gives it only messages for these carriers.';
 
 create or replace function qctl.work_queues(p_queues text[] default null)
 returns table (queue_id integer, queue_name text, transport text, concurrency integer, concurrency_auto boolean, max_in_flight integer,
-               timeout_ms integer, expects boolean, allow_networks text[], armed boolean, linger_ms integer)
+               timeout_ms integer, expects boolean, allow_networks text[], armed boolean, linger_ms integer,
+               url text, broker jsonb)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select q.queue_id, q.queue_name, q.transport, q.concurrency, q.concurrency_auto, q.max_in_flight, q.timeout_ms,
          q.expect_text is not null or q.expect_json is not null, q.allow_networks::text[], qctl.is_armed(),
          -- The next message of an order key waits for the settle of the one before.
-         case when q.ordered then coalesce(q.linger_ms, 0) else q.linger_ms end
+         case when q.ordered then coalesce(q.linger_ms, 0) else q.linger_ms end, q.url, q.broker
   from qctl.queue q where p_queues is null or q.queue_name = any (p_queues)
   order by q.queue_name
 $$;

@@ -85,7 +85,7 @@ begin
     end if;
   end if;
   if exists (select from qctl.worker w where p_queue.queue_name = any (w.queues) and w.transport = p_queue.transport
-             and qctl._is_live(w, p_within))
+             and (p_queue.transport = 'pg_net' or qctl._carrier(p_queue.url) = any (w.carriers)) and qctl._is_live(w, p_within))
      -- A CALL that runs goes on until its minute ends, but nothing starts the next one.
      and not (p_queue.transport = 'pg_net'
               and exists (select from qctl.jobs() j where j.command ~ '^call qctl\.work')
@@ -98,7 +98,7 @@ begin
   if p_queue.transport = 'http' then
     -- A worker of all queues takes up a new one within 5 s; one that leaves out another queue is none.
     if not v_served and v_cause.since > clock_timestamp() - interval '15 s'
-       and exists (select from qctl.worker w where w.transport = 'http' and qctl._is_live(w)
+       and exists (select from qctl.worker w where w.transport = 'http' and qctl._carrier(p_queue.url) = any (w.carriers) and qctl._is_live(w)
                    and not exists (select from qctl.queue o where o.transport = 'http' and o.queue_id <> p_queue.queue_id
                                    and o.created_at < clock_timestamp() - interval '15 s' and o.queue_name <> all (w.queues))) then
       return;
@@ -119,7 +119,9 @@ begin
       return next v_cause;
       return;
     end if;
-    v_cause.reason := 'no qctl worker process serves this queue';
+    v_cause.reason := case when qctl._carrier(p_queue.url) = 'http' then 'no qctl worker process serves this queue'
+                           else format('no qctl worker process that can hand over to %1$s serves this queue; where it runs: pip install ''qctl[%1$s]''',
+                                       qctl._carrier(p_queue.url)) end;
     v_cause.fix := 'qctl worker -q ' || p_queue.queue_name;
   else
     v_cause.fix := format('qctl scale --workers %s', greatest(1, (select s.workers from qctl.scheduler s)));
@@ -232,15 +234,16 @@ create or replace function qctl._cause_gate(p_queue qctl.queue) returns setof qc
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 'secret_missing', null, format('the queue cannot deliver because %s is missing', qctl._missing_secrets(p_queue.headers)),
-         qctl._secret_hint(qctl._missing_secrets(p_queue.headers))
-  where p_queue.headers::text ~ '"(secret|vault):' and qctl._missing_secrets(p_queue.headers) is not null
+  select 'secret_missing', null, format('the queue cannot deliver because %s is missing', m.missing), qctl._secret_hint(m.missing)
+  from (select qctl._missing_secrets(p_queue.headers || p_queue.broker) as missing
+        where (p_queue.headers || p_queue.broker)::text ~ '"(secret|vault):') m where m.missing is not null
   union all
   select 'address_refused', r.at, 'requests are not sent because ' || r.address || ' is not a public address',
          format('qctl set -q %s --allow-private', p_queue.queue_name)
   from qctl._refused_address(p_queue) r
   union all
-  select 'gone', g.paused_at, 'the endpoint answered 410 Gone: it no longer exists; if it has a new address, set that first with qctl set --url',
+  select 'gone', g.paused_at, case when g.pause_reason ~ '^destination missing: ' then g.pause_reason || '; make it there, or set another with qctl set --url'
+                                   else 'the endpoint answered 410 Gone: it no longer exists; if it has a new address, set that first with qctl set --url' end,
          'qctl resume -q ' || p_queue.queue_name
   from qctl.gate g where g.queue_id = p_queue.queue_id and g.paused_at is not null and g.gone
   union all

@@ -22,8 +22,13 @@ as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_message record;
+  v_mark jsonb;
 begin
   for v_message in select * from qctl.message(p_queue, p_msg_id) loop
+    if v_message.state = 'delivered' then
+      execute format('select a.headers -> ''qctl'' from pgmq.%I a where a.msg_id = $1 order by a.archived_at desc limit 1', 'a_' || p_queue)
+        into v_mark using p_msg_id;
+    end if;
     return query
     select * from (
       select v_message.enqueued_at, 'enqueued', null::integer, null::integer, null::integer, null::integer, null::text, null::text, null::text,
@@ -46,9 +51,9 @@ begin
         and (a.detail -> 'msg_ids' @> to_jsonb(p_msg_id) or (a.detail ->> 'ranges')::int8multirange @> p_msg_id)
       union all
       select v_message.finished_at, case v_message.state when 'delivered' then 'archived' else v_message.state end, v_message.delivery_no, null,
-             null, null, null, null, null,
+             null, null, null, null, v_mark ->> 'worker',
              case v_message.state when 'dead' then concat_ws(': ', v_message.reason, v_message.note)
-                                  when 'archived' then 'by another program than qctl' end, null
+                                  when 'archived' then 'by another program than qctl' else 'receipt: ' || (v_mark ->> 'receipt') end, null
       where v_message.finished_at is not null
     ) e order by 1 nulls first, 3 nulls first, 4;
 

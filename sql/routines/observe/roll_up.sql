@@ -29,7 +29,7 @@ begin
   while v_from < p_to loop
     v_to := least(p_to, v_from + c_step);
     insert into qctl.attempt_total as t (queue_id, outcome, status_code, bucket, attempts, took_ms)
-    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
+    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), sum(a.stands_for), coalesce(sum(a.duration_ms::bigint * a.stands_for), 0)
     from qctl.queue q
     join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to and a.outcome <> 'lost'
     group by 1, 2, 3, 4
@@ -62,17 +62,17 @@ begin
   v_to := least(v_to, v_from + interval '1 day');
   insert into qctl.throughput as t (queue_id, minute, delivered, failed, dead, lost, p50_ms, p95_ms)
   select a.queue_id, date_trunc('minute', a.settled_at),
-         count(*) filter (where a.outcome = 'delivered'), count(*) filter (where a.outcome in ('retrying', 'paused')),
+         coalesce(sum(a.stands_for) filter (where a.outcome = 'delivered'), 0), count(*) filter (where a.outcome in ('retrying', 'paused')),
          count(*) filter (where a.outcome = 'dead'), count(*) filter (where a.outcome = 'lost'),
          percentile_cont(0.5) within group (order by a.took_ms) filter (where a.outcome = 'delivered'),
          percentile_cont(0.95) within group (order by a.took_ms) filter (where a.outcome = 'delivered')
-  from (select a.queue_id, a.settled_at, a.outcome,
+  from (select a.queue_id, a.settled_at, a.outcome, a.stands_for,
                least(extract(epoch from a.settled_at - a.claimed_at) * 1000, 2147483647)::double precision as took_ms
         from qctl.queue q
         join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= v_from and a.settled_at < v_to and a.outcome <> 'lost'
         union all
         -- The log tells of a lost attempt a day later, when its answer cannot come any more.
-        select f.queue_id, f.lapsed_at, 'lost', null from qctl.in_flight f where f.lapsed_at >= v_from and f.lapsed_at < v_to) a
+        select f.queue_id, f.lapsed_at, 'lost', 1, null from qctl.in_flight f where f.lapsed_at >= v_from and f.lapsed_at < v_to) a
   group by 1, 2
   on conflict (queue_id, minute) do update
     set (delivered, failed, dead, lost, p50_ms, p95_ms)
@@ -99,7 +99,7 @@ begin
   with rolled as (select u.totalled_to as until from qctl.upkept u), part as (
     select t.queue_id, t.outcome, t.status_code, t.bucket, t.attempts, t.took_ms from qctl.attempt_total t
     union all
-    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), count(*), coalesce(sum(a.duration_ms), 0)
+    select a.queue_id, a.outcome, coalesce(a.status_code, 0), qctl._bucket(a.duration_ms), sum(a.stands_for), coalesce(sum(a.duration_ms::bigint * a.stands_for), 0)
     from rolled r cross join qctl.queue q
     join qctl.attempt a on a.queue_id = q.queue_id and a.settled_at >= r.until and a.outcome <> 'lost'
     group by 1, 2, 3, 4

@@ -18,7 +18,7 @@ begin
     from qctl.throughput t
     where t.queue_id = p_queue_id and t.minute >= date_trunc('minute', p_since) and t.minute < v_rolled_to
     union all
-    select count(*) filter (where t.outcome = 'delivered'), count(*) filter (where t.outcome <> 'delivered'),
+    select sum(t.stands_for) filter (where t.outcome = 'delivered'), count(*) filter (where t.outcome <> 'delivered'),
            count(*) filter (where t.outcome = 'dead')
     from qctl.attempt t where t.queue_id = p_queue_id and t.settled_at >= v_rolled_to and t.outcome <> 'late'
   ) p;
@@ -79,7 +79,7 @@ as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
-  select count(*) filter (where t.outcome = 'delivered'), count(*) filter (where t.outcome <> 'delivered'),
+  select coalesce(sum(t.stands_for) filter (where t.outcome = 'delivered'), 0), count(*) filter (where t.outcome <> 'delivered'),
          count(*) filter (where t.outcome = 'dead')
   into delivered_1m, failed_1m, dead_1m
   from qctl.attempt t

@@ -8,6 +8,11 @@ return left(p_headers ->> 'x-pgmq-group', 200);
 comment on function qctl._order_key(jsonb) is
   'The order key in the headers of a message; null if there is none. PostgreSQL inlines it, so the expression index below matches.';
 
+create or replace function qctl._order_header(p_headers jsonb) returns jsonb
+language sql immutable parallel safe
+return case when qctl._order_key(p_headers) is null then '{}'::jsonb else jsonb_build_object(':order-key', qctl._order_key(p_headers)) end;
+comment on function qctl._order_header(jsonb) is 'The order key as claim hands it to carriers of brokers.';
+
 create or replace function qctl._order_index_state(p_queue text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp

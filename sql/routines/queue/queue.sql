@@ -61,7 +61,7 @@ begin
       using errcode = 'QC002', hint = 'use deliver or skip';
   end if;
   select c.transport, c.reason into v_transport, v_reason
-  from qctl.choose_transport(coalesce(p_settings ->> 'transport', 'auto')) c;
+  from qctl.choose_transport(coalesce(p_settings ->> 'transport', 'auto'), p_url) c;
   perform pg_advisory_xact_lock(hashtextextended('qctl.create_queue', 0));
   if p_again and exists (select from qctl.queue q where q.queue_name = p_queue) then
     perform qctl.set_queue(p_queue, p_url, nullif(p_headers, '{}'), p_settings);
@@ -118,7 +118,7 @@ begin
           case when not v_exists and not v_archived then 7 * 86400 end)
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
-  perform qctl._apply_settings(p_queue, p_settings || jsonb_build_object('transport', v_transport), true);
+  perform qctl._apply_settings(p_queue, qctl._broker_defaults(p_url) || p_settings || jsonb_build_object('transport', v_transport), true);
   perform qctl._warn_of_missing_secrets(p_headers);
   perform qctl._make_status_view(p_queue);
   perform qctl._plan_jobs(false);

@@ -6,7 +6,7 @@ returns table (queue_id integer, queue_uuid uuid, queue_name text, transport tex
                max_lost integer, batch integer, dedicated boolean, trust_location boolean, retention_s integer, created_at timestamptz, created_by text,
                concurrency_auto boolean, rate_per_s double precision, breaker_after integer, breaker_share double precision,
                breaker_pause_max_s integer, expect_text text, expect_json jsonb, ordered boolean, order_schedule_s integer[], on_dead text,
-               net_secrets boolean, signing_secrets integer, allow_networks text[], linger_ms integer)
+               net_secrets boolean, signing_secrets integer, allow_networks text[], linger_ms integer, log text, archive boolean, broker jsonb)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -20,7 +20,7 @@ begin
          q.created_at, q.created_by, q.concurrency_auto, q.rate_per_s, q.breaker_after, q.breaker_share, q.breaker_pause_max_s, q.expect_text,
          q.expect_json, q.ordered, q.order_schedule_s, q.on_dead, q.net_secrets,
          (select count(*)::integer from qctl.signing_secret s where s.queue_id = q.queue_id and (s.expires_at is null or s.expires_at > clock_timestamp())),
-         q.allow_networks::text[], q.linger_ms
+         q.allow_networks::text[], q.linger_ms, q.log, q.archive, q.broker
   from qctl.queue q where q.queue_id = v_queue.queue_id;
 end
 $$;
@@ -55,7 +55,7 @@ begin
   from jsonb_each(p_settings) s join qctl._setting_columns() c on c.name = s.key
   where c.takes_null or s.value <> 'null';
   if v_settings ? 'transport' then
-    v_settings := v_settings || jsonb_build_object('transport', (select c.transport from qctl.choose_transport(v_settings ->> 'transport') c));
+    v_settings := v_settings || jsonb_build_object('transport', (select c.transport from qctl.choose_transport(v_settings ->> 'transport', p_queue.url) c));
   end if;
   -- A concurrency set by hand ends the automatic search for one.
   if v_settings ? 'concurrency' and not v_settings ? 'concurrency_auto' then
@@ -97,6 +97,9 @@ begin
   end;
   if p_url_is_new or p_settings ?| array['allow_networks', 'transport'] then
     perform qctl._check_address(v_queue);
+  end if;
+  if p_url_is_new or p_settings ?| array['broker', 'transport', 'expect_text', 'expect_json'] then
+    perform qctl._check_broker(v_queue);
   end if;
   if v_queue.transport = 'pg_net' then
     perform qctl._check_net_url(v_queue.url), qctl._check_net_headers(v_queue);
@@ -151,9 +154,9 @@ begin
   if p_before.rate_per_s is distinct from p_after.rate_per_s then
     update qctl.gate g set paced_at = null where g.queue_id = p_after.queue_id;
   end if;
-  if (p_before.url, p_before.headers, p_before.timeout_ms, p_before.transport, p_before.allow_networks, p_before.expect_text, p_before.expect_json)
+  if (p_before.url, p_before.headers, p_before.broker, p_before.timeout_ms, p_before.transport, p_before.allow_networks, p_before.expect_text, p_before.expect_json)
      is distinct from
-     (p_after.url, p_after.headers, p_after.timeout_ms, p_after.transport, p_after.allow_networks, p_after.expect_text, p_after.expect_json) then
+     (p_after.url, p_after.headers, p_after.broker, p_after.timeout_ms, p_after.transport, p_after.allow_networks, p_after.expect_text, p_after.expect_json) then
     perform qctl._endpoint_changed(p_after.queue_id);
   end if;
 end
@@ -201,4 +204,5 @@ comment on function qctl.set_queue(text, text, jsonb, jsonb) is
   'retry_schedule_s, retry_jitter, retry_after_max_s, reject_after, max_lost, transport (auto, pg_net, http), batch, dedicated, '
   'trust_location, retention_s (null: forever), concurrency_auto, rate_per_s (null: no limit), breaker_after (0: never), breaker_share, '
   'breaker_pause_max_s, expect_text, expect_json (null: none), ordered, order_schedule_s, on_dead (skip, block), net_secrets, '
-  'allow_networks (networks with addresses that are not public), linger_ms (null: the worker decides). The index of an ordered queue: see qctl._order_index.';
+  'allow_networks (networks with addresses that are not public), linger_ms (null: the worker decides), log (all, failures), archive, '
+  'broker (options of the connection to a broker). The index of an ordered queue: see qctl._order_index.';

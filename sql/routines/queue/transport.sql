@@ -50,3 +50,22 @@ end
 $$;
 comment on function qctl.choose_transport(text) is
   'The transport that auto, pg_net or http gives in this database, and the reason. Raises QC004 if pg_net is requested and cannot be used.';
+
+create or replace function qctl.choose_transport(p_wanted text, p_url text)
+returns table (transport text, reason text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if qctl._carrier(p_url) = 'http' or p_wanted is not null and p_wanted not in ('auto', 'pg_net') then
+    return query select c.transport, c.reason from qctl.choose_transport(p_wanted) c;
+  elsif p_wanted = 'pg_net' then
+    raise exception 'transport pg_net cannot send to a broker, because it sends HTTP only'
+      using errcode = 'QC002', hint = 'use --transport http: a qctl worker process hands over to a broker';
+  else
+    return query select 'http', format('a qctl worker process hands over to %s', qctl._carrier(p_url));
+  end if;
+end
+$$;
+comment on function qctl.choose_transport(text, text) is
+  'As qctl.choose_transport(text), for the URL of an endpoint or of a broker, which only a worker process hands over to.';

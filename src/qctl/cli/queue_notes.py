@@ -79,6 +79,17 @@ def tell_delivery(
         say(f"Next: {stop.fix or test}")
 
 
+def tell_what_is_kept(row: "models.Queue") -> None:
+    """Says what tail, show and replay cannot tell or do, where a queue keeps less of a success than usual."""
+    if row.log == "failures":
+        say(
+            "of the successes that are settled together only one is logged, so tail and messages show only that one;"
+            " counts and metrics are complete"
+        )
+    if not row.archive:
+        say("delivered messages are not archived, so neither show nor replay finds them")
+
+
 def warn_of_url(url: str, name: str, *, concurrency_set: bool) -> None:
     """Warns of n8n's test URL, and says how n8n, which works on one core, gets no more than it takes."""
     if "/webhook/" in url and not concurrency_set:

@@ -123,6 +123,26 @@ def _networks(value: Any) -> dict[str, Any]:
     return {"allow_networks": options.texts(value)}
 
 
+def _broker(value: Any) -> dict[str, Any]:
+    """Options of a connection: ``NAME=VALUE`` each on the command line, a table in a file; one empty text removes them."""
+    if isinstance(value, dict):
+        pairs: list[tuple[str, Any]] = list(cast("dict[str, Any]", value).items())
+    else:
+        pairs = [(name, text) for name, _, text in (pair.partition("=") for pair in options.texts(value) if pair)]
+    for name, option in pairs:
+        if not name or not isinstance(option, str) or not option:
+            raise UsageError(f"'{name}' is not NAME=VALUE", hint="for example --broker username=qctl")
+    return {"broker": dict(pairs)}
+
+
+def _switch(value: Any) -> bool:
+    if value in (True, "on"):
+        return True
+    if value in (False, "off"):
+        return False
+    raise UsageError(f"'{str(value)[:50]}' is neither on nor off")
+
+
 def _any_network(value: Any) -> dict[str, Any]:
     return {"allow_networks": ["0.0.0.0/0", "::/0"] if _truth(value) else []}
 
@@ -181,6 +201,22 @@ def _show_breaker(row: "models.Queue") -> str:
         f"opens after {counted(row.breaker_after, 'failure')} in a row, or {row.breaker_share:.0%} within 30 s;"
         f" probes at most {seconds(row.breaker_pause_max_s)} apart"
     )
+
+
+def _show_log(row: "models.Queue") -> str:
+    if row.log == "all":
+        return "every attempt"
+    return "every failure; of the successes that are settled together one, so tail and messages show only that one"
+
+
+def _show_archive(row: "models.Queue") -> str:
+    if row.archive:
+        return "delivered messages are moved to the archive"
+    return "off: delivered messages are deleted, so show and replay do not find them"
+
+
+def _show_broker(row: "models.Queue") -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(row.broker.items()))
 
 
 def _show_networks(row: "models.Queue") -> str:
@@ -250,6 +286,20 @@ SETTINGS = (
         "linger", _one("linger_ms", _linger), "linger", _show_linger,
         "http: wait so that one claim and one settle carry more messages; auto: up to 90ms, by their rate; 0: never.",
         "DURATION|auto",
+    ),
+    Setting(
+        "log", _one("log", _text), "attempt log", _show_log,
+        "all: log every attempt; failures: of the successes that are settled together log one, which costs the database less.",
+        "all|failures",
+    ),
+    Setting(
+        "archive", _one("archive", _switch), "archiving", _show_archive,
+        "off: delete delivered messages instead of archiving them; they can neither be shown nor replayed then.", "on|off",
+    ),
+    Setting(
+        "broker", _broker, "broker", _show_broker,
+        "Broker: an option of the connection, for example username=qctl, password=secret:NAME; may be repeated; '' for none.",
+        "NAME=VALUE", list[str],
     ),
     Setting(
         "breaker", _one("breaker_after", lambda value: _count_or("off", value)), "breaker", _show_breaker,
@@ -350,11 +400,12 @@ def toml_keys() -> set[str]:
 
 def lines(row: "models.Queue") -> list[tuple[str, str]]:
     """The settings of a queue for people, as ``describe`` shows them."""
-    return [
+    found = [
         (setting.label if isinstance(setting.label, str) else setting.label(row), setting.show(row))
         for setting in SETTINGS
         if setting.label is not None and setting.show is not None
     ]
+    return [line for line in found if line != ("broker", "")]
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -44,6 +44,14 @@ class Queue:
     signing_secrets: int
     allow_networks: list[str]
     linger_ms: int | None
+    log: str
+    archive: bool
+    broker: dict[str, str]
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether its messages go to a broker and not to an HTTP endpoint."""
+        return not self.url.lower().startswith(("http:", "https:"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,8 @@ class WorkQueue:
     allow_networks: list[str]
     armed: bool
     linger_ms: int | None
+    url: str
+    broker: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,13 +84,13 @@ def alter(
     return described(connection, name)
 
 
-def transport(connection: db.Connection, wanted: str) -> TransportChoice:
-    """What ``auto``, ``pg_net`` or ``http`` comes to in this database.
+def transport(connection: db.Connection, wanted: str, url: str | None = None) -> TransportChoice:
+    """What ``auto``, ``pg_net`` or ``http`` comes to in this database, for the endpoint ``url`` if there is one.
 
     Raises:
-        QctlError: pg_net is wanted and cannot be used (4).
+        QctlError: pg_net is wanted and cannot be used (4), or the URL is a broker's (2).
     """
-    return db.call(connection, TransportChoice, "choose_transport", wanted=wanted)[0]
+    return db.call(connection, TransportChoice, "choose_transport", wanted=wanted, **db.known(url=url))[0]
 
 
 def waiting(connection: db.Connection, name: str) -> int:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 from qctl.errors import ExitCode, QctlError
 from qctl.models import Claimed
+from qctl.worker.carriers.carrier import Carrier
+from qctl.worker.clock import clock
 from qctl.worker.mode import Mode
 from qctl.worker.queue_set import QueueSet
 from qctl.worker.queue_state import AWAKE_S, SHORTEST_POLL_S, QueueState
 from qctl.worker.request import Answer, Request
-from qctl.worker.sender import Sender, clock
 from qctl.worker.session import WorkerSession
 from qctl.worker.sleep import Sleep
 from qctl.worker.totals import Totals
@@ -46,7 +47,7 @@ class Delivery:
     def __init__(
         self,
         session: WorkerSession,
-        sender: Sender,
+        sender: Carrier,
         queues: QueueSet,
         sleep: Sleep,
         *,

@@ -13,12 +13,13 @@ import psycopg
 
 from qctl import db
 from qctl.errors import ExitCode, QctlError
+from qctl.worker.carriers.fleet import Fleet
+from qctl.worker.clock import clock
 from qctl.worker.delivery import BUSY_S, Delivery
 from qctl.worker.mode import Mode
 from qctl.worker.queue_set import QueueSet
 from qctl.worker.queue_state import SHORTEST_POLL_S
 from qctl.worker.request import Answer, Egress
-from qctl.worker.sender import Sender, clock
 from qctl.worker.session import WorkerSession
 from qctl.worker.sleep import Sleep
 from qctl.worker.totals import Totals
@@ -57,7 +58,7 @@ class Worker:
 
     Args:
         connect: opens a connection within so many seconds; called again after the connection was lost.
-        queues: names, or None for every queue of the http transport, new ones included.
+        queues: names, or None for every queue of the http transport that this worker has a carrier for, new ones included.
         mode: when to end by itself.
         concurrency: simultaneous requests per queue; None for each queue's own setting.
         grace_s: how long a stop waits for requests under way; what is not answered by then lapses and is tried again.
@@ -96,7 +97,7 @@ class Worker:
         self._reported = ""
         self._pause_s = 0.1
         self._wake_out, self.wake_fd = wake_pipe()
-        self._sender = Sender(self._wake, self.egress)
+        self._sender = Fleet(self._wake, self.egress)
         self._session = WorkerSession(self.connect, self._ends_at)
         self._sleep = Sleep(self._session)
         self._queues = QueueSet(

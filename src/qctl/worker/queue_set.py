@@ -6,10 +6,12 @@ from contextlib import suppress
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import WorkQueue
 from qctl.ssrf import networks
+from qctl.worker import carriers
+from qctl.worker.carriers.fleet import Fleet
+from qctl.worker.clock import clock
 from qctl.worker.concurrency import ConcurrencyLimit
 from qctl.worker.queue_state import QueueState
 from qctl.worker.request import JUDGED_BYTES, KEPT_BYTES, REFUSED, Answer
-from qctl.worker.sender import Sender, clock
 from qctl.worker.session import WorkerSession
 
 
@@ -29,7 +31,7 @@ class QueueSet:
     def __init__(
         self,
         session: WorkerSession,
-        sender: Sender,
+        sender: Fleet,
         names: list[str] | None,
         concurrency: int | None,
         *,
@@ -44,6 +46,8 @@ class QueueSet:
         self._allow_private = allow_private
         self._needs_arming = needs_arming
         self._talk = talk
+        self._carriers = carriers.available()
+        self._told_missing: set[str] = set()
         self._armed = True
         self._told_most = 0
         # What ends by itself has nothing to wait for.
@@ -73,11 +77,11 @@ class QueueSet:
         """
         self._read_at = clock()
         rows = self._session.queues(self._names)
-        found = {row.queue_name: row for row in rows if row.transport == "http"}
+        found = {row.queue_name: row for row in rows if row.transport == "http" and self._is_carried(row)}
         moved = {row.queue_name: row.transport for row in rows if row.transport != "http"}
         self._look_at_arming(armed=all(row.armed for row in rows))
         if self._session.worker_id is None:
-            self._require(set(self._names or []) - set(found), moved)
+            self._require(set(self._names or []) - {row.queue_name for row in rows if row.transport == "http"}, moved)
         for queue in self:
             if queue.name in moved and queue.busy:
                 queue.leaving = True
@@ -115,6 +119,23 @@ class QueueSet:
                 hint=f"qctl set -q {name} --transport http",
             )
 
+    def _is_carried(self, row: WorkQueue) -> bool:
+        """Whether this worker has the carrier of a queue.
+
+        Raises:
+            QctlError: it has not, and was asked for this queue by name (4).
+        """
+        carrier = carriers.of(row.url)
+        if carrier in self._carriers:
+            return True
+        what, hint = f"queue {row.queue_name} hands over to {carrier}", f"pip install 'qctl[{carrier}]'"
+        if self._names is not None:
+            raise QctlError(f"{what}, whose library is not installed here", hint=hint, code=ExitCode.SERVER_UNFIT)
+        if row.queue_name not in self._told_missing:
+            self._told_missing.add(row.queue_name)
+            self._talk(f"{what}, whose library is not installed here, so this worker leaves it out: {hint}")
+        return False
+
     def _take_over(self, row: WorkQueue) -> None:
         name = row.queue_name
         queue = self._by_name.setdefault(name, QueueState(name, row.queue_id, row.concurrency, row.max_in_flight))
@@ -130,6 +151,8 @@ class QueueSet:
         else:
             queue.tuner = None
             queue.concurrency = self._concurrency or row.concurrency
+        options = {} if carriers.of(row.url) == carriers.HTTP else self._session.broker_options(name)
+        self._sender.configure(name, row.url, options, queue.concurrency)
 
     def _tell_most(self) -> None:
         """Says once that more is wanted than this process may have open."""

@@ -10,6 +10,7 @@ import psycopg
 
 from qctl import __version__, db
 from qctl.models import Claimed, Settled, Sleeper, Upkeep, WorkQueue
+from qctl.worker import carriers
 from qctl.worker.request import Answer
 
 MAINTENANCE_FOR = "0.5 s"
@@ -78,6 +79,10 @@ class WorkerSession:
         """The queues of these names, or all, whatever their transport."""
         return db.call(self.connection, WorkQueue, "work_queues", queues=names)
 
+    def broker_options(self, queue: str) -> dict[str, str]:
+        """The options of the connection to the broker of a queue, with the values of secrets."""
+        return db.call_value(self.connection, "broker_options", queue=queue)[0]
+
     def require_queue(self, name: str) -> None:
         """Raises the error of an unknown queue (6) if there is none of that name."""
         db.call_value(self.connection, "_queue", queue=name)
@@ -91,6 +96,7 @@ class WorkerSession:
             transport="http",
             queues=queues,
             version=__version__,
+            carriers=carriers.available(),
         )[0]
 
     def heartbeat(self, queues: list[str]) -> bool:

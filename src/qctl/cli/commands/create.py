@@ -93,12 +93,12 @@ def command(
                 )
 
         created, partitioned, triggers = attachments.with_retries(make, say)
-        kept = queues.described(connection, name).retention_s
+        row = queues.described(connection, name)
         scheduled = bool(capacity.jobs(connection))
         running = bool(migrate.running_jobs(connection))
         stop = health.delivery_stop(connection, name)
         allow = health.allowing(connection, name)
-        woken = edge.standing(connection) if created.transport == "http" else None
+        woken = edge.standing(connection) if created.transport == "http" and not row.is_handed_over else None
     render([created], _COLUMNS, output)
     if triggers:
         say(f"captures INSERT, UPDATE and DELETE of {', '.join(sorted({t.relation for t in triggers}))}")
@@ -112,11 +112,12 @@ def command(
         )
     queue_notes.tell_transport(created.transport, created.reason, name, scheduled=scheduled, running=running)
     queue_notes.warn_of_url(url, name, concurrency_set="concurrency" in settings or "concurrency_auto" in settings)
-    if kept is None:
+    if row.archive and row.retention_s is None:
         say(f"delivered messages are kept for ever; to delete them after a week: qctl set -q {name} --retention 7d")
-    else:
+    elif row.archive and row.retention_s is not None:
         longer = f"qctl set -q {name} --retention 30d"
-        say(f"delivered messages are deleted after {seconds(kept)}, dead letters are kept; longer: {longer}")
+        say(f"delivered messages are deleted after {seconds(row.retention_s)}, dead letters are kept; longer: {longer}")
+    queue_notes.tell_what_is_kept(row)
     if not created.created:
         say("messages that another program archived stay: neither the retention nor qctl purge deletes them")
     if partition:

@@ -66,7 +66,11 @@ def command(
     with session(dsn, profile, "set", changes=True) as connection:
         name = queues.the_one(connection, queue)
         wanted = settings.get("transport")
-        choice = None if wanted is None else queues.transport(connection, wanted)
+        choice = (
+            None
+            if wanted is None
+            else queues.transport(connection, wanted, url or queues.described(connection, name).url)
+        )
 
         def alter() -> "models.Queue":
             return queues.alter(connection, name, url, headers, settings)
@@ -76,12 +80,14 @@ def command(
             order_index.change(connection, name, wanted=False)
         scheduled = bool(capacity.jobs(connection))
         stop = health.delivery_stop(connection, name)
-        woken = edge.standing(connection) if choice is not None and choice.transport == "http" else None
+        by_http = choice is not None and choice.transport == "http" and not row.is_handed_over
+        woken = edge.standing(connection) if by_http else None
     render([row], _COLUMNS, output)
     if choice is not None:
         queue_notes.tell_transport(choice.transport, choice.reason, name, scheduled=scheduled)
     if url is not None:
         queue_notes.warn_of_url(url, name, concurrency_set=True)
+    queue_notes.tell_what_is_kept(row)
     say("running workers apply it within 5 s")
     if choice is not None:
         queue_notes.tell_delivery(name, choice.transport, stop, edge=woken)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pycurl
 
+from qctl.worker.clock import clock
 from qctl.worker.request import Answer, Egress, Handle, Request
 
 _SLACK_S = 0.5
@@ -39,11 +40,6 @@ class _Poll:
 
     def poll(self, timeout_s: float | None, _most: int) -> list[tuple[int, int]]:
         return self._poll.poll(None if timeout_s is None else math.ceil(timeout_s * 1000))
-
-
-def clock() -> float:
-    """Seconds on a clock that also runs while the machine sleeps, so that a lease cannot outlive a suspend unseen."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(slots=True)

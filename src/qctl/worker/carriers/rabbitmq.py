@@ -1,0 +1,148 @@
+"""RabbitMQ by aio-pika: persistent messages with publisher confirms; what no queue takes comes back and is a failure."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aiormq import exceptions
+from pamqp.commands import Basic
+
+from qctl.worker.carriers import tls
+from qctl.worker.carriers.broker import Destination, HandoverError, Outgoing
+
+_PORTS = {"amqps": 5671, "amqp": 5672}
+_KEY_OCTETS = 255
+
+
+class RabbitConnection:
+    """An exchange of RabbitMQ, or its default one for a URL that names a queue."""
+
+    most = 500
+
+    def __init__(
+        self, connection: AbstractConnection, channel: AbstractChannel, exchange: AbstractExchange, to: "_To"
+    ) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._exchange = exchange
+        self._to = to
+
+    async def publish(self, messages: list[Outgoing]) -> list[str | HandoverError]:
+        """Publishes all at once, each with its own confirm."""
+        return await asyncio.gather(*(self._publish(message) for message in messages))
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        await self._connection.close()
+
+    async def _publish(self, message: Outgoing) -> str | HandoverError:
+        key = self._to.routing_key(message)
+        if len(key.encode()) > _KEY_OCTETS:
+            return HandoverError(HandoverError.REFUSED, f"the routing key has more than {_KEY_OCTETS} bytes")
+        headers: dict[str, Any] = {name: value for name, value in message.headers.items() if name != "content-type"}
+        if message.order_key is not None:
+            headers["order-key"] = message.order_key
+        try:
+            confirm = await self._exchange.publish(
+                aio_pika.Message(
+                    message.body,
+                    headers=headers,
+                    content_type=message.headers.get("content-type"),
+                    message_id=message.webhook_id,
+                    timestamp=datetime.fromtimestamp(int(message.headers["webhook-timestamp"]), UTC),
+                    delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+                ),
+                key,
+                mandatory=True,
+            )
+        except exceptions.DeliveryError as error:
+            # The frame is the broker's nack, or what it returned because no queue takes it.
+            if isinstance(error.frame, Basic.Nack):
+                return HandoverError(HandoverError.UNCONFIRMED, "the broker answered with a nack")
+            if self._to.queue is not None:
+                return HandoverError(HandoverError.MISSING, f"there is no queue {self._to.queue}")
+            return HandoverError(HandoverError.UNROUTABLE, f"no queue is bound to {self._to.exchange} for {key!r}")
+        except exceptions.ChannelNotFoundEntity as error:
+            return HandoverError(HandoverError.MISSING, error)
+        except exceptions.ChannelAccessRefused as error:
+            return HandoverError(HandoverError.DENIED, error)
+        except exceptions.ChannelPreconditionFailed as error:
+            return HandoverError(
+                HandoverError.TOO_LARGE
+                if "larger than" in str(error) or "max size" in str(error)
+                else HandoverError.REFUSED,
+                error,
+            )
+        except (
+            exceptions.AMQPError,
+            exceptions.ChannelInvalidStateError,
+            ConnectionError,
+            asyncio.CancelledError,
+        ) as error:
+            if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) and task.cancelling():
+                raise
+            raise HandoverError(HandoverError.AWAY, f"the connection ended before the confirmation: {error}") from None
+        if not isinstance(confirm, Basic.Ack):
+            return HandoverError(HandoverError.UNCONFIRMED, f"the broker answered with {type(confirm).__name__}")
+        return f"confirm {confirm.delivery_tag}"
+
+
+class _To:
+    """Where a URL leads: a queue, or an exchange with a routing key in which ``{key}`` stands for the order key."""
+
+    def __init__(self, url: str) -> None:
+        query = parse_qs(urlsplit(url).query, keep_blank_values=True)
+        self.queue = query["queue"][0] if "queue" in query else None
+        self.exchange = query["exchange"][0] if "exchange" in query else ""
+        self._routing_key = query.get("routing_key", ["{key}"])[0]
+
+    def routing_key(self, message: Outgoing) -> str:
+        """The routing key of a message."""
+        return self.queue or self._routing_key.replace("{key}", message.order_key or "")
+
+
+async def connect(destination: Destination) -> RabbitConnection:
+    """Connects, and opens a channel with confirms.
+
+    Raises:
+        HandoverError: the broker is away, refuses the credentials, or has no such exchange or virtual host.
+    """
+    parts, options, to = urlsplit(destination.url), destination.options, _To(destination.url)
+    host = parts.hostname or ""
+    secure = parts.scheme == "amqps"
+    try:
+        connection = await aio_pika.connect(
+            # Without TLS, which proves the name, the address that was checked is the one to connect to.
+            host=host if secure else destination.addresses[host][0],
+            port=parts.port or _PORTS[parts.scheme],
+            login=options.get("username", "guest"),
+            password=options.get("password", "guest"),
+            virtualhost=unquote(parts.path.removeprefix("/")) or "/",
+            ssl=secure,
+            ssl_context=tls.context(options) if secure else None,
+            client_properties={"connection_name": "qctl"},
+        )
+    except (exceptions.ProbableAuthenticationError, exceptions.AuthenticationError) as error:
+        raise HandoverError(HandoverError.DENIED, error) from None
+    except exceptions.AMQPError as error:
+        text = str(error)
+        kind = (
+            HandoverError.DENIED
+            if "refused" in text and "access" in text
+            else HandoverError.MISSING
+            if "vhost" in text
+            else HandoverError.AWAY
+        )
+        raise HandoverError(kind, error) from None
+    except OSError as error:
+        raise HandoverError(HandoverError.AWAY, error) from None
+    try:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        exchange = await channel.get_exchange(to.exchange, ensure=False) if to.exchange else channel.default_exchange
+    except exceptions.AMQPError as error:
+        await connection.close()
+        raise HandoverError(HandoverError.AWAY, error) from None
+    return RabbitConnection(connection, channel, exchange, to)
