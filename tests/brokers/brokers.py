@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -58,6 +59,13 @@ class Broker:
             time.sleep(0.05)
         return self
 
+    def stop(self) -> None:
+        """As an administrator does: with SIGTERM."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(60)
+            self.process = None
+
     def kill(self) -> None:
         """SIGKILL to it and to what it started."""
         if self.process is not None:
@@ -79,7 +87,19 @@ class Nats(Broker):
         config = self.folder / "nats.conf"
         config.write_text(f"max_payload: {self.max_payload}\n")
         path = program("nats-server") or "nats-server"
-        return [path, "-c", str(config), "-js", "-sd", str(self.folder), "-a", "127.0.0.1", "-p", str(self.port), *self.more()]
+        return [
+            path,
+            "-c",
+            str(config),
+            "-js",
+            "-sd",
+            str(self.folder),
+            "-a",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            *self.more(),
+        ]
 
     def more(self) -> list[str]:
         return []
@@ -146,7 +166,8 @@ class Rabbit(Broker):
     def start(self, within_s: float = 120) -> "Broker":
         if self._epmd is None:
             self._epmd = subprocess.Popen(
-                [program("epmd") or "epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"], env=self.environment()
+                [program("epmd") or "epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"],
+                env=self.environment(),
             )
         return super().start(within_s)
 
@@ -165,26 +186,98 @@ class Moto(Broker):
 
 
 _KAFKA = textwrap.dedent("""
-    import sys, time
-    from confluent_kafka import Producer
-    producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
-    broker = next(iter(producer.list_topics(timeout=20).brokers.values()))
-    print(f"{broker.host}:{broker.port}", flush=True)
-    sys.stdin.read()
+    import ctypes, glob, pathlib, sys
+    import confluent_kafka
+    place = pathlib.Path(confluent_kafka.__file__).parent
+    found = [*glob.glob(f"{place}.libs/librdkafka*"), *glob.glob(f"{place}/.dylibs/librdkafka*")]
+    library = ctypes.CDLL(found[0])
+    for name in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_mock_cluster_new"):
+        getattr(library, name).restype = ctypes.c_void_p
+    library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
+    text = ctypes.create_string_buffer(512)
+    client = ctypes.c_void_p(library.rd_kafka_new(0, ctypes.c_void_p(library.rd_kafka_conf_new()), text, 512))
+    cluster = ctypes.c_void_p(library.rd_kafka_mock_cluster_new(client, 1))
+    print(library.rd_kafka_mock_cluster_bootstraps(cluster).decode(), flush=True)
+    for line in sys.stdin:
+        command, *codes = line.split()
+        if command == "fail":
+            # 0 is the key of a Produce request.
+            errors = [ctypes.c_int(int(code)) for code in codes]
+            library.rd_kafka_mock_push_request_errors(cluster, ctypes.c_int16(0), ctypes.c_size_t(len(errors)), *errors)
+        elif command == "down":
+            library.rd_kafka_mock_broker_set_down(cluster, ctypes.c_int32(1))
+        elif command == "up":
+            library.rd_kafka_mock_broker_set_up(cluster, ctypes.c_int32(1))
+        print("done", flush=True)
 """)
 
 
 class Kafka:
     """librdkafka's mock cluster, in a process of its own. It keeps nothing on disk."""
 
-    def __init__(self, folder: Path) -> None:
-        self.process = subprocess.Popen([sys.executable, "-c", _KAFKA], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, _folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _KAFKA], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout
         self.place = self.process.stdout.readline().strip()
 
+    def tell(self, command: str) -> None:
+        """``fail CODE …``: answer the next requests to produce with these errors; ``down``, ``up``."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+        self.process.stdout.readline()
+
     def close(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
+
+
+class Proxy:
+    """Passes bytes on to a port, and cuts every connection when it is told to."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Closes what is open with a reset, in both directions."""
+        for line in self._open:
+            with suppress(OSError):
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+                line.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._to))
+                except OSError:
+                    near.close()
+                    continue
+                self._open += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _pass(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        for line in (source, sink):
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+        source.close()
 
 
 MISSING: dict[str, Callable[[], str | None]] = {

@@ -10,6 +10,11 @@ return coalesce(p_status in (400, 413, 415, 422), false);
 comment on function qctl._is_rejection(integer) is
   'True for statuses that reject the payload and say nothing about the health of the endpoint.';
 
+create or replace function qctl._is_refused(p_status integer, p_error text) returns boolean
+language sql immutable parallel safe
+return qctl._is_rejection(p_status) or p_status is null and coalesce(p_error ~ '^not accepted: ', false);
+comment on function qctl._is_refused(integer, text) is 'True if the endpoint or the broker rejects the payload.';
+
 create or replace function qctl._answer_shows(p_status integer, p_error text) returns text
 language sql immutable parallel safe
 return case when p_status is null then case when p_error ~ '^(not sent: |the request cannot be made: )' then 'nothing'

@@ -152,8 +152,9 @@ begin
     raise exception 'queue ''%'' cannot deliver because % is missing', p_queue.queue_name, v_missing
       using errcode = 'QC006', hint = qctl._secret_hint(v_missing);
   end if;
-  return (select jsonb_object_agg(h.key, case when qctl._is_reference(h.value) then qctl._secret_value(h.value) else h.value end)
-          from jsonb_each_text(p_queue.headers) as h);
+  -- Without a header, but with a secret of the broker, there is nothing to aggregate.
+  return coalesce((select jsonb_object_agg(h.key, case when qctl._is_reference(h.value) then qctl._secret_value(h.value) else h.value end)
+                   from jsonb_each_text(p_queue.headers) as h), '{}');
 end
 $$;
 comment on function qctl._resolved_headers(qctl.queue) is

@@ -56,7 +56,7 @@ begin
     -- offset 0 forces a lookup by index for each answer, whatever the size of the tables was when the plan was made.
     select a.*, f.enqueued_at, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at, f.order_key,
            w.waiting, r.msg_id is not null as noted, coalesce(r.attempts, d.attempts, 0) + p.spent as attempts, p.spent, r.next_at as was_due_at,
-           coalesce(r.rejected, 0) + qctl._is_rejection(a.status)::integer as rejected, coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
+           coalesce(r.rejected, 0) + qctl._is_refused(a.status, a.error)::integer as rejected, coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
            f.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1) and (w.waiting or d.msg_id is not null) as current
     from answer a
     cross join lateral (select f.* from qctl.in_flight f where f.queue_id = p_queue.queue_id and f.msg_id = a.msg_id and f.lease = a.lease
@@ -95,7 +95,7 @@ begin
                 when j.message_won or not j.current or not j.waiting or j.lapsed_at is not null then 'late'
                 when p_oversize or qctl._is_too_large(j.status, j.error) then 'dead'
                 when j.status = 410 or qctl._is_missing(j.status, j.error) then 'paused'
-                when qctl._is_rejection(j.status) and j.rejected >= p_queue.reject_after then 'dead'
+                when qctl._is_refused(j.status, j.error) and j.rejected >= p_queue.reject_after then 'dead'
                 when j.attempts > cardinality(j.schedule_s) then 'dead'
                 else 'retrying' end as outcome) o);
 end

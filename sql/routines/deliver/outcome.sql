@@ -85,7 +85,7 @@ begin
     %2$s
   $q$, 'q_' || p_queue.queue_name, qctl._bury($b$
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
-             case when $4 or qctl._is_too_large(d.status, d.error) then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $5 then 'rejected' else 'exhausted' end,
+             case when $4 or qctl._is_too_large(d.status, d.error) then 'oversize' when qctl._is_refused(d.status, d.error) and d.rejected >= $5 then 'rejected' else 'exhausted' end,
              null, d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $3, case when $6 = 'block' then d.order_key end
       from dying d $b$))
   using p_queue.queue_id, p_judged, p_now, p_oversize, p_queue.reject_after, p_queue.on_dead;
@@ -129,7 +129,7 @@ begin
   insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
                                last_status, last_error, last_at)
   select p_queue.queue_id, j.msg_id, j.enqueued_at, j.delivery_no, j.attempt_no, case j.outcome when 'paused' then 0 else j.spent end,
-         qctl._is_rejection(j.status)::integer, 0, j.next_at, j.status, j.error, p_now
+         qctl._is_refused(j.status, j.error)::integer, 0, j.next_at, j.status, j.error, p_now
   from unnest(p_judged) j where j.outcome in ('retrying', 'paused')
   on conflict (queue_id, msg_id, enqueued_at) do update
     set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,

@@ -12,6 +12,8 @@ from qctl.worker.carriers.broker import Destination, HandoverError, Outgoing
 from qctl.worker.carriers.publisher import hosts
 from qctl.worker.carriers.tls import certifi
 
+# librdkafka looks once a second for messages that it gives up.
+_SOONER_MS = 2000
 _PORTS = {"kafka": 9093, "kafka+plain": 9092}
 _DENIED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -130,7 +132,7 @@ async def connect(destination: Destination) -> KafkaConnection:
         "acks": "all",
         "linger.ms": 5,
         # No message is given up later than its lease, and none is tried again by librdkafka after that.
-        "message.timeout.ms": max(1000, round(destination.timeout_s * 1000) - 250),
+        "message.timeout.ms": max(500, round(destination.timeout_s * 1000) - _SOONER_MS),
         "security.protocol": ("SASL_SSL" if sasl else "SSL") if secure else ("SASL_PLAINTEXT" if sasl else "PLAINTEXT"),
     }
     if secure:

@@ -68,7 +68,7 @@ class NatsConnection:
         except errors.TimeoutError:
             return HandoverError(HandoverError.UNCONFIRMED, f"no acknowledgement within {self._timeout_s:g} s")
         except (errors.Error, OSError) as error:
-            raise _told(error, "the connection ended before the acknowledgement") from None
+            return _told(error, "the connection ended before the acknowledgement")
         return f"{ack.stream} {ack.seq}" + (", a duplicate" if ack.duplicate else "")
 
 

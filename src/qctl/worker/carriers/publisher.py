@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -22,8 +23,11 @@ Connect = Callable[[Destination], Awaitable[Connection]]
 # What stands for a broker's confirmation where an endpoint has a status: accepted.
 CONFIRMED = 202
 _SLACK_S = 0.5
+_THREADS = 32
 _CONNECT_WITHIN_S = 10.0
 _ORDER_KEY = ":order-key"
+# After these the connection is made anew.
+_ENDED = (HandoverError.AWAY, HandoverError.DENIED)
 
 
 @dataclass(slots=True)
@@ -100,6 +104,8 @@ class Publisher:
     def _run(self) -> None:
         try:
             asyncio.set_event_loop(self._loop)
+            # Libraries that block have a thread for each publish.
+            self._loop.set_default_executor(ThreadPoolExecutor(_THREADS, "qctl-publish"))
             self._loop.run_forever()
         except BaseException as error:
             self.failure = error
@@ -145,9 +151,11 @@ class Publisher:
                     break
             if batch:
                 line.active += len(batch)
-                task = self._loop.create_task(self._publish(line, batch, line.active))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._keep(self._loop.create_task(self._publish(line, batch, line.active)))
+
+    def _keep(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _may_start(self, request: Request) -> bool:
         now = clock()
@@ -167,27 +175,26 @@ class Publisher:
         began = time.monotonic()
         timeout_s = batch[0].message.timeout_ms / 1000
         results: list[str | Exception]
-        connected = False
+        connection: Connection | None = None
         try:
             async with asyncio.timeout(timeout_s):
                 connection = await self._connection(line, batch[0])
-                connected = True
-                results = list(await connection.publish([_outgoing(request) for request in batch]))
-        except HandoverError as failure:
+                results = [*await connection.publish([_outgoing(request) for request in batch])]
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(results)} results of {len(batch)} messages")
+        except (HandoverError, _RefusedAddressError) as failure:
             results = [failure] * len(batch)
-            if failure.kind in (HandoverError.AWAY, HandoverError.DENIED, HandoverError.MISSING):
-                await self._forget(line)
         except TimeoutError:
-            kind, what = (
-                (HandoverError.UNCONFIRMED, "confirmation") if connected else (HandoverError.AWAY, "connection")
-            )
+            kind, what = (HandoverError.AWAY, "connection")
+            if connection is not None:
+                kind, what = (HandoverError.UNCONFIRMED, "confirmation")
+                await self._forget(line, connection)
             results = [HandoverError(kind, f"no {what} within {batch[0].message.timeout_ms} ms")] * len(batch)
-            await self._forget(line)
-        except _RefusedAddressError as refused:
-            results = [refused] * len(batch)
         except Exception as error:
             results = [HandoverError(HandoverError.UNCONFIRMED, f"{type(error).__name__}: {error}")] * len(batch)
-            await self._forget(line)
+            await self._forget(line, connection)
+        if any(isinstance(result, HandoverError) and result.kind in _ENDED for result in results):
+            await self._forget(line, connection)
         took_ms = round((time.monotonic() - began) * 1000)
         line.active -= len(batch)
         for request, result in zip(batch, results, strict=True):
@@ -200,7 +207,9 @@ class Publisher:
     async def _connection(self, line: _Line, request: Request) -> Connection:
         wanted = (request.message.url, line.options, request.allowed)
         if line.opening is None or line.opened_for != wanted or _has_failed(line.opening):
-            await self._forget(line)
+            outdated, line.opening = line.opening, None
+            if outdated is not None:
+                self._keep(self._loop.create_task(_close(outdated)))
             line.opened_for = wanted
             line.opening = self._loop.create_task(self._open(line.options, request))
         return await asyncio.shield(line.opening)
@@ -219,9 +228,13 @@ class Publisher:
         except TimeoutError:
             raise HandoverError(HandoverError.AWAY, f"no connection within {_CONNECT_WITHIN_S:.0f} s") from None
 
-    async def _forget(self, line: _Line) -> None:
-        opening, line.opening = line.opening, None
-        await _close(opening)
+    async def _forget(self, line: _Line, connection: Connection | None) -> None:
+        """Ends a connection, unless it was replaced meanwhile."""
+        opening = line.opening
+        if connection is not None and opening is not None and not _has_failed(opening):
+            if opening.done() and opening.result() is connection:
+                line.opening = None
+            await _end(connection)
 
 
 class _RefusedAddressError(Exception):
@@ -243,14 +256,18 @@ async def _close(opening: "asyncio.Task[Connection] | None") -> None:
         return
     if not opening.done():
         opening.cancel()
-    with suppress(BaseException):
-        connection = await opening
+    with suppress(Exception, asyncio.CancelledError):
+        await _end(await opening)
+
+
+async def _end(connection: Connection) -> None:
+    with suppress(Exception):
         async with asyncio.timeout(2):
             await connection.close()
 
 
 def _outgoing(request: Request) -> Outgoing:
-    headers = dict(request.message.headers)
+    headers = {"content-type": "application/json", **request.message.headers}
     key = headers.pop(_ORDER_KEY, None)
     return Outgoing(headers["webhook-id"], key, headers, request.message.body.encode())
 

@@ -15,6 +15,11 @@ from qctl.worker.carriers.broker import Destination, HandoverError, Outgoing
 
 _PORTS = {"amqps": 5671, "amqp": 5672}
 _KEY_OCTETS = 255
+_LOST = (exceptions.AMQPError, exceptions.ChannelInvalidStateError, ConnectionError)
+
+
+class _ChannelClosedError(Exception):
+    """RabbitMQ closed the channel because of one message, and does not say of which."""
 
 
 class RabbitConnection:
@@ -22,23 +27,53 @@ class RabbitConnection:
 
     most = 500
 
-    def __init__(
-        self, connection: AbstractConnection, channel: AbstractChannel, exchange: AbstractExchange, to: "_To"
-    ) -> None:
+    def __init__(self, connection: AbstractConnection, to: "_To") -> None:
         self._connection = connection
-        self._channel = channel
-        self._exchange = exchange
         self._to = to
+        self._channel: AbstractChannel | None = None
 
     async def publish(self, messages: list[Outgoing]) -> list[str | HandoverError]:
-        """Publishes all at once, each with its own confirm."""
-        return await asyncio.gather(*(self._publish(message) for message in messages))
+        """Publishes all at once, each with its own confirm; one at a time what shared a channel with a message that closed it."""
+        channel = self._channel = await self._open(self._channel)
+        exchange = await self._exchange(channel)
+        found = await asyncio.gather(
+            *(self._publish(exchange, message) for message in messages), return_exceptions=True
+        )
+        results: list[str | HandoverError] = []
+        for message, result in zip(messages, found, strict=True):
+            if isinstance(result, _ChannelClosedError):
+                channel = self._channel = await self._open(channel)
+                exchange = await self._exchange(channel)
+                try:
+                    results.append(await self._publish(exchange, message))
+                except _ChannelClosedError as error:
+                    results.append(_of_message(error))
+            elif isinstance(result, str | HandoverError):
+                results.append(result)
+            else:
+                raise result
+        return results
 
     async def close(self) -> None:
         """Closes the connection."""
         await self._connection.close()
 
-    async def _publish(self, message: Outgoing) -> str | HandoverError:
+    async def _open(self, channel: AbstractChannel | None) -> AbstractChannel:
+        if channel is not None and not channel.is_closed:
+            return channel
+        try:
+            return await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+        except _LOST as error:
+            raise HandoverError(HandoverError.AWAY, error) from None
+
+    async def _exchange(self, channel: AbstractChannel) -> AbstractExchange:
+        return (
+            await channel.get_exchange(self._to.exchange, ensure=False)
+            if self._to.exchange
+            else channel.default_exchange
+        )
+
+    async def _publish(self, exchange: AbstractExchange, message: Outgoing) -> str | HandoverError:
         key = self._to.routing_key(message)
         if len(key.encode()) > _KEY_OCTETS:
             return HandoverError(HandoverError.REFUSED, f"the routing key has more than {_KEY_OCTETS} bytes")
@@ -46,7 +81,7 @@ class RabbitConnection:
         if message.order_key is not None:
             headers["order-key"] = message.order_key
         try:
-            confirm = await self._exchange.publish(
+            confirm = await exchange.publish(
                 aio_pika.Message(
                     message.body,
                     headers=headers,
@@ -70,24 +105,17 @@ class RabbitConnection:
         except exceptions.ChannelAccessRefused as error:
             return HandoverError(HandoverError.DENIED, error)
         except exceptions.ChannelPreconditionFailed as error:
-            return HandoverError(
-                HandoverError.TOO_LARGE
-                if "larger than" in str(error) or "max size" in str(error)
-                else HandoverError.REFUSED,
-                error,
-            )
-        except (
-            exceptions.AMQPError,
-            exceptions.ChannelInvalidStateError,
-            ConnectionError,
-            asyncio.CancelledError,
-        ) as error:
-            if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) and task.cancelling():
-                raise
-            raise HandoverError(HandoverError.AWAY, f"the connection ended before the confirmation: {error}") from None
+            raise _ChannelClosedError(str(error)) from None
+        except _LOST as error:
+            return HandoverError(HandoverError.AWAY, f"the connection ended before the confirmation: {error}")
         if not isinstance(confirm, Basic.Ack):
             return HandoverError(HandoverError.UNCONFIRMED, f"the broker answered with {type(confirm).__name__}")
         return f"confirm {confirm.delivery_tag}"
+
+
+def _of_message(error: Exception) -> HandoverError:
+    too_large = "larger than" in str(error) or "max size" in str(error)
+    return HandoverError(HandoverError.TOO_LARGE if too_large else HandoverError.REFUSED, error)
 
 
 class _To:
@@ -139,10 +167,4 @@ async def connect(destination: Destination) -> RabbitConnection:
         raise HandoverError(kind, error) from None
     except OSError as error:
         raise HandoverError(HandoverError.AWAY, error) from None
-    try:
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        exchange = await channel.get_exchange(to.exchange, ensure=False) if to.exchange else channel.default_exchange
-    except exceptions.AMQPError as error:
-        await connection.close()
-        raise HandoverError(HandoverError.AWAY, error) from None
-    return RabbitConnection(connection, channel, exchange, to)
+    return RabbitConnection(connection, to)

@@ -103,7 +103,7 @@ class SqsConnection:
             return dict.fromkeys(places, HandoverError(HandoverError.DENIED, error))
         except (exceptions.ReadTimeoutError, exceptions.ConnectionClosedError) as error:
             return dict.fromkeys(places, HandoverError(HandoverError.UNCONFIRMED, error))
-        except exceptions.HTTPClientError as error:
+        except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             return dict.fromkeys(places, HandoverError(HandoverError.AWAY, error))
         except exceptions.BotoCoreError as error:
             return dict.fromkeys(places, HandoverError(HandoverError.UNCONFIRMED, error))
