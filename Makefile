@@ -5,7 +5,7 @@ PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 LOCK   := requirements/development.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-server test-matrix test-edge test-n8n check lint types imports deno fresh site generate lock audit released bench bench-results bench-inside bench-n8n chaos fuzz clean
+.PHONY: help demo test test-fast test-server test-matrix test-edge test-brokers test-n8n check lint types imports deno fresh site generate lock audit released bench bench-results bench-inside bench-n8n chaos fuzz clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z][a-z0-9%-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | sed 's/%/NAME/' | column -t -s '|' 2>/dev/null || \
@@ -60,6 +60,11 @@ test-edge: .venv/.dev ## Run all tests of the edge worker, of which make test ru
 	@sh scripts/debian_parts.sh
 	@QCTL_TEST_EDGE=1 $(BIN)/pytest --timeout 900 tests/edge
 
+# Real brokers: their traps, and 20,000 messages each through kills and cut connections.
+test-brokers: .venv/.dev ## Run all tests of the brokers, of which make test runs a few
+	@sh scripts/debian_parts.sh
+	@QCTL_TEST_BROKERS=1 $(BIN)/pytest -n 2 --timeout 900 -rP tests/brokers
+
 # A real n8n 1.60 from npm (1.3 GB, once), on the embedded server: its executions against the deliveries.
 test-n8n: .venv/.dev ## Run the tests against a real n8n 1.60 from npm (1.3 GB, once)
 	@$(BIN)/python scripts/n8n_parts.py
@@ -99,7 +104,7 @@ released: .venv/.dev ## Freeze the schema of a release for the upgrade tests
 	@$(BIN)/python scripts/freeze_schema.py
 
 # Every row of benchmarks/RESULTS.md and the pictures in docs/plots: well over an hour; with QUICK=1 five minutes, to see that all works.
-BENCHES = throughput edge seed latency inside slow_endpoint memory capture capture_cost commits flat plans hidden old_snapshot purging partitions processes startup capacity soak
+BENCHES = throughput edge brokers seed latency inside slow_endpoint memory capture capture_cost commits flat plans hidden old_snapshot purging partitions processes startup capacity soak
 bench: .venv/.dev ## Measure every row of benchmarks/RESULTS.md: over an hour; QUICK=1: five minutes
 	@sh scripts/debian_parts.sh
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(if $(QUICK),--quick) || failed="$$failed $$name"; done; \

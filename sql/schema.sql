@@ -1310,7 +1310,7 @@ begin
     %2$s
   $q$, 'q_' || p_queue.queue_name, qctl._bury($b$
       select $1, d.msg_id, d.delivery_no, d.attempts, d.lost,
-             case when $4 or qctl._is_too_large(d.status, d.error) then 'oversize' when qctl._is_rejection(d.status) and d.rejected >= $5 then 'rejected' else 'exhausted' end,
+             case when $4 or qctl._is_too_large(d.status, d.error) then 'oversize' when qctl._is_refused(d.status, d.error) and d.rejected >= $5 then 'rejected' else 'exhausted' end,
              null, d.status, d.error, d.enqueued_at, d.read_ct, d.message, d.headers, d.webhook_id, $3, case when $6 = 'block' then d.order_key end
       from dying d $b$))
   using p_queue.queue_id, p_judged, p_now, p_oversize, p_queue.reject_after, p_queue.on_dead;
@@ -2132,7 +2132,7 @@ begin
     elsif v_name ~ '^(password|token|secret_access_key|session_token)$' and v_value !~ '^(secret|vault|env):[A-Za-z0-9_.-]+$' then
       raise exception 'the value of % must be a reference, because every role that can read the settings would see it', v_name
         using errcode = 'QC002', hint = format('qctl secret set NAME, then --broker %s=secret:NAME; or --broker %1$s=env:VARIABLE of the worker', v_name);
-    elsif coalesce(v_value, '') !~ '^[^\u0001-\u001f\u007f]{1,1000}$' then
+    elsif coalesce(v_value, '') = '' or length(v_value) > 1000 or v_value ~ '[\u0001-\u001f\u007f]' then
       raise exception 'option % has a value that is not valid', v_name using errcode = 'QC002', hint = 'use one line of 1 to 1000 characters';
     elsif v_name = 'sasl' and v_value <> all ('{PLAIN,SCRAM-SHA-256,SCRAM-SHA-512}') then
       raise exception '% is not a mechanism', quote_literal(v_value) using errcode = 'QC002', hint = 'sasl: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512';
@@ -3166,11 +3166,17 @@ CREATE FUNCTION qctl._doctor_load() RETURNS SETOF qctl.finding
   from qctl.worker w cross join lateral (select unnest(w.queues) limit 1) as q (queue_name)
   where w.transport = 'pg_net' and w.busy_of_s > 0 and qctl._is_live(w)
   having sum(w.busy_s / w.busy_of_s) > 0.3
+  union all
+  select 'warning', 'load', s.queue_name,
+         format('delivery takes about %s %% of a core of this database at %s/s; handed over to a broker with --log failures it would take about %s %%',
+                round(100 * s.share), round(s.per_s), round(100 * s.handed_over)),
+         format('qctl capacity --rate %s/s', round(s.per_s))
+  from qctl.database_share() s where s.share > 0.3 and s.transport = 'http'
 $$;
 
 -- Name: FUNCTION _doctor_load(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._doctor_load() IS 'Warns if the jobs take a large share of a backend''s time, as they recorded it themselves.';
+COMMENT ON FUNCTION qctl._doctor_load() IS 'Warns if delivery takes a large share of the database: the jobs as they recorded it themselves, workers by what a message costs.';
 
 -- Name: _doctor_members(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5012,6 +5018,16 @@ CREATE FUNCTION qctl._is_rejection(p_status integer) RETURNS boolean
 
 COMMENT ON FUNCTION qctl._is_rejection(p_status integer) IS 'True for statuses that reject the payload and say nothing about the health of the endpoint.';
 
+-- Name: _is_refused(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_refused(p_status integer, p_error text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (qctl._is_rejection(p_status) OR ((p_status IS NULL) AND COALESCE((p_error ~ '^not accepted: '::text), false)));
+
+-- Name: FUNCTION _is_refused(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_refused(p_status integer, p_error text) IS 'True if the endpoint or the broker rejects the payload.';
+
 -- Name: _is_starting(bytea); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_starting(p_response bytea) RETURNS boolean
@@ -5114,7 +5130,7 @@ begin
     -- offset 0 forces a lookup by index for each answer, whatever the size of the tables was when the plan was made.
     select a.*, f.enqueued_at, f.delivery_no, f.attempt_no, f.worker_id, f.transport, f.claimed_at, f.lapsed_at, f.order_key,
            w.waiting, r.msg_id is not null as noted, coalesce(r.attempts, d.attempts, 0) + p.spent as attempts, p.spent, r.next_at as was_due_at,
-           coalesce(r.rejected, 0) + qctl._is_rejection(a.status)::integer as rejected, coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
+           coalesce(r.rejected, 0) + qctl._is_refused(a.status, a.error)::integer as rejected, coalesce(r.lost, d.lost, 0) as lost, r.webhook_id,
            f.delivery_no = coalesce(r.delivery_no, d.delivery_no, 1) and (w.waiting or d.msg_id is not null) as current
     from answer a
     cross join lateral (select f.* from qctl.in_flight f where f.queue_id = p_queue.queue_id and f.msg_id = a.msg_id and f.lease = a.lease
@@ -5153,7 +5169,7 @@ begin
                 when j.message_won or not j.current or not j.waiting or j.lapsed_at is not null then 'late'
                 when p_oversize or qctl._is_too_large(j.status, j.error) then 'dead'
                 when j.status = 410 or qctl._is_missing(j.status, j.error) then 'paused'
-                when qctl._is_rejection(j.status) and j.rejected >= p_queue.reject_after then 'dead'
+                when qctl._is_refused(j.status, j.error) and j.rejected >= p_queue.reject_after then 'dead'
                 when j.attempts > cardinality(j.schedule_s) then 'dead'
                 else 'retrying' end as outcome) o);
 end
@@ -5475,7 +5491,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
   select p.oid::regprocedure from pg_proc p
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
-         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,delivery_stop,attempt_totals,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,'
+         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,delivery_stop,attempt_totals,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,database_share,'
                                'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route,edge_status}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
@@ -8151,8 +8167,9 @@ begin
     raise exception 'queue ''%'' cannot deliver because % is missing', p_queue.queue_name, v_missing
       using errcode = 'QC006', hint = qctl._secret_hint(v_missing);
   end if;
-  return (select jsonb_object_agg(h.key, case when qctl._is_reference(h.value) then qctl._secret_value(h.value) else h.value end)
-          from jsonb_each_text(p_queue.headers) as h);
+  -- Without a header, but with a secret of the broker, there is nothing to aggregate.
+  return coalesce((select jsonb_object_agg(h.key, case when qctl._is_reference(h.value) then qctl._secret_value(h.value) else h.value end)
+                   from jsonb_each_text(p_queue.headers) as h), '{}');
 end
 $$;
 
@@ -8598,7 +8615,7 @@ begin
   insert into qctl.retry as r (queue_id, msg_id, enqueued_at, delivery_no, attempt_no, attempts, rejected, lost, next_at,
                                last_status, last_error, last_at)
   select p_queue.queue_id, j.msg_id, j.enqueued_at, j.delivery_no, j.attempt_no, case j.outcome when 'paused' then 0 else j.spent end,
-         qctl._is_rejection(j.status)::integer, 0, j.next_at, j.status, j.error, p_now
+         qctl._is_refused(j.status, j.error)::integer, 0, j.next_at, j.status, j.error, p_now
   from unnest(p_judged) j where j.outcome in ('retrying', 'paused')
   on conflict (queue_id, msg_id, enqueued_at) do update
     set attempt_no = greatest(r.attempt_no, excluded.attempt_no), attempts = r.attempts + excluded.attempts,
@@ -11364,6 +11381,36 @@ $$;
 
 COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb, p_waiting text, p_take_over boolean, p_ignore_readers boolean, p_again boolean) IS 'Creates a pgmq queue with its endpoint, or adopts an existing one. p_waiting: what happens to the messages of an adopted queue: deliver, or skip (move to the archive). p_take_over: switch off cron jobs that read the queue; p_ignore_readers: leave them active. p_again: change the queue if it is there already, so that a migration can run again. Settings: see qctl.set_queue.';
 
+-- Name: database_share(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.database_share() RETURNS TABLE(per_s double precision, share double precision, handed_over double precision, queue_name text, transport text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  c_over_s constant double precision := 600;
+begin
+  return query
+  with busy as (
+    select q.queue_name, case when qctl._carrier(q.url) <> 'http' then 'broker' else q.transport end as transport, c.delivered / c_over_s as per_s
+    from qctl.queue q
+    cross join lateral qctl._counts(q.queue_id, statement_timestamp() - make_interval(secs => c_over_s)) c
+    where c.delivered > c_over_s
+  )
+  select sum(b.per_s), sum(n.database_cores), sum(h.database_cores), (array_agg(b.queue_name order by b.per_s desc))[1],
+         (array_agg(b.transport order by b.per_s desc))[1]
+  from busy b
+  cross join lateral qctl.plan(b.per_s, p_transport => b.transport) n
+  cross join lateral qctl.plan(b.per_s, p_transport => 'broker') h
+  having count(*) > 0;
+end
+$$;
+
+-- Name: FUNCTION database_share(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.database_share() IS 'The share of a core that delivery takes from the database at the rate of the last 10 min, of queues with more than one message a second, by the measured costs of qctl.plan; what handing over would take; and the queue with most messages. No row: no such queue.';
+
 -- Name: dead(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.dead(p_queue text DEFAULT NULL::text) RETURNS TABLE(queue_name text, reason text, status_code integer, error text, messages bigint, first_at timestamp with time zone, last_at timestamp with time zone)
@@ -12681,6 +12728,8 @@ declare
   c_linger_s constant double precision := 0.09;
   c_linger_messages constant double precision := 8;
   c_linger_from_per_s constant double precision := 10;
+  c_broker_linger_s constant double precision := 0.25;
+  c_broker_messages constant double precision := 500;
   v_look_s double precision;
   v_requests double precision;
   -- A pg_cron job takes four steps a second, and pg_net sends one batch a second.
@@ -12688,6 +12737,11 @@ declare
   c_net_delay_s constant double precision := 1;
   c_net_max_bytes constant integer := 48 * 1024;
   c_room constant double precision := 1.5;
+  -- Measured by make bench-brokers: what a broker's library costs, and what a row of the attempt log does.
+  c_broker_message_s constant double precision := 0.00025;
+  c_broker_per_s constant double precision := 2500;
+  c_log_message_s constant double precision := 0.000008;
+  v_broker boolean := false;
   v_cost record;
   v_has_net boolean := to_regclass('net.http_request_queue') is not null and to_regclass('cron.job') is not null;
   v_net_per_s double precision := 200;
@@ -12699,8 +12753,8 @@ begin
   elsif coalesce(p_payload_bytes, -1) < 0 or coalesce(p_latency_ms, 0) < 1 or not coalesce(p_hours, 0) between 0.01 and 24 then
     raise exception 'a payload of % bytes, a latency of % ms or % hours a day is out of range', p_payload_bytes, p_latency_ms, p_hours
       using errcode = 'QC002', hint = 'use at least 0 bytes, at least 1 ms, and 0.01 to 24 hours';
-  elsif p_transport not in ('pg_net', 'http') then
-    raise exception '% is not a transport', quote_literal(p_transport) using errcode = 'QC002', hint = 'use pg_net or http';
+  elsif p_transport not in ('pg_net', 'http', 'broker') then
+    raise exception '% is not a transport', quote_literal(p_transport) using errcode = 'QC002', hint = 'use pg_net, http or broker';
   end if;
   select * into v_cost from qctl._plan_costs();
   if v_has_net then
@@ -12724,27 +12778,30 @@ begin
       when p_latency_ms > 1000 then 'http is better for this endpoint because in pg_net one slow answer delays its whole batch'
       else format('%s %% of the throughput of pg_net; no worker process is needed', round((p_per_s / v_net_per_s * 100)::numeric)) end;
   else
-    workers := ceil(p_per_s / v_cost.process_per_s);
+    v_broker := transport = 'broker';
+    workers := ceil(p_per_s / case when v_broker then c_broker_per_s else v_cost.process_per_s end);
     v_requests := p_per_s * p_latency_ms / 1000.0;
-    v_look_s := greatest(c_look_s, case when p_per_s / workers >= c_linger_from_per_s
-                                        then least(c_linger_s, c_linger_messages / p_per_s * workers) else 0 end);
-    v_claims_per_s := workers / (v_look_s + v_cost.claim_call_s) * (1 - exp(-5 * p_per_s / workers * (v_look_s + v_cost.claim_call_s)));
+    v_look_s := greatest(c_look_s, case when p_per_s / workers < c_linger_from_per_s then 0
+                                        when v_broker then least(c_broker_linger_s, c_broker_messages / p_per_s * workers)
+                                        else least(c_linger_s, c_linger_messages / p_per_s * workers) end);
+    v_claims_per_s := workers / (v_look_s + v_cost.claim_call_s) * (1 - exp(greatest(-700, -5 * p_per_s / workers * (v_look_s + v_cost.claim_call_s))));
     v_settles_per_s := p_per_s / (1 + p_per_s / workers * v_look_s);
     -- Answers wait for their settle.
     in_flight := v_requests + p_per_s * v_look_s;
     batch := ceil(greatest(1, p_per_s / v_claims_per_s));
-    worker_cores := p_per_s * v_cost.process_message_s;
-    reason := format('%s requests in flight, with room for half as many more%s', ceil(v_requests),
+    worker_cores := p_per_s * case when v_broker then c_broker_message_s else v_cost.process_message_s end;
+    reason := case when v_broker then 'a worker hands over to a broker with --log failures; the retries are the broker''s and its consumers'''
+    else format('%s requests in flight, with room for half as many more%s', ceil(v_requests),
       case when p_transport is not null then ''
            when not v_has_net then '; pg_net and pg_cron are not available'
            when p_per_s > v_net_per_s / 2 then format('; more than half of the throughput of pg_net (%s/s)', v_net_per_s)
            when p_payload_bytes > c_net_max_bytes then '; bodies over 48 KiB'
-           else '; in pg_net such slow answers delay other requests' end);
+           else '; in pg_net such slow answers delay other requests' end) end;
   end if;
   concurrency := greatest(1, ceil(v_requests * c_room / workers));
   max_in_flight := greatest(200, ceil(in_flight * c_room * 4));
   database_cores := v_claims_per_s * v_cost.claim_call_s + v_settles_per_s * v_cost.settle_call_s
-                    + p_per_s * (v_cost.claim_message_s + v_cost.settle_message_s + v_cost.capture_s);
+                    + p_per_s * (v_cost.claim_message_s + v_cost.settle_message_s + v_cost.capture_s - case when v_broker then c_log_message_s else 0 end);
   messages_per_month := p_per_s * 3600 * p_hours * 30;
   bytes_per_month := messages_per_month * (v_cost.message_bytes + p_payload_bytes);
   return next;
@@ -12753,7 +12810,7 @@ $$;
 
 -- Name: FUNCTION plan(p_per_s double precision, p_payload_bytes integer, p_latency_ms integer, p_hours double precision, p_transport text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.plan(p_per_s double precision, p_payload_bytes integer, p_latency_ms integer, p_hours double precision, p_transport text) IS 'What p_per_s messages per second need: transport, worker processes or jobs, settings, CPU cores of the database and of the workers, and disk for 30 days of p_hours each. p_transport null: choose one. An estimate from measured costs, not a guarantee.';
+COMMENT ON FUNCTION qctl.plan(p_per_s double precision, p_payload_bytes integer, p_latency_ms integer, p_hours double precision, p_transport text) IS 'What p_per_s messages per second need: transport, worker processes or jobs, settings, CPU cores of the database and of the workers, and disk for 30 days of p_hours each. p_transport null: choose one; broker: hand over. An estimate from measured costs, not a guarantee.';
 
 -- Name: purge(text, interval, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -161,7 +161,7 @@ class FarRedis(Far):
         return f"redis://127.0.0.1:{self.broker.port}/orders"
 
     def prepare(self) -> None:
-        self.client.xgroup_create("orders", "consumers", mkstream=True)
+        self.client.xgroup_create("orders", "deliver", mkstream=True)
 
     def read(self, stream: str = "orders") -> list[Received]:
         found: list[Received] = []

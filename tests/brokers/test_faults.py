@@ -41,7 +41,8 @@ def told(conn: psycopg.Connection, far: Far, count: int) -> str:
     assert one(conn, "select count(*) from qctl.dead_letter") == 0
     delivered = dict(
         conn.execute(
-            "select coalesce(a.headers #>> '{qctl,webhook_id}', qctl.webhook_id(q.queue_uuid, a.msg_id, a.enqueued_at)), a.message::text"
+            "select coalesce(a.headers #>> '{qctl,webhook_id}', qctl.webhook_id(q.queue_uuid, a.msg_id, a.enqueued_at)),"
+            " a.message::text"
             " from pgmq.a_orders a cross join qctl.queue q where a.headers #>> '{qctl,outcome}' = 'delivered'"
         )
     )

@@ -13,9 +13,12 @@ def plans(dsn, *arguments: str) -> list[dict]:
 
 
 def test_the_case_it_grew_from_and_ten_and_a_hundred_times_of_it(conn, dsn):
-    one_time, ten, hundred = plans(
+    one_time, ten, hundred, *handed = plans(
         dsn, "--users", "100000", "--active", "5%", "--events", "1/min", "--latency", "200ms"
     )
+    assert [(plan["transport"], plan["times"]) for plan in handed] == [("broker", 10), ("broker", 100)]
+    assert handed[0]["database_cores"] < 0.5 * ten["database_cores"]
+    assert handed[1]["database_cores"] < hundred["database_cores"]
     assert [plan["times"] for plan in (one_time, ten, hundred)] == [1, 10, 100]
     assert one_time["per_s"] == pytest.approx(5000 / 60)
     # Little's law: the endpoint's 0.2 s, and up to 0.09 s until the settle.

@@ -15,6 +15,11 @@ def test_both_workers_and_the_plan_wait_equally_long():
     names = ("LINGER_MESSAGES", "LINGER_FROM_PER_S", "LONGEST_LINGER_MS")
     messages, per_s, longest_ms = (float(re.search(rf"const {name} = (\d+);", edge)[1]) for name in names)
     assert (messages, per_s, longest_ms / 1000) == python
+    broker = (queue_state.BROKER_LINGER_MESSAGES, queue_state.BROKER_LINGER_S)
+    names = ("c_broker_messages", "c_broker_linger_s")
+    assert (
+        tuple(float(re.search(rf"{name} constant double precision := ([\d.]+);", plan)[1]) for name in names) == broker
+    )
     names = ("c_linger_messages", "c_linger_from_per_s", "c_linger_s")
     assert (
         tuple(float(re.search(rf"{name} constant double precision := ([\d.]+);", plan)[1]) for name in names) == python

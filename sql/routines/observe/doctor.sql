@@ -188,8 +188,14 @@ as $$
   from qctl.worker w cross join lateral (select unnest(w.queues) limit 1) as q (queue_name)
   where w.transport = 'pg_net' and w.busy_of_s > 0 and qctl._is_live(w)
   having sum(w.busy_s / w.busy_of_s) > 0.3
+  union all
+  select 'warning', 'load', s.queue_name,
+         format('delivery takes about %s %% of a core of this database at %s/s; handed over to a broker with --log failures it would take about %s %%',
+                round(100 * s.share), round(s.per_s), round(100 * s.handed_over)),
+         format('qctl capacity --rate %s/s', round(s.per_s))
+  from qctl.database_share() s where s.share > 0.3 and s.transport = 'http'
 $$;
-comment on function qctl._doctor_load() is 'Warns if the jobs take a large share of a backend''s time, as they recorded it themselves.';
+comment on function qctl._doctor_load() is 'Warns if delivery takes a large share of the database: the jobs as they recorded it themselves, workers by what a message costs.';
 
 create or replace function qctl.doctor(p_queue text)
 returns table (severity text, kind text, object text, problem text, fix text)

@@ -191,7 +191,8 @@ def _show_linger(row: "models.Queue") -> str:
         return f"{milliseconds(row.linger_ms)} for each claim and settle" if row.linger_ms else "none"
     if row.ordered:
         return "none, because it is ordered"
-    return "up to 90ms for each claim and settle while more than 10 messages a second come"
+    longest = "250ms" if row.is_handed_over else "90ms"
+    return f"up to {longest} for each claim and settle while more than 10 messages a second come"
 
 
 def _show_breaker(row: "models.Queue") -> str:
@@ -284,7 +285,7 @@ SETTINGS = (
     ),
     Setting(
         "linger", _one("linger_ms", _linger), "linger", _show_linger,
-        "http: wait so that one claim and one settle carry more messages; auto: up to 90ms, by their rate; 0: never.",
+        "http: wait so that one claim and one settle carry more messages; auto: up to 90ms, for a broker 250ms, by their rate; 0: never.",
         "DURATION|auto",
     ),
     Setting(

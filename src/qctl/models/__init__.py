@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qctl.models.attempts import Attempt as Attempt
     from qctl.models.attempts import AttemptTotal as AttemptTotal
     from qctl.models.capacity import Capacity as Capacity
+    from qctl.models.capacity import DatabaseShare as DatabaseShare
     from qctl.models.capacity import Job as Job
     from qctl.models.capacity import JobChange as JobChange
     from qctl.models.capacity import Plan as Plan
@@ -111,7 +112,7 @@ _MODULES = {
     "migrate": "Step Difference Remains Repaired",
     "purge": "PurgedBatch Purged Exported PurgedSome Leftovers ArchiveSize Purgeable",
     "partitions": "Partitioned DroppedPartitions",
-    "capacity": "Job JobChange RunningJob Capacity Plan Sizing",
+    "capacity": "Job JobChange RunningJob Capacity DatabaseShare Plan Sizing",
     "edge": "EdgeSet EdgeStopped EdgeScaled EdgeStatus",
     "worker": "Claimed Settled Upkeep Sleeper WorkQueue WorkerState",
 }

@@ -59,6 +59,17 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseShare:
+    """Cores that delivery takes from the database now, and would take if it were handed over; the queue with most messages."""
+
+    per_s: float
+    share: float
+    handed_over: float
+    queue_name: str
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a load, or so many ``times`` of it, needs: processes or jobs, settings, cores, messages and bytes of 30 days."""
 

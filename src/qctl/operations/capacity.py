@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from qctl import db
-from qctl.models import Capacity, Job, JobChange, Plan, RunningJob, Sizing
+from qctl.models import Capacity, DatabaseShare, Job, JobChange, Plan, RunningJob, Sizing
 
 LOOK_S = 0.1
 
@@ -12,6 +12,11 @@ LOOK_S = 0.1
 def capacities(connection: db.Connection, queue: str | None) -> list[Capacity]:
     """What each queue, or one, can carry, and what limits it."""
     return db.call(connection, Capacity, "capacity", queue=queue)
+
+
+def database_share(connection: db.Connection) -> DatabaseShare | None:
+    """What delivery takes from the database at the rate of the last 10 minutes; None where that is next to nothing."""
+    return next(iter(db.call(connection, DatabaseShare, "database_share")), None)
 
 
 def sizing(connection: db.Connection, queue: str, per_s: float) -> Sizing:

@@ -151,7 +151,8 @@ class QueueSet:
         else:
             queue.tuner = None
             queue.concurrency = self._concurrency or row.concurrency
-        options = {} if carriers.of(row.url) == carriers.HTTP else self._session.broker_options(name)
+        queue.handed_over = carriers.of(row.url) != carriers.HTTP
+        options = self._session.broker_options(name) if queue.handed_over else {}
         self._sender.configure(name, row.url, options, queue.concurrency)
 
     def _tell_most(self) -> None:

@@ -16,6 +16,9 @@ LONGEST_POLL_S = 1.0
 LINGER_MESSAGES = 8
 LINGER_FROM_PER_S = 10.0
 LONGEST_LINGER_S = 0.09
+# A broker is there to wait, so its calls carry more: a hand-over is to spare the database.
+BROKER_LINGER_MESSAGES = 500
+BROKER_LINGER_S = 0.25
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class QueueState:
     allowed: tuple[Network, ...] | None = ()
     tuner: ConcurrencyLimit | None = None
     fixed_linger_s: float | None = None
+    handed_over: bool = False
 
     @property
     def linger_s(self) -> float:
@@ -56,7 +60,11 @@ class QueueState:
             return 0.0
         if self.fixed_linger_s is not None:
             return self.fixed_linger_s
-        return 0.0 if self.rate < LINGER_FROM_PER_S else min(LONGEST_LINGER_S, LINGER_MESSAGES / self.rate)
+        if self.rate < LINGER_FROM_PER_S:
+            return 0.0
+        if self.handed_over:
+            return min(BROKER_LINGER_S, BROKER_LINGER_MESSAGES / self.rate)
+        return min(LONGEST_LINGER_S, LINGER_MESSAGES / self.rate)
 
     @property
     def capacity(self) -> int:

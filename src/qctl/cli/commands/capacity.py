@@ -8,28 +8,25 @@ import typer
 from qctl.cli import options
 from qctl.cli.capacity_table import COLUMNS, compared
 from qctl.cli.console import say
+from qctl.cli.database_load import MUCH, move, write_rate
 from qctl.cli.session import session
 from qctl.errors import UsageError
 from qctl.operations import capacity
 from qctl.output import Column, Format, chosen, machine, render
-from qctl.output.columns import number, rate, size
+from qctl.output.columns import number, size
 
 _TIMES = (1, 10, 100)
 
 
-def _rate(per_s: float) -> str:
-    return f"{per_s:,.0f}/s" if per_s >= 10 else rate(per_s)
-
-
 _PLAN_COLUMNS = [
     Column("times", "load", lambda value: f"×{value}", right=True),
-    Column("per_s", "messages", _rate, right=True),
+    Column("per_s", "messages", write_rate, right=True),
+    Column("database_cores", "database", lambda value: f"{value:.0%} of a core", right=True),
     Column("transport", "transport"),
     Column("workers", "workers", number, right=True),
     Column("concurrency", "at once", number, right=True),
     Column("max_in_flight", "max in flight", number, right=True, wide=True),
     Column("batch", "a claim", number, right=True, wide=True),
-    Column("database_cores", "database", lambda value: f"{value:.0%} of a core", right=True),
     Column("worker_cores", "workers' CPU", lambda value: f"{value:.0%} of a core", right=True, wide=True),
     Column("messages_per_month", "a month", number, right=True, wide=True),
     Column("bytes_per_month", "disk a month", lambda value: size(round(value)), right=True),
@@ -62,7 +59,8 @@ def command(
         float, typer.Option("--hours", help="Hours per day at that rate, to compute the disk space.", min=0.01, max=24)
     ] = 24,
     transport: Annotated[
-        str | None, typer.Option("--transport", help="pg_net or http (default: the plan chooses).", metavar="TRANSPORT")
+        str | None,
+        typer.Option("--transport", help="pg_net, http or broker (default: the plan chooses).", metavar="TRANSPORT"),
     ] = None,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
@@ -77,6 +75,14 @@ def command(
     if users is None and load is None:
         with session(dsn, profile, "capacity") as connection:
             rows = capacity.capacities(connection, queue)
+            share = capacity.database_share(connection)
+        if share is not None:
+            busy = f"{share.share:.0%} of a core of the database"
+            say(f"delivery takes about {busy}, at {write_rate(share.per_s)} in the last 10 min")
+            for line in move(share)[1:]:
+                say(
+                    f"more than {MUCH:.0%}: handed over to a broker it would be about {share.handed_over:.0%}\n{line.strip()}"
+                )
         render([compared(row, row) for row in rows], COLUMNS, output)
         wakes = next((row.wakes_per_month for row in rows if row.wakes_per_month is not None), None)
         if wakes is not None:
@@ -103,11 +109,22 @@ def command(
     }  # fmt: skip
     with session(dsn, profile, "capacity") as connection:
         plans = [replace(capacity.plan(connection, per_s * times, **assumed), times=times) for times in _TIMES]
+        handed = {**assumed, "transport": "broker"}
+        plans += [
+            replace(capacity.plan(connection, plan.per_s, **handed), times=plan.times)
+            for plan in plans
+            if plan.transport == "http" and plan.database_cores > MUCH
+        ]
     if chosen(output) is Format.JSON:
         machine.write_object({"assumed": assumed, "plans": [machine.as_dict(plan) for plan in plans]})
     else:
         render(plans, _PLAN_COLUMNS, output)
+    if any(plan.transport == "broker" for plan in plans) and transport is None:
+        say(
+            "more than 30% of a core: hand over to a broker, which delivers and retries by itself:"
+            " qctl set -q QUEUE --url amqps://HOST/?queue=NAME --log failures"
+        )
     say(
-        f"{_rate(per_s)} of {payload}, answered in {latency}, {hours:g} h a day; history is kept for a month.\n"
+        f"{write_rate(per_s)} of {payload}, answered in {latency}, {hours:g} h a day; history is kept for a month.\n"
         f"Next: qctl scale -q QUEUE --for {max(1, round(per_s * 60))}/min"
     )

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qctl import config, db, models
-from qctl.cli import options, queue_columns, styles
+from qctl.cli import database_load, options, queue_columns, styles
 from qctl.cli.command import Command as _Command
 from qctl.cli.console import say
 from qctl.cli.named_connection import in_fixes
 from qctl.cli.session import session, session_again
 from qctl.errors import CannotConnectError
-from qctl.operations import health, queues
+from qctl.operations import capacity, health, queues
 from qctl.output import Column, Format, chosen, render, table
 from qctl.output.columns import ago, instant, number, one_line, percent, seconds, sparkline, words, zone
 
@@ -145,7 +145,8 @@ def _advise(connection: "db.Connection", queue: str | None, rows: "list[models.S
     if not rows:
         say("no queue exists yet. Next: qctl create NAME --url URL")
         return
-    for line in _advice(rows, in_fixes(health.findings(connection, queue, health.NO_LIMITS))):
+    advice = _advice(rows, in_fixes(health.findings(connection, queue, health.NO_LIMITS)))
+    for line in [*advice, *database_load.move(capacity.database_share(connection))]:
         say(line)
 
 
