@@ -1193,26 +1193,6 @@ CREATE FUNCTION qctl._breaker_pause(p_queue qctl.queue, p_pauses integer, p_spre
 
 COMMENT ON FUNCTION qctl._breaker_pause(p_queue qctl.queue, p_pauses integer, p_spread double precision, p_retry_after_s integer) IS 'Time to wait after that many failed probes: 1 s, 2 s, 4 s ... up to the longest of the queue, with 10 % jitter by p_spread, from 0 to 1. A Retry-After may make it longer, up to 10 min.';
 
--- Name: _carrier(text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._carrier(p_url text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE lower("substring"(p_url, '^([A-Za-z][A-Za-z0-9+.-]*)://'::text)) WHEN 'http'::text THEN 'http'::text WHEN 'https'::text THEN 'http'::text WHEN 'sqs'::text THEN 'sqs'::text WHEN 'sqs+http'::text THEN 'sqs'::text WHEN 'amqps'::text THEN 'rabbitmq'::text WHEN 'amqp'::text THEN 'rabbitmq'::text WHEN 'nats'::text THEN 'nats'::text WHEN 'nats+plain'::text THEN 'nats'::text WHEN 'rediss'::text THEN 'redis'::text WHEN 'redis'::text THEN 'redis'::text WHEN 'kafka'::text THEN 'kafka'::text WHEN 'kafka+plain'::text THEN 'kafka'::text ELSE NULL::text END;
-
--- Name: FUNCTION _carrier(p_url text); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._carrier(p_url text) IS 'How a worker must send to that URL: http, or the broker of its scheme; null if no carrier has that scheme.';
-
--- Name: _broker_defaults(text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._broker_defaults(p_url text) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (qctl._carrier(p_url) = 'http'::text) THEN '{}'::jsonb ELSE '{"concurrency": 500, "max_in_flight": 4000}'::jsonb END;
-
--- Name: FUNCTION _broker_defaults(p_url text); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._broker_defaults(p_url text) IS 'Settings of a new queue that hands over, beside those that were given: a broker takes far more messages at once than an endpoint.';
-
 -- Name: _broker_forms(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._broker_forms() RETURNS TABLE(carrier text, pattern text, example text)
@@ -1378,6 +1358,16 @@ $body$, p_attachment.name,
     p_attachment.max_bytes)
   from (select format('qctl._text_row(tg_relid, %%s, coalesce(qctl._virtual_columns(tg_relid), ''{}''), %s)', p_attachment.max_bytes)) as c (converted)
 $_$;
+
+-- Name: _carrier(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._carrier(p_url text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE lower("substring"(p_url, '^([A-Za-z][A-Za-z0-9+.-]*)://'::text)) WHEN 'http'::text THEN 'http'::text WHEN 'https'::text THEN 'http'::text WHEN 'sqs'::text THEN 'sqs'::text WHEN 'sqs+http'::text THEN 'sqs'::text WHEN 'amqps'::text THEN 'rabbitmq'::text WHEN 'amqp'::text THEN 'rabbitmq'::text WHEN 'nats'::text THEN 'nats'::text WHEN 'nats+plain'::text THEN 'nats'::text WHEN 'rediss'::text THEN 'redis'::text WHEN 'redis'::text THEN 'redis'::text WHEN 'kafka'::text THEN 'kafka'::text WHEN 'kafka+plain'::text THEN 'kafka'::text ELSE NULL::text END;
+
+-- Name: FUNCTION _carrier(p_url text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._carrier(p_url text) IS 'How a worker must send to that URL: http, or the broker of its scheme; null if no carrier has that scheme.';
 
 -- Name: worker; Type: TABLE; Schema: qctl; Owner: -
 
@@ -1653,6 +1643,16 @@ $_$;
 -- Name: FUNCTION _careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) IS 'Asks the row function about each row that is left, queues what is wanted and holds what has a problem. A row whose type depends on a setting makes it begin anew with the settings pinned.';
+
+-- Name: _carrier_defaults(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._carrier_defaults(p_url text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (CASE WHEN (qctl._carrier(p_url) = 'http'::text) THEN '{"concurrency": 50, "max_in_flight": 1000}'::text ELSE '{"concurrency": 500, "max_in_flight": 4000}'::text END)::jsonb;
+
+-- Name: FUNCTION _carrier_defaults(p_url text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._carrier_defaults(p_url text) IS 'Settings of a queue whose URL is new, beside those that were given, by how many messages the endpoint or broker can take at once.';
 
 -- Name: _cause_capture(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10268,10 +10268,12 @@ CREATE FUNCTION qctl._what_to_type(p_queue qctl.queue, p_reason text) RETURNS te
              or exists (select from qctl.signing_secret k where k.queue_id = p_queue.queue_id)
            then '; it refuses the credentials, so compare them: qctl describe ' || p_queue.queue_name
            else '; it wants credentials, and this queue sends none' end)
+    when p_reason ~ '(^|: )access denied: ' then coalesce('; if its credentials have changed: qctl secret set ' || s.broker,
+      '; compare its credentials: qctl describe ' || p_queue.queue_name)
     -- Such a reason names the command itself.
     when p_reason ~ '(^|: )refused: ' then ''
     else '; nothing to type' end
-  from (select substring(p_queue.headers::text from '"secret:([^"]+)"') as name) s
+  from (select substring(p_queue.headers::text from '"secret:([^"]+)"') as name, substring(p_queue.broker::text from '"secret:([^"]+)"') as broker) s
 $_$;
 
 -- Name: FUNCTION _what_to_type(p_queue qctl.queue, p_reason text); Type: COMMENT; Schema: qctl; Owner: -
@@ -11366,7 +11368,7 @@ begin
           case when not v_exists and not v_archived then 7 * 86400 end)
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
-  perform qctl._apply_settings(p_queue, qctl._broker_defaults(p_url) || p_settings || jsonb_build_object('transport', v_transport), true);
+  perform qctl._apply_settings(p_queue, case when qctl._carrier(p_url) = 'http' then '{}' else qctl._carrier_defaults(p_url) end || p_settings || jsonb_build_object('transport', v_transport), true);
   perform qctl._warn_of_missing_secrets(p_headers);
   perform qctl._make_status_view(p_queue);
   perform qctl._plan_jobs(false);
@@ -13961,6 +13963,9 @@ CREATE FUNCTION qctl.set_queue(p_queue text, p_url text DEFAULT NULL::text, p_he
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_after qctl.queue;
+  -- A broker takes far more at once than an endpoint, and an endpoint far less than a broker.
+  v_settings jsonb := case when (qctl._carrier(p_url) = 'http') <> (qctl._carrier(v_queue.url) = 'http') then qctl._carrier_defaults(p_url) else '{}' end
+                      || p_settings;
 begin
   -- A claim decides by the settings that it reads under this lock.
   perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
@@ -13975,14 +13980,14 @@ begin
     where q.queue_id = v_queue.queue_id;
     perform qctl._warn_of_missing_secrets(p_headers);
   end if;
-  perform qctl._apply_settings(p_queue, p_settings, p_url is not null);
+  perform qctl._apply_settings(p_queue, v_settings, p_url is not null);
   select * into v_after from qctl.queue q where q.queue_id = v_queue.queue_id;
   perform qctl._forget_old_settings(v_queue, v_after);
   if p_settings ?| array['transport', 'dedicated'] then
     perform qctl._plan_jobs(false);
     perform qctl._notify(v_queue.queue_id);
   end if;
-  perform qctl._audit('set', p_queue, p_settings || jsonb_build_object(
+  perform qctl._audit('set', p_queue, v_settings || jsonb_build_object(
     'url', p_url, 'headers', (select jsonb_agg(k) from jsonb_object_keys(p_headers) as k)));
   return query select * from qctl.queue q where q.queue_id = v_queue.queue_id;
 end

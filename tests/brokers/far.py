@@ -15,8 +15,7 @@ import nats
 import pytest
 import redis
 from botocore.config import Config
-
-from brokers import MISSING, Broker, Kafka, Moto, Nats, Rabbit, Redis
+from broker_processes import MISSING, Broker, Kafka, Moto, Nats, Rabbit, Redis
 
 
 @dataclass

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from broker_processes import Proxy
 from far import Far, FarKafka, FarSqs, needs_all
 
-from brokers import Proxy
 from helpers import create, one
 from processes import wait_until
 

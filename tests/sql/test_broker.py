@@ -278,3 +278,22 @@ def test_without_an_archive_a_replayed_dead_letter_is_gone_once_it_is_delivered(
     settle(conn, claim(conn), 200)
     assert one(conn, "select count(*) from qctl.dead_letter") == 0
     assert one(conn, "select count(*) from pgmq.q_orders") == 0
+
+
+def test_a_queue_that_changes_its_carrier_takes_as_many_at_once_as_that_can(conn):
+    limits = "select concurrency, max_in_flight from qctl.queue"
+    create(conn, concurrency=7)
+    conn.execute("select qctl.set_queue('orders', 'amqps://rabbit.example.com/?queue=a')")
+    assert conn.execute(limits).fetchone() == (500, 4000)
+    conn.execute(
+        "select qctl.set_queue('orders', 'amqps://rabbit.example.com/?queue=b', p_settings => '{\"concurrency\": 9}')"
+    )
+    conn.execute("select qctl.set_queue('orders', 'kafka://kafka.example.com/b')")
+    assert conn.execute(limits).fetchone() == (9, 4000)
+    conn.execute("select qctl.set_queue('orders', 'https://example.com/x')")
+    assert conn.execute(limits).fetchone() == (50, 1000)
+    conn.execute("select qctl.set_queue('orders', 'https://example.com/y', p_settings => '{\"concurrency\": 3}')")
+    conn.execute("select qctl.set_queue('orders', 'https://example.com/z')")
+    assert conn.execute(limits).fetchone() == (3, 1000)
+    create(conn, name="plain")
+    assert conn.execute(f"{limits} where queue_name = 'plain'").fetchone() == (50, 1000), "as the columns have it"

@@ -68,11 +68,11 @@ as $$
 $$;
 comment on function qctl._broker_options(text) is 'The options that the connection to such a broker takes; null for http.';
 
-create or replace function qctl._broker_defaults(p_url text) returns jsonb
+create or replace function qctl._carrier_defaults(p_url text) returns jsonb
 language sql immutable parallel safe
-return case when qctl._carrier(p_url) = 'http' then '{}' else '{"concurrency": 500, "max_in_flight": 4000}'::jsonb end;
-comment on function qctl._broker_defaults(text) is
-  'Settings of a new queue that hands over, beside those that were given: a broker takes far more messages at once than an endpoint.';
+return case when qctl._carrier(p_url) = 'http' then '{"concurrency": 50, "max_in_flight": 1000}' else '{"concurrency": 500, "max_in_flight": 4000}' end::jsonb;
+comment on function qctl._carrier_defaults(text) is
+  'Settings of a queue whose URL is new, beside those that were given, by how many messages the endpoint or broker can take at once.';
 
 create or replace function qctl._check_broker(p_queue qctl.queue) returns void
 language plpgsql stable

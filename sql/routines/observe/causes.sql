@@ -223,10 +223,12 @@ as $$
              or exists (select from qctl.signing_secret k where k.queue_id = p_queue.queue_id)
            then '; it refuses the credentials, so compare them: qctl describe ' || p_queue.queue_name
            else '; it wants credentials, and this queue sends none' end)
+    when p_reason ~ '(^|: )access denied: ' then coalesce('; if its credentials have changed: qctl secret set ' || s.broker,
+      '; compare its credentials: qctl describe ' || p_queue.queue_name)
     -- Such a reason names the command itself.
     when p_reason ~ '(^|: )refused: ' then ''
     else '; nothing to type' end
-  from (select substring(p_queue.headers::text from '"secret:([^"]+)"') as name) s
+  from (select substring(p_queue.headers::text from '"secret:([^"]+)"') as name, substring(p_queue.broker::text from '"secret:([^"]+)"') as broker) s
 $$;
 comment on function qctl._what_to_type(qctl.queue, text) is 'What a person does about an open circuit breaker, to be added to its reason: mostly nothing.';
 

@@ -118,7 +118,7 @@ begin
           case when not v_exists and not v_archived then 7 * 86400 end)
   returning queue_id into v_queue_id;
   insert into qctl.gate (queue_id) values (v_queue_id);
-  perform qctl._apply_settings(p_queue, qctl._broker_defaults(p_url) || p_settings || jsonb_build_object('transport', v_transport), true);
+  perform qctl._apply_settings(p_queue, case when qctl._carrier(p_url) = 'http' then '{}' else qctl._carrier_defaults(p_url) end || p_settings || jsonb_build_object('transport', v_transport), true);
   perform qctl._warn_of_missing_secrets(p_headers);
   perform qctl._make_status_view(p_queue);
   perform qctl._plan_jobs(false);

@@ -173,6 +173,9 @@ as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_after qctl.queue;
+  -- A broker takes far more at once than an endpoint, and an endpoint far less than a broker.
+  v_settings jsonb := case when (qctl._carrier(p_url) = 'http') <> (qctl._carrier(v_queue.url) = 'http') then qctl._carrier_defaults(p_url) else '{}' end
+                      || p_settings;
 begin
   -- A claim decides by the settings that it reads under this lock.
   perform from qctl.gate g where g.queue_id = v_queue.queue_id for update;
@@ -187,14 +190,14 @@ begin
     where q.queue_id = v_queue.queue_id;
     perform qctl._warn_of_missing_secrets(p_headers);
   end if;
-  perform qctl._apply_settings(p_queue, p_settings, p_url is not null);
+  perform qctl._apply_settings(p_queue, v_settings, p_url is not null);
   select * into v_after from qctl.queue q where q.queue_id = v_queue.queue_id;
   perform qctl._forget_old_settings(v_queue, v_after);
   if p_settings ?| array['transport', 'dedicated'] then
     perform qctl._plan_jobs(false);
     perform qctl._notify(v_queue.queue_id);
   end if;
-  perform qctl._audit('set', p_queue, p_settings || jsonb_build_object(
+  perform qctl._audit('set', p_queue, v_settings || jsonb_build_object(
     'url', p_url, 'headers', (select jsonb_agg(k) from jsonb_object_keys(p_headers) as k)));
   return query select * from qctl.queue q where q.queue_id = v_queue.queue_id;
 end

@@ -161,6 +161,8 @@ def _expectation(value: Any) -> dict[str, Any]:
 
 
 def _show_redirects(row: "models.Queue") -> str:
+    if row.is_handed_over:
+        return ""
     return "a 2xx with a Location counts" if row.trust_location else "a failure"
 
 
@@ -169,7 +171,8 @@ def _show_concurrency(row: "models.Queue") -> str:
         return f"{row.batch} messages at a time to pg_net" + (", by a job of its own" if row.dedicated else "")
     if row.concurrency_auto:
         return "as many requests at once per worker process as the endpoint takes without slowing down"
-    return f"{row.concurrency} requests at once per worker process"
+    what = "messages" if row.is_handed_over else "requests"
+    return f"{row.concurrency} {what} at once per worker process"
 
 
 def _show_rate(row: "models.Queue") -> str:
@@ -227,6 +230,8 @@ def _show_networks(row: "models.Queue") -> str:
 
 
 def _show_expectation(row: "models.Queue") -> str:
+    if row.is_handed_over:
+        return "the broker's confirmation"
     if row.expect_json is not None:
         return f"a 2xx whose body contains {json.dumps(row.expect_json)}"
     return "any 2xx" if row.expect_text is None else f"a 2xx whose body contains {one_line(row.expect_text)!r}"
@@ -244,6 +249,8 @@ def _show_order(row: "models.Queue") -> str:
 
 
 def _show_retention(row: "models.Queue") -> str:
+    if not row.archive:
+        return "delivered messages are deleted at once"
     if row.retention_s is None:
         return "delivered messages are kept for ever"
     return f"delivered messages are deleted after {seconds(row.retention_s)}"
@@ -285,7 +292,7 @@ SETTINGS = (
     ),
     Setting(
         "linger", _one("linger_ms", _linger), "linger", _show_linger,
-        "http: wait so that one claim and one settle carry more messages; auto: up to 90ms, for a broker 250ms, by their rate; 0: never.",
+        "http: wait so that one claim and one settle carry more; auto: by the rate, up to 90ms, 250ms for a broker; 0: never.",
         "DURATION|auto",
     ),
     Setting(
@@ -338,7 +345,7 @@ SETTINGS = (
     Setting("retry_jitter", _one("retry_jitter", _number)),
     Setting(
         "retry_after_max", _one("retry_after_max_s", _seconds), "Retry-After",
-        lambda q: f"honoured up to {seconds(q.retry_after_max_s)}",
+        lambda q: "" if q.is_handed_over else f"honoured up to {seconds(q.retry_after_max_s)}",
     ),
     Setting(
         "ordered", _one("ordered", _truth), "ordered", _show_order,
@@ -354,7 +361,7 @@ SETTINGS = (
         metavar="skip|block",
     ),
     Setting(
-        "reject_after", _one("reject_after", _count), "400 413 415 422",
+        "reject_after", _one("reject_after", _count), lambda q: "not accepted" if q.is_handed_over else "400 413 415 422",
         lambda q: f"dead after {counted(q.reject_after, 'attempt')}",
     ),
     Setting("max_lost", _one("max_lost", _count), "lost", lambda q: f"dead after {q.max_lost} leases without an answer"),
@@ -406,7 +413,7 @@ def lines(row: "models.Queue") -> list[tuple[str, str]]:
         for setting in SETTINGS
         if setting.label is not None and setting.show is not None
     ]
-    return [line for line in found if line != ("broker", "")]
+    return [line for line in found if line not in (("broker", ""), ("redirects", ""), ("Retry-After", ""))]
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

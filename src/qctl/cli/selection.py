@@ -236,7 +236,10 @@ def refuse_unknown(missing: list[str], asked: int) -> None:
         return
     names = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
     if len(missing) >= asked:
-        raise NotFoundError(f"no queue knows {names}", hint="qctl tail lists recent ids; purged messages are gone")
+        raise NotFoundError(
+            f"no queue knows {names}",
+            hint="qctl tail lists recent ids; purged messages are gone, and so are delivered ones of a queue with --archive off",
+        )
     raise QctlError(
         f"no queue knows {names}", code=ExitCode.PARTLY_DONE, hint="stdout lists what was done with the others"
     )

@@ -14,11 +14,13 @@ _URL = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!&*+,;=%-]{1,2000}", re.ASCII
 
 
 def endpoint(queue: Queue) -> list[Diagnosis]:
-    """Asks with HEAD whether an endpoint is reached, by TLS that can be trusted, and does not redirect.
+    """Asks with HEAD whether an endpoint is reached, by TLS that can be trusted, and does not redirect; of a broker nothing.
 
     A webhook may well answer HEAD with 404 or 405; only what a POST would run into, too, is a finding. Where a worker process
     would send nothing, because of the address, nothing is sent here.
     """
+    if queue.is_handed_over:
+        return []
     name, url, allowed = queue.queue_name, queue.url, ssrf.networks(queue.allow_networks)
     refused: list[str] = []
 

@@ -13,7 +13,7 @@ import psycopg
 
 from qctl import db
 from qctl.errors import ExitCode, QctlError
-from qctl.worker.carriers.fleet import Fleet
+from qctl.worker.carriers.all_carriers import AllCarriers
 from qctl.worker.clock import clock
 from qctl.worker.delivery import BUSY_S, Delivery
 from qctl.worker.mode import Mode
@@ -97,7 +97,7 @@ class Worker:
         self._reported = ""
         self._pause_s = 0.1
         self._wake_out, self.wake_fd = wake_pipe()
-        self._sender = Fleet(self._wake, self.egress)
+        self._sender = AllCarriers(self._wake, self.egress)
         self._session = WorkerSession(self.connect, self._ends_at)
         self._sleep = Sleep(self._session)
         self._queues = QueueSet(

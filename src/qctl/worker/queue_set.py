@@ -7,7 +7,7 @@ from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
 from qctl.models import WorkQueue
 from qctl.ssrf import networks
 from qctl.worker import carriers
-from qctl.worker.carriers.fleet import Fleet
+from qctl.worker.carriers.all_carriers import AllCarriers
 from qctl.worker.clock import clock
 from qctl.worker.concurrency import ConcurrencyLimit
 from qctl.worker.queue_state import QueueState
@@ -31,7 +31,7 @@ class QueueSet:
     def __init__(
         self,
         session: WorkerSession,
-        sender: Fleet,
+        sender: AllCarriers,
         names: list[str] | None,
         concurrency: int | None,
         *,
@@ -157,7 +157,8 @@ class QueueSet:
 
     def _tell_most(self) -> None:
         """Says once that more is wanted than this process may have open."""
-        wanted, most = sum(queue.concurrency for queue in self), self._sender.most
+        wanted = sum(queue.concurrency for queue in self if not queue.handed_over)
+        most = self._sender.most
         if wanted > most > self._told_most:
             self._told_most = most
             self._talk(f"at most {most} of {wanted} requests at once: this process may not open more files (ulimit -n)")

@@ -90,7 +90,8 @@ def command(
             _show_one(life, output)
     if unknown:
         raise NotFoundError(
-            f"no queue knows {', '.join(unknown)}", hint="qctl tail lists recent ids; purged messages are gone"
+            f"no queue knows {', '.join(unknown)}",
+            hint="qctl tail lists recent ids; purged messages are gone, and so are delivered ones of a queue with --archive off",
         )
 
 

@@ -1,7 +1,6 @@
 """Hands messages over to brokers, in a thread of its own with an event loop; a broker's module knows how."""
 
 import asyncio
-import os
 import re
 import socket
 import threading
@@ -13,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from qctl import ssrf
+from qctl import config, ssrf
 from qctl.worker.carriers.broker import Connection, Destination, HandoverError, Outgoing
 from qctl.worker.clock import clock
 from qctl.worker.request import REFUSED, Answer, Request
@@ -278,11 +277,11 @@ def _from_environment(options: dict[str, str]) -> dict[str, str]:
     for name, value in options.items():
         if value.startswith("env:"):
             variable = value.removeprefix("env:")
-            if variable not in os.environ:
-                raise HandoverError(
-                    HandoverError.DENIED, f"the worker has no environment variable {variable}, which {name} names"
-                )
-            found[name] = os.environ[variable]
+            given = config.variable(variable)
+            if not given:
+                what = f"the worker has no environment variable {variable}, which {name} names"
+                raise HandoverError(HandoverError.DENIED, what)
+            found[name] = given
     return found
 
 

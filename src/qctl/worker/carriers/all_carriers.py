@@ -9,7 +9,7 @@ from qctl.worker.carriers.publisher import Publisher
 from qctl.worker.request import Answer, Egress, Request
 
 
-class Fleet:
+class AllCarriers:
     """HTTP, and a publisher for brokers that starts with the first queue that needs it. Fills :class:`Carrier` itself."""
 
     def __init__(self, wake: Callable[[], None], egress: Egress) -> None:
