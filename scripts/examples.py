@@ -99,6 +99,7 @@ ORDER = (
         "secret.unset",
         "events",
         "apply",
+        "export",
         "config.show",
         "adopt-webhook",
         "detach",

@@ -20,3 +20,4 @@ alter table if exists qctl.attempt_old add column stands_for integer not null de
 
 drop function if exists qctl.describe(text);
 drop function if exists qctl.work_queues(text[]);
+drop function if exists qctl.attachments(text);

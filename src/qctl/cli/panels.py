@@ -11,6 +11,7 @@ PANELS: dict[str, tuple[str, ...]] = {
             "detach",
             "adopt-webhook",
             "apply",
+            "export",
             "arm",
             "disarm",
             "grant",

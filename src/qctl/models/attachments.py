@@ -24,6 +24,7 @@ class Attachment:
     runs_as: str | None
     held: int
     created_at: datetime
+    as_me: bool
 
 
 @dataclass(frozen=True, slots=True)

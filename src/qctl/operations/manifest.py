@@ -1,5 +1,6 @@
 """Manifest: queues and attachments declared in one TOML file, and bringing a database in line with it."""
 
+import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ def read(path: Path, setting_keys: set[str], parse: ParseSettings) -> list[Decla
     """The queues of a file.
 
     Args:
-        path: of the file.
+        path: of the file; ``-`` is standard input.
         setting_keys: the settings that a queue may have.
         parse: reads them.
 
@@ -44,7 +45,7 @@ def read(path: Path, setting_keys: set[str], parse: ParseSettings) -> list[Decla
         UsageError: it cannot be read, is not valid TOML, or has a key or a value that is not valid; says where.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = sys.stdin.buffer.read().decode("utf-8-sig") if str(path) == "-" else path.read_text(encoding="utf-8-sig")
         content = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None

@@ -31,7 +31,7 @@ _COLUMNS = [
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="A TOML file of queues and attachments.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="A TOML file of queues and attachments; - for stdin.", metavar="FILE")],
     check: Annotated[bool, typer.Option("--check", help="Only compare: exit 8 if something differs.")] = False,
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
