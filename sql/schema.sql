@@ -1200,21 +1200,22 @@ CREATE FUNCTION qctl._broker_forms() RETURNS TABLE(carrier text, pattern text, e
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   select f.carrier, '^' || f.schemes || '://' || h.hosts || f.rest, f.example
-  from (values
+  from (select '([A-Za-z0-9._:-]|%[2-7][0-9A-Fa-f]){1,255}' as word) w
+  cross join lateral (values
     ('sqs', '(sqs|sqs\+http)', false, '/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?$', 'sqs://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo'),
-    ('rabbitmq', 'amqps?', false, '(/[A-Za-z0-9._%-]*)?\?(queue=[A-Za-z0-9._:%-]+|exchange=[A-Za-z0-9._:%-]+(&routing_key=[A-Za-z0-9._:%{}-]*)?)$',
+    ('rabbitmq', 'amqps?', false, format('(/(%1$s)?)?\?(queue=%1$s|exchange=%1$s(&routing_key=(%1$s)?(\{key\}(%1$s)?)?)?)$', w.word),
      'amqps://rabbit.example.com/?exchange=orders&routing_key=order.created'),
     ('nats', '(nats|nats\+plain)', true, '/[A-Za-z0-9_$-]+(\.[A-Za-z0-9_$-]+)*(\.\{key\})?$', 'nats://nats.example.com/orders.created'),
-    ('redis', 'rediss?', false, '/([0-9]{1,3}/)?[A-Za-z0-9._:{}-]+$', 'rediss://redis.example.com/orders'),
+    ('redis', 'rediss?', false, '/([0-9]{1,3}/)?[A-Za-z0-9._:-]*(\{key\})?[A-Za-z0-9._:-]*$', 'rediss://redis.example.com/orders'),
     ('kafka', '(kafka|kafka\+plain)', true, '/[A-Za-z0-9._-]{1,249}$', 'kafka://kafka-1.example.com:9093,kafka-2.example.com:9093/orders')
   ) as f (carrier, schemes, several, rest, example)
-  cross join lateral (select '(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?)(:[0-9]{1,5})?' as host) o
+  cross join lateral (select '(\[[0-9a-f.]*:[0-9a-f:.]*\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?)(:[0-9]{1,5})?' as host) o
   cross join lateral (select case when f.several then o.host || '(,' || o.host || ')*' else o.host end as hosts) h
 $_$;
 
 -- Name: FUNCTION _broker_forms(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._broker_forms() IS 'The URL of each broker: a pattern, without regard to case, and an example.';
+COMMENT ON FUNCTION qctl._broker_forms() IS 'The URL of each broker: a pattern for the URL with its scheme and hosts in lower case, and an example.';
 
 -- Name: _broker_options(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1720,8 +1721,8 @@ CREATE FUNCTION qctl._cause_gate(p_queue qctl.queue) RETURNS SETOF qctl.cause
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select 'secret_missing', null, format('the queue cannot deliver because %s is missing', m.missing), qctl._secret_hint(m.missing)
-  from (select qctl._missing_secrets(p_queue.headers || p_queue.broker) as missing
-        where (p_queue.headers || p_queue.broker)::text ~ '"(secret|vault):') m where m.missing is not null
+  from (select qctl._missing_of(p_queue) as missing
+        where p_queue.headers::text || p_queue.broker::text ~ '"(secret|vault):') m where m.missing is not null
   union all
   select 'address_refused', r.at, 'requests are not sent because ' || r.address || ' is not a public address',
          format('qctl set -q %s --allow-private', p_queue.queue_name)
@@ -2139,8 +2140,9 @@ begin
     end if;
   end loop;
   perform qctl._warn_of_missing_secrets(p_queue.broker);
-  if p_queue.url ~* '^(amqp|redis|sqs\+http|nats\+plain|kafka\+plain)://' and qctl._host_of(p_queue.url) !~ '^(localhost|127\.|\[::1\])' then
-    raise warning 'messages and passwords go to % without encryption', qctl._host_of(p_queue.url)
+  select h into v_value from unnest(qctl._hosts_of(p_queue.url)) as h where h !~ '^(localhost|127(\.[0-9]{1,3}){3}|\[::1\])$' limit 1;
+  if p_queue.url ~* '^(amqp|redis|sqs\+http|nats\+plain|kafka\+plain)://' and v_value is not null then
+    raise warning 'messages and passwords go to % without encryption', v_value
       using hint = 'use the form with TLS: ' || (select f.example from qctl._broker_forms() f where f.carrier = qctl._carrier(p_queue.url));
   end if;
 end
@@ -2158,12 +2160,14 @@ CREATE FUNCTION qctl._check_broker_url(p_url text) RETURNS void
     AS $_$
 declare
   v_form record;
+  -- Scheme and hosts are the same in capitals; the rest is not.
+  v_url text := lower(substring(p_url from '^[^/]*//[^/?#]*')) || substring(p_url from '^[^/]*//[^/?#]*(.*)$');
 begin
   select f.* into v_form from qctl._broker_forms() f where f.carrier = qctl._carrier(p_url);
   if p_url ~ '^[^/]*//[^/?#]*@' then
     raise exception 'the URL must not contain a user name or password'
       using errcode = 'QC002', hint = 'every role that can read the settings would see it; use --broker username=NAME --broker password=secret:NAME';
-  elsif length(p_url) > 2000 or p_url !~ '^[!-~]+$' or p_url !~* v_form.pattern
+  elsif length(p_url) > 2000 or p_url !~ '^[!-~]+$' or v_url !~ v_form.pattern or p_url ~ '/([0-9]{1,3}/)?$'
         or exists (select from regexp_matches(substring(p_url from '//([^/?#]*)'), ':([0-9]+)(?:,|$)', 'g') as m where m[1]::integer not between 1 and 65535) then
     raise exception '% is not the URL of a destination of %', quote_literal(left(p_url, 200)), v_form.carrier
       using errcode = 'QC002', hint = 'for example ' || v_form.example;
@@ -5756,7 +5760,7 @@ declare
   v_one bigint;
 begin
   if p_queue.log <> 'all' then
-    select count(distinct j.msg_id), min(j.msg_id) into v_plain, v_one from unnest(p_judged) j
+    select count(distinct j.msg_id), max(j.msg_id) into v_plain, v_one from unnest(p_judged) j
     where j.outcome = 'delivered' and j.delivery_no = 1 and j.attempt_no = 1;
   end if;
   insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
@@ -6268,6 +6272,19 @@ $$;
 -- Name: FUNCTION _missing_of(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._missing_of(p_queue text) IS 'What pgmq lacks of a queue.';
+
+-- Name: _missing_of(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._missing_of(p_queue qctl.queue) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select nullif(concat_ws(', ', qctl._missing_secrets(p_queue.headers), qctl._missing_secrets(p_queue.broker)), '')
+$$;
+
+-- Name: FUNCTION _missing_of(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._missing_of(p_queue qctl.queue) IS 'As qctl._missing_secrets, of the headers of a queue and of the connection to its broker.';
 
 -- Name: _missing_secrets(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8162,7 +8179,7 @@ begin
   if not (p_queue.headers::text ~ '"(secret|vault):' or p_queue.broker <> '{}' and p_queue.broker::text ~ '"(secret|vault):') then
     return p_queue.headers;
   end if;
-  v_missing := qctl._missing_secrets(p_queue.headers || p_queue.broker);
+  v_missing := qctl._missing_of(p_queue);
   if v_missing is not null then
     raise exception 'queue ''%'' cannot deliver because % is missing', p_queue.queue_name, v_missing
       using errcode = 'QC006', hint = qctl._secret_hint(v_missing);
@@ -9086,8 +9103,10 @@ begin
     insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
                               settled_at, duration_ms, status_code, response, stands_for)
     select p_queue.queue_id, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, settled_at, t.duration_ms, t.status,
-           qctl._response_text(t.response), case when p_queue.log = 'all' then 1 else (select count(*) from tried t) end
-    from tried t where p_queue.log = 'all' or t.place = (select min(t.place) from tried t)
+           qctl._response_text(t.response), case when p_queue.log = 'all' then 1 else (select count(*) from closed) end
+    from tried t
+    -- The highest: the log knows up to which number messages have come.
+    where p_queue.log = 'all' or t.msg_id = (select max(m.msg_id) from tried m)
     on conflict do nothing
   )
   -- Counts leases, because one answer may be here twice.
@@ -13129,6 +13148,10 @@ begin
   if not qctl._is_hidden(to_regclass(format('pgmq.%I', 'a_' || p_queue))) then
     select d.p50_s, d.p95_s into p50_s, p95_s from qctl._durations(p_queue) d;
     last_delivered_at := qctl._last_delivered(p_queue);
+  end if;
+  if not v_queue.archive then
+    select t.settled_at into last_delivered_at from qctl.attempt t where t.queue_id = v_queue.queue_id and t.outcome = 'delivered'
+    order by t.settled_at desc limit 1;
   end if;
   select t.settled_at, coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') into last_failed_at, last_error
   from qctl.attempt t

@@ -235,10 +235,11 @@ class Kafka:
 
 
 class Proxy:
-    """Passes bytes on to a port, and cuts every connection when it is told to."""
+    """Passes bytes on to a port, and cuts every connection when it is told to. ``sent``: the first of what clients said."""
 
     def __init__(self, port: int) -> None:
         self._to = port
+        self.sent = bytearray()
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -267,12 +268,13 @@ class Proxy:
                     continue
                 self._open += [near, far]
                 for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+                    threading.Thread(target=self._pass, args=(source, sink, source is near), daemon=True).start()
 
-    @staticmethod
-    def _pass(source: socket.socket, sink: socket.socket) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, noted: bool) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                if noted and len(self.sent) < 1 << 20:
+                    self.sent += data
                 sink.sendall(data)
         for line in (source, sink):
             with suppress(OSError):

@@ -1,11 +1,13 @@
 """The traps of each broker, one test each, and what all of them must do when the broker does not take a message."""
 
 import json
+import signal
 import time
 from pathlib import Path
 
 import psycopg
 import pytest
+from broker_processes import Proxy
 from far import FARS, Far, FarKafka, FarNats, FarRabbit, FarRedis, FarSqs, needs_all
 
 from helpers import create, make_due, one, send
@@ -70,6 +72,26 @@ def test_a_broker_that_is_away_costs_no_attempt_and_everything_arrives_when_it_i
     assert one(conn, "select max((headers #>> '{qctl,attempts}')::int) from pgmq.a_orders") == 1
     running.close()
     assert len({message.webhook_id for message in own_far.read()}) == 50
+
+
+@pytest.mark.parametrize("far", ["redis"], indirect=True)
+def test_a_queue_that_moves_while_it_is_delivered_loses_nothing_and_leaks_nothing(
+    conn, worker, endpoint, far: FarRedis
+):
+    receiver = endpoint()
+    create(conn, url=receiver.url, **LOOPBACK)
+    running = worker("-q", "orders")
+    for url in (far.url, receiver.url, far.url):
+        conn.execute("select qctl.send('orders', array_agg(to_jsonb(n))) from generate_series(1, 200) n")
+        conn.execute("select qctl.set_queue('orders', %s)", (url,))
+        conn.execute("select qctl.send('orders', array_agg(to_jsonb(n))) from generate_series(1, 200) n")
+        wait_until(lambda: one(conn, "select count(*) from pgmq.q_orders") == 0, 30, "delivery")
+    running.send(signal.SIGTERM)
+    code, talk = running.end()
+    assert code == 0 and "no answer in time" not in talk, talk
+    assert one(conn, "select count(*) from qctl.attempt where outcome <> 'delivered'") == 0
+    ids = {message.webhook_id for message in far.read()} | set(receiver.accepted())
+    assert len(ids) == 1200
 
 
 # RabbitMQ
@@ -219,6 +241,21 @@ def test_nats_a_worker_that_is_killed_before_its_settle_makes_no_second_message(
     assert one(conn, "select count(*) from qctl.attempt where right(response, 9) = 'duplicate'") == 5
 
 
+@pytest.mark.parametrize("far", ["nats"], indirect=True)
+def test_nats_a_server_without_tls_is_told_nothing(conn, worker, far: FarNats):
+    conn.execute("select qctl.set_header_secret('n', 'hush')")
+    proxy = Proxy(far.broker.port)
+    url = far.url.replace("nats+plain://", "nats://").replace(str(far.broker.port), str(proxy.port))
+    create(conn, url=url, broker={"username": "u", "password": "secret:n"}, **LOOPBACK)
+    send(conn, 3)
+    running = worker("-q", "orders")
+    wait_until(lambda: error(conn), 30, "an attempt")
+    running.close()
+    proxy.close()
+    assert error(conn).startswith("broker away: ") and "offers no TLS" in error(conn)
+    assert b"hush" not in proxy.sent and b"CONNECT" not in proxy.sent
+
+
 # Redis
 
 
@@ -263,7 +300,7 @@ def test_redis_a_key_of_another_kind_pauses_and_keys_have_streams(conn, worker, 
 def test_redis_a_full_server_refuses_and_nothing_is_trimmed(conn, worker, own_far: FarRedis):
     create(conn, url=own_far.url, breaker_pause_max_s=1, **LOOPBACK)
     send(conn, 5)
-    own_far.client.config_set("maxmemory", "1mb")
+    own_far.client.config_set("maxmemory", "500kb")
     own_far.client.config_set("maxmemory-policy", "noeviction")
     running = worker("-q", "orders")
     wait_until(lambda: error(conn), 30, "an attempt")

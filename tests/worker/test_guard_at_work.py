@@ -19,7 +19,7 @@ from helpers import create, one, send, states
 from processes import QCTL, environment, qctl, wait_until
 from qctl.config import Database
 from qctl.db import connect_worker
-from qctl.worker.carriers.http import Sender
+from qctl.worker.carriers.all_carriers import AllCarriers
 from qctl.worker.clock import clock
 from qctl.worker.queue_set import QueueSet
 from qctl.worker.request import Answer, Egress, Request
@@ -238,7 +238,7 @@ def test_settings_that_cannot_be_read_leave_a_refusal_an_answer(conn, dsn):
     session = WorkerSession(lambda within_s: connect_worker(database, within_s=within_s), lambda: math.inf)
     session.open()
     queues = QueueSet(
-        session, Sender(lambda: None, Egress()), None, None, allow_private=False, needs_arming=False, talk=print
+        session, AllCarriers(lambda: None, Egress()), None, None, allow_private=False, needs_arming=False, talk=print
     )
     queues.read()
     session.register(queues.names)

@@ -22,18 +22,19 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select f.carrier, '^' || f.schemes || '://' || h.hosts || f.rest, f.example
-  from (values
+  from (select '([A-Za-z0-9._:-]|%[2-7][0-9A-Fa-f]){1,255}' as word) w
+  cross join lateral (values
     ('sqs', '(sqs|sqs\+http)', false, '/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?$', 'sqs://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo'),
-    ('rabbitmq', 'amqps?', false, '(/[A-Za-z0-9._%-]*)?\?(queue=[A-Za-z0-9._:%-]+|exchange=[A-Za-z0-9._:%-]+(&routing_key=[A-Za-z0-9._:%{}-]*)?)$',
+    ('rabbitmq', 'amqps?', false, format('(/(%1$s)?)?\?(queue=%1$s|exchange=%1$s(&routing_key=(%1$s)?(\{key\}(%1$s)?)?)?)$', w.word),
      'amqps://rabbit.example.com/?exchange=orders&routing_key=order.created'),
     ('nats', '(nats|nats\+plain)', true, '/[A-Za-z0-9_$-]+(\.[A-Za-z0-9_$-]+)*(\.\{key\})?$', 'nats://nats.example.com/orders.created'),
-    ('redis', 'rediss?', false, '/([0-9]{1,3}/)?[A-Za-z0-9._:{}-]+$', 'rediss://redis.example.com/orders'),
+    ('redis', 'rediss?', false, '/([0-9]{1,3}/)?[A-Za-z0-9._:-]*(\{key\})?[A-Za-z0-9._:-]*$', 'rediss://redis.example.com/orders'),
     ('kafka', '(kafka|kafka\+plain)', true, '/[A-Za-z0-9._-]{1,249}$', 'kafka://kafka-1.example.com:9093,kafka-2.example.com:9093/orders')
   ) as f (carrier, schemes, several, rest, example)
-  cross join lateral (select '(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?)(:[0-9]{1,5})?' as host) o
+  cross join lateral (select '(\[[0-9a-f.]*:[0-9a-f:.]*\]|[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?)(:[0-9]{1,5})?' as host) o
   cross join lateral (select case when f.several then o.host || '(,' || o.host || ')*' else o.host end as hosts) h
 $$;
-comment on function qctl._broker_forms() is 'The URL of each broker: a pattern, without regard to case, and an example.';
+comment on function qctl._broker_forms() is 'The URL of each broker: a pattern for the URL with its scheme and hosts in lower case, and an example.';
 
 create or replace function qctl._check_broker_url(p_url text) returns void
 language plpgsql immutable
@@ -41,12 +42,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_form record;
+  -- Scheme and hosts are the same in capitals; the rest is not.
+  v_url text := lower(substring(p_url from '^[^/]*//[^/?#]*')) || substring(p_url from '^[^/]*//[^/?#]*(.*)$');
 begin
   select f.* into v_form from qctl._broker_forms() f where f.carrier = qctl._carrier(p_url);
   if p_url ~ '^[^/]*//[^/?#]*@' then
     raise exception 'the URL must not contain a user name or password'
       using errcode = 'QC002', hint = 'every role that can read the settings would see it; use --broker username=NAME --broker password=secret:NAME';
-  elsif length(p_url) > 2000 or p_url !~ '^[!-~]+$' or p_url !~* v_form.pattern
+  elsif length(p_url) > 2000 or p_url !~ '^[!-~]+$' or v_url !~ v_form.pattern or p_url ~ '/([0-9]{1,3}/)?$'
         or exists (select from regexp_matches(substring(p_url from '//([^/?#]*)'), ':([0-9]+)(?:,|$)', 'g') as m where m[1]::integer not between 1 and 65535) then
     raise exception '% is not the URL of a destination of %', quote_literal(left(p_url, 200)), v_form.carrier
       using errcode = 'QC002', hint = 'for example ' || v_form.example;
@@ -107,8 +110,9 @@ begin
     end if;
   end loop;
   perform qctl._warn_of_missing_secrets(p_queue.broker);
-  if p_queue.url ~* '^(amqp|redis|sqs\+http|nats\+plain|kafka\+plain)://' and qctl._host_of(p_queue.url) !~ '^(localhost|127\.|\[::1\])' then
-    raise warning 'messages and passwords go to % without encryption', qctl._host_of(p_queue.url)
+  select h into v_value from unnest(qctl._hosts_of(p_queue.url)) as h where h !~ '^(localhost|127(\.[0-9]{1,3}){3}|\[::1\])$' limit 1;
+  if p_queue.url ~* '^(amqp|redis|sqs\+http|nats\+plain|kafka\+plain)://' and v_value is not null then
+    raise warning 'messages and passwords go to % without encryption', v_value
       using hint = 'use the form with TLS: ' || (select f.example from qctl._broker_forms() f where f.carrier = qctl._carrier(p_queue.url));
   end if;
 end

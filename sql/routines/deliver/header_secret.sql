@@ -126,6 +126,14 @@ $$;
 comment on function qctl._missing_secrets(jsonb) is
   'The references in these headers that have no value or one that cannot be sent; null if every value exists.';
 
+create or replace function qctl._missing_of(p_queue qctl.queue) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select nullif(concat_ws(', ', qctl._missing_secrets(p_queue.headers), qctl._missing_secrets(p_queue.broker)), '')
+$$;
+comment on function qctl._missing_of(qctl.queue) is 'As qctl._missing_secrets, of the headers of a queue and of the connection to its broker.';
+
 create or replace function qctl._secret_hint(p_references text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -147,7 +155,7 @@ begin
   if not (p_queue.headers::text ~ '"(secret|vault):' or p_queue.broker <> '{}' and p_queue.broker::text ~ '"(secret|vault):') then
     return p_queue.headers;
   end if;
-  v_missing := qctl._missing_secrets(p_queue.headers || p_queue.broker);
+  v_missing := qctl._missing_of(p_queue);
   if v_missing is not null then
     raise exception 'queue ''%'' cannot deliver because % is missing', p_queue.queue_name, v_missing
       using errcode = 'QC006', hint = qctl._secret_hint(v_missing);

@@ -151,7 +151,7 @@ declare
   v_one bigint;
 begin
   if p_queue.log <> 'all' then
-    select count(distinct j.msg_id), min(j.msg_id) into v_plain, v_one from unnest(p_judged) j
+    select count(distinct j.msg_id), max(j.msg_id) into v_plain, v_one from unnest(p_judged) j
     where j.outcome = 'delivered' and j.delivery_no = 1 and j.attempt_no = 1;
   end if;
   insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,

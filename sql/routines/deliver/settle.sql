@@ -121,8 +121,10 @@ begin
     insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
                               settled_at, duration_ms, status_code, response, stands_for)
     select p_queue.queue_id, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, settled_at, t.duration_ms, t.status,
-           qctl._response_text(t.response), case when p_queue.log = 'all' then 1 else (select count(*) from tried t) end
-    from tried t where p_queue.log = 'all' or t.place = (select min(t.place) from tried t)
+           qctl._response_text(t.response), case when p_queue.log = 'all' then 1 else (select count(*) from closed) end
+    from tried t
+    -- The highest: the log knows up to which number messages have come.
+    where p_queue.log = 'all' or t.msg_id = (select max(m.msg_id) from tried m)
     on conflict do nothing
   )
   -- Counts leases, because one answer may be here twice.

@@ -237,8 +237,8 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 'secret_missing', null, format('the queue cannot deliver because %s is missing', m.missing), qctl._secret_hint(m.missing)
-  from (select qctl._missing_secrets(p_queue.headers || p_queue.broker) as missing
-        where (p_queue.headers || p_queue.broker)::text ~ '"(secret|vault):') m where m.missing is not null
+  from (select qctl._missing_of(p_queue) as missing
+        where p_queue.headers::text || p_queue.broker::text ~ '"(secret|vault):') m where m.missing is not null
   union all
   select 'address_refused', r.at, 'requests are not sent because ' || r.address || ' is not a public address',
          format('qctl set -q %s --allow-private', p_queue.queue_name)

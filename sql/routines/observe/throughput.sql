@@ -90,6 +90,10 @@ begin
     select d.p50_s, d.p95_s into p50_s, p95_s from qctl._durations(p_queue) d;
     last_delivered_at := qctl._last_delivered(p_queue);
   end if;
+  if not v_queue.archive then
+    select t.settled_at into last_delivered_at from qctl.attempt t where t.queue_id = v_queue.queue_id and t.outcome = 'delivered'
+    order by t.settled_at desc limit 1;
+  end if;
   select t.settled_at, coalesce(t.error, 'HTTP ' || t.status_code, 'no answer') into last_failed_at, last_error
   from qctl.attempt t
   where t.queue_id = v_queue.queue_id and t.settled_at > statement_timestamp() - interval '24 h'

@@ -83,6 +83,9 @@ class Delivery:
         messages = self._session.claim(queue.name, room, queue.room_bytes(self.free_bytes))
         queue.claimed_once = True
         if messages:
+            if messages[0].url != queue.url:
+                # It was changed since the last heartbeat, and with it perhaps how its messages are sent.
+                self._queues.read_again()
             self._submit(queue, messages, before)
             queue.saw_work()
             linger_s = max(SHORTEST_POLL_S, queue.linger_s)

@@ -77,11 +77,13 @@ class QueueSet:
         """
         self._read_at = clock()
         rows = self._session.queues(self._names)
-        found = {row.queue_name: row for row in rows if row.transport == "http" and self._is_carried(row)}
-        moved = {row.queue_name: row.transport for row in rows if row.transport != "http"}
+        by_http = [row for row in rows if row.transport == "http"]
+        found = {row.queue_name: row for row in by_http if self._is_carried(row)}
+        moved = {row.queue_name: f"transport {row.transport}" for row in rows if row.transport != "http"}
+        moved |= {row.queue_name: carriers.of(row.url) for row in by_http if row.queue_name not in found}
         self._look_at_arming(armed=all(row.armed for row in rows))
         if self._session.worker_id is None:
-            self._require(set(self._names or []) - {row.queue_name for row in rows if row.transport == "http"}, moved)
+            self._require(set(self._names or []) - {row.queue_name for row in by_http}, moved)
         for queue in self:
             if queue.name in moved and queue.busy:
                 queue.leaving = True
@@ -93,14 +95,18 @@ class QueueSet:
         if self._names and not self._by_name:
             raise NotFoundError(f"no queue is left to work on: {', '.join(self._names)}", hint="qctl queues")
 
+    def read_again(self) -> None:
+        """Takes over what has changed, if that can be read now; otherwise the next heartbeat does."""
+        with suppress(QctlError):
+            self.read()
+
     def is_outdated(self, queue: QueueState, answer: Answer) -> bool:
         """Whether an address was refused by settings that have changed meanwhile; then the message was not sent."""
         if answer.error is None or not answer.error.startswith(REFUSED):
             return False
         if self._read_at < answer.request.claimed_at:
-            # An error must not keep the answers that came with this one from being settled; the next heartbeat meets it again.
-            with suppress(QctlError):
-                self.read()
+            # An error must not keep the answers that came with this one from being settled.
+            self.read_again()
         return queue.allowed != answer.request.allowed
 
     def tune(self, queue: QueueState, answer: Answer) -> None:
@@ -115,7 +121,7 @@ class QueueSet:
         for name in missing:
             self._session.require_queue(name)
             raise UsageError(
-                f"queue {name} has transport {moved.get(name)}, so jobs in the database deliver it, not a worker process",
+                f"queue {name} has {moved.get(name)}, so jobs in the database deliver it, not a worker process",
                 hint=f"qctl set -q {name} --transport http",
             )
 
@@ -140,6 +146,7 @@ class QueueSet:
         name = row.queue_name
         queue = self._by_name.setdefault(name, QueueState(name, row.queue_id, row.concurrency, row.max_in_flight))
         queue.leaving = False
+        queue.url = row.url
         queue.max_in_flight = row.max_in_flight
         queue.fixed_linger_s = self._linger_s if row.linger_ms is None else row.linger_ms / 1000
         queue.kept_bytes = JUDGED_BYTES if row.expects else KEPT_BYTES
@@ -180,5 +187,6 @@ class QueueSet:
         """Goes on without a queue that was dropped or delivered otherwise."""
         self._talk(f"queue {queue.name} {why}; no longer working on it")
         del self._by_name[queue.name]
+        self._sender.forget(queue.name)
         if queue.asleep:
             self._session.wake_up([queue.queue_id])

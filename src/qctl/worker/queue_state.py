@@ -47,6 +47,7 @@ class QueueState:
     kept_bytes: int = KEPT_BYTES
     allowed: tuple[Network, ...] | None = ()
     tuner: ConcurrencyLimit | None = None
+    url: str = ""
     fixed_linger_s: float | None = None
     handed_over: bool = False
 

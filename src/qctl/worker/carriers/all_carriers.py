@@ -16,8 +16,9 @@ class AllCarriers:
         self._wake = wake
         self._http = Sender(wake, egress)
         self._publisher: Publisher | None = None
-        self._carrier_of: dict[str, Carrier] = {}
+        self._handed_over: set[str] = set()
         self._valid_since = 0.0
+        self._handing_back = False
 
     @property
     def most(self) -> int:
@@ -57,28 +58,29 @@ class AllCarriers:
     def configure(self, queue: str, url: str, options: dict[str, str], limit: int) -> None:
         """Says where a queue's requests go, and with which options a broker is connected to."""
         if carriers.of(url) == carriers.HTTP:
-            self._carrier_of[queue] = self._http
+            self.forget(queue)
             return
-        if self._publisher is None:
-            self._publisher = Publisher(self._wake, carriers.connect)
-            self._publisher.alive_until, self._publisher.valid_since = self.alive_until, self._valid_since
-            self._publisher.start()
-        self._publisher.configure(queue, options, limit)
-        self._carrier_of[queue] = self._publisher
+        self._handed_over.add(queue)
+        self._brokers().configure(queue, url, options, limit)
+
+    def forget(self, queue: str) -> None:
+        """Ends what is kept of a queue that is not handed over here any more."""
+        if queue in self._handed_over:
+            self._handed_over.discard(queue)
+            self._brokers().forget(queue)
 
     def submit(self, queue: str, requests: list[Request], limit: int) -> None:
         """Hands over requests of a queue, which sends at most ``limit`` at once."""
-        if carriers.of(requests[0].message.url) == carriers.HTTP:
-            self._http.submit(queue, requests, limit)
-        elif self._publisher is not None:
-            self._publisher.submit(queue, requests, limit)
+        by_http = carriers.of(requests[0].message.url) == carriers.HTTP
+        (self._http if by_http else self._brokers()).submit(queue, requests, limit)
 
     def set_limit(self, queue: str, limit: int) -> None:
         """Lets so many requests of a queue be under way at once from now on."""
-        self._carrier_of.get(queue, self._http).set_limit(queue, limit)
+        (self._brokers() if queue in self._handed_over else self._http).set_limit(queue, limit)
 
     def hand_back(self) -> None:
         """Starts nothing more: what waits comes back as unsent."""
+        self._handing_back = True
         for carrier in self._all():
             carrier.hand_back()
 
@@ -90,6 +92,15 @@ class AllCarriers:
         """Ends the threads; requests under way are cut."""
         for carrier in self._all():
             carrier.close()
+
+    def _brokers(self) -> Publisher:
+        if self._publisher is None:
+            self._publisher = Publisher(self._wake, carriers.connect)
+            self._publisher.alive_until, self._publisher.valid_since = self.alive_until, self._valid_since
+            self._publisher.start()
+            if self._handing_back:
+                self._publisher.hand_back()
+        return self._publisher
 
     def _all(self) -> list[Carrier]:
         return [self._http] if self._publisher is None else [self._http, self._publisher]

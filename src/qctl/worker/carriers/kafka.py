@@ -1,19 +1,25 @@
 """Kafka by confluent-kafka: an idempotent producer with acks=all; the order key is the key of the message."""
 
 import asyncio
+import logging
 import threading
+import time
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from qctl.worker.carriers import place
 from qctl.worker.carriers.broker import Destination, HandoverError, Outgoing
-from qctl.worker.carriers.publisher import hosts
+from qctl.worker.carriers.threads import in_thread
 from qctl.worker.carriers.tls import certifi
 
 # librdkafka looks once a second for messages that it gives up.
 _SOONER_MS = 2000
+_RECENT_S = 30.0
+_LOGGER = logging.getLogger("qctl.kafka")
+_LOGGER.addHandler(logging.NullHandler())
+_LOGGER.propagate = False
 _PORTS = {"kafka": 9093, "kafka+plain": 9092}
 _DENIED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -39,8 +45,9 @@ class KafkaConnection:
     most = 1000
 
     def __init__(self, settings: dict[str, Any], topic: str) -> None:
-        self._errors: list[KafkaError] = []
-        self._producer = Producer({**settings, "error_cb": self._errors.append})
+        self._trouble: tuple[float, KafkaError] | None = None
+        self._producer = Producer({**settings, "error_cb": self._on_error, "logger": _LOGGER})
+        self._waiting: set[asyncio.Future[str | HandoverError]] = set()
         self._topic = topic
         self._loop = asyncio.get_running_loop()
         self._ended = threading.Event()
@@ -53,6 +60,8 @@ class KafkaConnection:
         for message in messages:
             future: asyncio.Future[str | HandoverError] = self._loop.create_future()
             waiting.append(future)
+            self._waiting.add(future)
+            future.add_done_callback(self._waiting.discard)
             headers: list[tuple[str, str | bytes | None]] = [(n, v.encode()) for n, v in message.headers.items()]
             key = None if message.order_key is None else message.order_key.encode()
             try:
@@ -67,13 +76,22 @@ class KafkaConnection:
 
     async def close(self) -> None:
         """Gives up what is not acknowledged, and ends the thread."""
-        self._ended.set()
-        await asyncio.to_thread(self._thread.join, 2)
         self._producer.purge()
+        # What was purged is told by the thread, which goes on until then.
+        until = time.monotonic() + 1
+        while self._waiting and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        self._ended.set()
+        for future in list(self._waiting):
+            _set(future, HandoverError(HandoverError.AWAY, "the connection ended before the acknowledgement"))
+        await in_thread(self._thread.join, 1)
 
     def _poll(self) -> None:
         while not self._ended.is_set():
             self._producer.poll(0.2)
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._trouble = (time.monotonic(), error)
 
     def _on_delivery(
         self, future: "asyncio.Future[str | HandoverError]", error: KafkaError | None, message: Any
@@ -84,17 +102,18 @@ class KafkaConnection:
         self._loop.call_soon_threadsafe(_set, future, result)
 
     def _failure(self, error: KafkaError) -> HandoverError:
-        code, last = error.code(), self._errors[-1].code() if self._errors else None
+        code = error.code()
+        if code in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+            return HandoverError(HandoverError.AWAY, "the connection ended before the acknowledgement")
         if code == KafkaError._MSG_TIMED_OUT:
-            # librdkafka tells why in the errors of its connections; without one the broker took it and did not answer.
-            kind = (
-                HandoverError.DENIED
-                if last in _DENIED
-                else HandoverError.AWAY
-                if last in _AWAY
-                else HandoverError.UNCONFIRMED
-            )
-            return HandoverError(kind, f"{error.str()}" + (f": {self._errors[-1].str()}" if self._errors else ""))
+            # librdkafka tells why in the errors of its connections; without a recent one the broker took it and did not answer.
+            at, trouble = self._trouble or (0.0, None)
+            if trouble is None or time.monotonic() - at > _RECENT_S:
+                return HandoverError(HandoverError.UNCONFIRMED, error.str())
+            last = trouble.code()
+            kind = HandoverError.UNCONFIRMED
+            kind = HandoverError.DENIED if last in _DENIED else HandoverError.AWAY if last in _AWAY else kind
+            return HandoverError(kind, f"{error.str()}: {trouble.str()}")
         for codes, kind in (
             (_DENIED, HandoverError.DENIED),
             (_MISSING, HandoverError.MISSING),
@@ -114,17 +133,14 @@ def _set(future: "asyncio.Future[str | HandoverError]", result: "str | HandoverE
 
 
 async def connect(destination: Destination) -> KafkaConnection:
-    """Makes a producer, and asks for the topic.
+    """Makes a producer, which connects by itself.
 
     Raises:
-        HandoverError: no broker can be reached, or the topic does not exist.
+        HandoverError: its settings cannot be used, such as a certificate.
     """
-    parts, options = urlsplit(destination.url), destination.options
-    secure, sasl = parts.scheme == "kafka", options.get("sasl") or ("PLAIN" if "username" in options else None)
-    places = [
-        f"{f'[{host}]' if ':' in host else host}:{port or _PORTS[parts.scheme]}"
-        for host, port in hosts(destination.url)
-    ]
+    there, options = place.of(destination.url), destination.options
+    secure, sasl = there.scheme == "kafka", options.get("sasl") or ("PLAIN" if "username" in options else None)
+    places = [place.written(host, port or _PORTS[there.scheme]) for host, port in there.hosts]
     settings: dict[str, Any] = {
         "bootstrap.servers": ",".join(places),
         "client.id": "qctl",
@@ -132,6 +148,8 @@ async def connect(destination: Destination) -> KafkaConnection:
         "acks": "all",
         "linger.ms": 5,
         # No message is given up later than its lease, and none is tried again by librdkafka after that.
+        # A topic that is not there is told within this, not as a message that timed out.
+        "topic.metadata.propagation.max.ms": 2000,
         "message.timeout.ms": max(500, round(destination.timeout_s * 1000) - _SOONER_MS),
         "security.protocol": ("SASL_SSL" if sasl else "SSL") if secure else ("SASL_PLAINTEXT" if sasl else "PLAINTEXT"),
     }
@@ -149,6 +167,6 @@ async def connect(destination: Destination) -> KafkaConnection:
             "sasl.password": options.get("password", ""),
         }
     try:
-        return KafkaConnection(settings, parts.path.removeprefix("/"))
+        return KafkaConnection(settings, there.path)
     except KafkaException as error:
         raise HandoverError(HandoverError.DENIED, error.args[0].str()) from None

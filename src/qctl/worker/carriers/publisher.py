@@ -7,13 +7,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from qctl import config, ssrf
+from qctl.worker.carriers import place
 from qctl.worker.carriers.broker import Connection, Destination, HandoverError, Outgoing
+from qctl.worker.carriers.threads import in_thread
 from qctl.worker.clock import clock
 from qctl.worker.request import REFUSED, Answer, Request
 
@@ -22,23 +22,42 @@ Connect = Callable[[Destination], Awaitable[Connection]]
 # What stands for a broker's confirmation where an endpoint has a status: accepted.
 CONFIRMED = 202
 _SLACK_S = 0.5
-_THREADS = 32
 _CONNECT_WITHIN_S = 10.0
 _ORDER_KEY = ":order-key"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # After these the connection is made anew.
 _ENDED = (HandoverError.AWAY, HandoverError.DENIED)
 
 
+@dataclass(slots=True, eq=False)
+class _Link:
+    """A connection that is made once, used by several batches, and closed after the last of them once it is retired."""
+
+    made_for: tuple[object, ...]
+    opening: "asyncio.Task[Connection]"
+    users: int = 0
+    retired: bool = False
+
+    def connection(self) -> Connection | None:
+        """The connection, once it is there."""
+        done = self.opening.done() and not self.opening.cancelled() and self.opening.exception() is None
+        return self.opening.result() if done else None
+
+    def has_failed(self) -> bool:
+        """Whether there never will be one."""
+        return self.opening.done() and self.connection() is None
+
+
 @dataclass(slots=True)
 class _Line:
-    """A queue's messages: those that wait, how many are under way, and the connection they go over."""
+    """A queue's messages: those that wait, how many are under way, where they go, and over which connection."""
 
     limit: int
     waiting: deque[Request] = field(default_factory=deque[Request])
     active: int = 0
+    url: str | None = None
     options: dict[str, str] = field(default_factory=dict[str, str])
-    opened_for: tuple[object, ...] | None = None
-    opening: "asyncio.Task[Connection] | None" = None
+    link: _Link | None = None
 
 
 class Publisher:
@@ -67,16 +86,23 @@ class Publisher:
         self._thread.start()
 
     def submit(self, queue: str, requests: list[Request], limit: int) -> None:
-        """Hands over messages of a queue, of which at most ``limit`` are under way at once."""
-        self._later(self._take, queue, requests, limit, None)
+        """Hands over messages of a queue, of which at most ``limit`` are under way at once.
+
+        What goes to another URL than the one that :meth:`configure` named comes back as unsent: the options belong to that.
+        """
+        self._later(self._take, queue, requests, limit)
 
     def set_limit(self, queue: str, limit: int) -> None:
         """Lets so many messages of a queue be under way at once from now on."""
-        self._later(self._take, queue, [], limit, None)
+        self._later(self._take, queue, [], limit)
 
-    def configure(self, queue: str, options: dict[str, str], limit: int) -> None:
-        """Sets the options of the connection of a queue; others than before open a new one."""
-        self._later(self._take, queue, [], limit, options)
+    def configure(self, queue: str, url: str, options: dict[str, str], limit: int) -> None:
+        """Says where a queue's messages go, and with which options; others than before make a new connection."""
+        self._later(self._set_up, queue, url, options, limit)
+
+    def forget(self, queue: str) -> None:
+        """Closes the connection of a queue that is not delivered here any more."""
+        self._later(self._drop, queue)
 
     def hand_back(self) -> None:
         """Starts nothing more: what waits comes back as unsent."""
@@ -103,8 +129,7 @@ class Publisher:
     def _run(self) -> None:
         try:
             asyncio.set_event_loop(self._loop)
-            # Libraries that block have a thread for each publish.
-            self._loop.set_default_executor(ThreadPoolExecutor(_THREADS, "qctl-publish"))
+            self._loop.set_exception_handler(self._on_exception)
             self._loop.run_forever()
         except BaseException as error:
             self.failure = error
@@ -113,53 +138,70 @@ class Publisher:
             with suppress(RuntimeError):
                 self._loop.close()
 
+    def _on_exception(self, _loop: asyncio.AbstractEventLoop, _context: dict[str, object]) -> None:
+        """Leaves unsaid what the tasks of libraries end with: whoever waits for a confirmation is told."""
+
     def _stop(self) -> None:
         async def end() -> None:
-            for task in self._tasks:
+            links = [line.link for line in self._lines.values() if line.link is not None]
+            for task in [*self._tasks, *(link.opening for link in links)]:
                 task.cancel()
-            for line in self._lines.values():
-                await _close(line.opening)
+            for link in links:
+                await self._end(link)
             self._loop.stop()
 
         self._ending = self._loop.create_task(end())
 
-    def _take(self, queue: str, requests: list[Request], limit: int, options: dict[str, str] | None) -> None:
+    def _take(self, queue: str, requests: list[Request], limit: int) -> None:
         line = self._lines.setdefault(queue, _Line(limit))
         line.limit = limit
-        if options is not None:
-            line.options = options
         line.waiting.extend(requests)
         self._pump(line)
+
+    def _set_up(self, queue: str, url: str, options: dict[str, str], limit: int) -> None:
+        line = self._lines.setdefault(queue, _Line(limit))
+        line.url, line.options, line.limit = url, options, limit
+        self._pump(line)
+
+    def _drop(self, queue: str) -> None:
+        line = self._lines.get(queue)
+        if line is not None:
+            line.url = None
+            self._retire(line, line.link)
+            self._pump(line)
 
     def _pump_all(self) -> None:
         for line in self._lines.values():
             self._pump(line)
 
     def _pump(self, line: _Line) -> None:
+        """Starts what may start, in batches of one connection; what may not comes back."""
         while line.waiting and (line.active < line.limit or self._handing_back):
-            most = _most(line.opening)
+            first = line.waiting[0]
+            if not self._may_start(line, first):
+                self._give(Answer(line.waiting.popleft(), sent=False))
+                continue
+            link = self._link(line, first)
+            connection = link.connection()
+            most = min(connection.most if connection is not None else 10, line.limit - line.active)
             batch: list[Request] = []
-            url = line.waiting[0].message.url
-            while line.waiting and len(batch) < min(most, max(1, line.limit - line.active)):
-                request = line.waiting[0]
-                if not self._may_start(request):
-                    self._give(Answer(line.waiting.popleft(), sent=False))
-                elif request.message.url == url:
-                    batch.append(line.waiting.popleft())
-                else:
+            while line.waiting and len(batch) < most and _alike(line.waiting[0], first):
+                if not self._may_start(line, line.waiting[0]):
                     break
-            if batch:
-                line.active += len(batch)
-                self._keep(self._loop.create_task(self._publish(line, batch, line.active)))
+                batch.append(line.waiting.popleft())
+            line.active += len(batch)
+            link.users += 1
+            self._keep(self._loop.create_task(self._publish(line, link, batch, line.active)))
 
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _may_start(self, request: Request) -> bool:
+    def _may_start(self, line: _Line, request: Request) -> bool:
         now = clock()
         return (
             not self._handing_back
+            and request.message.url == line.url
             and now + request.message.timeout_ms / 1000 + _SLACK_S <= request.lease_ends
             and now <= self.alive_until
             and request.claimed_at >= self.valid_since
@@ -170,48 +212,74 @@ class Publisher:
         if len(self._answers) == 1:
             self._wake()
 
-    async def _publish(self, line: _Line, batch: list[Request], at_once: int) -> None:
+    async def _publish(self, line: _Line, link: _Link, batch: list[Request], at_once: int) -> None:
+        """Publishes a batch over a connection; whatever happens, each of it gets an answer."""
         began = time.monotonic()
-        timeout_s = batch[0].message.timeout_ms / 1000
-        results: list[str | Exception]
-        connection: Connection | None = None
+        timeout_ms = batch[0].message.timeout_ms
+        results: list[str | Exception] = [HandoverError(HandoverError.UNCONFIRMED, "cut off")] * len(batch)
+        connected = False
         try:
-            async with asyncio.timeout(timeout_s):
-                connection = await self._connection(line, batch[0])
-                results = [*await connection.publish([_outgoing(request) for request in batch])]
-            if len(results) != len(batch):
-                raise RuntimeError(f"{len(results)} results of {len(batch)} messages")
+            async with asyncio.timeout(timeout_ms / 1000):
+                connection = await asyncio.shield(link.opening)
+                connected = True
+                found = await connection.publish([_outgoing(request) for request in batch])
+            if len(found) != len(batch):
+                raise RuntimeError(f"{len(found)} results of {len(batch)} messages")
+            results = [*found]
         except (HandoverError, _RefusedAddressError) as failure:
             results = [failure] * len(batch)
         except TimeoutError:
-            kind, what = (HandoverError.AWAY, "connection")
-            if connection is not None:
-                kind, what = (HandoverError.UNCONFIRMED, "confirmation")
-                await self._forget(line, connection)
-            results = [HandoverError(kind, f"no {what} within {batch[0].message.timeout_ms} ms")] * len(batch)
+            kind, what = (HandoverError.UNCONFIRMED, "confirmation")
+            if not connected:
+                kind, what = (HandoverError.AWAY, "connection")
+            results = [HandoverError(kind, f"no {what} within {timeout_ms} ms")] * len(batch)
+            self._retire(line, link)
         except Exception as error:
             results = [HandoverError(HandoverError.UNCONFIRMED, f"{type(error).__name__}: {error}")] * len(batch)
-            await self._forget(line, connection)
-        if any(isinstance(result, HandoverError) and result.kind in _ENDED for result in results):
-            await self._forget(line, connection)
-        took_ms = round((time.monotonic() - began) * 1000)
-        line.active -= len(batch)
-        for request, result in zip(batch, results, strict=True):
-            if isinstance(result, str):
-                self._give(Answer(request, True, CONFIRMED, None, result.encode(), took_ms, at_once=at_once))
-            else:
-                self._give(Answer(request, True, None, str(result), None, took_ms, at_once=at_once))
-        self._pump(line)
+            self._retire(line, link)
+        finally:
+            took_ms = round((time.monotonic() - began) * 1000)
+            line.active -= len(batch)
+            link.users -= 1
+            for request, result in zip(batch, results, strict=True):
+                if isinstance(result, str):
+                    self._give(Answer(request, True, CONFIRMED, None, result.encode(), took_ms, at_once=at_once))
+                else:
+                    self._give(Answer(request, True, None, str(result), None, took_ms, at_once=at_once))
+            if any(isinstance(result, HandoverError) and result.kind in _ENDED for result in results):
+                self._retire(line, link)
+            if link.retired and not link.users:
+                self._keep(self._loop.create_task(self._end(link)))
+            self._pump(line)
 
-    async def _connection(self, line: _Line, request: Request) -> Connection:
-        wanted = (request.message.url, line.options, request.allowed)
-        if line.opening is None or line.opened_for != wanted or _has_failed(line.opening):
-            outdated, line.opening = line.opening, None
-            if outdated is not None:
-                self._keep(self._loop.create_task(_close(outdated)))
-            line.opened_for = wanted
-            line.opening = self._loop.create_task(self._open(line.options, request))
-        return await asyncio.shield(line.opening)
+    def _link(self, line: _Line, request: Request) -> _Link:
+        """The connection for a message: the one that is there, unless it was made for something else or has failed."""
+        made_for = (request.message.url, line.options, request.allowed, request.message.timeout_ms)
+        link = line.link
+        if link is None or link.made_for != made_for or link.has_failed():
+            self._retire(line, link)
+            opening = self._loop.create_task(self._open(line.options, request))
+            # A failure is told to those who wait; without any it need not be.
+            opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+            link = line.link = _Link(made_for, opening)
+        return link
+
+    def _retire(self, line: _Line, link: _Link | None) -> None:
+        """Lets nothing more use a connection, which ends with the last batch that does."""
+        if link is None:
+            return
+        if line.link is link:
+            line.link = None
+        if not link.retired:
+            link.retired = True
+            if not link.users:
+                self._keep(self._loop.create_task(self._end(link)))
+
+    async def _end(self, link: _Link) -> None:
+        with suppress(Exception, asyncio.CancelledError):
+            connection = await link.opening
+            async with asyncio.timeout(2):
+                await connection.close()
 
     async def _open(self, options: dict[str, str], request: Request) -> Connection:
         url = request.message.url
@@ -226,49 +294,37 @@ class Publisher:
                 return await self._connect(destination)
         except TimeoutError:
             raise HandoverError(HandoverError.AWAY, f"no connection within {_CONNECT_WITHIN_S:.0f} s") from None
-
-    async def _forget(self, line: _Line, connection: Connection | None) -> None:
-        """Ends a connection, unless it was replaced meanwhile."""
-        opening = line.opening
-        if connection is not None and opening is not None and not _has_failed(opening):
-            if opening.done() and opening.result() is connection:
-                line.opening = None
-            await _end(connection)
+        except (HandoverError, _RefusedAddressError):
+            raise
+        except ImportError as error:
+            raise HandoverError(HandoverError.DENIED, f"a library is not installed: {error}") from None
+        except Exception as error:
+            # Nothing was sent, so it costs no attempt.
+            raise HandoverError(HandoverError.AWAY, f"{type(error).__name__}: {error}") from None
 
 
 class _RefusedAddressError(Exception):
     """An address that the queue does not allow."""
 
 
-def _most(opening: "asyncio.Task[Connection] | None") -> int:
-    if opening is None or not opening.done() or opening.cancelled() or opening.exception() is not None:
-        return 10
-    return opening.result().most
-
-
-def _has_failed(opening: "asyncio.Task[Connection]") -> bool:
-    return opening.done() and (opening.cancelled() or opening.exception() is not None)
-
-
-async def _close(opening: "asyncio.Task[Connection] | None") -> None:
-    if opening is None:
-        return
-    if not opening.done():
-        opening.cancel()
-    with suppress(Exception, asyncio.CancelledError):
-        await _end(await opening)
-
-
-async def _end(connection: Connection) -> None:
-    with suppress(Exception):
-        async with asyncio.timeout(2):
-            await connection.close()
+def _alike(request: Request, first: Request) -> bool:
+    """Whether two messages may go in one batch."""
+    return (
+        request.message.url == first.message.url
+        and request.message.timeout_ms == first.message.timeout_ms
+        and request.allowed is first.allowed
+    )
 
 
 def _outgoing(request: Request) -> Outgoing:
     headers = {"content-type": "application/json", **request.message.headers}
     key = headers.pop(_ORDER_KEY, None)
     return Outgoing(headers["webhook-id"], key, headers, request.message.body.encode())
+
+
+def order_header(key: str) -> str:
+    """An order key as a header, in which no control character may stand."""
+    return _CONTROL.sub(" ", key)
 
 
 def _from_environment(options: dict[str, str]) -> dict[str, str]:
@@ -285,26 +341,17 @@ def _from_environment(options: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def hosts(url: str) -> list[tuple[str, int | None]]:
-    """The hosts of a URL, several of which may be separated by commas, and their ports."""
-    found: list[tuple[str, int | None]] = []
-    for place in urlsplit(url).netloc.split(","):
-        parts = re.fullmatch(r"(\[[^\]]+\]|[^:]+)(?::(\d+))?", place)
-        if parts is not None:
-            found.append((parts[1].strip("[]"), int(parts[2]) if parts[2] else None))
-    return found
-
-
 async def _checked(url: str, allowed: tuple[ssrf.Network, ...] | None) -> dict[str, list[str]]:
-    """The addresses of each host, all of which the queue allows."""
+    """The addresses of each host that the queue allows."""
     found: dict[str, list[str]] = {}
-    for host, port in hosts(url):
+    for host, port in place.of(url).hosts:
         try:
-            infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            infos = await in_thread(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise HandoverError(HandoverError.AWAY, f"{host}: {error.strerror or error}") from None
-        found[host] = list(dict.fromkeys(str(info[4][0]) for info in infos))
-        for address in found[host]:
-            if allowed is not None and (why := ssrf.refusal(address, allowed)) is not None:
-                raise _RefusedAddressError(f"{REFUSED}{why}")
+        addresses = list(dict.fromkeys(str(info[4][0]) for info in infos))
+        refusals = {address: None if allowed is None else ssrf.refusal(address, allowed) for address in addresses}
+        found[host] = [address for address, why in refusals.items() if why is None]
+        if not found[host]:
+            raise _RefusedAddressError(f"{REFUSED}{next(filter(None, refusals.values()))}")
     return found

@@ -1,21 +1,26 @@
 """RabbitMQ by aio-pika: persistent messages with publisher confirms; what no queue takes comes back and is a failure."""
 
 import asyncio
+import logging
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aiormq import exceptions
 from pamqp.commands import Basic
 
-from qctl.worker.carriers import tls
+from qctl.worker.carriers import place, tls
 from qctl.worker.carriers.broker import Destination, HandoverError, Outgoing
+from qctl.worker.carriers.publisher import order_header
 
 _PORTS = {"amqps": 5671, "amqp": 5672}
 _KEY_OCTETS = 255
-_LOST = (exceptions.AMQPError, exceptions.ChannelInvalidStateError, ConnectionError)
+# aiormq raises RuntimeError for a connection that ended while nothing used it.
+_LOST = (exceptions.AMQPError, RuntimeError, OSError)
+# What is said there without being asked is told as the failure of the messages.
+logging.getLogger("aiormq").addHandler(logging.NullHandler())
+logging.getLogger("aio_pika").addHandler(logging.NullHandler())
 
 
 class _ChannelClosedError(Exception):
@@ -51,7 +56,7 @@ class RabbitConnection:
             elif isinstance(result, str | HandoverError):
                 results.append(result)
             else:
-                raise result
+                results.append(HandoverError(HandoverError.UNCONFIRMED, result))
         return results
 
     async def close(self) -> None:
@@ -79,13 +84,14 @@ class RabbitConnection:
             return HandoverError(HandoverError.REFUSED, f"the routing key has more than {_KEY_OCTETS} bytes")
         headers: dict[str, Any] = {name: value for name, value in message.headers.items() if name != "content-type"}
         if message.order_key is not None:
-            headers["order-key"] = message.order_key
+            headers["order-key"] = order_header(message.order_key)
+        content_type = message.headers.get("content-type", "")
         try:
             confirm = await exchange.publish(
                 aio_pika.Message(
                     message.body,
                     headers=headers,
-                    content_type=message.headers.get("content-type"),
+                    content_type=content_type if len(content_type.encode()) <= _KEY_OCTETS else None,
                     message_id=message.webhook_id,
                     timestamp=datetime.fromtimestamp(int(message.headers["webhook-timestamp"]), UTC),
                     delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
@@ -106,6 +112,8 @@ class RabbitConnection:
             return HandoverError(HandoverError.DENIED, error)
         except exceptions.ChannelPreconditionFailed as error:
             raise _ChannelClosedError(str(error)) from None
+        except (TypeError, ValueError) as error:
+            return HandoverError(HandoverError.REFUSED, error)
         except _LOST as error:
             return HandoverError(HandoverError.AWAY, f"the connection ended before the confirmation: {error}")
         if not isinstance(confirm, Basic.Ack):
@@ -121,11 +129,10 @@ def _of_message(error: Exception) -> HandoverError:
 class _To:
     """Where a URL leads: a queue, or an exchange with a routing key in which ``{key}`` stands for the order key."""
 
-    def __init__(self, url: str) -> None:
-        query = parse_qs(urlsplit(url).query, keep_blank_values=True)
-        self.queue = query["queue"][0] if "queue" in query else None
-        self.exchange = query["exchange"][0] if "exchange" in query else ""
-        self._routing_key = query.get("routing_key", ["{key}"])[0]
+    def __init__(self, query: dict[str, str]) -> None:
+        self.queue = query.get("queue")
+        self.exchange = query.get("exchange", "")
+        self._routing_key = query.get("routing_key", "{key}")
 
     def routing_key(self, message: Outgoing) -> str:
         """The routing key of a message."""
@@ -138,33 +145,38 @@ async def connect(destination: Destination) -> RabbitConnection:
     Raises:
         HandoverError: the broker is away, refuses the credentials, or has no such exchange or virtual host.
     """
-    parts, options, to = urlsplit(destination.url), destination.options, _To(destination.url)
-    host = parts.hostname or ""
-    secure = parts.scheme == "amqps"
-    try:
-        connection = await aio_pika.connect(
-            # Without TLS, which proves the name, the address that was checked is the one to connect to.
-            host=host if secure else destination.addresses[host][0],
-            port=parts.port or _PORTS[parts.scheme],
-            login=options.get("username", "guest"),
-            password=options.get("password", "guest"),
-            virtualhost=unquote(parts.path.removeprefix("/")) or "/",
-            ssl=secure,
-            ssl_context=tls.context(options) if secure else None,
-            client_properties={"connection_name": "qctl"},
-        )
-    except (exceptions.ProbableAuthenticationError, exceptions.AuthenticationError) as error:
-        raise HandoverError(HandoverError.DENIED, error) from None
-    except exceptions.AMQPError as error:
-        text = str(error)
-        kind = (
-            HandoverError.DENIED
-            if "refused" in text and "access" in text
-            else HandoverError.MISSING
-            if "vhost" in text
-            else HandoverError.AWAY
-        )
-        raise HandoverError(kind, error) from None
-    except OSError as error:
-        raise HandoverError(HandoverError.AWAY, error) from None
-    return RabbitConnection(connection, to)
+    there, options = place.of(destination.url), destination.options
+    secure = there.scheme == "amqps"
+    failure = HandoverError(HandoverError.AWAY, "it has no address")
+    # Without TLS, which proves the name, the addresses that were checked are those to connect to.
+    for host in [there.host] if secure else destination.addresses[there.host]:
+        try:
+            connection = await aio_pika.connect(
+                host=host,
+                port=there.port(_PORTS[there.scheme]),
+                login=options.get("username", "guest"),
+                password=options.get("password", "guest"),
+                virtualhost=there.path or "/",
+                ssl=secure,
+                ssl_context=tls.context(options) if secure else None,
+                client_properties={"connection_name": "qctl"},
+            )
+        except (exceptions.ProbableAuthenticationError, exceptions.AuthenticationError) as error:
+            raise HandoverError(HandoverError.DENIED, error) from None
+        except exceptions.AMQPError as error:
+            failure = _not_opened(error, there.path or "/")
+        except OSError as error:
+            failure = HandoverError(HandoverError.AWAY, error)
+        else:
+            return RabbitConnection(connection, _To(there.query))
+    raise failure
+
+
+def _not_opened(error: Exception, virtual_host: str) -> HandoverError:
+    """The broker closes the connection if it has no such virtual host, or if this user may not use it."""
+    said = f"{error} {' '.join(str(getattr(part, 'reply_text', '')) for part in error.args)}"
+    if "Connection.Close" not in said and "vhost" not in said:
+        return HandoverError(HandoverError.AWAY, error)
+    if "refused" in said:
+        return HandoverError(HandoverError.DENIED, f"the user may not use virtual host {virtual_host}")
+    return HandoverError(HandoverError.MISSING, f"there is no virtual host {virtual_host}, or the user may not use it")

@@ -1,22 +1,27 @@
 """Redis streams by redis-py: an entry counts when XADD has replied, and is as durable then as appendfsync makes it."""
 
-import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from qctl.worker.carriers import tls
+from qctl.worker.carriers import place, tls
 from qctl.worker.carriers.broker import Destination, HandoverError, Outgoing
+from qctl.worker.carriers.publisher import order_header
 
 _PORT = 6379
-# proto-max-bulk-len as it is unless somebody changed it.
-_MOST_BYTES = 512 << 20
-_DENIED = re.compile("NOAUTH|WRONGPASS|NOPERM|invalid username|Authentication|AUTH ")
-_AWAY = re.compile("LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|BUSY|TRYAGAIN")
+_DENIED = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
+# The server is there but does not serve now, or another one does: connecting again may find that.
+_AWAY = (
+    exceptions.BusyLoadingError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+    exceptions.MovedError,
+    exceptions.AskError,
+)
 
 
 class RedisConnection:
@@ -35,7 +40,7 @@ class RedisConnection:
         for message in messages:
             fields: dict[Any, Any] = {**message.headers, "body": message.body}
             if message.order_key is not None:
-                fields["order-key"] = message.order_key
+                fields["order-key"] = order_header(message.order_key)
             # What a stream takes that no consumer has made would never be read. One for each key is made by its first entry.
             stream = self._stream.replace("{key}", message.order_key or "")
             pipeline.xadd(stream, fields, nomkstream=not keyed)
@@ -53,24 +58,21 @@ class RedisConnection:
         if isinstance(reply, Exception):
             return _told(reply)
         if reply is None:
-            return HandoverError(
-                HandoverError.MISSING,
-                f"there is no stream {self._stream}; XGROUP CREATE {self._stream} GROUP $ MKSTREAM makes it",
-            )
+            making = f"XGROUP CREATE {self._stream} GROUP $ MKSTREAM makes it"
+            return HandoverError(HandoverError.MISSING, f"there is no stream {self._stream}; {making}")
         return reply.decode() if isinstance(reply, bytes) else str(reply)
 
 
 async def connect(destination: Destination) -> RedisConnection:
-    """Connects, and says who it is.
+    """Connects.
 
     Raises:
         HandoverError: the server is away or refuses the credentials.
     """
-    parts, options = urlsplit(destination.url), destination.options
-    host, secure = parts.hostname or "", parts.scheme == "rediss"
-    database, _, stream = parts.path.removeprefix("/").rpartition("/")
+    there, options = place.of(destination.url), destination.options
+    database, _, stream = there.path.rpartition("/")
     secured: dict[str, Any] = {}
-    if secure:
+    if there.scheme == "rediss":
         tls.context(options)
         secured = {
             "ssl": True,
@@ -78,36 +80,46 @@ async def connect(destination: Destination) -> RedisConnection:
             "ssl_certfile": options.get("cert"),
             "ssl_keyfile": options.get("key"),
         }
-    client: Any = Redis(
-        # Without TLS, which proves the name, the address that was checked is the one to connect to.
-        host=host if secure else destination.addresses[host][0],
-        port=parts.port or _PORT,
-        db=int(database or 0),
-        username=options.get("username"),
-        password=options.get("password"),
-        socket_timeout=destination.timeout_s,
-        socket_connect_timeout=5,
-        # qctl itself tries again: a retry here would add an entry twice.
-        retry=Retry(NoBackoff(), 0),
-        client_name="qctl",
-        **secured,
-    )
-    try:
-        await client.ping()
-    except (exceptions.RedisError, OSError) as error:
-        await client.aclose()
-        raise _told(error) from None
-    return RedisConnection(client, stream)
+    failure = HandoverError(HandoverError.AWAY, "it has no address")
+    # Without TLS, which proves the name, the addresses that were checked are those to connect to.
+    for host in [there.host] if secured else destination.addresses[there.host]:
+        client: Any = Redis(
+            host=host,
+            port=there.port(_PORT),
+            db=int(database or 0),
+            username=options.get("username"),
+            password=options.get("password"),
+            socket_timeout=destination.timeout_s,
+            socket_connect_timeout=5,
+            # qctl itself tries again: a retry here would add an entry twice.
+            retry=Retry(NoBackoff(), 0),
+            **secured,
+        )
+        try:
+            await client.ping()
+        except exceptions.NoPermissionError:
+            # Who may only add entries has logged in all the same.
+            return RedisConnection(client, stream)
+        except (exceptions.RedisError, OSError) as error:
+            await client.aclose()
+            told = _told(error)
+            # Nothing was sent yet.
+            failure = told if told.kind == HandoverError.DENIED else HandoverError(HandoverError.AWAY, error)
+        else:
+            return RedisConnection(client, stream)
+    raise failure
 
 
 def _told(error: Exception) -> HandoverError:
     text = str(error)
-    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError) or _DENIED.search(text):
+    if isinstance(error, _DENIED):
         return HandoverError(HandoverError.DENIED, text)
-    if "WRONGTYPE" in text:
+    if "WRONGTYPE" in text or "wrong kind of value" in text:
         return HandoverError(HandoverError.MISSING, f"the key is no stream: {text}")
-    if "OOM" in text or isinstance(error, exceptions.TimeoutError):
+    if isinstance(error, _AWAY):
+        return HandoverError(HandoverError.AWAY, text)
+    if isinstance(error, exceptions.OutOfMemoryError | exceptions.TimeoutError):
         return HandoverError(HandoverError.UNCONFIRMED, text)
-    if isinstance(error, exceptions.ConnectionError | OSError) or _AWAY.search(text):
+    if isinstance(error, exceptions.ConnectionError | OSError):
         return HandoverError(HandoverError.AWAY, text)
     return HandoverError(HandoverError.TOO_LARGE if "bulk length" in text else HandoverError.UNCONFIRMED, text)

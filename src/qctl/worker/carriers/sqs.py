@@ -3,15 +3,18 @@
 import asyncio
 import json
 import re
+import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
 from botocore import exceptions
 from botocore.config import Config
 
+from qctl.worker.carriers import place
 from qctl.worker.carriers.broker import Destination, HandoverError, Outgoing
+from qctl.worker.carriers.publisher import order_header
 from qctl.worker.carriers.short_id import short_id
+from qctl.worker.carriers.threads import in_thread
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 _ENTRIES = 10
@@ -29,7 +32,19 @@ _DENIED = re.compile(
     "|KmsAccessDenied|MissingAuthentication|InvalidSecurity"
 )
 _MISSING = re.compile("NonExistentQueue|QueueDoesNotExist|InvalidAddress")
-_TOO_LARGE = re.compile("BatchRequestTooLong|MessageTooLong|shorter than|too long|exceed", re.IGNORECASE)
+_TOO_LARGE_CODE = re.compile("BatchRequestTooLong|MessageTooLong")
+_TOO_LARGE_TEXT = re.compile("shorter than|too long|maximum message", re.IGNORECASE)
+_CALLS = 32
+_UNKNOWN_CALLER = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+    exceptions.SSOError,
+    exceptions.TokenRetrievalError,
+    exceptions.NoAuthTokenError,
+    exceptions.ConfigNotFound,
+    exceptions.ProfileNotFound,
+)
 
 
 class SqsConnection:
@@ -37,34 +52,41 @@ class SqsConnection:
 
     most = _ENTRIES
 
-    def __init__(self, client: Any, url: str) -> None:
+    def __init__(self, client: Any, url: str, timeout_s: float) -> None:
         self._client = client
         self._url = url
+        self._timeout_s = timeout_s
+        self._calls = asyncio.Semaphore(_CALLS)
         self._fifo = url.endswith(".fifo")
 
     async def publish(self, messages: list[Outgoing]) -> list[str | HandoverError]:
         """Sends messages in as few calls as the limits of SQS allow, one after another."""
+        ends = time.monotonic() + self._timeout_s
         results: dict[int, str | HandoverError] = {}
         batch: list[dict[str, Any]] = []
         held = 0
-        for place, message in enumerate(messages):
+        for number, message in enumerate(messages):
             try:
-                entry, size = self._entry(place, message)
+                entry, size = self._entry(number, message)
             except HandoverError as failure:
-                results[place] = failure
+                results[number] = failure
                 continue
             if batch and (len(batch) == _ENTRIES or held + size > _BATCH_BYTES):
-                results |= await asyncio.to_thread(self._send, batch)
+                results |= await self._call(batch, ends)
                 batch, held = [], 0
             batch.append(entry)
             held += size
         if batch:
-            results |= await asyncio.to_thread(self._send, batch)
+            results |= await self._call(batch, ends)
         return [results[place] for place in range(len(messages))]
 
     async def close(self) -> None:
         """Closes the pool of connections."""
-        await asyncio.to_thread(self._client.close)
+        await in_thread(self._client.close)
+
+    async def _call(self, entries: list[dict[str, Any]], ends: float) -> dict[int, str | HandoverError]:
+        async with self._calls:
+            return await in_thread(self._send, entries, ends)
 
     def _entry(self, place: int, message: Outgoing) -> tuple[dict[str, Any], int]:
         body = message.body.decode()
@@ -85,21 +107,20 @@ class SqsConnection:
             entry["MessageDeduplicationId"] = message.webhook_id
         return entry, size
 
-    def _send(self, entries: list[dict[str, Any]]) -> dict[int, str | HandoverError]:
+    def _send(self, entries: list[dict[str, Any]], ends: float) -> dict[int, str | HandoverError]:
         places = [int(entry["Id"]) for entry in entries]
+        if time.monotonic() > ends:
+            # By now the lease may be another worker's.
+            return dict.fromkeys(places, HandoverError(HandoverError.AWAY, "SQS was too slow for it to be sent"))
         try:
             answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
         except exceptions.ClientError as error:
             failure = _of_client(error)
-            # One entry that is too large for this queue makes SQS refuse its whole batch.
-            if failure.kind == HandoverError.TOO_LARGE and len(entries) > 1:
-                return {place: result for entry in entries for place, result in self._send([entry]).items()}
+            # One entry that SQS does not take makes it refuse the whole batch.
+            if failure.kind in (HandoverError.TOO_LARGE, HandoverError.REFUSED) and len(entries) > 1:
+                return {number: result for entry in entries for number, result in self._send([entry], ends).items()}
             return dict.fromkeys(places, failure)
-        except (
-            exceptions.NoCredentialsError,
-            exceptions.PartialCredentialsError,
-            exceptions.TokenRetrievalError,
-        ) as error:
+        except _UNKNOWN_CALLER as error:
             return dict.fromkeys(places, HandoverError(HandoverError.DENIED, error))
         except (exceptions.ReadTimeoutError, exceptions.ConnectionClosedError) as error:
             return dict.fromkeys(places, HandoverError(HandoverError.UNCONFIRMED, error))
@@ -125,16 +146,17 @@ async def connect(destination: Destination) -> SqsConnection:
     """Makes a client; nothing is sent yet.
 
     Raises:
-        HandoverError: there is no region, or a profile that does not exist.
+        HandoverError: a profile does not exist, or a certificate cannot be read.
     """
-    return await asyncio.to_thread(_connect, destination)
+    there, options = place.of(destination.url), destination.options
+    host = there.host
+    if plain := there.scheme == "sqs+http":
+        # Without TLS, which proves the name, an address that was checked is the one to connect to.
+        host = destination.addresses[host][0]
+    endpoint = f"{'http' if plain else 'https'}://{place.written(host, there.hosts[0][1])}"
+    told = re.match(r"sqs\.([a-z0-9-]+)\.amazonaws\.com", there.host)
 
-
-def _connect(destination: Destination) -> SqsConnection:
-    parts, options = urlsplit(destination.url), destination.options
-    endpoint = f"{'http' if parts.scheme == 'sqs+http' else 'https'}://{parts.netloc}"
-    told = re.match(r"sqs\.([a-z0-9-]+)\.amazonaws\.com", parts.hostname or "")
-    try:
+    def make() -> Any:
         session: Any = boto3.Session(
             profile_name=options.get("profile"),
             region_name=options.get("region") or (told[1] if told else None),
@@ -142,47 +164,46 @@ def _connect(destination: Destination) -> SqsConnection:
             aws_secret_access_key=options.get("secret_access_key"),
             aws_session_token=options.get("session_token"),
         )
-        client: Any = session.client(
+        return session.client(
             "sqs",
             endpoint_url=endpoint,
             region_name=session.region_name or "us-east-1",
             verify=options.get("ca") or True,
-            # qctl itself tries again, by the schedule of the queue.
             config=Config(
-                connect_timeout=min(10.0, destination.timeout_s),
+                connect_timeout=3,
                 read_timeout=destination.timeout_s,
+                # qctl itself tries again, by the schedule of the queue.
                 retries={"total_max_attempts": 1},
-                max_pool_connections=32,
+                max_pool_connections=_CALLS,
+                proxies={} if plain else None,
             ),
         )
-    except (exceptions.BotoCoreError, ValueError) as error:
+
+    try:
+        client = await in_thread(make)
+    except (exceptions.BotoCoreError, ValueError, OSError) as error:
         raise HandoverError(HandoverError.DENIED, error) from None
-    return SqsConnection(client, endpoint + parts.path)
+    return SqsConnection(client, f"{endpoint}/{there.path}", destination.timeout_s)
 
 
 def _attributes(message: Outgoing) -> dict[str, dict[str, str]]:
     """Headers as attributes, of which SQS takes ten; what does not fit into them goes into one, ``headers``, as JSON."""
-    values = {name: message.headers[name] for name in _FIRST if message.headers.get(name)}
+    headers = dict(message.headers)
     if message.order_key is not None:
-        values["order-key"] = message.order_key
-    others = {name: value for name, value in message.headers.items() if name not in _FIRST}
-    packed = {
-        name: value
-        for name, value in others.items()
-        if not value
-        or not _ATTRIBUTE_NAME.fullmatch(name)
-        or name in ("order-key", "headers")
-        or _NOT_TAKEN.search(value)
-    }
-    plain = [name for name in others if name not in packed]
-    if len(values) + len(plain) + bool(packed) > _ATTRIBUTES:
-        fitting = _ATTRIBUTES - len(values) - 1
-        packed |= {name: others[name] for name in plain[fitting:]}
-        plain = plain[:fitting]
-    values |= {name: others[name] for name in plain}
+        headers["order-key"] = order_header(message.order_key)
+    fitting = [name for name in (*_FIRST, "order-key", *headers) if name in headers and _fits(name, headers[name])]
+    values = {name: headers[name] for name in fitting}
+    packed = {name: value for name, value in headers.items() if name not in values}
+    if len(values) + bool(packed) > _ATTRIBUTES:
+        for name in list(values)[_ATTRIBUTES - 1 :]:
+            packed[name] = values.pop(name)
     if packed:
         values["headers"] = json.dumps(packed)
     return {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
+
+
+def _fits(name: str, value: str) -> bool:
+    return bool(value and name != "headers" and _ATTRIBUTE_NAME.fullmatch(name) and not _NOT_TAKEN.search(value))
 
 
 def _of_client(error: exceptions.ClientError) -> HandoverError:
@@ -207,6 +228,6 @@ def _kind(code: str, text: str) -> str | None:
         return HandoverError.DENIED
     if _MISSING.search(code):
         return HandoverError.MISSING
-    if _TOO_LARGE.search(code) or (code.startswith("Invalid") and _TOO_LARGE.search(text)):
+    if _TOO_LARGE_CODE.search(code) or (code.startswith("Invalid") and _TOO_LARGE_TEXT.search(text)):
         return HandoverError.TOO_LARGE
     return None
