@@ -163,6 +163,12 @@ class Rabbit(Broker):
             return bool(line.recv(8))
         return False
 
+    def control(self, *arguments: str) -> None:
+        """Runs rabbitmqctl."""
+        env = self.environment()
+        command = [program("rabbitmqctl") or "rabbitmqctl", "-q", "-n", env["RABBITMQ_NODENAME"], *arguments]
+        subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
+
     def start(self, within_s: float = 120) -> "Broker":
         if self._epmd is None:
             self._epmd = subprocess.Popen(

@@ -26,7 +26,7 @@ def _fars(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
 def far(request: pytest.FixtureRequest, _fars: Callable[[str], Far]) -> Far:
     """A broker that runs, with an empty destination; by the parameter of the test."""
     found = _fars(request.param)
-    found.read()
+    found.clear()
     return found
 
 

@@ -53,6 +53,10 @@ class Far(ABC):
     def read(self) -> list[Received]:
         """Everything that is there now, in order, taken off where the broker does that."""
 
+    def clear(self) -> None:
+        """Leaves nothing of an earlier test to be read."""
+        self.read()
+
     def close(self) -> None:
         self.broker.close()
 
@@ -125,6 +129,9 @@ class FarNats(Far):
 
         return asyncio.run(go())
 
+    def clear(self) -> None:
+        self.run(lambda stream: stream.purge_stream("ORDERS"))
+
     def prepare(self) -> None:
         self.run(lambda stream: stream.add_stream(name="ORDERS", subjects=["orders", "orders.>"]))
 
@@ -161,6 +168,9 @@ class FarRedis(Far):
 
     def prepare(self) -> None:
         self.client.xgroup_create("orders", "deliver", mkstream=True)
+
+    def clear(self) -> None:
+        self.client.xtrim("orders", maxlen=0, approximate=False)
 
     def read(self, stream: str = "orders") -> list[Received]:
         found: list[Received] = []
@@ -235,6 +245,7 @@ class FarKafka(Far):
 
     def start(self, folder: Path) -> None:
         self.broker: Kafka = Kafka(folder)
+        self._seen: set[tuple[int, int]] = set()
 
     @property
     def url(self) -> str:
@@ -259,7 +270,10 @@ class FarKafka(Far):
             facts = {"partition": message.partition(), "offset": message.offset()}
             found.append(Received(headers["webhook-id"], message.value(), headers, key and key.decode(), facts))
         consumer.close()
-        return found
+        return [message for message in found if (message.facts["partition"], message.facts["offset"]) not in self._seen]
+
+    def clear(self) -> None:
+        self._seen |= {(message.facts["partition"], message.facts["offset"]) for message in self.read()}
 
 
 FARS: dict[str, type[Far]] = {far.name: far for far in (FarRabbit, FarNats, FarRedis, FarSqs, FarKafka)}

@@ -182,6 +182,21 @@ def test_rabbitmq_credentials_that_are_refused_cost_no_attempt(conn, worker, far
     running.close()
 
 
+@pytest.mark.parametrize("own_far", ["rabbitmq"], indirect=True)
+def test_rabbitmq_flow_control_holds_messages_up_and_loses_none(conn, worker, own_far: FarRabbit):
+    create(conn, url=own_far.url, timeout_ms=3000, breaker_pause_max_s=1, retry_schedule_s=[1] * 30, **LOOPBACK)
+    own_far.broker.control("set_vm_memory_high_watermark", "0.00001")
+    send(conn, 30)
+    running = worker("-q", "orders")
+    told = "select count(*) from qctl.attempt where error like 'broker away: it takes no messages now%%'"
+    wait_until(lambda: one(conn, told), 60, "the alarm")
+    assert one(conn, "select max(attempts) from qctl.retry") <= 1
+    own_far.broker.control("set_vm_memory_high_watermark", "0.6")
+    wait_until(lambda: one(conn, "select count(*) from pgmq.a_orders") == 30, 60, "delivery")
+    running.close()
+    assert len({message.webhook_id for message in own_far.read()}) == 30
+
+
 # NATS
 
 

@@ -34,6 +34,15 @@ NOT_URLS = [
     "kafka://kafka.example.com",
     "kafka://kafka.example.com:0/orders",
     "nats://nats.example.com/orders\nX",
+    "amqps://rabbit.example.com/?QUEUE=orders",
+    "amqps://rabbit.example.com/?exchange=e&routing_key={KEY}",
+    "amqps://rabbit.example.com/?queue=%00",
+    "amqps://rabbit.example.com/?queue=" + "x" * 256,
+    "nats://nats.example.com/orders.{KEY}",
+    "redis://redis.example.com/0/",
+    "redis://redis.example.com/{KEY}",
+    "kafka://[1.2.3.4]:9093/orders",
+    "sqs://sqs.eu-west-1.amazonaws.com/123456789012/orders.FIFO",
 ]
 
 
@@ -297,3 +306,40 @@ def test_a_queue_that_changes_its_carrier_takes_as_many_at_once_as_that_can(conn
     assert conn.execute(limits).fetchone() == (3, 1000)
     create(conn, name="plain")
     assert conn.execute(f"{limits} where queue_name = 'plain'").fetchone() == (50, 1000), "as the columns have it"
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("redis://localhost.evil.example.com/a", "localhost.evil.example.com"),
+        ("nats+plain://localhost,remote.example.com/a", "remote.example.com"),
+        ("amqp://127.0.0.1.evil.example.com/?queue=a", "127.0.0.1.evil.example.com"),
+        ("redis://127.0.0.1/a", None),
+        ("amqp://LOCALHOST/?queue=a", None),
+        ("kafka+plain://[::1]:9092/a", None),
+        ("rediss://redis.example.com/a", None),
+    ],
+)
+def test_what_goes_without_encryption_to_another_machine_is_warned_of(conn, url, host):
+    said: list[str] = []
+    conn.add_notice_handler(lambda notice: said.append(notice.message_primary))
+    create(conn, url=url, allow_networks=["127.0.0.0/8", "::1/128"])
+    warned = [line for line in said if "without encryption" in line]
+    assert warned == ([f"messages and passwords go to {host} without encryption"] if host else [])
+
+
+def test_a_missing_secret_of_a_header_is_not_hidden_by_an_option_of_that_name(conn):
+    create(conn, url="nats://nats.example.com/a", broker={"token": "env:TOKEN"})
+    conn.execute("select qctl.set_queue('orders', p_headers => '{\"token\": \"secret:nope\"}')")
+    send(conn)
+    with pytest.raises(psycopg.Error, match="secret:nope is missing"):
+        claim(conn, worker=registered(conn, "http", "nats"))
+    assert one(conn, "select cause from qctl._cause_gate(qctl._queue('orders'::text))") == "secret_missing"
+
+
+def test_without_an_archive_the_last_delivery_is_known_and_so_is_the_highest_number(conn):
+    create(conn, archive=False, log="failures")
+    send(conn, 5)
+    settle(conn, claim(conn), 200)
+    assert one(conn, "select last_delivered_at is not null from qctl.rates('orders')") is True
+    assert conn.execute("select msg_id, stands_for from qctl.attempt").fetchall() == [(5, 5)]

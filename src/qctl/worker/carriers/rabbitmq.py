@@ -16,6 +16,8 @@ from qctl.worker.carriers.publisher import order_header
 
 _PORTS = {"amqps": 5671, "amqp": 5672}
 _KEY_OCTETS = 255
+# What has no confirm is told before the carrier ends the whole batch.
+_SOONER_S = 0.3
 # aiormq raises RuntimeError for a connection that ended while nothing used it.
 _LOST = (exceptions.AMQPError, RuntimeError, OSError)
 # What is said there without being asked is told as the failure of the messages.
@@ -32,8 +34,9 @@ class RabbitConnection:
 
     most = 500
 
-    def __init__(self, connection: AbstractConnection, to: "_To") -> None:
+    def __init__(self, connection: AbstractConnection, to: "_To", timeout_s: float) -> None:
         self._connection = connection
+        self._timeout_s = timeout_s
         self._to = to
         self._channel: AbstractChannel | None = None
 
@@ -41,9 +44,15 @@ class RabbitConnection:
         """Publishes all at once, each with its own confirm; one at a time what shared a channel with a message that closed it."""
         channel = self._channel = await self._open(self._channel)
         exchange = await self._exchange(channel)
-        found = await asyncio.gather(
-            *(self._publish(exchange, message) for message in messages), return_exceptions=True
-        )
+        tasks = [asyncio.ensure_future(self._publish(exchange, message)) for message in messages]
+        late: set[asyncio.Future[str | HandoverError]] = set()
+        try:
+            _, late = await asyncio.wait(tasks, timeout=max(0.1, self._timeout_s - _SOONER_S))
+        finally:
+            for task in tasks:
+                task.cancel()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        unconfirmed = await self._unconfirmed() if late else None
         results: list[str | HandoverError] = []
         for message, result in zip(messages, found, strict=True):
             if isinstance(result, _ChannelClosedError):
@@ -53,6 +62,8 @@ class RabbitConnection:
                     results.append(await self._publish(exchange, message))
                 except _ChannelClosedError as error:
                     results.append(_of_message(error))
+            elif isinstance(result, asyncio.CancelledError) and unconfirmed is not None:
+                results.append(unconfirmed)
             elif isinstance(result, str | HandoverError):
                 results.append(result)
             else:
@@ -62,6 +73,16 @@ class RabbitConnection:
     async def close(self) -> None:
         """Closes the connection."""
         await self._connection.close()
+
+    async def _unconfirmed(self) -> HandoverError:
+        """Why messages have no confirm: the broker takes nothing while it is short of memory or disk space, and says so."""
+        transport: Any = self._connection.transport
+        try:
+            async with asyncio.timeout(0.05):
+                await transport.connection.ready()
+        except TimeoutError:
+            return HandoverError(HandoverError.AWAY, "it takes no messages now; look for its alarms")
+        return HandoverError(HandoverError.UNCONFIRMED, f"no confirm within {self._timeout_s:g} s")
 
     async def _open(self, channel: AbstractChannel | None) -> AbstractChannel:
         if channel is not None and not channel.is_closed:
@@ -168,7 +189,7 @@ async def connect(destination: Destination) -> RabbitConnection:
         except OSError as error:
             failure = HandoverError(HandoverError.AWAY, error)
         else:
-            return RabbitConnection(connection, _To(there.query))
+            return RabbitConnection(connection, _To(there.query), destination.timeout_s)
     raise failure
 
 
