@@ -45,7 +45,7 @@ class RabbitConnection:
         channel = self._channel = await self._open(self._channel)
         exchange = await self._exchange(channel)
         tasks = [asyncio.ensure_future(self._publish(exchange, message)) for message in messages]
-        late: set[asyncio.Future[str | HandoverError]] = set()
+        late: set[asyncio.Task[str | HandoverError]] = set()
         try:
             _, late = await asyncio.wait(tasks, timeout=max(0.1, self._timeout_s - _SOONER_S))
         finally:
