@@ -11407,6 +11407,7 @@ COMMENT ON FUNCTION qctl.create_queue(p_queue text, p_url text, p_headers jsonb,
 CREATE FUNCTION qctl.database_share() RETURNS TABLE(per_s double precision, share double precision, handed_over double precision, queue_name text, transport text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
     AS $$
 #variable_conflict use_column
 declare

@@ -118,6 +118,7 @@ create or replace function qctl.database_share()
 returns table (per_s double precision, share double precision, handed_over double precision, queue_name text, transport text)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 #variable_conflict use_column
 declare
