@@ -2121,10 +2121,10 @@ begin
       using errcode = 'QC002', hint = 'use --transport http: a qctl worker process hands over to a broker';
   elsif p_queue.broker <> '{}' and v_options is null then
     raise exception 'the endpoint % is no broker, so it takes no options of one', quote_literal(p_queue.url)
-      using errcode = 'QC002', hint = format('qctl set -q %s --broker '''' removes them', p_queue.queue_name);
+      using errcode = 'QC002', hint = format('qctl set -q %s --broker ''''', p_queue.queue_name);
   elsif v_options is not null and (p_queue.expect_text is not null or p_queue.expect_json is not null) then
     raise exception 'a broker answers with a confirmation and no body, so --expect-body cannot be met'
-      using errcode = 'QC002', hint = format('qctl set -q %s --expect-body '''' removes it', p_queue.queue_name);
+      using errcode = 'QC002', hint = format('qctl set -q %s --expect-body ''''', p_queue.queue_name);
   end if;
   for v_name, v_value in select o.key, o.value from jsonb_each_text(p_queue.broker) as o loop
     if v_name <> all (v_options) then
@@ -3172,9 +3172,8 @@ CREATE FUNCTION qctl._doctor_load() RETURNS SETOF qctl.finding
   having sum(w.busy_s / w.busy_of_s) > 0.3
   union all
   select 'warning', 'load', s.queue_name,
-         format('delivery takes about %s %% of a core of this database at %s/s; handed over to a broker with --log failures it would take about %s %%',
-                round(100 * s.share), round(s.per_s), round(100 * s.handed_over)),
-         format('qctl capacity --rate %s/s', round(s.per_s))
+         format('delivery takes about %s %% of a core of this database at %s/s; handed over to a broker with --log failures it would take about %s %%; '
+                'see: qctl capacity --rate %s/s', round(100 * s.share), round(s.per_s), round(100 * s.handed_over), round(s.per_s)), null
   from qctl.database_share() s where s.share > 0.3 and s.transport = 'http'
 $$;
 

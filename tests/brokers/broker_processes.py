@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ def program(name: str) -> str | None:
     return shutil.which(name, path=f"/usr/lib/rabbitmq/bin:{os.environ['PATH']}:/usr/sbin")
 
 
-class Broker:
+class Broker(ABC):
     """A process that is killed with SIGKILL and started again on the same data and port."""
 
     def __init__(self, folder: Path) -> None:
@@ -35,8 +36,9 @@ class Broker:
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What starts it."""
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "HOME": str(self.folder)}

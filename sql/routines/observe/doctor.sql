@@ -190,9 +190,8 @@ as $$
   having sum(w.busy_s / w.busy_of_s) > 0.3
   union all
   select 'warning', 'load', s.queue_name,
-         format('delivery takes about %s %% of a core of this database at %s/s; handed over to a broker with --log failures it would take about %s %%',
-                round(100 * s.share), round(s.per_s), round(100 * s.handed_over)),
-         format('qctl capacity --rate %s/s', round(s.per_s))
+         format('delivery takes about %s %% of a core of this database at %s/s; handed over to a broker with --log failures it would take about %s %%; '
+                'see: qctl capacity --rate %s/s', round(100 * s.share), round(s.per_s), round(100 * s.handed_over), round(s.per_s)), null
   from qctl.database_share() s where s.share > 0.3 and s.transport = 'http'
 $$;
 comment on function qctl._doctor_load() is 'Warns if delivery takes a large share of the database: the jobs as they recorded it themselves, workers by what a message costs.';

@@ -122,7 +122,7 @@ def command(
     if any(plan.transport == "broker" for plan in plans) and transport is None:
         say(
             "more than 30% of a core: hand over to a broker, which delivers and retries by itself:"
-            " qctl set -q QUEUE --url amqps://HOST/?queue=NAME --log failures"
+            " qctl set -q QUEUE --url 'amqps://HOST/?queue=NAME' --log failures"
         )
     say(
         f"{write_rate(per_s)} of {payload}, answered in {latency}, {hours:g} h a day; history is kept for a month.\n"
