@@ -102,7 +102,7 @@ begin
         using errcode = 'QC002', hint = 'options: ' || array_to_string(v_options, ', ');
     elsif v_name ~ '^(password|token|secret_access_key|session_token)$' and v_value !~ '^(secret|vault|env):[A-Za-z0-9_.-]+$' then
       raise exception 'the value of % must be a reference, because every role that can read the settings would see it', v_name
-        using errcode = 'QC002', hint = format('qctl secret set NAME, then --broker %s=secret:NAME; or --broker %1$s=env:VARIABLE of the worker', v_name);
+        using errcode = 'QC002', hint = format('use --broker %s=secret:NAME, which qctl secret makes, or --broker %1$s=env:VARIABLE, of the worker''s environment', v_name);
     elsif coalesce(v_value, '') = '' or length(v_value) > 1000 or v_value ~ '[\u0001-\u001f\u007f]' then
       raise exception 'option % has a value that is not valid', v_name using errcode = 'QC002', hint = 'use one line of 1 to 1000 characters';
     elsif v_name = 'sasl' and v_value <> all ('{PLAIN,SCRAM-SHA-256,SCRAM-SHA-512}') then

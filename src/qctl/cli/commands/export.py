@@ -1,5 +1,6 @@
 """The command that writes a running set-up as the file of apply: export."""
 
+import shlex
 from typing import Annotated, Any
 
 import tomli_w
@@ -42,9 +43,10 @@ def command(
     typer.echo(tomli_w.dumps({"queues": written}), nl=False)
     for name, headers in hidden.items():
         for header in headers:
+            referring = shlex.quote(f"{header}: secret:NAME")
             say(
                 f"queue {name}: header {header} holds a value that looks like a secret, so no header of this queue is written;"
-                f" to refer to it by a name: qctl secret set NAME && qctl set -q {name} --header '{header}: secret:NAME'"
+                f" to refer to it by a name: qctl secret set NAME && qctl set -q {name} --header {referring}"
             )
     if not written:
         say("there is no queue to write")

@@ -95,7 +95,7 @@ def command(
     dsn: options.Dsn = None,
     profile: options.Profile = None,
 ) -> None:
-    """Deliver: claim messages, POST them, settle the answers. Runs until it is told to stop.
+    """Deliver: claim messages, POST them or hand them over to their broker, settle the answers. Runs until it is told to stop.
 
     Requests go only to public addresses and to networks that a queue allows: qctl set --allow-network. Redirects are never
     followed. On SIGTERM or Ctrl-C no more messages are claimed, those in flight are settled, and the exit code is 0. Any

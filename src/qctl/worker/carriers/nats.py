@@ -12,8 +12,7 @@ from nats.js import errors as js_errors
 
 from qctl.worker.carriers import place, tls
 from qctl.worker.carriers.broker import Destination, HandoverError, Outgoing
-from qctl.worker.carriers.publisher import order_header
-from qctl.worker.carriers.short_id import subject_token
+from qctl.worker.carriers.order_key import order_header, subject_token
 
 _PORT = 4222
 _LAST = ".{key}"

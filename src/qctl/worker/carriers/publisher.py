@@ -1,8 +1,6 @@
 """Hands messages over to brokers, in a thread of its own with an event loop; a broker's module knows how."""
 
 import asyncio
-import re
-import socket
 import threading
 import time
 from collections import deque
@@ -10,12 +8,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from qctl import config, ssrf
-from qctl.worker.carriers import place
+from qctl.worker.carriers import destination
 from qctl.worker.carriers.broker import Connection, Destination, HandoverError, Outgoing
-from qctl.worker.carriers.threads import in_thread
+from qctl.worker.carriers.destination import RefusedAddressError
 from qctl.worker.clock import clock
-from qctl.worker.request import REFUSED, Answer, Request
+from qctl.worker.request import Answer, Request
 
 Connect = Callable[[Destination], Awaitable[Connection]]
 
@@ -24,7 +21,6 @@ CONFIRMED = 202
 _SLACK_S = 0.5
 _CONNECT_WITHIN_S = 10.0
 _ORDER_KEY = ":order-key"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # After these the connection is made anew.
 _ENDED = (HandoverError.AWAY, HandoverError.DENIED)
 
@@ -226,7 +222,7 @@ class Publisher:
             if len(found) != len(batch):
                 raise RuntimeError(f"{len(found)} results of {len(batch)} messages")
             results = [*found]
-        except (HandoverError, _RefusedAddressError) as failure:
+        except (HandoverError, RefusedAddressError) as failure:
             results = [failure] * len(batch)
         except TimeoutError:
             kind, what = (HandoverError.UNCONFIRMED, "confirmation")
@@ -285,26 +281,17 @@ class Publisher:
         url = request.message.url
         try:
             async with asyncio.timeout(_CONNECT_WITHIN_S):
-                destination = Destination(
-                    url,
-                    _from_environment(options),
-                    await _checked(url, request.allowed),
-                    request.message.timeout_ms / 1000,
-                )
-                return await self._connect(destination)
+                timeout_s = request.message.timeout_ms / 1000
+                return await self._connect(await destination.of(url, options, request.allowed, timeout_s))
         except TimeoutError:
             raise HandoverError(HandoverError.AWAY, f"no connection within {_CONNECT_WITHIN_S:.0f} s") from None
-        except (HandoverError, _RefusedAddressError):
+        except (HandoverError, RefusedAddressError):
             raise
         except ImportError as error:
             raise HandoverError(HandoverError.DENIED, f"a library is not installed: {error}") from None
         except Exception as error:
             # Nothing was sent, so it costs no attempt.
             raise HandoverError(HandoverError.AWAY, f"{type(error).__name__}: {error}") from None
-
-
-class _RefusedAddressError(Exception):
-    """An address that the queue does not allow."""
 
 
 def _alike(request: Request, first: Request) -> bool:
@@ -320,38 +307,3 @@ def _outgoing(request: Request) -> Outgoing:
     headers = {"content-type": "application/json", **request.message.headers}
     key = headers.pop(_ORDER_KEY, None)
     return Outgoing(headers["webhook-id"], key, headers, request.message.body.encode())
-
-
-def order_header(key: str) -> str:
-    """An order key as a header, in which no control character may stand."""
-    return _CONTROL.sub(" ", key)
-
-
-def _from_environment(options: dict[str, str]) -> dict[str, str]:
-    """Options as they are, with the values of ``env:NAME``."""
-    found = dict(options)
-    for name, value in options.items():
-        if value.startswith("env:"):
-            variable = value.removeprefix("env:")
-            given = config.variable(variable)
-            if not given:
-                what = f"the worker has no environment variable {variable}, which {name} names"
-                raise HandoverError(HandoverError.DENIED, what)
-            found[name] = given
-    return found
-
-
-async def _checked(url: str, allowed: tuple[ssrf.Network, ...] | None) -> dict[str, list[str]]:
-    """The addresses of each host that the queue allows."""
-    found: dict[str, list[str]] = {}
-    for host, port in place.of(url).hosts:
-        try:
-            infos = await in_thread(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise HandoverError(HandoverError.AWAY, f"{host}: {error.strerror or error}") from None
-        addresses = list(dict.fromkeys(str(info[4][0]) for info in infos))
-        refusals = {address: None if allowed is None else ssrf.refusal(address, allowed) for address in addresses}
-        found[host] = [address for address, why in refusals.items() if why is None]
-        if not found[host]:
-            raise _RefusedAddressError(f"{REFUSED}{next(filter(None, refusals.values()))}")
-    return found

@@ -12,7 +12,7 @@ from pamqp.commands import Basic
 
 from qctl.worker.carriers import place, tls
 from qctl.worker.carriers.broker import Destination, HandoverError, Outgoing
-from qctl.worker.carriers.publisher import order_header
+from qctl.worker.carriers.order_key import order_header
 
 _PORTS = {"amqps": 5671, "amqp": 5672}
 _KEY_OCTETS = 255

@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 
 from qctl.worker.carriers import place, tls
 from qctl.worker.carriers.broker import Destination, HandoverError, Outgoing
-from qctl.worker.carriers.publisher import order_header
+from qctl.worker.carriers.order_key import order_header
 
 _PORT = 6379
 _DENIED = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)

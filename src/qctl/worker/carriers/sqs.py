@@ -12,8 +12,7 @@ from botocore.config import Config
 
 from qctl.worker.carriers import place
 from qctl.worker.carriers.broker import Destination, HandoverError, Outgoing
-from qctl.worker.carriers.publisher import order_header
-from qctl.worker.carriers.short_id import short_id
+from qctl.worker.carriers.order_key import order_header, short_id
 from qctl.worker.carriers.threads import in_thread
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
