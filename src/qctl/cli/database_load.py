@@ -16,6 +16,15 @@ def write_rate(per_s: float) -> str:
     return f"{per_s:,.0f}/s" if per_s >= 10 else rate(per_s)
 
 
+def told(share: "models.DatabaseShare | None") -> list[str]:
+    """What delivery takes, and what to type where that is much."""
+    if share is None:
+        return []
+    return move(share) or [
+        f"delivery takes about {share.share:.0%} of a core of the database, at {write_rate(share.per_s)} in the last 10 min"
+    ]
+
+
 def move(share: "models.DatabaseShare | None") -> list[str]:
     """What to type where delivery takes much from the database; nothing where it does not."""
     if share is None or share.share <= MUCH or share.transport != "http":

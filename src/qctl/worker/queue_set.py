@@ -135,7 +135,8 @@ class QueueSet:
         if carrier in self._carriers:
             return True
         what, hint = f"queue {row.queue_name} hands over to {carrier}", f"pip install 'qctl[{carrier}]'"
-        if self._names is not None:
+        # Later, when a queue moves to a broker, the others go on.
+        if self._names is not None and self._session.worker_id is None:
             raise QctlError(f"{what}, whose library is not installed here", hint=hint, code=ExitCode.SERVER_UNFIT)
         if row.queue_name not in self._told_missing:
             self._told_missing.add(row.queue_name)

@@ -8,7 +8,7 @@ import typer
 from qctl.cli import options
 from qctl.cli.capacity_table import COLUMNS, compared
 from qctl.cli.console import say
-from qctl.cli.database_load import MUCH, move, write_rate
+from qctl.cli.database_load import MUCH, told, write_rate
 from qctl.cli.session import session
 from qctl.errors import UsageError
 from qctl.operations import capacity
@@ -76,13 +76,8 @@ def command(
         with session(dsn, profile, "capacity") as connection:
             rows = capacity.capacities(connection, queue)
             share = capacity.database_share(connection)
-        if share is not None:
-            busy = f"{share.share:.0%} of a core of the database"
-            say(f"delivery takes about {busy}, at {write_rate(share.per_s)} in the last 10 min")
-            for line in move(share)[1:]:
-                say(
-                    f"more than {MUCH:.0%}: handed over to a broker it would be about {share.handed_over:.0%}\n{line.strip()}"
-                )
+        for line in told(share):
+            say(line)
         render([compared(row, row) for row in rows], COLUMNS, output)
         wakes = next((row.wakes_per_month for row in rows if row.wakes_per_month is not None), None)
         if wakes is not None:
@@ -121,7 +116,7 @@ def command(
         render(plans, _PLAN_COLUMNS, output)
     if any(plan.transport == "broker" for plan in plans) and transport is None:
         say(
-            "more than 30% of a core: hand over to a broker, which delivers and retries by itself:"
+            f"more than {MUCH:.0%} of a core: hand over to a broker, which delivers and retries by itself:"
             " qctl set -q QUEUE --url 'amqps://HOST/?queue=NAME' --log failures"
         )
     say(
