@@ -1,10 +1,14 @@
 """Queues that hand over to a broker, as far as the database decides."""
 
+import tomllib
+from pathlib import Path
+
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
 from helpers import claim, create, make_due, one, send, settle, state
+from qctl.worker import carriers
 
 URLS = [
     ("sqs://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo", "sqs"),
@@ -53,8 +57,17 @@ def registered(conn, *carriers: str) -> int:
 @pytest.mark.parametrize(("url", "carrier"), URLS)
 def test_the_scheme_picks_the_carrier(conn, url, carrier):
     create(conn, url=url)
-    assert one(conn, "select qctl._carrier(url) from qctl.queue") == carrier
+    assert one(conn, "select qctl._carrier(url) from qctl.queue") == carrier == carriers.of(url)
     assert conn.execute("select concurrency, max_in_flight from qctl.queue").fetchone() == (500, 4000)
+
+
+def test_each_carrier_has_a_form_and_an_extra(conn):
+    forms = {row[0] for row in conn.execute("select carrier from qctl._broker_forms()")}
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert {"http", *forms} == set(carriers.available())
+    assert forms <= set(extras)
 
 
 @pytest.mark.parametrize("url", NOT_URLS)
