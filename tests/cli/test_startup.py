@@ -48,7 +48,30 @@ from qctl.operations import queues
 print(queues.create.__module__)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.splitlines() == ["__main__ demo operations", "True", "qctl.operations.queues"]
+    assert done.stdout.splitlines() == ["__main__ demo operations worker", "True", "qctl.operations.queues"]
+
+
+def test_no_module_is_read_twice():
+    code = """
+import qctl.cli, sys
+from importlib import import_module
+from pathlib import Path
+source = Path(qctl.cli.__file__).parents[1]
+names = [".".join(file.relative_to(source.parent).with_suffix("").parts) for file in source.rglob("[!_]*.py")]
+innermost_first = sorted(names, key=lambda name: (name.count("."), name), reverse=True)
+for name in innermost_first:
+    if not name.startswith("qctl.db."):
+        import_module(name)
+seen = {}
+for module in sys.modules.values():
+    if module.__name__.startswith("qctl"):
+        for value in vars(module).values():
+            if type(value) is type(sys) and value.__name__.startswith("qctl."):
+                seen.setdefault(value.__name__, set()).add(id(value))
+print(*sorted(name for name, objects in seen.items() if len(objects) > 1))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == ""
 
 
 def test_options_are_completed_whatever_the_executable_is_called(tmp_path):

@@ -133,7 +133,7 @@ def test_without_its_health_port_it_ends_at_once_and_leaves_no_child(conn, worke
 
 _KILLED_AT_FORK = """
 import multiprocessing.util, os, time
-from qctl.worker import Supervisor
+from qctl.worker.supervisor import Supervisor
 from qctl.worker.loop import wake_pipe
 
 class Idle:

@@ -26,7 +26,7 @@ from qctl.demo import embedded
 from qctl.demo.receiver import read_ledger
 from qctl.errors import ExitCode, QctlError
 from qctl.operations import attachments, migrate, queues
-from qctl.worker import Worker
+from qctl.worker.loop import Worker
 
 QUEUE = "users"
 _NEXT = "Next: qctl demo --keep leaves it running to look around in"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qctl import config, db, http_server
-from qctl import worker as delivering
 from qctl.cli import completers, missing_right, named_connection, options
 from qctl.cli.console import say
 from qctl.cli.metrics_page import scrapes
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.output.columns import seconds
+from qctl.worker import loop, request, signals, supervisor, totals
 
 if TYPE_CHECKING:
     from qctl.worker import tracing
@@ -116,17 +116,17 @@ def command(
     person = config.stderr_is_terminal()
     patience_s, held_bytes, egress = options.duration(grace), options.size(max_bytes), _egress(proxy, ca, cert, key)
 
-    def work(number: int, hold: Callable[[delivering.Worker], None]) -> delivering.Totals:
+    def work(number: int, hold: Callable[[loop.Worker], None]) -> totals.Totals:
         def talk(line: str) -> None:
             _talk(line if processes == 1 else f"[{number}] {line}")
 
         with _tracing(traces) as tracer:
-            process = delivering.Worker(
+            process = loop.Worker(
                 connect=lambda within_s: db.connect_worker(
                     database, pooled=None if listen is None else not listen, within_s=within_s
                 ),
                 queues=queue or None,
-                mode=delivering.Mode.ONCE if once else delivering.Mode.DRAIN if drain else delivering.Mode.FOREVER,
+                mode=loop.Mode.ONCE if once else loop.Mode.DRAIN if drain else loop.Mode.FOREVER,
                 concurrency=concurrency,
                 grace_s=patience_s,
                 listen=listen,
@@ -150,23 +150,23 @@ def command(
     if processes == 1:
         with ExitStack() as stack, missing_right.explained(database, "work"):
 
-            def hold(process: delivering.Worker) -> None:
-                delivering.stop_on_signals(process.stop, process.wake_fd)
+            def hold(process: loop.Worker) -> None:
+                signals.stop_on_signals(process.stop, process.wake_fd)
                 stack.enter_context(_served(process, database, health, metrics_))
 
-            totals = work(1, hold)
+            done = work(1, hold)
     else:
-        supervisor = delivering.Supervisor(processes, work, _talk)
+        parent = supervisor.Supervisor(processes, work, _talk)
         try:
-            supervisor.start()
-            delivering.stop_on_signals(supervisor.stop, supervisor.wake_fd)
-            with missing_right.explained(database, "work"), _served(supervisor, database, health, metrics_):
-                totals = supervisor.run()
+            parent.start()
+            signals.stop_on_signals(parent.stop, parent.wake_fd)
+            with missing_right.explained(database, "work"), _served(parent, database, health, metrics_):
+                done = parent.run()
         finally:
             # Python waits for its children when it ends, and nobody else would stop them.
-            supervisor.stop()
+            parent.stop()
     if talkative:
-        _talk(f"stopped after {seconds(time.monotonic() - started)}: {totals}")
+        _talk(f"stopped after {seconds(time.monotonic() - started)}: {done}")
 
 
 def _talk(line: str) -> None:
@@ -175,7 +175,7 @@ def _talk(line: str) -> None:
 
 @contextmanager
 def _served(
-    process: "delivering.Worker | delivering.Supervisor",
+    process: "loop.Worker | supervisor.Supervisor",
     database: "config.Database",
     health: str | None,
     metrics: str | None,
@@ -192,7 +192,7 @@ def _served(
         yield
 
 
-def _egress(proxy: str | None, ca: str | None, cert: str | None, key: str | None) -> "delivering.Egress":
+def _egress(proxy: str | None, ca: str | None, cert: str | None, key: str | None) -> "request.Egress":
     if proxy is not None and "@" in proxy:
         raise UsageError(
             "--proxy: a login does not belong on a command line, which everybody on this machine can read",
@@ -205,7 +205,7 @@ def _egress(proxy: str | None, ca: str | None, cert: str | None, key: str | None
     for option, path in (("--ca", ca), ("--cert", cert), ("--key", key)):
         if path is not None and not os.access(path, os.R_OK):
             raise UsageError(f"{option}: cannot read {path}")
-    return delivering.Egress(proxy, ca, cert, key)
+    return request.Egress(proxy, ca, cert, key)
 
 
 @contextmanager
@@ -238,7 +238,7 @@ class _TotalsPrinter:
         self._printed_at = 0.0
         self._printed: str = ""
 
-    def __call__(self, totals: "delivering.Totals") -> None:
+    def __call__(self, totals: "totals.Totals") -> None:
         now = time.monotonic()
         line = str(totals)
         if now - self._printed_at >= 5 and line != self._printed:
