@@ -28,6 +28,15 @@ CASES = {
     "columns": (COLUMNS, ", p_columns => '{n}'", 1.5),
     "an enum": (COLUMNS.replace("plan text", "plan plan"), "", 1.5),
 }
+# Arguments of attach, and the highest ratio to plain capture that is accepted.
+SHAPES = {
+    "a body of two columns": (", p_body => 'jsonb_build_object(''id'', new.id, ''plan'', new.plan)'", 3.0),
+    "a body with a joined row": (
+        ", p_body => '(select to_jsonb(c) from public.joined c where c.id = new.n)'",
+        5.0,
+    ),
+    "cloudevents": (", p_payload => 'cloudevents'", 5.0),
+}
 
 
 class Database:
@@ -55,6 +64,34 @@ class Database:
 
     def _spent_ns(self) -> int:
         return int(self._schedstat.read_text().split()[0])
+
+
+def shapes(database: Database, report: Report, rounds: int, rows: int, single: int) -> None:
+    """What a body or a format adds to a statement, beside plain capture of an equal table."""
+    execute = database.connection.execute
+    execute("create table public.joined (id bigint primary key, name text)")
+    execute("insert into public.joined values (1, 'joined')")
+    tables = {"plain": "public.plain_0", "captured": "public.captured_0"}
+    for number, (case, (arguments, _)) in enumerate(SHAPES.items()):
+        tables[case] = f"public.shaped_{number}"
+        execute(f"create table {tables[case]} ({COLUMNS})")
+        execute(f"select qctl.attach('{tables[case]}', 'bench'{arguments})")
+    least: dict[tuple[str, str], float] = {}
+    for _ in range(rounds):
+        for case, table in tables.items():
+            execute(f"truncate {table}, pgmq.q_bench")
+            for what, (statement, written) in statements(table, "1", rows, single).items():
+                cost = database.cost_us(statement, written)
+                least[case, what] = min(cost, least.get((case, what), cost))
+    for case, (_, most) in SHAPES.items():
+        for what in statements("t", "1", 1, 1):
+            added, plain = (least[which, what] - least["plain", what] for which in (case, "captured"))
+            report.add(
+                Row(
+                    f"capture, {case}, {what}", f"≤ {most} × plain capture", f"{added:.1f} µs added", "", rounds,
+                    f"plain capture {plain:.1f} µs", added / plain, added / plain <= most, "the least of the rounds",
+                )
+            )  # fmt: skip
 
 
 def statements(table: str, value: str, rows: int, single: int) -> dict[str, tuple[str, int]]:
@@ -103,6 +140,7 @@ def main() -> None:
                         f"0.6.0 {added['before']:.1f} µs", ratio, ratio <= most, "the least of the rounds",
                     )
                 )  # fmt: skip
+        shapes(databases["now"], report, size.rounds, size.rows, size.single)
     report.save()
 
 

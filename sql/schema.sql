@@ -147,6 +147,106 @@ $$;
 
 COMMENT ON FUNCTION qctl._about_rows(p_table regclass) IS 'The number of rows; for a large table the estimate, because the caller holds a lock while it counts.';
 
+-- Name: attachment; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.attachment (
+    attachment_id integer NOT NULL,
+    queue_id integer NOT NULL,
+    relation regclass NOT NULL,
+    operations text[] NOT NULL,
+    when_sql text,
+    columns text[],
+    payload text DEFAULT 'qctl'::text NOT NULL,
+    unchanged boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_by text DEFAULT SESSION_USER NOT NULL,
+    level text DEFAULT 'statement'::text NOT NULL,
+    replicated boolean DEFAULT false NOT NULL,
+    as_me boolean DEFAULT false NOT NULL,
+    on_error text DEFAULT 'hold'::text NOT NULL,
+    max_bytes integer DEFAULT 524288 NOT NULL,
+    order_by text,
+    name text NOT NULL,
+    table_name text NOT NULL,
+    uses jsonb DEFAULT '{}'::jsonb NOT NULL,
+    body_sql text,
+    CONSTRAINT attachment_level_check CHECK ((level = ANY (ARRAY['statement'::text, 'row'::text]))),
+    CONSTRAINT attachment_max_bytes_check CHECK (((max_bytes >= 1024) AND (max_bytes <= 1048576))),
+    CONSTRAINT attachment_on_error_check CHECK ((on_error = ANY (ARRAY['hold'::text, 'fail'::text, 'skip'::text]))),
+    CONSTRAINT attachment_payload_check CHECK ((payload = ANY (ARRAY['qctl'::text, 'supabase'::text, 'cloudevents'::text, 'slack'::text, 'discord'::text])))
+);
+
+-- Name: TABLE attachment; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.attachment IS 'A table whose changes are captured into a queue.';
+
+-- Name: COLUMN attachment.when_sql; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.when_sql IS 'Condition over new and old; null captures all.';
+
+-- Name: COLUMN attachment.columns; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.columns IS 'An UPDATE counts only if one of these changed; null: any column.';
+
+-- Name: COLUMN attachment.payload; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.payload IS 'The format of its messages.';
+
+-- Name: COLUMN attachment.unchanged; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.unchanged IS 'Capture updates that change nothing, too.';
+
+-- Name: COLUMN attachment.level; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.level IS 'statement: one insert for all rows of a statement. row: for partitioned, inherited and replicated tables.';
+
+-- Name: COLUMN attachment.replicated; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.replicated IS 'Capture also what replication applies, and writes with session_replication_role = replica.';
+
+-- Name: COLUMN attachment.as_me; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.as_me IS 'The capture runs as who attached, not as the table''s owner, and that was accepted.';
+
+-- Name: COLUMN attachment.on_error; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.on_error IS 'When an event cannot be queued as asked: hold it, fail the statement, or skip it.';
+
+-- Name: COLUMN attachment.max_bytes; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.max_bytes IS 'A row that takes more, compressed, is captured by its primary key. Half a MiB compressed is what jsonb takes in any case.';
+
+-- Name: COLUMN attachment.order_by; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.order_by IS 'The column whose value is the order key of the captured messages.';
+
+-- Name: COLUMN attachment.name; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.name IS 'Stands in the names of its triggers and functions: the same for one queue and table in every database.';
+
+-- Name: COLUMN attachment.table_name; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.table_name IS 'As it was when attached or last changed: finds a table that was dropped and made again.';
+
+-- Name: COLUMN attachment.uses; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.uses IS 'Columns that its options name, each with its attnum: finds a column that was renamed.';
+
+-- Name: COLUMN attachment.body_sql; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.attachment.body_sql IS 'The expression over new, old and operation that makes the payload; null: the rows.';
+
+-- Name: _absent_row_sql(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._absent_row_sql(p_attachment qctl.attachment, p_row text, p_when text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- A row of nulls, with columns: only for expressions that ask for it, because making one takes longer than most expressions.
+  select case when p_attachment.body_sql ~* format('\m%s\M', p_row)
+              then format(E'if %s then\n      execute format(''select (null::%%s).*'', relation) into %s;\n    end if;\n    ', p_when, p_row) else '' end
+$$;
+
 -- Name: _add_up(timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._add_up(p_to timestamp with time zone) RETURNS void
@@ -302,7 +402,7 @@ begin
     perform qctl._check_broker(v_queue);
   end if;
   if v_queue.transport = 'pg_net' then
-    perform qctl._check_net_url(v_queue.url), qctl._check_net_headers(v_queue);
+    perform qctl._check_net_url(v_queue.url), qctl._check_net_headers(v_queue), qctl._check_net_formats(v_queue);
   end if;
   if p_settings ? 'ordered' then
     if not v_queue.ordered and exists (select from qctl.attachment a where a.queue_id = v_queue.queue_id and a.order_by is not null) then
@@ -695,86 +795,6 @@ $_$;
 
 COMMENT ON FUNCTION qctl._archive_delivered(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone) IS 'Moves the delivered messages to the archive.';
 
--- Name: attachment; Type: TABLE; Schema: qctl; Owner: -
-
-CREATE TABLE qctl.attachment (
-    attachment_id integer NOT NULL,
-    queue_id integer NOT NULL,
-    relation regclass NOT NULL,
-    operations text[] NOT NULL,
-    when_sql text,
-    columns text[],
-    payload text DEFAULT 'qctl'::text NOT NULL,
-    unchanged boolean DEFAULT false NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_by text DEFAULT SESSION_USER NOT NULL,
-    level text DEFAULT 'statement'::text NOT NULL,
-    replicated boolean DEFAULT false NOT NULL,
-    as_me boolean DEFAULT false NOT NULL,
-    on_error text DEFAULT 'hold'::text NOT NULL,
-    max_bytes integer DEFAULT 524288 NOT NULL,
-    order_by text,
-    name text NOT NULL,
-    table_name text NOT NULL,
-    uses jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT attachment_level_check CHECK ((level = ANY (ARRAY['statement'::text, 'row'::text]))),
-    CONSTRAINT attachment_max_bytes_check CHECK (((max_bytes >= 1024) AND (max_bytes <= 1048576))),
-    CONSTRAINT attachment_on_error_check CHECK ((on_error = ANY (ARRAY['hold'::text, 'fail'::text, 'skip'::text]))),
-    CONSTRAINT attachment_payload_check CHECK ((payload = ANY (ARRAY['qctl'::text, 'supabase'::text])))
-);
-
--- Name: TABLE attachment; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON TABLE qctl.attachment IS 'A table whose changes are captured into a queue.';
-
--- Name: COLUMN attachment.when_sql; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.when_sql IS 'Condition over new and old; null captures all.';
-
--- Name: COLUMN attachment.columns; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.columns IS 'An UPDATE counts only if one of these changed; null: any column.';
-
--- Name: COLUMN attachment.unchanged; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.unchanged IS 'Capture updates that change nothing, too.';
-
--- Name: COLUMN attachment.level; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.level IS 'statement: one insert for all rows of a statement. row: for partitioned, inherited and replicated tables.';
-
--- Name: COLUMN attachment.replicated; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.replicated IS 'Capture also what replication applies, and writes with session_replication_role = replica.';
-
--- Name: COLUMN attachment.as_me; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.as_me IS 'The capture runs as who attached, not as the table''s owner, and that was accepted.';
-
--- Name: COLUMN attachment.on_error; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.on_error IS 'When an event cannot be queued as asked: hold it, fail the statement, or skip it.';
-
--- Name: COLUMN attachment.max_bytes; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.max_bytes IS 'A row that takes more, compressed, is captured by its primary key. Half a MiB compressed is what jsonb takes in any case.';
-
--- Name: COLUMN attachment.order_by; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.order_by IS 'The column whose value is the order key of the captured messages.';
-
--- Name: COLUMN attachment.name; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.name IS 'Stands in the names of its triggers and functions: the same for one queue and table in every database.';
-
--- Name: COLUMN attachment.table_name; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.table_name IS 'As it was when attached or last changed: finds a table that was dropped and made again.';
-
--- Name: COLUMN attachment.uses; Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON COLUMN qctl.attachment.uses IS 'Columns that its options name, each with its attnum: finds a column that was renamed.';
-
 -- Name: _attached(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._attached(p_attachment qctl.attachment, p_queue text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
@@ -966,6 +986,43 @@ $$;
 -- Name: FUNCTION _belongs(p_name text, p_relation oid); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._belongs(p_name text, p_relation oid) IS 'Is this the attached table, or a part of it?';
+
+-- Name: _body_query(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._body_query(p_body text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- The expression cannot begin another statement: it appears within one parenthesis and within two, and could not close both.
+  select format(E'select to_jsonb((%1$s\n)) from (select ((%1$s\n)) limit 0) as "qctl 1"', p_body)
+$_$;
+
+-- Name: _body_sql(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._body_sql(p_attachment qctl.attachment) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select case when p_attachment.body_sql is null then '' else format($body$
+  begin
+    -- An expression that writes to its own table calls itself.
+    if pg_trigger_depth() <= 16 then
+    %1$s%2$sv_body := to_jsonb((%3$s
+));
+    end if;
+    v_body_failed := case when pg_trigger_depth() > 16 then 'triggers call each other, 16 deep' when v_body is null then 'the body is null'
+                          when pg_column_size(v_body) > %4$s then 'the body is too large' end;
+  exception when others or assert_failure then
+    v_body_failed := %5$s;
+  end;
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);$body$,
+    qctl._absent_row_sql(p_attachment, 'new', 'operation = ''DELETE'''), qctl._absent_row_sql(p_attachment, 'old', 'operation in (''INSERT'', ''READ'')'),
+    p_attachment.body_sql, p_attachment.max_bytes, qctl._problem_sql('the body cannot be computed')) end
+$_$;
+
+-- Name: FUNCTION _body_sql(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._body_sql(p_attachment qctl.attachment) IS 'Computes the body of a row, as the last step of its row function; what fails stays the whole row, marked.';
 
 -- Name: gate; Type: TABLE; Schema: qctl; Owner: -
 
@@ -1193,6 +1250,20 @@ CREATE FUNCTION qctl._breaker_pause(p_queue qctl.queue, p_pauses integer, p_spre
 
 COMMENT ON FUNCTION qctl._breaker_pause(p_queue qctl.queue, p_pauses integer, p_spread double precision, p_retry_after_s integer) IS 'Time to wait after that many failed probes: 1 s, 2 s, 4 s ... up to the longest of the queue, with 10 % jitter by p_spread, from 0 to 1. A Retry-After may make it longer, up to 10 min.';
 
+-- Name: _brief(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._brief(p_value jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when length(v.text) > 80 then left(v.text, 79) || '…' else v.text end
+  from (select case jsonb_typeof(p_value) when 'null' then 'null' else regexp_replace(p_value #>> '{}', '\s+', ' ', 'g') end as text) v
+$$;
+
+-- Name: FUNCTION _brief(p_value jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._brief(p_value jsonb) IS 'A value in a sentence: one line of at most 80 characters.';
+
 -- Name: _broker_forms(); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._broker_forms() RETURNS TABLE(carrier text, pattern text, example text)
@@ -1332,9 +1403,9 @@ begin
     v_row := qctl._unowned_row(%5$L, %8$s, %9$s, greatest(pg_column_size(new), pg_column_size(old)) > %17$s, 'the table belongs to another role than its capture');
   end if;
   v_obstacle := coalesce(v_obstacle, v_row ->> 'problem', %10$s);
-  v_message := qctl._event_head(qctl._attached_relation(%1$L), %5$L, %11$L) || (v_row - '{problem,order_key}'::text[]);
+  v_message := qctl._event_head(qctl._attached_relation(%1$L), %5$L, %11$L) || (v_row - '{problem,order_key,body,body_failed}'::text[]);
   if v_obstacle is null then
-    insert into pgmq.%12$I (vt, message%13$s) values (clock_timestamp(), v_message%14$s);
+    %18$sinsert into pgmq.%12$I (vt, message%13$s) values (clock_timestamp(), v_message%14$s);
     v_queued := true;%15$s
   else
     %16$s
@@ -1349,14 +1420,18 @@ $body$, p_attachment.name,
     case when p_operation <> 'DELETE' then format(c.converted, 'new') else 'null' end, case when p_operation <> 'INSERT' then format(c.converted, 'old') else 'null' end,
     case when p_attachment.order_by is null then 'null'
          else format('(select ''an earlier event is held'' from qctl.held_event h where h.attachment_id = qctl._attachment_id(%L) limit 1)', p_attachment.name) end,
-    p_attachment.payload, 'q_' || p_queue, case when p_attachment.order_by is not null then ', headers' else '' end,
-    case when p_attachment.order_by is not null
-         then format(', qctl._order_headers(%s)', qctl._order_sql(p_attachment, 'v_row', p_operation)) else '' end,
+    p_attachment.payload, 'q_' || p_queue, case when qctl._headers_sql(p_attachment, 'null', 'null') is null then '' else ', headers' end,
+    coalesce(', ' || qctl._headers_sql(p_attachment, qctl._order_sql(p_attachment, 'v_row', p_operation), 'v_message'), ''),
     qctl._notify_sql(p_queue),
     qctl._unqueued_sql(p_attachment, format($held$insert into qctl.held_event (attachment_id, operation, message, order_key, reason)
       values (qctl._attachment_id(%1$L), %2$L, v_message, %3$s, v_obstacle);$held$, p_attachment.name, p_operation,
                                               qctl._held_order_sql(p_attachment, 'v_row', p_operation)), 'v_obstacle'),
-    p_attachment.max_bytes)
+    p_attachment.max_bytes,
+    case when qctl._is_shaped(p_attachment)
+         then format(E'v_message := %s;\n    ', qctl._message_sql(p_attachment, format('qctl._event_head(qctl._attached_relation(%L), %L, %L)',
+                                                                    p_attachment.name, p_operation, p_attachment.payload), 'v_row')) else '' end
+    || case when p_attachment.body_sql is null then ''
+            else format(E'if v_row ? ''body_failed'' then\n      perform qctl._capture_failed(%L, v_row ->> ''body_failed'');\n    end if;\n    ', p_attachment.name) end)
   from (select format('qctl._text_row(tg_relid, %%s, coalesce(qctl._virtual_columns(tg_relid), ''{}''), %s)', p_attachment.max_bytes)) as c (converted)
 $_$;
 
@@ -1426,6 +1501,7 @@ begin
   if p_attachment.order_by is not null and not p_queue.ordered then
     perform qctl.set_queue(p_queue.queue_name, p_settings => '{"ordered": true}');
   end if;
+  perform qctl._check_net_formats(p_queue);
   perform qctl._drop_unneeded_functions(p_attachment);
   perform qctl._make_functions(p_attachment, p_queue.queue_name);
   perform qctl._place_triggers(p_attachment);
@@ -1606,11 +1682,11 @@ CREATE FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_
     perform set_config(v_flag, '', true);
     for v_try in 1 .. 2 loop
       insert into pgmq.%2$I (vt, message%3$s)
-      select clock_timestamp(), %4$s || %5$s%6$s
-      from %7$s cross join lateral (select %8$s as c offset 0) as e
+      select clock_timestamp(), %4$s%6$s
+      from %7$s cross join lateral (select %8$s as c offset 0) as e%5$s
       where case when not (%9$s) or %10$s then false
                  when qctl._folded_pin(%11$L, %12$s) and v_settings is null then set_config(v_flag, 'pin', true) is null
-                 when e.c is null then false
+                 when e.c is null then false%15$s
                  when not e.c ? 'problem' and not %13$s then true
                  else set_config(v_flag, 'held', true) is null end;
       v_queued := v_queued or found;
@@ -1618,7 +1694,7 @@ CREATE FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_
       perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
       exit when current_setting(v_flag, true) <> 'pin';
       v_settings := qctl._pin();
-    end loop;
+    end loop;%16$s
     if current_setting(v_flag, true) = 'held' then
       perform set_config(v_flag, '', true);
       %14$s
@@ -1629,15 +1705,25 @@ CREATE FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_
     end if;
   end if;$body$,
     case when p.plain then 'current_setting(v_flag, true) = ''whole''' else 'true' end,
-    'q_' || p_queue, case when p_attachment.order_by is not null then ', headers' else '' end, p.head_sql,
-    case when p_attachment.order_by is null then 'e.c' else 'case when e.c ? ''order_key'' then e.c - ''order_key'' else e.c end' end,
-    case when p_attachment.order_by is null then ''
-         else format(', case when %1$s is not null then jsonb_build_object(''x-pgmq-group'', %1$s) end', qctl._order_sql(p_attachment, 'e.c', p_operation)) end,
+    'q_' || p_queue, case when qctl._headers_sql(p_attachment, 'null', 'null') is null then '' else ', headers' end,
+    case when qctl._is_shaped(p_attachment) then 'f.m'
+         else p.head_sql || case when p_attachment.order_by is null then ' || e.c' else ' || case when e.c ? ''order_key'' then e.c - ''order_key'' else e.c end' end end,
+    case when qctl._is_shaped(p_attachment)
+         then format(E'\n      cross join lateral (select case when e.c is not null then %s end as m offset 0) as f', qctl._message_sql(p_attachment, p.head_sql, 'e.c')) else '' end,
+    coalesce(', ' || qctl._headers_sql(p_attachment, qctl._order_sql(p_attachment, 'e.c', p_operation), 'f.m'), ''),
     p.rows_sql, p.row_sql, p.changed_sql, p.fits_sql, p_attachment.name, p_pinned::text, p.waits_sql,
     qctl._unqueued_sql(p_attachment,
       qctl._held_insert(p_attachment, p_operation, p.head_sql, p.row_sql, p.rows_sql,
         format('%s and not (%s) and e.c is not null and (e.c ? ''problem'' or %s)', p.changed_sql, p.fits_sql, p.waits_sql), '''an earlier event is held'''),
-      '''a row cannot be queued as asked'''))
+      '''a row cannot be queued as asked'''),
+    case when p_attachment.body_sql is null then ''
+         else E'\n                 when e.c ? ''body_failed'' and set_config(''qctl.body_failed'', e.c ->> ''body_failed'', true) is null then false' end,
+    case when p_attachment.body_sql is null then ''
+         else format($body$
+    if current_setting('qctl.body_failed', true) <> '' then
+      perform qctl._capture_failed(%L, current_setting('qctl.body_failed'));
+      perform set_config('qctl.body_failed', '', true);
+    end if;$body$, p_attachment.name) end)
   from qctl._statement_parts(p_attachment, p_operation, p_pinned) p
 $_$;
 
@@ -2017,7 +2103,8 @@ CREATE FUNCTION qctl._change_options(p_attachment qctl.attachment) RETURNS text
     case when exists (select from gone g where g.condition) then ' --when ''''' end,
     case when exists (select from gone g where g.name = any (p_attachment.columns))
          then ' --columns ' || qctl._word(coalesce((select string_agg(c, ',') from unnest(p_attachment.columns) c where c not in (select g.name from gone g)), '')) end,
-    case when exists (select from gone g where g.name = p_attachment.order_by) then ' --order-by ''''' end)
+    case when exists (select from gone g where g.name = p_attachment.order_by) then ' --order-by ''''' end,
+    case when exists (select from gone g where p_attachment.uses -> 'body' ? g.name) then ' --body ''''' end)
 $$;
 
 -- Name: FUNCTION _change_options(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
@@ -2104,6 +2191,41 @@ begin
   end if;
 end
 $$;
+
+-- Name: _check_body(regclass, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_body(p_relation regclass, p_body text) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET check_function_bodies TO 'on'
+    AS $$
+declare
+  v_function text := format('qctl.%I(text, %s, %s)', 'check_body_' || pg_backend_pid(), p_relation, p_relation);
+  v_columns text[];
+begin
+  -- Creates functions that are never called, because their body is parsed but not planned: planning would run code of the table's owner.
+  execute format('create function qctl.%I(operation text, new %s, old %s) returns jsonb language sql as %L',
+                 'check_body_' || pg_backend_pid(), p_relation, p_relation, qctl._body_query(p_body));
+  execute 'drop function ' || v_function;
+  execute format(E'create function qctl.%I(operation text, new %s, old %s) returns jsonb language sql begin atomic\n%s;\nend',
+                 'check_body_' || pg_backend_pid(), p_relation, p_relation, qctl._body_query(p_body));
+  v_columns := array(
+    select distinct a.attname::text from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+    where d.classid = 'pg_proc'::regclass and d.objid = to_regprocedure(v_function) and d.refobjid = p_relation and d.refobjsubid > 0 order by 1);
+  execute 'drop function ' || v_function;
+  return v_columns;
+exception when syntax_error_or_access_rule_violation or data_exception or undefined_table or invalid_schema_name or feature_not_supported or invalid_function_definition then
+  raise exception '--body is not a valid expression for %: %', p_relation, sqlerrm
+    using errcode = 'QC002',
+          hint = case when sqlstate = '42703' or sqlerrm ~ '"(new|old)"' then 'write columns as new.total or old.total'
+                      when sqlstate in ('42P01', '42883', '42704', '3F000') then 'write tables, views and functions with their schema, for example public.customers'
+                      else 'for example --body "jsonb_build_object(''id'', new.id, ''total'', new.total)"' end;
+end
+$$;
+
+-- Name: FUNCTION _check_body(p_relation regclass, p_body text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._check_body(p_relation regclass, p_body text) IS 'Refuses what is not one expression over the row; returns the columns of the table that it names.';
 
 -- Name: _check_broker(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2279,6 +2401,26 @@ begin
 end
 $_$;
 
+-- Name: _check_net_formats(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_net_formats(p_queue qctl.queue) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_queue.transport = 'pg_net'
+     and (exists (select from qctl.attachment a where a.queue_id = p_queue.queue_id and a.payload = 'cloudevents')
+          or exists (select from qctl.event_route r where r.queue_id = p_queue.queue_id and r.format = 'cloudevents')) then
+    raise exception 'pg_net can send only the content type application/json, and CloudEvents have their own'
+      using errcode = 'QC007', hint = format('qctl set -q %s --transport http', p_queue.queue_name);
+  end if;
+end
+$$;
+
+-- Name: FUNCTION _check_net_formats(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._check_net_formats(p_queue qctl.queue) IS 'Refuses a format that pg_net cannot send.';
+
 -- Name: _check_net_headers(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._check_net_headers(p_queue qctl.queue) RETURNS void
@@ -2329,8 +2471,6 @@ begin
   if p_attachment.operations is null or cardinality(p_attachment.operations) = 0
      or not p_attachment.operations <@ array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] then
     raise exception 'operations must be one or more of INSERT, UPDATE, DELETE, TRUNCATE' using errcode = 'QC002';
-  elsif p_attachment.payload is null or p_attachment.payload not in ('qctl', 'supabase') then
-    raise exception '% is not a payload format', quote_nullable(p_attachment.payload) using errcode = 'QC002', hint = 'use qctl or supabase';
   elsif p_attachment.on_error is null or p_attachment.on_error not in ('hold', 'fail', 'skip') then
     raise exception '% is not a valid choice for errors', quote_nullable(p_attachment.on_error) using errcode = 'QC002', hint = 'use hold, fail or skip';
   elsif p_attachment.max_bytes is null or p_attachment.max_bytes not between 1024 and 1048576 then
@@ -2338,7 +2478,9 @@ begin
   end if;
   p_attachment.operations := array(select distinct o from unnest(p_attachment.operations) as o order by o desc);
   p_attachment.columns := nullif(p_attachment.columns, '{}');
+  perform qctl._check_shape(p_attachment.payload);
   p_attachment.when_sql := nullif(p_attachment.when_sql, '');
+  p_attachment.body_sql := nullif(p_attachment.body_sql, '');
   -- The column may be given as in the payload, record.user_id, or without the prefix.
   p_attachment.order_by := nullif(regexp_replace(p_attachment.order_by, '^record\.', ''), '');
   perform qctl._check_columns(p_attachment.relation, p_attachment.columns, '');
@@ -2371,6 +2513,20 @@ begin
   end if;
 end
 $_$;
+
+-- Name: _check_shape(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_shape(p_format text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_format is null or p_format <> all (qctl._shapes()) then
+    raise exception '% is not a format', quote_nullable(p_format)
+      using errcode = 'QC002', hint = 'use qctl, supabase, cloudevents, slack or discord';
+  end if;
+end
+$$;
 
 -- Name: _check_url(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2538,6 +2694,22 @@ $$;
 
 COMMENT ON FUNCTION qctl._close_routines() IS 'Revokes EXECUTE from PUBLIC on every routine of schema qctl, because owners of attached tables have USAGE on the schema.';
 
+-- Name: _cloud_event(jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cloud_event(p_event jsonb, p_data jsonb) RETURNS jsonb
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- CloudEvents 1.0.2; the id is stored with the message, so it is the same in each attempt.
+  select jsonb_build_object(
+    'specversion', '1.0', 'id', gen_random_uuid(),
+    'source', '/' || qctl._uri_part(current_database()) || case when p_event ? 'table' then format('/%s/%s', qctl._uri_part(p_event ->> 'schema'), qctl._uri_part(p_event ->> 'table')) else '' end,
+    'type', case when p_event ? 'table' then format('%s.%s.%s', qctl._uri_part(p_event ->> 'schema'), qctl._uri_part(p_event ->> 'table'), lower(p_event ->> 'operation'))
+                 else 'qctl.' || (p_event ->> 'type') end,
+    'time', coalesce(p_event ->> 'timestamp', to_char(clock_timestamp() at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
+    'datacontenttype', 'application/json', 'data', p_data)
+$$;
+
 -- Name: _code_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._code_of(p_command text) RETURNS text
@@ -2660,7 +2832,7 @@ CREATE FUNCTION qctl._condition_sql(p_attachment qctl.attachment, p_populated bo
   select case
     when p_attachment.when_sql is null then ''
     when p_populated or (p_attachment.uses ->> 'bare')::boolean
-    then format('execute format(%L, relation) into v_matches using case when operation <> ''DELETE'' then to_jsonb(new) end, case when operation <> ''INSERT'' then to_jsonb(old) end;',
+    then format('execute format(%L, relation) into v_matches using case when operation <> ''DELETE'' then to_jsonb(new) end, case when operation in (''UPDATE'', ''DELETE'') then to_jsonb(old) end;',
                 qctl._populated_condition_sql(p_attachment))
     else format(E'v_matches := (%s\n);\n', p_attachment.when_sql) end
          || case when p_attachment.when_sql is null then '' else E'if v_matches is not true then\n      return null;\n    end if;' end
@@ -3876,9 +4048,10 @@ CREATE FUNCTION qctl._emit(p_type text, p_queue text, p_data jsonb DEFAULT '{}':
 declare
   v_route record;
   v_held integer;
+  v_message jsonb;
   v_now timestamptz := clock_timestamp();
 begin
-  select r.queue_id, q.queue_name, r.throttle_s into v_route from qctl.event_route r join qctl.queue q using (queue_id);
+  select r.queue_id, q.queue_name, r.throttle_s, r.format into v_route from qctl.event_route r join qctl.queue q using (queue_id);
   -- The event queue does not report on itself because each report would add a message to it.
   if not found or v_route.queue_name = p_queue then
     return;
@@ -3891,9 +4064,10 @@ begin
   if v_held > 0 then
     return;
   end if;
-  execute format('insert into pgmq.%I (vt, message) values ($1, $2)', 'q_' || v_route.queue_name)
-    using v_now, jsonb_build_object('type', p_type, 'timestamp', to_char(v_now at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                                    'data', jsonb_strip_nulls(jsonb_build_object('database', current_database(), 'queue', p_queue) || p_data));
+  v_message := qctl._shape(v_route.format, jsonb_build_object('type', p_type, 'timestamp', to_char(v_now at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                                    'data', jsonb_strip_nulls(jsonb_build_object('database', current_database(), 'queue', p_queue) || p_data)), null);
+  execute format('insert into pgmq.%I (vt, message, headers) values ($1, $2, $3)', 'q_' || v_route.queue_name)
+    using v_now, v_message, qctl._shape_headers(v_route.format, v_message);
   perform qctl._notify(v_route.queue_id);
 exception when others then
   perform qctl._audit_rarely('event_failed', p_queue, sqlstate, sqlerrm);
@@ -4271,13 +4445,15 @@ CREATE FUNCTION qctl._follow_columns(p_attachment qctl.attachment) RETURNS qctl.
 declare
   v_renamed text[] := array(select array[u.name, u.present] from qctl._used_columns(p_attachment) u where u.present <> u.name order by u.name);
   -- By way of names that appear nowhere else, because two columns may have changed places.
-  v_mark constant text := 'qctl_renamed_' || left(md5(coalesce(p_attachment.when_sql, '')), 8) || '_';
+  v_mark constant text := 'qctl_renamed_' || left(md5(concat(p_attachment.when_sql, p_attachment.body_sql)), 8) || '_';
 begin
   for i in 1 .. coalesce(array_length(v_renamed, 1), 0) loop
     p_attachment.when_sql := qctl._rename_in_condition(p_attachment.when_sql, (p_attachment.uses ->> 'bare')::boolean, v_renamed[i][1], v_mark || i || 'x');
+    p_attachment.body_sql := qctl._rename_in_condition(p_attachment.body_sql, false, v_renamed[i][1], v_mark || i || 'x');
   end loop;
   for i in 1 .. coalesce(array_length(v_renamed, 1), 0) loop
     p_attachment.when_sql := replace(p_attachment.when_sql, v_mark || i || 'x', quote_ident(v_renamed[i][2]));
+    p_attachment.body_sql := replace(p_attachment.body_sql, v_mark || i || 'x', quote_ident(v_renamed[i][2]));
   end loop;
   p_attachment.columns := array(
     select coalesce(u.present, c.name) from unnest(p_attachment.columns) with ordinality as c (name, n)
@@ -4741,6 +4917,22 @@ $$;
 
 COMMENT ON FUNCTION qctl._header(p_headers jsonb, p_name text) IS 'The value of a stored header, found by its lower-case name because servers choose the case.';
 
+-- Name: _headers_sql(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._headers_sql(p_attachment qctl.attachment, p_order text, p_message text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when p_attachment.payload = 'cloudevents'
+              then format('qctl._shape_headers(%L, %s)', p_attachment.payload, p_message)
+                   || case when p_attachment.order_by is null then '' else format(' || coalesce(qctl._order_headers(%s), ''{}'')', coalesce(p_order, 'null')) end
+              when p_attachment.order_by is not null then format('qctl._order_headers(%s)', p_order) end
+$$;
+
+-- Name: FUNCTION _headers_sql(p_attachment qctl.attachment, p_order text, p_message text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._headers_sql(p_attachment qctl.attachment, p_order text, p_message text) IS 'The headers of a message: its order key, and what its format needs; null for none.';
+
 -- Name: _held_insert(qctl.attachment, text, text, text, text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._held_insert(p_attachment qctl.attachment, p_operation text, p_head text, p_row text, p_from text, p_where text, p_reason text) RETURNS text
@@ -4748,7 +4940,7 @@ CREATE FUNCTION qctl._held_insert(p_attachment qctl.attachment, p_operation text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   select format($body$insert into qctl.held_event (attachment_id, operation, message, order_key, reason)
-    select qctl._attachment_id(%1$L), %2$L, %3$s || (e.c - '{problem,order_key}'::text[]), %8$s, coalesce(e.c ->> 'problem', %4$s)
+    select qctl._attachment_id(%1$L), %2$L, %3$s || (e.c - '{problem,order_key,body,body_failed}'::text[]), %8$s, coalesce(e.c ->> 'problem', %4$s)
     from %5$s cross join lateral (select %6$s as c offset 0) as e
     where %7$s;$body$, p_attachment.name, p_operation, p_head, p_reason, p_from, p_row, p_where,
                 qctl._held_order_sql(p_attachment, 'e.c', p_operation))
@@ -4799,6 +4991,12 @@ COMMENT ON FUNCTION qctl._hosts_of(p_url text) IS 'The hosts of a URL: brokers m
 CREATE FUNCTION qctl._host_of(p_url text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (qctl._hosts_of(p_url))[1];
+
+-- Name: _in_slack(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._in_slack(p_text text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN "left"(replace(replace(replace(p_text, '&'::text, '&amp;'::text), '<'::text, '&lt;'::text), '>'::text, '&gt;'::text), 3000);
 
 -- Name: _inherits(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5030,6 +5228,16 @@ CREATE FUNCTION qctl._is_refused(p_status integer, p_error text) RETURNS boolean
 -- Name: FUNCTION _is_refused(p_status integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._is_refused(p_status integer, p_error text) IS 'True if the endpoint or the broker rejects the payload.';
+
+-- Name: _is_shaped(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_shaped(p_attachment qctl.attachment) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (((p_attachment).body_sql IS NOT NULL) OR ((p_attachment).payload <> ALL (ARRAY['qctl'::text, 'supabase'::text])));
+
+-- Name: FUNCTION _is_shaped(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_shaped(p_attachment qctl.attachment) IS 'Is a message of this attachment anything but the event itself?';
 
 -- Name: _is_starting(bytea); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5934,7 +6142,7 @@ begin
     v_settings := v_settings || (select string_agg(format(' set %s = %L', s.name, s.value), '') from qctl._pinned_settings() s);
   end if;
   -- Set only if the condition has a backslash, because each setting costs every statement a microsecond.
-  if strpos(p_attachment.when_sql, E'\\') > 0 then
+  if strpos(concat(p_attachment.when_sql, p_attachment.body_sql), E'\\') > 0 then
     v_settings := v_settings || ' set standard_conforming_strings = on';
   end if;
   execute format('create or replace function qctl.%I(operation text, relation regclass, new anyelement, old anyelement, hidden text[]) '
@@ -6128,6 +6336,37 @@ $$;
 -- Name: FUNCTION _member_tables(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._member_tables(p_queue text) IS 'Tables and the sequence of a queue that are members of the extension, as pgmq up to 1.5 makes them: pg_dump leaves them out.';
+
+-- Name: _message(qctl.attachment, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._message(p_attachment qctl.attachment, p_event jsonb, p_rows jsonb) RETURNS jsonb
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when qctl._is_shaped(p_attachment)
+              then qctl._shape(p_attachment.payload,
+                               p_event || case when p_attachment.body_sql is null or p_rows ? 'body' or coalesce(p_event ->> 'operation', p_event ->> 'type') = 'TRUNCATE' then '{}'
+                                               else jsonb_build_object('body_failed', coalesce(p_rows ->> 'body_failed', 'queued as it is')) end,
+                               p_rows -> 'body')
+              else p_event end
+$$;
+
+-- Name: FUNCTION _message(p_attachment qctl.attachment, p_event jsonb, p_rows jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._message(p_attachment qctl.attachment, p_event jsonb, p_rows jsonb) IS 'The message for an event that was held, from what the row function says of it now.';
+
+-- Name: _message_sql(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._message_sql(p_attachment qctl.attachment, p_head text, p_rows text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format('qctl._shape(%L, %s || (%s - ''{problem,order_key,body}''::text[]), %3$s -> ''body'')', p_attachment.payload, p_head, p_rows)
+$_$;
+
+-- Name: FUNCTION _message_sql(p_attachment qctl.attachment, p_head text, p_rows text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._message_sql(p_attachment qctl.attachment, p_head text, p_rows text) IS 'The message of a shaped attachment, from its head and what the row function says.';
 
 -- Name: _messages(text, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, jsonb, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7228,13 +7467,13 @@ COMMENT ON FUNCTION qctl._pick(p_queue qctl.queue, p_now timestamp with time zon
 
 -- Name: _piecewise_side(qctl.attachment, text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._piecewise_side(p_attachment qctl.attachment, p_side text, p_variable text, p_absent_for text) RETURNS text
+CREATE FUNCTION qctl._piecewise_side(p_attachment qctl.attachment, p_side text, p_variable text, p_present_for text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   -- Takes \u0000 out unless its backslash is itself escaped; json may hold it and jsonb may not.
   select format($body$
-  if operation <> %4$L then
+  if operation = any (%4$L) then
     v_%2$s := null;
     if pg_column_size(%1$s) <= %3$s then
       begin
@@ -7251,7 +7490,7 @@ CREATE FUNCTION qctl._piecewise_side(p_attachment qctl.attachment, p_side text, 
         v_%2$s := '{}';
       end;
     end if;
-  end if;$body$, p_side, p_variable, p_attachment.max_bytes, p_absent_for,
+  end if;$body$, p_side, p_variable, p_attachment.max_bytes, p_present_for,
     coalesce(qctl._key_sql(qctl._attached_relation(p_attachment.name), p_side), 'null::jsonb'))
 $_$;
 
@@ -7633,8 +7872,9 @@ begin
   execute format($q$
     with gone as (delete from qctl.held_event h where h.attachment_id = $1 returning h.*)
     insert into pgmq.%I (vt, message, headers)
-    select clock_timestamp(), g.message, qctl._order_headers(g.order_key) from gone g order by g.held_id
-  $q$, 'q_' || p_queue.queue_name) using p_attachment.attachment_id;
+    select clock_timestamp(), m.message, nullif(coalesce(qctl._order_headers(g.order_key), '{}') || coalesce(qctl._shape_headers($2.payload, m.message), '{}'), '{}')
+    from gone g cross join lateral (select qctl._message($2, g.message, '{}') as message offset 0) m order by g.held_id
+  $q$, 'q_' || p_queue.queue_name) using p_attachment.attachment_id, p_attachment;
   get diagnostics v_count = row_count;
   return v_count;
 end
@@ -8497,25 +8737,25 @@ declare
   v_matches boolean;
   v_truncated boolean := false;
   v_order_key text;
-  v_problem text;
+  v_problem text;%13$s
 begin
   begin
     %1$s%11$s
     if operation <> 'DELETE' and pg_column_size(new) <= %2$s then
       v_record := to_jsonb(new) - hidden;
     end if;
-    if operation <> 'INSERT' and pg_column_size(old) <= %2$s then
+    if operation in ('UPDATE', 'DELETE') and pg_column_size(old) <= %2$s then
       v_old_record := to_jsonb(old) - hidden;
     end if;
-    if (operation = 'DELETE' or v_record is not null) and (operation = 'INSERT' or v_old_record is not null) then%4$s%5$s
+    if (operation = 'DELETE' or v_record is not null) and (operation in ('INSERT', 'READ') or v_old_record is not null) then%4$s%5$s
       v_rows := case operation
-        when 'INSERT' then jsonb_build_object('record', v_record)
+        when 'UPDATE' then jsonb_build_object('record', v_record, 'old_record', v_old_record)
         when 'DELETE' then jsonb_build_object('old_record', v_old_record)
-        else jsonb_build_object('record', v_record, 'old_record', v_old_record) end;
+        else jsonb_build_object('record', v_record) end;
       if v_problem is not null then
         v_rows := v_rows || jsonb_build_object('problem', v_problem);
-      end if;
-      return v_rows;
+      end if;%14$s
+      return v_rows%15$s;
     end if;
   exception when others or assert_failure then
     null;
@@ -8528,14 +8768,14 @@ begin
     %6$s
   end;%7$s%8$s
   if not v_truncated then%12$s
-  end if;%9$s
+  end if;%9$s%14$s
   return jsonb_strip_nulls(jsonb_build_object('truncated', nullif(v_truncated, false), 'order_key', v_order_key, 'problem', v_problem))
          || case when operation <> 'DELETE' then jsonb_build_object('record', v_record) else '{}' end
-         || case when operation <> 'INSERT' then jsonb_build_object('old_record', v_old_record) else '{}' end;
+         || case when operation in ('UPDATE', 'DELETE') then jsonb_build_object('old_record', v_old_record) else '{}' end%15$s;
 end
 $body$, qctl._condition_sql(p_attachment, false), p_attachment.max_bytes, v_no, v_columns, v_order,
     case when p_attachment.on_error = 'fail' then 'raise;' else format('v_problem := %s;', qctl._problem_sql('the condition cannot be evaluated')) end,
-    qctl._piecewise_side(p_attachment, 'new', 'record', 'DELETE'), qctl._piecewise_side(p_attachment, 'old', 'old_record', 'INSERT'),
+    qctl._piecewise_side(p_attachment, 'new', 'record', '{INSERT,UPDATE,READ}'), qctl._piecewise_side(p_attachment, 'old', 'old_record', '{UPDATE,DELETE}'),
     case when p_attachment.order_by is not null then format($body$
   begin
     v_order_key := left(case operation when 'DELETE' then coalesce(v_old_record ->> %1$L, old.%1$I::text) else coalesce(v_record ->> %1$L, new.%1$I::text) end, 200);
@@ -8544,7 +8784,8 @@ $body$, qctl._condition_sql(p_attachment, false), p_attachment.max_bytes, v_no, 
   end;$body$, p_attachment.order_by,
       case when p_attachment.on_error = 'fail' then 'raise;' else format('v_problem := %s;', qctl._problem_sql('the order key cannot be computed')) end)
     else '' end, case when p_attachment.when_sql is null then 'null;'
-      else E'if v_matches is null then\n      ' || qctl._condition_sql(p_attachment, true) || E'\n    end if;' end, v_same, coalesce(nullif(v_columns, ''), E'\n    null;'));
+      else E'if v_matches is null then\n      ' || qctl._condition_sql(p_attachment, true) || E'\n    end if;' end, v_same, coalesce(nullif(v_columns, ''), E'\n    null;'),
+    case when p_attachment.body_sql is null then '' else E'\n  v_body jsonb;\n  v_body_failed text;' end, qctl._body_sql(p_attachment), qctl._with_body_sql(p_attachment));
 end
 $_$;
 
@@ -8729,6 +8970,39 @@ $$;
 -- Name: FUNCTION _send_wake(p_url text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._send_wake(p_url text) IS 'Sends a wake, signed by Standard Webhooks; its webhook-id is the id of the wake.';
+
+-- Name: _sentence(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._sentence(p_event jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- An operational event has a type and data; one of a row has an operation, and of an update what it changed is said.
+  select case
+    when jsonb_typeof(p_event -> 'data') = 'object'
+    then concat_ws(': ', 'qctl ' || (p_event ->> 'type'), (
+      select string_agg(format('%s %s', d.key, qctl._brief(d.value)), ', ' order by d.key <> 'database', d.key <> 'queue', d.key)
+      from jsonb_each(p_event -> 'data') d))
+    else concat_ws(': ', format('%s %s.%s', lower(p_event ->> 'operation'), p_event ->> 'schema', p_event ->> 'table'), (
+      select string_agg(f.text, ', ' order by f.n) filter (where f.n <= 12) || case when count(*) > 12 then format(', and %s more', count(*) - 12) else '' end
+      from (
+        select row_number() over (order by e.changed desc, e.n) as n,
+               case when e.changed then format('%s %s → %s', e.key, qctl._brief(e.before), qctl._brief(e.value)) else format('%s %s', e.key, qctl._brief(e.value)) end as text
+        from (
+          select c.key, c.value, c.n, c.before,
+                 p_event ->> 'operation' = 'UPDATE' and c.value is distinct from c.before as changed
+          from (
+            select r.key, r.value, r.n, p_event -> 'old_record' -> r.key as before
+            from jsonb_each(coalesce(nullif(p_event -> 'record', 'null'), nullif(p_event -> 'old_record', 'null'), '{}')) with ordinality as r (key, value, n)
+          ) c
+        ) e
+        where e.value <> 'null' or e.changed
+      ) f)) end
+$$;
+
+-- Name: FUNCTION _sentence(p_event jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._sentence(p_event jsonb) IS 'An event as one line for people.';
 
 -- Name: _set_aside_unreadable(qctl.queue, timestamp with time zone, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -9138,6 +9412,52 @@ $_$;
 
 COMMENT ON FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]) IS 'Settles successes of first attempts, the most frequent answers, in a statement that costs two thirds of the general one. Returns how many it settled, and when. qctl._settle_rest settles the others.';
 
+-- Name: _shape(text, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._shape(p_format text, p_event jsonb, p_body jsonb) RETURNS jsonb
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case p_format
+    when 'cloudevents' then qctl._cloud_event(p_event, coalesce(p_body, p_event -> 'data', p_event - '{operation,table,schema}'::text[]))
+    when 'slack' then case when jsonb_typeof(p_body) = 'object' then p_body
+                           else jsonb_build_object('text', coalesce(left(p_body #>> '{}', 40000), qctl._in_slack(qctl._sentence(p_event)))) end
+    -- Nobody is mentioned because of a value: https://docs.discord.com/developers/resources/webhook
+    when 'discord' then case when jsonb_typeof(p_body) = 'object' then p_body
+                             else jsonb_build_object('content', left(coalesce(p_body #>> '{}', qctl._sentence(p_event)), 2000), 'allowed_mentions', '{"parse": []}'::jsonb) end
+    else coalesce(p_body, p_event) end
+$$;
+
+-- Name: FUNCTION _shape(p_format text, p_event jsonb, p_body jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._shape(p_format text, p_event jsonb, p_body jsonb) IS 'The message for an event in a format: qctl and supabase are the event itself. p_body: what --body makes of the row, or null; for slack and discord a text, or the whole message as an object.';
+
+-- Name: _shape_headers(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._shape_headers(p_format text, p_message jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- Structured mode of the HTTP binding, which may carry the attributes as headers too.
+  select case when p_format = 'cloudevents' then jsonb_build_object(
+    'content-type', 'application/cloudevents+json; charset=utf-8', 'ce-specversion', p_message -> 'specversion', 'ce-id', p_message -> 'id',
+    'ce-source', p_message -> 'source', 'ce-type', p_message -> 'type', 'ce-time', p_message -> 'time') end
+$$;
+
+-- Name: FUNCTION _shape_headers(p_format text, p_message jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._shape_headers(p_format text, p_message jsonb) IS 'The headers that a message in this format has, or null.';
+
+-- Name: _shapes(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._shapes() RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '{qctl,supabase,cloudevents,slack,discord}'::text[];
+
+-- Name: FUNCTION _shapes(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._shapes() IS 'The formats that an attachment and operational events may have.';
+
 -- Name: _show_followers(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._show_followers(p_queue qctl.queue) RETURNS integer
@@ -9357,7 +9677,7 @@ begin
   head_sql := format('qctl._folded_head(%L, %L, %L)', p_attachment.name, p_operation, p_attachment.payload);
   changed_sql := case when p_operation = 'UPDATE' and not p_attachment.unchanged and p_attachment.columns is null
                       then 'n.new operator(pg_catalog.*<>) o.old' else 'true' end;
-  plain := p_attachment.when_sql is null and p_attachment.columns is null and p_attachment.order_by is null;
+  plain := p_attachment.when_sql is null and p_attachment.columns is null and p_attachment.order_by is null and not qctl._is_shaped(p_attachment);
   fits_sql := case when plain then qctl._fits_sql(p_attachment, p_pinned, new_sql, old_sql) else 'false' end;
   unowned_sql := format('qctl._unowned_row(%L, %s, %s, greatest(%s) > %s, %%s)', p_operation,
     case when new_sql is null then 'null' else format(v_converted, new_sql) end, case when old_sql is null then 'null' else format(v_converted, old_sql) end,
@@ -9826,7 +10146,7 @@ begin
   end if;
   v_obstacle := qctl._capture_obstacle(%1$L, %2$L);
   if v_obstacle is null then
-    insert into pgmq.%3$I (vt, message) values (clock_timestamp(), qctl._event_head(qctl._attached_relation(%1$L), 'TRUNCATE', %4$L));%6$s
+    insert into pgmq.%3$I (vt, message%9$s) select clock_timestamp(), %7$s from (select qctl._event_head(qctl._attached_relation(%1$L), 'TRUNCATE', %4$L) as e) e%8$s;%6$s
   else
     %5$s
   end if;
@@ -9836,7 +10156,11 @@ $body$, p_attachment.name, p_queue, 'q_' || p_queue, p_attachment.payload,
     qctl._unqueued_sql(p_attachment, format($held$insert into qctl.held_event (attachment_id, operation, message, reason)
       values (qctl._attachment_id(%1$L), 'TRUNCATE', qctl._event_head(qctl._attached_relation(%1$L), 'TRUNCATE', %2$L), v_obstacle);$held$,
       p_attachment.name, p_attachment.payload), 'v_obstacle'),
-    qctl._notify_sql(p_queue))
+    qctl._notify_sql(p_queue),
+    case when qctl._is_shaped(p_attachment) then 'f.m' else 'e.e' end || coalesce(', ' || h.sql, ''),
+    case when qctl._is_shaped(p_attachment) then format(' cross join lateral (select qctl._shape(%L, e.e, null) as m offset 0) as f', p_attachment.payload) else '' end,
+    case when h.sql is null then '' else ', headers' end)
+  from (select qctl._headers_sql(p_attachment, null, 'f.m') as sql) h
 $_$;
 
 -- Name: _tune_queue_table(text); Type: FUNCTION; Schema: qctl; Owner: -
@@ -10027,6 +10351,18 @@ $$;
 
 COMMENT ON FUNCTION qctl._upon_log() IS 'Views, triggers, policies and publications on the attempt log that do not belong to qctl; null if there are none.';
 
+-- Name: _uri_part(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._uri_part(p_text text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- RFC 3986, section 2.3: all but the unreserved characters are percent-encoded.
+  select coalesce(string_agg(case when c ~ '^[A-Za-z0-9._~-]$' then c else upper(regexp_replace(encode(convert_to(c, 'UTF8'), 'hex'), '(..)', '%\1', 'g')) end,
+                             '' order by n), '')
+  from regexp_split_to_table(p_text, '') with ordinality as u (c, n)
+$_$;
+
 -- Name: _used_columns(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._used_columns(p_attachment qctl.attachment) RETURNS TABLE(name text, present text, condition boolean)
@@ -10054,18 +10390,22 @@ CREATE FUNCTION qctl._uses(p_attachment qctl.attachment) RETURNS jsonb
 declare
   v_bare boolean := false;
   v_condition text[] := '{}';
+  v_body text[] := '{}';
 begin
   if p_attachment.when_sql is not null then
     v_bare := qctl._is_bare(p_attachment.relation, p_attachment.operations, p_attachment.when_sql);
     v_condition := array(select qctl._columns_of_condition(p_attachment.relation, p_attachment.operations, p_attachment.when_sql));
   end if;
+  if p_attachment.body_sql is not null then
+    v_body := qctl._check_body(p_attachment.relation, p_attachment.body_sql);
+  end if;
   return (
-    select jsonb_build_object('bare', v_bare, 'condition', to_jsonb(v_condition), 'relation', p_attachment.relation::oid,
+    select jsonb_build_object('bare', v_bare, 'condition', to_jsonb(v_condition), 'body', to_jsonb(v_body), 'relation', p_attachment.relation::oid,
                               'columns', coalesce(jsonb_object_agg(a.attname, a.attnum), '{}'),
                               'types', coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)), '{}'))
     from pg_attribute a
     where a.attrelid = p_attachment.relation and a.attnum > 0 and not a.attisdropped
-      and a.attname::text = any (p_attachment.columns || p_attachment.order_by || v_condition));
+      and a.attname::text = any (p_attachment.columns || p_attachment.order_by || v_condition || v_body));
 end
 $$;
 
@@ -10102,8 +10442,12 @@ begin
         case when v_held.events = 1 then 'event is' else 'events are' end, qctl._shown_time(v_held.since), v_held.reason));
     end if;
     v_problems := concat_ws('; ', v_problems, (
-      select format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), qctl._shown_time(min(e.minute)), min(e.sqlstate))
-      from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id having count(*) > 0));
+      select string_agg(format(case when k.marked then 'in %s statements since %s %s: their messages hold the whole row instead'
+                                    else '%s statements were not captured since %s, %s' end, k.statements, qctl._shown_time(k.since),
+                               case when k.marked then k.error else 'SQLSTATE ' || k.state end), '; ')
+      from (select e.error ~ '^(the body|triggers call each other)' as marked, sum(e.statements) as statements, min(e.minute) as since,
+                   min(e.sqlstate) as state, (array_agg(e.error order by e.minute desc))[1] as error
+            from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id group by 1) k));
     if v_problems <> '' then
       return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_problems, qctl._attachment_fix(v_attachment, v_queue, v_only_held);
     end if;
@@ -10297,6 +10641,16 @@ $_$;
 -- Name: FUNCTION _what_to_type(p_queue qctl.queue, p_reason text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._what_to_type(p_queue qctl.queue, p_reason text) IS 'What a person does about an open circuit breaker, to be added to its reason: mostly nothing.';
+
+-- Name: _with_body_sql(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._with_body_sql(p_attachment qctl.attachment) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when p_attachment.body_sql is null then ''
+              else ' || case when v_body_failed is null then jsonb_build_object(''body'', v_body) else jsonb_build_object(''body_failed'', v_body_failed) end' end
+$$;
 
 -- Name: _with_settings(qctl.queue, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10645,13 +10999,13 @@ begin
   end if;
   if not v_hook.enabled then
     raise exception 'webhook ''%'' is disabled, so there is nothing to take over', p_trigger
-      using errcode = 'QC007', hint = 'for the same result: qctl create, then qctl attach --payload supabase';
+      using errcode = 'QC007', hint = 'for the same result: qctl create, then qctl attach --format supabase';
   end if;
   select string_agg(p.key || '=' || p.value, '&') into v_query from jsonb_each_text(v_hook.params) p;
   if exists (select from jsonb_each_text(v_hook.params) p where p.key || p.value !~ '^[A-Za-z0-9._~-]*$') then
     raise exception 'webhook ''%'' has parameters that need encoding', p_trigger
       using errcode = 'QC007',
-            hint = 'put them into the URL: qctl create ... --url, qctl attach ... --payload supabase, then disable the trigger';
+            hint = 'put them into the URL: qctl create ... --url, qctl attach ... --format supabase, then disable the trigger';
   end if;
   queue_name := coalesce(p_queue, left(regexp_replace(lower(p_trigger), '[^a-z0-9_]+', '_', 'g'), 47));
   relation := v_hook.relation;
@@ -10772,9 +11126,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.arming_state() IS 'Is this database armed, or a copy of the one that is?';
 
--- Name: attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[] DEFAULT '{INSERT,UPDATE,DELETE}'::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT 'qctl'::text, p_unchanged boolean DEFAULT false, p_as_me boolean DEFAULT false, p_replicated boolean DEFAULT false, p_on_error text DEFAULT 'hold'::text, p_max_bytes integer DEFAULT 524288, p_order_by text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
+CREATE FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[] DEFAULT '{INSERT,UPDATE,DELETE}'::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT 'qctl'::text, p_unchanged boolean DEFAULT false, p_as_me boolean DEFAULT false, p_replicated boolean DEFAULT false, p_on_error text DEFAULT 'hold'::text, p_max_bytes integer DEFAULT 524288, p_order_by text DEFAULT NULL::text, p_body text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
@@ -10801,14 +11155,15 @@ begin
   v_attachment.on_error := p_on_error;
   v_attachment.max_bytes := p_max_bytes;
   v_attachment.order_by := p_order_by;
+  v_attachment.body_sql := p_body;
   v_attachment.name := qctl._attachment_name(p_queue, v_relation);
   v_attachment := qctl._check_options(v_attachment);
   v_attachment.as_me := qctl._captures_as_me(v_relation, coalesce(p_as_me, false));
   insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes,
-                               order_by, name, table_name, uses)
+                               order_by, name, table_name, uses, body_sql)
   select v_attachment.queue_id, v_attachment.relation, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
          v_attachment.unchanged, v_attachment.level, v_attachment.replicated, v_attachment.as_me, v_attachment.on_error, v_attachment.max_bytes,
-         v_attachment.order_by, v_attachment.name, v_attachment.table_name, v_attachment.uses
+         v_attachment.order_by, v_attachment.name, v_attachment.table_name, v_attachment.uses, v_attachment.body_sql
   returning * into v_attachment;
   perform qctl._capture(v_attachment, v_queue);
   perform qctl._audit('attach', p_queue, to_jsonb(v_attachment) - '{attachment_id,queue_id,created_at,created_by,name,uses}'::text[]);
@@ -10816,20 +11171,20 @@ begin
 end
 $$;
 
--- Name: FUNCTION attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text, p_body text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Captures the changes of a table into a queue. Waits at most 2 s for the lock on the table. p_order_by: the column whose value is the order key; messages with the same value are delivered one at a time, in order.';
+COMMENT ON FUNCTION qctl.attach(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text, p_body text) IS 'Captures the changes of a table into a queue. Waits at most 2 s for the lock on the table. p_order_by: the column whose value is the order key; messages with the same value are delivered one at a time, in order. p_payload: the format, one of qctl._shapes(). p_body: an expression over new, old and operation that makes the payload.';
 
 -- Name: attachments(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.attachments(p_queue text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operations text[], when_sql text, columns text[], payload text, unchanged boolean, level text, replicated boolean, on_error text, max_bytes integer, order_by text, triggers text, runs_as text, held bigint, created_at timestamp with time zone, as_me boolean)
+CREATE FUNCTION qctl.attachments(p_queue text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operations text[], when_sql text, columns text[], payload text, unchanged boolean, level text, replicated boolean, on_error text, max_bytes integer, order_by text, triggers text, runs_as text, held bigint, created_at timestamp with time zone, as_me boolean, body_sql text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select coalesce(qctl._table_name(a.relation), a.table_name), q.queue_name, a.operations, a.when_sql, a.columns, a.payload, a.unchanged,
          a.level, a.replicated, a.on_error, a.max_bytes, a.order_by, t.triggers,
          (select pg_get_userbyid(f.proowner)::text from pg_proc f where f.oid = qctl._row_function(a.name)),
-         (select count(*) from qctl.held_event h where h.attachment_id = a.attachment_id), a.created_at, a.as_me
+         (select count(*) from qctl.held_event h where h.attachment_id = a.attachment_id), a.created_at, a.as_me, a.body_sql
   from qctl.attachment a
   join qctl.queue q using (queue_id)
   cross join lateral (
@@ -11037,7 +11392,7 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_attachment qctl.attachment := qctl._find_attachment(p_relation, v_queue.queue_id);
   v_unknown text := (select string_agg(k, ', ') from jsonb_object_keys(p_options) k
-                     where k not in ('operations', 'when_sql', 'columns', 'payload', 'unchanged', 'replicated', 'as_me', 'on_error', 'max_bytes', 'order_by'));
+                     where k not in ('operations', 'when_sql', 'columns', 'payload', 'unchanged', 'replicated', 'as_me', 'on_error', 'max_bytes', 'order_by', 'body_sql'));
 begin
   if v_unknown is not null then
     raise exception 'an attachment has no option %', v_unknown using errcode = 'QC002';
@@ -11055,7 +11410,7 @@ begin
   set relation = v_attachment.relation, operations = v_attachment.operations, when_sql = v_attachment.when_sql, columns = v_attachment.columns,
       payload = v_attachment.payload, unchanged = v_attachment.unchanged, level = v_attachment.level, replicated = v_attachment.replicated,
       as_me = v_attachment.as_me, on_error = v_attachment.on_error, max_bytes = v_attachment.max_bytes, order_by = v_attachment.order_by,
-      table_name = v_attachment.table_name, uses = v_attachment.uses
+      table_name = v_attachment.table_name, uses = v_attachment.uses, body_sql = v_attachment.body_sql
   where a.attachment_id = v_attachment.attachment_id;
   perform qctl._capture(v_attachment, v_queue);
   delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
@@ -11066,7 +11421,7 @@ $$;
 
 -- Name: FUNCTION change_attachment(p_relation text, p_queue text, p_options jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.change_attachment(p_relation text, p_queue text, p_options jsonb) IS 'Changes these options of an attachment and keeps the others; follows a table or a column that was renamed, a table that was created again, or one that became a partition or child of another, which is attached in its place then. Keys are columns of qctl.attachment; an empty when_sql, columns or order_by takes it away.';
+COMMENT ON FUNCTION qctl.change_attachment(p_relation text, p_queue text, p_options jsonb) IS 'Changes these options of an attachment and keeps the others; follows a table or a column that was renamed, a table that was created again, or one that became a partition or child of another, which is attached in its place then. Keys are columns of qctl.attachment; an empty when_sql, columns, order_by or body_sql takes it away.';
 
 -- Name: check(text, double precision, double precision, bigint, bigint, double precision, double precision, double precision, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -11236,9 +11591,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.collect(p_queue text) IS 'Settles the answers that pg_net has for a queue, including late ones, and decides about requests without an answer. Returns the number of answers.';
 
--- Name: compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT NULL::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT NULL::text, p_unchanged boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT NULL::boolean, p_replicated boolean DEFAULT NULL::boolean, p_on_error text DEFAULT NULL::text, p_max_bytes integer DEFAULT NULL::integer, p_order_by text DEFAULT NULL::text) RETURNS SETOF text
+CREATE FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT NULL::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT NULL::text, p_unchanged boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT NULL::boolean, p_replicated boolean DEFAULT NULL::boolean, p_on_error text DEFAULT NULL::text, p_max_bytes integer DEFAULT NULL::integer, p_order_by text DEFAULT NULL::text, p_body text DEFAULT NULL::text) RETURNS SETOF text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -11262,14 +11617,15 @@ begin
     ('payload', p_payload <> v_attachment.payload), ('unchanged', p_unchanged <> v_attachment.unchanged),
     ('as_me', p_as_me <> v_attachment.as_me), ('replicated', p_replicated <> v_attachment.replicated),
     ('on_error', p_on_error <> v_attachment.on_error), ('max_bytes', p_max_bytes <> v_attachment.max_bytes),
-    ('order_by', p_order_by is not null and nullif(regexp_replace(p_order_by, '^record\.', ''), '') is distinct from v_attachment.order_by)
+    ('order_by', p_order_by is not null and nullif(regexp_replace(p_order_by, '^record\.', ''), '') is distinct from v_attachment.order_by),
+    ('body', p_body is not null and nullif(p_body, '') is distinct from v_attachment.body_sql)
   ) as d (name, differs) where d.differs;
 end
 $$;
 
--- Name: FUNCTION compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text, p_body text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'The names of the options in which the attachment differs from these, or ''missing'' if the table is not attached to the queue. Null options are not compared.';
+COMMENT ON FUNCTION qctl.compare_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text, p_body text) IS 'The names of the options in which the attachment differs from these, or ''missing'' if the table is not attached to the queue. Null options are not compared.';
 
 -- Name: compare_queue(text, text, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -11963,11 +12319,11 @@ COMMENT ON FUNCTION qctl.end_edge_worker(p_worker_id bigint, p_reason text, p_cl
 
 -- Name: event_route(); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.event_route() RETURNS TABLE(queue_name text, url text, throttle_s integer, set_at timestamp with time zone, set_by text)
+CREATE FUNCTION qctl.event_route() RETURNS TABLE(queue_name text, url text, throttle_s integer, set_at timestamp with time zone, set_by text, format text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select q.queue_name, q.url, r.throttle_s, r.set_at, r.set_by from qctl.event_route r join qctl.queue q using (queue_id)
+  select q.queue_name, q.url, r.throttle_s, r.set_at, r.set_by, r.format from qctl.event_route r join qctl.queue q using (queue_id)
 $$;
 
 -- Name: fall_asleep(text[]); Type: FUNCTION; Schema: qctl; Owner: -
@@ -13287,6 +13643,7 @@ declare
   v_attachment qctl.attachment := qctl._find_attachment(p_relation, v_queue.queue_id);
   v_held qctl.held_event;
   v_row jsonb;
+  v_message jsonb;
 begin
   queued := 0;
   dropped := 0;
@@ -13299,8 +13656,10 @@ begin
       v_row := case when p_as_is then '{}' else qctl._decide(v_attachment, v_held) end;
       exit when v_row ? 'problem';
       if v_row is not null then
+        v_message := qctl._message(v_attachment, v_held.message, v_row);
         execute format('insert into pgmq.%I (vt, message, headers) values (clock_timestamp(), $1, $2)', 'q_' || p_queue)
-          using v_held.message, qctl._order_headers(coalesce(v_held.order_key, qctl._order_of(v_attachment, v_held.operation, v_row)));
+          using v_message, nullif(coalesce(qctl._order_headers(coalesce(v_held.order_key, qctl._order_of(v_attachment, v_held.operation, v_row))), '{}')
+                                  || coalesce(qctl._shape_headers(v_attachment.payload, v_message), '{}'), '{}');
         queued := queued + 1;
       else
         dropped := dropped + 1;
@@ -13794,9 +14153,9 @@ $$;
 
 COMMENT ON FUNCTION qctl.send_once(p_queue text, p_message jsonb, p_dedup_key text, p_window interval, p_headers jsonb, p_delay_s double precision, p_order_key text, p_audit boolean) IS 'Enqueues a message unless one with this key was enqueued within its window. In that case it returns the id of that message, with duplicate true.';
 
--- Name: set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT NULL::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT NULL::text, p_unchanged boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT NULL::boolean, p_replicated boolean DEFAULT NULL::boolean, p_on_error text DEFAULT NULL::text, p_max_bytes integer DEFAULT NULL::integer, p_order_by text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
+CREATE FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[] DEFAULT NULL::text[], p_when text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_payload text DEFAULT NULL::text, p_unchanged boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT NULL::boolean, p_replicated boolean DEFAULT NULL::boolean, p_on_error text DEFAULT NULL::text, p_max_bytes integer DEFAULT NULL::integer, p_order_by text DEFAULT NULL::text, p_body text DEFAULT NULL::text) RETURNS TABLE(relation text, queue_name text, operation text, trigger_name text, runs_as text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '2s'
@@ -13805,19 +14164,19 @@ begin
   if (qctl._find_attachment(p_relation, (select q.queue_id from qctl.queue q where q.queue_name = p_queue))).attachment_id is not null then
     return query select * from qctl.change_attachment(p_relation, p_queue, jsonb_strip_nulls(jsonb_build_object(
       'operations', to_jsonb(p_operations), 'when_sql', p_when, 'columns', to_jsonb(p_columns), 'payload', p_payload, 'unchanged', p_unchanged,
-      'as_me', p_as_me, 'replicated', p_replicated, 'on_error', p_on_error, 'max_bytes', p_max_bytes, 'order_by', p_order_by)));
+      'as_me', p_as_me, 'replicated', p_replicated, 'on_error', p_on_error, 'max_bytes', p_max_bytes, 'order_by', p_order_by, 'body_sql', p_body)));
   else
     return query select * from qctl.attach(
       p_relation, p_queue, coalesce(p_operations, '{INSERT,UPDATE,DELETE}'), nullif(p_when, ''), nullif(p_columns, '{}'), coalesce(p_payload, 'qctl'),
       coalesce(p_unchanged, false), coalesce(p_as_me, false), coalesce(p_replicated, false), coalesce(p_on_error, 'hold'), coalesce(p_max_bytes, 524288),
-      nullif(p_order_by, ''));
+      nullif(p_order_by, ''), nullif(p_body, ''));
   end if;
 end
 $$;
 
--- Name: FUNCTION set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text, p_body text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text) IS 'Attaches a table, or changes these options of its attachment, in one transaction. Null leaves an option unchanged; an empty p_when, p_columns or p_order_by removes it.';
+COMMENT ON FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text, p_body text) IS 'Attaches a table, or changes these options of its attachment, in one transaction. Null leaves an option unchanged; an empty p_when, p_columns, p_order_by or p_body removes it.';
 
 -- Name: set_edge(text, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -13866,9 +14225,9 @@ $_$;
 
 COMMENT ON FUNCTION qctl.set_edge(p_url text, p_new_secret boolean, p_pooler text) IS 'Stores where the Edge Function is, and schedules its wakes. Without p_url it schedules again what is known. secret is returned only when it is made: the first time, or with p_new_secret.';
 
--- Name: set_event_route(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: set_event_route(text, integer, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.set_event_route(p_queue text, p_throttle_s integer DEFAULT NULL::integer) RETURNS TABLE(queue_name text, throttle_s integer, changed boolean)
+CREATE FUNCTION qctl.set_event_route(p_queue text, p_throttle_s integer DEFAULT NULL::integer, p_format text DEFAULT NULL::text) RETURNS TABLE(queue_name text, throttle_s integer, format text, changed boolean)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -13883,25 +14242,27 @@ begin
     if found then
       perform qctl._audit('events', null, '{"to": null}');
     end if;
-    return query select null::text, null::integer, v_old.queue_id is not null;
+    return query select null::text, null::integer, null::text, v_old.queue_id is not null;
     return;
   end if;
   v_queue := qctl._queue(p_queue);
   if p_throttle_s not between 0 and 604800 then
     raise exception 'the throttle must be between 0 and 7 days' using errcode = 'QC002';
   end if;
-  insert into qctl.event_route as r (queue_id, throttle_s) values (v_queue.queue_id, coalesce(p_throttle_s, 600))
-  on conflict (one) do update set (queue_id, throttle_s, set_at, set_by)
-    = (excluded.queue_id, coalesce(p_throttle_s, r.throttle_s), excluded.set_at, excluded.set_by);
-  perform qctl._audit('events', p_queue, jsonb_build_object('throttle_s', p_throttle_s));
+  perform qctl._check_shape(coalesce(p_format, 'qctl'));
+  insert into qctl.event_route as r (queue_id, throttle_s, format) values (v_queue.queue_id, coalesce(p_throttle_s, 600), coalesce(p_format, 'qctl'))
+  on conflict (one) do update set (queue_id, throttle_s, format, set_at, set_by)
+    = (excluded.queue_id, coalesce(p_throttle_s, r.throttle_s), coalesce(p_format, r.format), excluded.set_at, excluded.set_by);
+  perform qctl._check_net_formats(v_queue);
+  perform qctl._audit('events', p_queue, jsonb_strip_nulls(jsonb_build_object('throttle_s', p_throttle_s, 'format', p_format)));
   return query
-  select p_queue, r.throttle_s, (r.queue_id, r.throttle_s) is distinct from (v_old.queue_id, v_old.throttle_s) from qctl.event_route r;
+  select p_queue, r.throttle_s, r.format, (r.queue_id, r.throttle_s, r.format) is distinct from (v_old.queue_id, v_old.throttle_s, v_old.format) from qctl.event_route r;
 end
 $$;
 
--- Name: FUNCTION set_event_route(p_queue text, p_throttle_s integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION set_event_route(p_queue text, p_throttle_s integer, p_format text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.set_event_route(p_queue text, p_throttle_s integer) IS 'Sets the queue for operational events; null switches them off. Types: breaker.opened, breaker.closed, queue.paused, message.dead, database.disarmed, worker.gone. Of each type at most one about a queue is sent in p_throttle_s (default 600).';
+COMMENT ON FUNCTION qctl.set_event_route(p_queue text, p_throttle_s integer, p_format text) IS 'Sets the queue for operational events; null switches them off. Types: breaker.opened, breaker.closed, queue.paused, message.dead, database.disarmed, worker.gone. Of each type at most one about a queue is sent in p_throttle_s (default 600). p_format: one of qctl._shapes().';
 
 -- Name: set_header_secret(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -15027,6 +15388,8 @@ CREATE TABLE qctl.event_route (
     throttle_s integer DEFAULT 600 NOT NULL,
     set_at timestamp with time zone DEFAULT now() NOT NULL,
     set_by text DEFAULT SESSION_USER NOT NULL,
+    format text DEFAULT 'qctl'::text NOT NULL,
+    CONSTRAINT event_route_format_check CHECK ((format = ANY (ARRAY['qctl'::text, 'supabase'::text, 'cloudevents'::text, 'slack'::text, 'discord'::text]))),
     CONSTRAINT event_route_one_check CHECK (one),
     CONSTRAINT event_route_throttle_check CHECK (((throttle_s >= 0) AND (throttle_s <= 604800)))
 );
@@ -15034,6 +15397,10 @@ CREATE TABLE qctl.event_route (
 -- Name: TABLE event_route; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON TABLE qctl.event_route IS 'The queue that operational events are put into.';
+
+-- Name: COLUMN event_route.format; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.event_route.format IS 'The format of operational events.';
 
 -- Name: grantee; Type: TABLE; Schema: qctl; Owner: -
 

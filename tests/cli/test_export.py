@@ -34,6 +34,7 @@ EVERYTHING = [
                           p_unchanged => true, p_on_error => 'fail', p_max_bytes => 2048, p_order_by => 'tenant')""",
     "select qctl.attach('public.users', 'plain', p_payload => 'supabase', p_as_me => true)",
     'select qctl.attach(\'public."Odd ""Name"""\', \'plain\', p_replicated => true)',
+    """select qctl.attach('public.users', 'text', p_payload => 'slack', p_body => 'format(''%s\n"paid"'', new.total)')""",
 ]
 
 
@@ -49,7 +50,7 @@ def facts(uri: str) -> list[tuple]:
         return conn.execute(
             "select to_jsonb(q) - '{queue_id,queue_uuid,created_at,created_by}'::text[],"
             " (select jsonb_agg(jsonb_build_array(a.table_name, a.operations, a.when_sql, a.columns, a.payload, a.unchanged,"
-            "               a.as_me, a.replicated, a.on_error, a.max_bytes, a.order_by) order by a.table_name)"
+            "               a.as_me, a.replicated, a.on_error, a.max_bytes, a.order_by, a.body_sql) order by a.table_name)"
             "  from qctl.attachment a where a.queue_id = q.queue_id)"
             " from qctl.queue q order by q.queue_name"
         ).fetchall()

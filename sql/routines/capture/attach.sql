@@ -72,8 +72,6 @@ begin
   if p_attachment.operations is null or cardinality(p_attachment.operations) = 0
      or not p_attachment.operations <@ array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] then
     raise exception 'operations must be one or more of INSERT, UPDATE, DELETE, TRUNCATE' using errcode = 'QC002';
-  elsif p_attachment.payload is null or p_attachment.payload not in ('qctl', 'supabase') then
-    raise exception '% is not a payload format', quote_nullable(p_attachment.payload) using errcode = 'QC002', hint = 'use qctl or supabase';
   elsif p_attachment.on_error is null or p_attachment.on_error not in ('hold', 'fail', 'skip') then
     raise exception '% is not a valid choice for errors', quote_nullable(p_attachment.on_error) using errcode = 'QC002', hint = 'use hold, fail or skip';
   elsif p_attachment.max_bytes is null or p_attachment.max_bytes not between 1024 and 1048576 then
@@ -81,7 +79,9 @@ begin
   end if;
   p_attachment.operations := array(select distinct o from unnest(p_attachment.operations) as o order by o desc);
   p_attachment.columns := nullif(p_attachment.columns, '{}');
+  perform qctl._check_shape(p_attachment.payload);
   p_attachment.when_sql := nullif(p_attachment.when_sql, '');
+  p_attachment.body_sql := nullif(p_attachment.body_sql, '');
   -- The column may be given as in the payload, record.user_id, or without the prefix.
   p_attachment.order_by := nullif(regexp_replace(p_attachment.order_by, '^record\.', ''), '');
   perform qctl._check_columns(p_attachment.relation, p_attachment.columns, '');
@@ -179,7 +179,7 @@ create or replace function qctl.attach(
   p_relation text, p_queue text, p_operations text[] default '{INSERT,UPDATE,DELETE}', p_when text default null,
   p_columns text[] default null, p_payload text default 'qctl', p_unchanged boolean default false, p_as_me boolean default false,
   p_replicated boolean default false, p_on_error text default 'hold', p_max_bytes integer default 524288,
-  p_order_by text default null)
+  p_order_by text default null, p_body text default null)
 returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -207,23 +207,25 @@ begin
   v_attachment.on_error := p_on_error;
   v_attachment.max_bytes := p_max_bytes;
   v_attachment.order_by := p_order_by;
+  v_attachment.body_sql := p_body;
   v_attachment.name := qctl._attachment_name(p_queue, v_relation);
   v_attachment := qctl._check_options(v_attachment);
   v_attachment.as_me := qctl._captures_as_me(v_relation, coalesce(p_as_me, false));
   insert into qctl.attachment (queue_id, relation, operations, when_sql, columns, payload, unchanged, level, replicated, as_me, on_error, max_bytes,
-                               order_by, name, table_name, uses)
+                               order_by, name, table_name, uses, body_sql)
   select v_attachment.queue_id, v_attachment.relation, v_attachment.operations, v_attachment.when_sql, v_attachment.columns, v_attachment.payload,
          v_attachment.unchanged, v_attachment.level, v_attachment.replicated, v_attachment.as_me, v_attachment.on_error, v_attachment.max_bytes,
-         v_attachment.order_by, v_attachment.name, v_attachment.table_name, v_attachment.uses
+         v_attachment.order_by, v_attachment.name, v_attachment.table_name, v_attachment.uses, v_attachment.body_sql
   returning * into v_attachment;
   perform qctl._capture(v_attachment, v_queue);
   perform qctl._audit('attach', p_queue, to_jsonb(v_attachment) - '{attachment_id,queue_id,created_at,created_by,name,uses}'::text[]);
   return query select * from qctl._attached(v_attachment, p_queue);
 end
 $$;
-comment on function qctl.attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text) is
+comment on function qctl.attach(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text, text) is
   'Captures the changes of a table into a queue. Waits at most 2 s for the lock on the table. '
-  'p_order_by: the column whose value is the order key; messages with the same value are delivered one at a time, in order.';
+  'p_order_by: the column whose value is the order key; messages with the same value are delivered one at a time, in order. '
+  'p_payload: the format, one of qctl._shapes(). p_body: an expression over new, old and operation that makes the payload.';
 
 create or replace function qctl._capture(p_attachment qctl.attachment, p_queue qctl.queue) returns void
 language plpgsql volatile
@@ -235,6 +237,7 @@ begin
   if p_attachment.order_by is not null and not p_queue.ordered then
     perform qctl.set_queue(p_queue.queue_name, p_settings => '{"ordered": true}');
   end if;
+  perform qctl._check_net_formats(p_queue);
   perform qctl._drop_unneeded_functions(p_attachment);
   perform qctl._make_functions(p_attachment, p_queue.queue_name);
   perform qctl._place_triggers(p_attachment);

@@ -25,7 +25,7 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_attachment qctl.attachment := qctl._find_attachment(p_relation, v_queue.queue_id);
   v_unknown text := (select string_agg(k, ', ') from jsonb_object_keys(p_options) k
-                     where k not in ('operations', 'when_sql', 'columns', 'payload', 'unchanged', 'replicated', 'as_me', 'on_error', 'max_bytes', 'order_by'));
+                     where k not in ('operations', 'when_sql', 'columns', 'payload', 'unchanged', 'replicated', 'as_me', 'on_error', 'max_bytes', 'order_by', 'body_sql'));
 begin
   if v_unknown is not null then
     raise exception 'an attachment has no option %', v_unknown using errcode = 'QC002';
@@ -43,7 +43,7 @@ begin
   set relation = v_attachment.relation, operations = v_attachment.operations, when_sql = v_attachment.when_sql, columns = v_attachment.columns,
       payload = v_attachment.payload, unchanged = v_attachment.unchanged, level = v_attachment.level, replicated = v_attachment.replicated,
       as_me = v_attachment.as_me, on_error = v_attachment.on_error, max_bytes = v_attachment.max_bytes, order_by = v_attachment.order_by,
-      table_name = v_attachment.table_name, uses = v_attachment.uses
+      table_name = v_attachment.table_name, uses = v_attachment.uses, body_sql = v_attachment.body_sql
   where a.attachment_id = v_attachment.attachment_id;
   perform qctl._capture(v_attachment, v_queue);
   delete from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id;
@@ -53,7 +53,7 @@ end
 $$;
 comment on function qctl.change_attachment(text, text, jsonb) is
   'Changes these options of an attachment and keeps the others; follows a table or a column that was renamed, a table that was created '
-  'again, or one that became a partition or child of another, which is attached in its place then. Keys are columns of qctl.attachment; an empty when_sql, columns or order_by takes it away.';
+  'again, or one that became a partition or child of another, which is attached in its place then. Keys are columns of qctl.attachment; an empty when_sql, columns, order_by or body_sql takes it away.';
 
 create or replace function qctl.reattach(p_relation text, p_queue text)
 returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)

@@ -82,18 +82,22 @@ as $$
 declare
   v_bare boolean := false;
   v_condition text[] := '{}';
+  v_body text[] := '{}';
 begin
   if p_attachment.when_sql is not null then
     v_bare := qctl._is_bare(p_attachment.relation, p_attachment.operations, p_attachment.when_sql);
     v_condition := array(select qctl._columns_of_condition(p_attachment.relation, p_attachment.operations, p_attachment.when_sql));
   end if;
+  if p_attachment.body_sql is not null then
+    v_body := qctl._check_body(p_attachment.relation, p_attachment.body_sql);
+  end if;
   return (
-    select jsonb_build_object('bare', v_bare, 'condition', to_jsonb(v_condition), 'relation', p_attachment.relation::oid,
+    select jsonb_build_object('bare', v_bare, 'condition', to_jsonb(v_condition), 'body', to_jsonb(v_body), 'relation', p_attachment.relation::oid,
                               'columns', coalesce(jsonb_object_agg(a.attname, a.attnum), '{}'),
                               'types', coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)), '{}'))
     from pg_attribute a
     where a.attrelid = p_attachment.relation and a.attnum > 0 and not a.attisdropped
-      and a.attname::text = any (p_attachment.columns || p_attachment.order_by || v_condition));
+      and a.attname::text = any (p_attachment.columns || p_attachment.order_by || v_condition || v_body));
 end
 $$;
 comment on function qctl._uses(qctl.attachment) is
@@ -134,13 +138,15 @@ as $$
 declare
   v_renamed text[] := array(select array[u.name, u.present] from qctl._used_columns(p_attachment) u where u.present <> u.name order by u.name);
   -- By way of names that appear nowhere else, because two columns may have changed places.
-  v_mark constant text := 'qctl_renamed_' || left(md5(coalesce(p_attachment.when_sql, '')), 8) || '_';
+  v_mark constant text := 'qctl_renamed_' || left(md5(concat(p_attachment.when_sql, p_attachment.body_sql)), 8) || '_';
 begin
   for i in 1 .. coalesce(array_length(v_renamed, 1), 0) loop
     p_attachment.when_sql := qctl._rename_in_condition(p_attachment.when_sql, (p_attachment.uses ->> 'bare')::boolean, v_renamed[i][1], v_mark || i || 'x');
+    p_attachment.body_sql := qctl._rename_in_condition(p_attachment.body_sql, false, v_renamed[i][1], v_mark || i || 'x');
   end loop;
   for i in 1 .. coalesce(array_length(v_renamed, 1), 0) loop
     p_attachment.when_sql := replace(p_attachment.when_sql, v_mark || i || 'x', quote_ident(v_renamed[i][2]));
+    p_attachment.body_sql := replace(p_attachment.body_sql, v_mark || i || 'x', quote_ident(v_renamed[i][2]));
   end loop;
   p_attachment.columns := array(
     select coalesce(u.present, c.name) from unnest(p_attachment.columns) with ordinality as c (name, n)

@@ -25,8 +25,9 @@ begin
   execute format($q$
     with gone as (delete from qctl.held_event h where h.attachment_id = $1 returning h.*)
     insert into pgmq.%I (vt, message, headers)
-    select clock_timestamp(), g.message, qctl._order_headers(g.order_key) from gone g order by g.held_id
-  $q$, 'q_' || p_queue.queue_name) using p_attachment.attachment_id;
+    select clock_timestamp(), m.message, nullif(coalesce(qctl._order_headers(g.order_key), '{}') || coalesce(qctl._shape_headers($2.payload, m.message), '{}'), '{}')
+    from gone g cross join lateral (select qctl._message($2, g.message, '{}') as message offset 0) m order by g.held_id
+  $q$, 'q_' || p_queue.queue_name) using p_attachment.attachment_id, p_attachment;
   get diagnostics v_count = row_count;
   return v_count;
 end
@@ -70,6 +71,7 @@ declare
   v_attachment qctl.attachment := qctl._find_attachment(p_relation, v_queue.queue_id);
   v_held qctl.held_event;
   v_row jsonb;
+  v_message jsonb;
 begin
   queued := 0;
   dropped := 0;
@@ -82,8 +84,10 @@ begin
       v_row := case when p_as_is then '{}' else qctl._decide(v_attachment, v_held) end;
       exit when v_row ? 'problem';
       if v_row is not null then
+        v_message := qctl._message(v_attachment, v_held.message, v_row);
         execute format('insert into pgmq.%I (vt, message, headers) values (clock_timestamp(), $1, $2)', 'q_' || p_queue)
-          using v_held.message, qctl._order_headers(coalesce(v_held.order_key, qctl._order_of(v_attachment, v_held.operation, v_row)));
+          using v_message, nullif(coalesce(qctl._order_headers(coalesce(v_held.order_key, qctl._order_of(v_attachment, v_held.operation, v_row))), '{}')
+                                  || coalesce(qctl._shape_headers(v_attachment.payload, v_message), '{}'), '{}');
         queued := queued + 1;
       else
         dropped := dropped + 1;

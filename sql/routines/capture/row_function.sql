@@ -28,7 +28,7 @@ as $$
   select case
     when p_attachment.when_sql is null then ''
     when p_populated or (p_attachment.uses ->> 'bare')::boolean
-    then format('execute format(%L, relation) into v_matches using case when operation <> ''DELETE'' then to_jsonb(new) end, case when operation <> ''INSERT'' then to_jsonb(old) end;',
+    then format('execute format(%L, relation) into v_matches using case when operation <> ''DELETE'' then to_jsonb(new) end, case when operation in (''UPDATE'', ''DELETE'') then to_jsonb(old) end;',
                 qctl._populated_condition_sql(p_attachment))
     else format(E'v_matches := (%s\n);\n', p_attachment.when_sql) end
          || case when p_attachment.when_sql is null then '' else E'if v_matches is not true then\n      return null;\n    end if;' end
@@ -46,13 +46,13 @@ as $$
 $$;
 comment on function qctl._key_sql(regclass, text) is 'What stands for a row that is too large or cannot be converted: its primary key.';
 
-create or replace function qctl._piecewise_side(p_attachment qctl.attachment, p_side text, p_variable text, p_absent_for text) returns text
+create or replace function qctl._piecewise_side(p_attachment qctl.attachment, p_side text, p_variable text, p_present_for text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   -- Takes \u0000 out unless its backslash is itself escaped; json may hold it and jsonb may not.
   select format($body$
-  if operation <> %4$L then
+  if operation = any (%4$L) then
     v_%2$s := null;
     if pg_column_size(%1$s) <= %3$s then
       begin
@@ -69,7 +69,7 @@ as $$
         v_%2$s := '{}';
       end;
     end if;
-  end if;$body$, p_side, p_variable, p_attachment.max_bytes, p_absent_for,
+  end if;$body$, p_side, p_variable, p_attachment.max_bytes, p_present_for,
     coalesce(qctl._key_sql(qctl._attached_relation(p_attachment.name), p_side), 'null::jsonb'))
 $$;
 
@@ -126,25 +126,25 @@ declare
   v_matches boolean;
   v_truncated boolean := false;
   v_order_key text;
-  v_problem text;
+  v_problem text;%13$s
 begin
   begin
     %1$s%11$s
     if operation <> 'DELETE' and pg_column_size(new) <= %2$s then
       v_record := to_jsonb(new) - hidden;
     end if;
-    if operation <> 'INSERT' and pg_column_size(old) <= %2$s then
+    if operation in ('UPDATE', 'DELETE') and pg_column_size(old) <= %2$s then
       v_old_record := to_jsonb(old) - hidden;
     end if;
-    if (operation = 'DELETE' or v_record is not null) and (operation = 'INSERT' or v_old_record is not null) then%4$s%5$s
+    if (operation = 'DELETE' or v_record is not null) and (operation in ('INSERT', 'READ') or v_old_record is not null) then%4$s%5$s
       v_rows := case operation
-        when 'INSERT' then jsonb_build_object('record', v_record)
+        when 'UPDATE' then jsonb_build_object('record', v_record, 'old_record', v_old_record)
         when 'DELETE' then jsonb_build_object('old_record', v_old_record)
-        else jsonb_build_object('record', v_record, 'old_record', v_old_record) end;
+        else jsonb_build_object('record', v_record) end;
       if v_problem is not null then
         v_rows := v_rows || jsonb_build_object('problem', v_problem);
-      end if;
-      return v_rows;
+      end if;%14$s
+      return v_rows%15$s;
     end if;
   exception when others or assert_failure then
     null;
@@ -157,14 +157,14 @@ begin
     %6$s
   end;%7$s%8$s
   if not v_truncated then%12$s
-  end if;%9$s
+  end if;%9$s%14$s
   return jsonb_strip_nulls(jsonb_build_object('truncated', nullif(v_truncated, false), 'order_key', v_order_key, 'problem', v_problem))
          || case when operation <> 'DELETE' then jsonb_build_object('record', v_record) else '{}' end
-         || case when operation <> 'INSERT' then jsonb_build_object('old_record', v_old_record) else '{}' end;
+         || case when operation in ('UPDATE', 'DELETE') then jsonb_build_object('old_record', v_old_record) else '{}' end%15$s;
 end
 $body$, qctl._condition_sql(p_attachment, false), p_attachment.max_bytes, v_no, v_columns, v_order,
     case when p_attachment.on_error = 'fail' then 'raise;' else format('v_problem := %s;', qctl._problem_sql('the condition cannot be evaluated')) end,
-    qctl._piecewise_side(p_attachment, 'new', 'record', 'DELETE'), qctl._piecewise_side(p_attachment, 'old', 'old_record', 'INSERT'),
+    qctl._piecewise_side(p_attachment, 'new', 'record', '{INSERT,UPDATE,READ}'), qctl._piecewise_side(p_attachment, 'old', 'old_record', '{UPDATE,DELETE}'),
     case when p_attachment.order_by is not null then format($body$
   begin
     v_order_key := left(case operation when 'DELETE' then coalesce(v_old_record ->> %1$L, old.%1$I::text) else coalesce(v_record ->> %1$L, new.%1$I::text) end, 200);
@@ -173,7 +173,8 @@ $body$, qctl._condition_sql(p_attachment, false), p_attachment.max_bytes, v_no, 
   end;$body$, p_attachment.order_by,
       case when p_attachment.on_error = 'fail' then 'raise;' else format('v_problem := %s;', qctl._problem_sql('the order key cannot be computed')) end)
     else '' end, case when p_attachment.when_sql is null then 'null;'
-      else E'if v_matches is null then\n      ' || qctl._condition_sql(p_attachment, true) || E'\n    end if;' end, v_same, coalesce(nullif(v_columns, ''), E'\n    null;'));
+      else E'if v_matches is null then\n      ' || qctl._condition_sql(p_attachment, true) || E'\n    end if;' end, v_same, coalesce(nullif(v_columns, ''), E'\n    null;'),
+    case when p_attachment.body_sql is null then '' else E'\n  v_body jsonb;\n  v_body_failed text;' end, qctl._body_sql(p_attachment), qctl._with_body_sql(p_attachment));
 end
 $$;
 comment on function qctl._row_body(qctl.attachment) is 'Generates the row function. One handler for the usual row; after an error each piece has its own.';

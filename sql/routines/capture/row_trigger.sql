@@ -28,9 +28,9 @@ begin
     v_row := qctl._unowned_row(%5$L, %8$s, %9$s, greatest(pg_column_size(new), pg_column_size(old)) > %17$s, 'the table belongs to another role than its capture');
   end if;
   v_obstacle := coalesce(v_obstacle, v_row ->> 'problem', %10$s);
-  v_message := qctl._event_head(qctl._attached_relation(%1$L), %5$L, %11$L) || (v_row - '{problem,order_key}'::text[]);
+  v_message := qctl._event_head(qctl._attached_relation(%1$L), %5$L, %11$L) || (v_row - '{problem,order_key,body,body_failed}'::text[]);
   if v_obstacle is null then
-    insert into pgmq.%12$I (vt, message%13$s) values (clock_timestamp(), v_message%14$s);
+    %18$sinsert into pgmq.%12$I (vt, message%13$s) values (clock_timestamp(), v_message%14$s);
     v_queued := true;%15$s
   else
     %16$s
@@ -45,13 +45,17 @@ $body$, p_attachment.name,
     case when p_operation <> 'DELETE' then format(c.converted, 'new') else 'null' end, case when p_operation <> 'INSERT' then format(c.converted, 'old') else 'null' end,
     case when p_attachment.order_by is null then 'null'
          else format('(select ''an earlier event is held'' from qctl.held_event h where h.attachment_id = qctl._attachment_id(%L) limit 1)', p_attachment.name) end,
-    p_attachment.payload, 'q_' || p_queue, case when p_attachment.order_by is not null then ', headers' else '' end,
-    case when p_attachment.order_by is not null
-         then format(', qctl._order_headers(%s)', qctl._order_sql(p_attachment, 'v_row', p_operation)) else '' end,
+    p_attachment.payload, 'q_' || p_queue, case when qctl._headers_sql(p_attachment, 'null', 'null') is null then '' else ', headers' end,
+    coalesce(', ' || qctl._headers_sql(p_attachment, qctl._order_sql(p_attachment, 'v_row', p_operation), 'v_message'), ''),
     qctl._notify_sql(p_queue),
     qctl._unqueued_sql(p_attachment, format($held$insert into qctl.held_event (attachment_id, operation, message, order_key, reason)
       values (qctl._attachment_id(%1$L), %2$L, v_message, %3$s, v_obstacle);$held$, p_attachment.name, p_operation,
                                               qctl._held_order_sql(p_attachment, 'v_row', p_operation)), 'v_obstacle'),
-    p_attachment.max_bytes)
+    p_attachment.max_bytes,
+    case when qctl._is_shaped(p_attachment)
+         then format(E'v_message := %s;\n    ', qctl._message_sql(p_attachment, format('qctl._event_head(qctl._attached_relation(%L), %L, %L)',
+                                                                    p_attachment.name, p_operation, p_attachment.payload), 'v_row')) else '' end
+    || case when p_attachment.body_sql is null then ''
+            else format(E'if v_row ? ''body_failed'' then\n      perform qctl._capture_failed(%L, v_row ->> ''body_failed'');\n    end if;\n    ', p_attachment.name) end)
   from (select format('qctl._text_row(tg_relid, %%s, coalesce(qctl._virtual_columns(tg_relid), ''{}''), %s)', p_attachment.max_bytes)) as c (converted)
 $$;

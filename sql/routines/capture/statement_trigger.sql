@@ -32,7 +32,7 @@ begin
   head_sql := format('qctl._folded_head(%L, %L, %L)', p_attachment.name, p_operation, p_attachment.payload);
   changed_sql := case when p_operation = 'UPDATE' and not p_attachment.unchanged and p_attachment.columns is null
                       then 'n.new operator(pg_catalog.*<>) o.old' else 'true' end;
-  plain := p_attachment.when_sql is null and p_attachment.columns is null and p_attachment.order_by is null;
+  plain := p_attachment.when_sql is null and p_attachment.columns is null and p_attachment.order_by is null and not qctl._is_shaped(p_attachment);
   fits_sql := case when plain then qctl._fits_sql(p_attachment, p_pinned, new_sql, old_sql) else 'false' end;
   unowned_sql := format('qctl._unowned_row(%L, %s, %s, greatest(%s) > %s, %%s)', p_operation,
     case when new_sql is null then 'null' else format(v_converted, new_sql) end, case when old_sql is null then 'null' else format(v_converted, old_sql) end,
@@ -73,11 +73,11 @@ as $$
     perform set_config(v_flag, '', true);
     for v_try in 1 .. 2 loop
       insert into pgmq.%2$I (vt, message%3$s)
-      select clock_timestamp(), %4$s || %5$s%6$s
-      from %7$s cross join lateral (select %8$s as c offset 0) as e
+      select clock_timestamp(), %4$s%6$s
+      from %7$s cross join lateral (select %8$s as c offset 0) as e%5$s
       where case when not (%9$s) or %10$s then false
                  when qctl._folded_pin(%11$L, %12$s) and v_settings is null then set_config(v_flag, 'pin', true) is null
-                 when e.c is null then false
+                 when e.c is null then false%15$s
                  when not e.c ? 'problem' and not %13$s then true
                  else set_config(v_flag, 'held', true) is null end;
       v_queued := v_queued or found;
@@ -85,7 +85,7 @@ as $$
       perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
       exit when current_setting(v_flag, true) <> 'pin';
       v_settings := qctl._pin();
-    end loop;
+    end loop;%16$s
     if current_setting(v_flag, true) = 'held' then
       perform set_config(v_flag, '', true);
       %14$s
@@ -96,15 +96,25 @@ as $$
     end if;
   end if;$body$,
     case when p.plain then 'current_setting(v_flag, true) = ''whole''' else 'true' end,
-    'q_' || p_queue, case when p_attachment.order_by is not null then ', headers' else '' end, p.head_sql,
-    case when p_attachment.order_by is null then 'e.c' else 'case when e.c ? ''order_key'' then e.c - ''order_key'' else e.c end' end,
-    case when p_attachment.order_by is null then ''
-         else format(', case when %1$s is not null then jsonb_build_object(''x-pgmq-group'', %1$s) end', qctl._order_sql(p_attachment, 'e.c', p_operation)) end,
+    'q_' || p_queue, case when qctl._headers_sql(p_attachment, 'null', 'null') is null then '' else ', headers' end,
+    case when qctl._is_shaped(p_attachment) then 'f.m'
+         else p.head_sql || case when p_attachment.order_by is null then ' || e.c' else ' || case when e.c ? ''order_key'' then e.c - ''order_key'' else e.c end' end end,
+    case when qctl._is_shaped(p_attachment)
+         then format(E'\n      cross join lateral (select case when e.c is not null then %s end as m offset 0) as f', qctl._message_sql(p_attachment, p.head_sql, 'e.c')) else '' end,
+    coalesce(', ' || qctl._headers_sql(p_attachment, qctl._order_sql(p_attachment, 'e.c', p_operation), 'f.m'), ''),
     p.rows_sql, p.row_sql, p.changed_sql, p.fits_sql, p_attachment.name, p_pinned::text, p.waits_sql,
     qctl._unqueued_sql(p_attachment,
       qctl._held_insert(p_attachment, p_operation, p.head_sql, p.row_sql, p.rows_sql,
         format('%s and not (%s) and e.c is not null and (e.c ? ''problem'' or %s)', p.changed_sql, p.fits_sql, p.waits_sql), '''an earlier event is held'''),
-      '''a row cannot be queued as asked'''))
+      '''a row cannot be queued as asked'''),
+    case when p_attachment.body_sql is null then ''
+         else E'\n                 when e.c ? ''body_failed'' and set_config(''qctl.body_failed'', e.c ->> ''body_failed'', true) is null then false' end,
+    case when p_attachment.body_sql is null then ''
+         else format($body$
+    if current_setting('qctl.body_failed', true) <> '' then
+      perform qctl._capture_failed(%L, current_setting('qctl.body_failed'));
+      perform set_config('qctl.body_failed', '', true);
+    end if;$body$, p_attachment.name) end)
   from qctl._statement_parts(p_attachment, p_operation, p_pinned) p
 $$;
 comment on function qctl._careful_sql(qctl.attachment, text, text, boolean) is
@@ -180,7 +190,7 @@ begin
   end if;
   v_obstacle := qctl._capture_obstacle(%1$L, %2$L);
   if v_obstacle is null then
-    insert into pgmq.%3$I (vt, message) values (clock_timestamp(), qctl._event_head(qctl._attached_relation(%1$L), 'TRUNCATE', %4$L));%6$s
+    insert into pgmq.%3$I (vt, message%9$s) select clock_timestamp(), %7$s from (select qctl._event_head(qctl._attached_relation(%1$L), 'TRUNCATE', %4$L) as e) e%8$s;%6$s
   else
     %5$s
   end if;
@@ -190,5 +200,9 @@ $body$, p_attachment.name, p_queue, 'q_' || p_queue, p_attachment.payload,
     qctl._unqueued_sql(p_attachment, format($held$insert into qctl.held_event (attachment_id, operation, message, reason)
       values (qctl._attachment_id(%1$L), 'TRUNCATE', qctl._event_head(qctl._attached_relation(%1$L), 'TRUNCATE', %2$L), v_obstacle);$held$,
       p_attachment.name, p_attachment.payload), 'v_obstacle'),
-    qctl._notify_sql(p_queue))
+    qctl._notify_sql(p_queue),
+    case when qctl._is_shaped(p_attachment) then 'f.m' else 'e.e' end || coalesce(', ' || h.sql, ''),
+    case when qctl._is_shaped(p_attachment) then format(' cross join lateral (select qctl._shape(%L, e.e, null) as m offset 0) as f', p_attachment.payload) else '' end,
+    case when h.sql is null then '' else ', headers' end)
+  from (select qctl._headers_sql(p_attachment, null, 'f.m') as sql) h
 $$;

@@ -10,6 +10,17 @@ as $$
                           case p_operation when 'DELETE' then 'old_record' else 'record' end, p_attachment.order_by) end
 $$;
 
+create or replace function qctl._headers_sql(p_attachment qctl.attachment, p_order text, p_message text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when p_attachment.payload = 'cloudevents'
+              then format('qctl._shape_headers(%L, %s)', p_attachment.payload, p_message)
+                   || case when p_attachment.order_by is null then '' else format(' || coalesce(qctl._order_headers(%s), ''{}'')', coalesce(p_order, 'null')) end
+              when p_attachment.order_by is not null then format('qctl._order_headers(%s)', p_order) end
+$$;
+comment on function qctl._headers_sql(qctl.attachment, text, text) is 'The headers of a message: its order key, and what its format needs; null for none.';
+
 create or replace function qctl._order_column(p_name text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -32,7 +43,7 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select format($body$insert into qctl.held_event (attachment_id, operation, message, order_key, reason)
-    select qctl._attachment_id(%1$L), %2$L, %3$s || (e.c - '{problem,order_key}'::text[]), %8$s, coalesce(e.c ->> 'problem', %4$s)
+    select qctl._attachment_id(%1$L), %2$L, %3$s || (e.c - '{problem,order_key,body,body_failed}'::text[]), %8$s, coalesce(e.c ->> 'problem', %4$s)
     from %5$s cross join lateral (select %6$s as c offset 0) as e
     where %7$s;$body$, p_attachment.name, p_operation, p_head, p_reason, p_from, p_row, p_where,
                 qctl._held_order_sql(p_attachment, 'e.c', p_operation))

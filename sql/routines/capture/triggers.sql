@@ -173,7 +173,7 @@ begin
     v_settings := v_settings || (select string_agg(format(' set %s = %L', s.name, s.value), '') from qctl._pinned_settings() s);
   end if;
   -- Set only if the condition has a backslash, because each setting costs every statement a microsecond.
-  if strpos(p_attachment.when_sql, E'\\') > 0 then
+  if strpos(concat(p_attachment.when_sql, p_attachment.body_sql), E'\\') > 0 then
     v_settings := v_settings || ' set standard_conforming_strings = on';
   end if;
   execute format('create or replace function qctl.%I(operation text, relation regclass, new anyelement, old anyelement, hidden text[]) '

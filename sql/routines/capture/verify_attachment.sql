@@ -120,7 +120,8 @@ as $$
     case when exists (select from gone g where g.condition) then ' --when ''''' end,
     case when exists (select from gone g where g.name = any (p_attachment.columns))
          then ' --columns ' || qctl._word(coalesce((select string_agg(c, ',') from unnest(p_attachment.columns) c where c not in (select g.name from gone g)), '')) end,
-    case when exists (select from gone g where g.name = p_attachment.order_by) then ' --order-by ''''' end)
+    case when exists (select from gone g where g.name = p_attachment.order_by) then ' --order-by ''''' end,
+    case when exists (select from gone g where p_attachment.uses -> 'body' ? g.name) then ' --body ''''' end)
 $$;
 comment on function qctl._change_options(qctl.attachment) is 'Options without which the attachment cannot go on, because a column that they name is gone.';
 
@@ -175,8 +176,12 @@ begin
         case when v_held.events = 1 then 'event is' else 'events are' end, qctl._shown_time(v_held.since), v_held.reason));
     end if;
     v_problems := concat_ws('; ', v_problems, (
-      select format('%s statements were not captured since %s, SQLSTATE %s', sum(e.statements), qctl._shown_time(min(e.minute)), min(e.sqlstate))
-      from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id having count(*) > 0));
+      select string_agg(format(case when k.marked then 'in %s statements since %s %s: their messages hold the whole row instead'
+                                    else '%s statements were not captured since %s, %s' end, k.statements, qctl._shown_time(k.since),
+                               case when k.marked then k.error else 'SQLSTATE ' || k.state end), '; ')
+      from (select e.error ~ '^(the body|triggers call each other)' as marked, sum(e.statements) as statements, min(e.minute) as since,
+                   min(e.sqlstate) as state, (array_agg(e.error order by e.minute desc))[1] as error
+            from qctl.capture_error e where e.attachment_id = v_attachment.attachment_id group by 1) k));
     if v_problems <> '' then
       return query select coalesce(qctl._table_name(v_attachment.relation), v_attachment.table_name), v_problems, qctl._attachment_fix(v_attachment, v_queue, v_only_held);
     end if;

@@ -52,13 +52,13 @@ begin
   end if;
   if not v_hook.enabled then
     raise exception 'webhook ''%'' is disabled, so there is nothing to take over', p_trigger
-      using errcode = 'QC007', hint = 'for the same result: qctl create, then qctl attach --payload supabase';
+      using errcode = 'QC007', hint = 'for the same result: qctl create, then qctl attach --format supabase';
   end if;
   select string_agg(p.key || '=' || p.value, '&') into v_query from jsonb_each_text(v_hook.params) p;
   if exists (select from jsonb_each_text(v_hook.params) p where p.key || p.value !~ '^[A-Za-z0-9._~-]*$') then
     raise exception 'webhook ''%'' has parameters that need encoding', p_trigger
       using errcode = 'QC007',
-            hint = 'put them into the URL: qctl create ... --url, qctl attach ... --payload supabase, then disable the trigger';
+            hint = 'put them into the URL: qctl create ... --url, qctl attach ... --format supabase, then disable the trigger';
   end if;
   queue_name := coalesce(p_queue, left(regexp_replace(lower(p_trigger), '[^a-z0-9_]+', '_', 'g'), 47));
   relation := v_hook.relation;

@@ -64,6 +64,21 @@ begin
 end
 $$;
 
+create or replace function qctl._check_net_formats(p_queue qctl.queue) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_queue.transport = 'pg_net'
+     and (exists (select from qctl.attachment a where a.queue_id = p_queue.queue_id and a.payload = 'cloudevents')
+          or exists (select from qctl.event_route r where r.queue_id = p_queue.queue_id and r.format = 'cloudevents')) then
+    raise exception 'pg_net can send only the content type application/json, and CloudEvents have their own'
+      using errcode = 'QC007', hint = format('qctl set -q %s --transport http', p_queue.queue_name);
+  end if;
+end
+$$;
+comment on function qctl._check_net_formats(qctl.queue) is 'Refuses a format that pg_net cannot send.';
+
 create or replace function qctl._net_max_body(p_version text) returns integer
 language sql immutable parallel safe
 return case when p_version ~ '^\d+(\.\d+)+$'

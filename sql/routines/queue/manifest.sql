@@ -44,7 +44,7 @@ comment on function qctl.compare_queue(text, text, jsonb, jsonb) is
 create or replace function qctl.compare_attachment(
   p_relation text, p_queue text, p_operations text[] default null, p_when text default null, p_columns text[] default null,
   p_payload text default null, p_unchanged boolean default null, p_as_me boolean default null, p_replicated boolean default null,
-  p_on_error text default null, p_max_bytes integer default null, p_order_by text default null)
+  p_on_error text default null, p_max_bytes integer default null, p_order_by text default null, p_body text default null)
 returns setof text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -69,18 +69,19 @@ begin
     ('payload', p_payload <> v_attachment.payload), ('unchanged', p_unchanged <> v_attachment.unchanged),
     ('as_me', p_as_me <> v_attachment.as_me), ('replicated', p_replicated <> v_attachment.replicated),
     ('on_error', p_on_error <> v_attachment.on_error), ('max_bytes', p_max_bytes <> v_attachment.max_bytes),
-    ('order_by', p_order_by is not null and nullif(regexp_replace(p_order_by, '^record\.', ''), '') is distinct from v_attachment.order_by)
+    ('order_by', p_order_by is not null and nullif(regexp_replace(p_order_by, '^record\.', ''), '') is distinct from v_attachment.order_by),
+    ('body', p_body is not null and nullif(p_body, '') is distinct from v_attachment.body_sql)
   ) as d (name, differs) where d.differs;
 end
 $$;
-comment on function qctl.compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text) is
+comment on function qctl.compare_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text, text) is
   'The names of the options in which the attachment differs from these, or ''missing'' if the table is not attached to the queue. '
   'Null options are not compared.';
 
 create or replace function qctl.set_attachment(
   p_relation text, p_queue text, p_operations text[] default null, p_when text default null, p_columns text[] default null,
   p_payload text default null, p_unchanged boolean default null, p_as_me boolean default null, p_replicated boolean default null,
-  p_on_error text default null, p_max_bytes integer default null, p_order_by text default null)
+  p_on_error text default null, p_max_bytes integer default null, p_order_by text default null, p_body text default null)
 returns table (relation text, queue_name text, operation text, trigger_name text, runs_as text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -90,18 +91,18 @@ begin
   if (qctl._find_attachment(p_relation, (select q.queue_id from qctl.queue q where q.queue_name = p_queue))).attachment_id is not null then
     return query select * from qctl.change_attachment(p_relation, p_queue, jsonb_strip_nulls(jsonb_build_object(
       'operations', to_jsonb(p_operations), 'when_sql', p_when, 'columns', to_jsonb(p_columns), 'payload', p_payload, 'unchanged', p_unchanged,
-      'as_me', p_as_me, 'replicated', p_replicated, 'on_error', p_on_error, 'max_bytes', p_max_bytes, 'order_by', p_order_by)));
+      'as_me', p_as_me, 'replicated', p_replicated, 'on_error', p_on_error, 'max_bytes', p_max_bytes, 'order_by', p_order_by, 'body_sql', p_body)));
   else
     return query select * from qctl.attach(
       p_relation, p_queue, coalesce(p_operations, '{INSERT,UPDATE,DELETE}'), nullif(p_when, ''), nullif(p_columns, '{}'), coalesce(p_payload, 'qctl'),
       coalesce(p_unchanged, false), coalesce(p_as_me, false), coalesce(p_replicated, false), coalesce(p_on_error, 'hold'), coalesce(p_max_bytes, 524288),
-      nullif(p_order_by, ''));
+      nullif(p_order_by, ''), nullif(p_body, ''));
   end if;
 end
 $$;
-comment on function qctl.set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text) is
+comment on function qctl.set_attachment(text, text, text[], text, text[], text, boolean, boolean, boolean, text, integer, text, text) is
   'Attaches a table, or changes these options of its attachment, in one transaction. Null leaves an option unchanged; an empty p_when, '
-  'p_columns or p_order_by removes it.';
+  'p_columns, p_order_by or p_body removes it.';
 
 create or replace function qctl._lock_captured(p_relations text[], p_exclusively text[]) returns void
 language sql volatile

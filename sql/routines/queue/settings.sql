@@ -102,7 +102,7 @@ begin
     perform qctl._check_broker(v_queue);
   end if;
   if v_queue.transport = 'pg_net' then
-    perform qctl._check_net_url(v_queue.url), qctl._check_net_headers(v_queue);
+    perform qctl._check_net_url(v_queue.url), qctl._check_net_headers(v_queue), qctl._check_net_formats(v_queue);
   end if;
   if p_settings ? 'ordered' then
     if not v_queue.ordered and exists (select from qctl.attachment a where a.queue_id = v_queue.queue_id and a.order_by is not null) then

@@ -25,6 +25,7 @@ class Attachment:
     held: int
     created_at: datetime
     as_me: bool
+    body_sql: str | None
 
 
 @dataclass(frozen=True, slots=True)

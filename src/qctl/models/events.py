@@ -13,6 +13,7 @@ class EventRoute:
     throttle_s: int
     set_at: datetime
     set_by: str
+    format: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +22,6 @@ class EventRouteSet:
 
     queue_name: str | None
     throttle_s: int | None
+    format: str | None
     changed: bool
     secret: str | None = None

@@ -32,7 +32,7 @@ def attach(
         QctlError: when it is run: no such table, column or queue (6), not a plain table or attached already (7), the
             table stays locked (10).
     """
-    arguments = {"when" if name == "when_sql" else name: value for name, value in (options or {}).items()}
+    arguments = {name.removesuffix("_sql"): value for name, value in (options or {}).items()}
     return db.Call(
         "set_attachment" if again else "attach", {"relation": relation, "queue": queue, **arguments}, AttachedTrigger
     )
@@ -44,7 +44,8 @@ def change(relation: str, queue: str, options: dict[str, Any]) -> db.Call[Attach
     Args:
         relation: the table.
         queue: its queue.
-        options: columns of ``qctl.attachment`` by name; an empty ``when_sql``, ``columns`` or ``order_by`` removes it.
+        options: columns of ``qctl.attachment`` by name; an empty ``when_sql``, ``columns``, ``order_by`` or
+            ``body_sql`` removes it.
     """
     return db.Call(
         "change_attachment", {"relation": relation, "queue": queue, "options": Jsonb(options)}, AttachedTrigger

@@ -18,7 +18,7 @@ from qctl.operations import attachments, order_index, queues
 ParseSettings = Callable[[dict[str, Any], str], dict[str, Any]]
 
 _ATTACH_KEYS = {
-    "on", "when", "columns", "payload", "unchanged", "replicated", "on_error", "max_bytes", "as_me", "order_by",
+    "on", "when", "columns", "format", "payload", "body", "unchanged", "replicated", "on_error", "max_bytes", "as_me", "order_by",
 }  # fmt: skip
 
 
@@ -101,10 +101,18 @@ def _queue(name: str, value: Any, where: str, *, setting_keys: set[str], parse: 
 
 def _attachment(relation: str, queue: str, value: Any, where: str) -> dict[str, Any]:
     table = _table(value, _ATTACH_KEYS, where)
-    for key, kind in (("when", str), ("order_by", str), ("payload", str), ("on_error", str), ("unchanged", bool), ("as_me", bool),
-                      ("replicated", bool), ("max_bytes", int)):  # fmt: skip
-        _is(table, key, kind, where)
-    arguments: dict[str, Any] = {key: table[key] for key in table if key != "on"}
+    for keys, kind in (
+        ("when order_by format payload body on_error", str),
+        ("unchanged as_me replicated", bool),
+        ("max_bytes", int),
+    ):
+        for key in keys.split():
+            _is(table, key, kind, where)
+    if {"format", "payload"} <= table.keys():
+        raise UsageError(f"{where} has a format twice", hint="payload is its older name: remove that line")
+    arguments: dict[str, Any] = {
+        "payload" if key == "format" else key: given for key, given in table.items() if key != "on"
+    }
     if "on" in table:
         arguments["operations"] = [word.upper() for word in _texts(table["on"], f"{where}.on")]
     if "columns" in table:

@@ -36,8 +36,20 @@ def command(
         str | None,
         typer.Option("--columns", help="Capture an update only if one of these changed.", metavar="COLUMNS"),
     ] = None,
-    payload: Annotated[
-        str | None, typer.Option("--payload", help="Shape of the body: qctl (the default) or supabase.")
+    body: Annotated[
+        str | None,
+        typer.Option(
+            "--body", help="SQL over new, old and operation that makes the payload, instead of the rows.", metavar="SQL"
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "--payload",
+            help="Format of the messages: qctl (the default), supabase, cloudevents, slack or discord.",
+            metavar="FORMAT",
+        ),
     ] = None,
     unchanged: Annotated[
         bool | None, typer.Option("--unchanged", help="Capture updates that change nothing too.", show_default=False)
@@ -104,8 +116,12 @@ def command(
     user's, until it is dead (--on-dead).
 
     A change of the table never makes the application's statements fail: an event that cannot be queued as asked is held,
-    and check names the command that queues it. --change keeps the options that are not given; an empty --when, --columns or
-    --order-by removes that option. It queues the held events that the options select.
+    and check names the command that queues it. --change keeps the options that are not given; an empty --when, --columns,
+    --order-by or --body removes that option. It queues the held events that the options select.
+
+    --body runs as the table's owner and may read other tables: name them with their schema. new is null in a DELETE and old
+    in an INSERT. Where it fails the message holds the whole row with a key body_failed, and check says so. With --format
+    cloudevents it makes data; with slack or discord a text or the whole message.
 
     Example: qctl attach public.users -q users --on insert,update --when "new.active" --columns email,name
     """
@@ -118,7 +134,8 @@ def command(
         operations=None if on is None else _words(on.upper()),
         when_sql=when,
         columns=None if columns is None else _words(columns),
-        payload=payload,
+        payload=format_,
+        body_sql=body,
         unchanged=unchanged,
         replicated=replicated,
         on_error=on_error,

@@ -59,7 +59,8 @@ def command(
         Column("triggers", "triggers", style=lambda value: "green" if value == "ok" else "bold red"),
         Column("when_sql", "when", one_line, fold=True),
         Column("columns", "columns", words),
-        Column("payload", "payload"),
+        Column("payload", "format"),
+        Column("body_sql", "body", fold=True),
         Column("order_by", "order by"),
         Column("runs_as", "runs as", wide=True),
     ]

@@ -33,6 +33,12 @@ def command(
             metavar="DURATION",
         ),
     ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="Format of events: qctl (the default), cloudevents, slack or discord.", metavar="FORMAT"
+        ),
+    ] = None,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
@@ -42,15 +48,22 @@ def command(
     breaker.opened, breaker.closed, queue.paused, message.dead (the first in an hour), worker.gone, database.disarmed: each is
     a message like any other, delivered, retried and signed by the settings of its queue. Events about that queue are not sent.
 
+    --format slack or discord makes a line of text that their incoming webhooks take.
+
     Example: qctl events --url https://ops.example.com/hooks/qctl
     """
     if sum(map(bool, (to, url, off))) > 1:
         raise UsageError("--to, --url and --off exclude each other")
     throttle_s = None if throttle is None else round(options.duration(throttle))
-    columns = [Column("queue_name", "queue"), Column("throttle_s", "at most one in", seconds, right=True)]
+    columns = [
+        Column("queue_name", "queue"),
+        Column("throttle_s", "at most one in", seconds, right=True),
+        Column("format", "format"),
+    ]
     if not (to or url or off):
-        if throttle is not None:
-            raise UsageError("--throttle needs --to or --url", hint="qctl events --to QUEUE --throttle 1h")
+        if throttle is not None or format_ is not None:
+            name, value = ("--throttle", "1h") if throttle is not None else ("--format", "slack")
+            raise UsageError(f"{name} needs --to or --url", hint=f"qctl events --to QUEUE {name} {value}")
         with session(dsn, profile, "events") as connection:
             here = events.route(connection)
         if here is None:
@@ -60,9 +73,9 @@ def command(
         return
     with session(dsn, profile, "events", changes=True) as connection:
         if url:
-            row = events.set_url(connection, url, throttle_s)
+            row = events.set_url(connection, url, throttle_s, format_)
         else:
-            row = events.set_route(connection, None if off else to, throttle_s)
+            row = events.set_route(connection, None if off else to, throttle_s, format_)
     columns.append(Column("changed", "changed", yes_no))
     if row.secret is not None:
         columns.append(Column("secret", "signing secret, shown only now", fold=True))

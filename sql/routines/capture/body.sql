@@ -1,0 +1,99 @@
+-- Body: an expression over the changed row that makes the payload. It runs in the row function, as the table's owner.
+
+create or replace function qctl._body_query(p_body text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  -- The expression cannot begin another statement: it appears within one parenthesis and within two, and could not close both.
+  select format(E'select to_jsonb((%1$s\n)) from (select ((%1$s\n)) limit 0) as "qctl 1"', p_body)
+$$;
+
+create or replace function qctl._check_body(p_relation regclass, p_body text) returns text[]
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set check_function_bodies = on
+as $$
+declare
+  v_function text := format('qctl.%I(text, %s, %s)', 'check_body_' || pg_backend_pid(), p_relation, p_relation);
+  v_columns text[];
+begin
+  -- Creates functions that are never called, because their body is parsed but not planned: planning would run code of the table's owner.
+  execute format('create function qctl.%I(operation text, new %s, old %s) returns jsonb language sql as %L',
+                 'check_body_' || pg_backend_pid(), p_relation, p_relation, qctl._body_query(p_body));
+  execute 'drop function ' || v_function;
+  execute format(E'create function qctl.%I(operation text, new %s, old %s) returns jsonb language sql begin atomic\n%s;\nend',
+                 'check_body_' || pg_backend_pid(), p_relation, p_relation, qctl._body_query(p_body));
+  v_columns := array(
+    select distinct a.attname::text from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+    where d.classid = 'pg_proc'::regclass and d.objid = to_regprocedure(v_function) and d.refobjid = p_relation and d.refobjsubid > 0 order by 1);
+  execute 'drop function ' || v_function;
+  return v_columns;
+exception when syntax_error_or_access_rule_violation or data_exception or undefined_table or invalid_schema_name or feature_not_supported or invalid_function_definition then
+  raise exception '--body is not a valid expression for %: %', p_relation, sqlerrm
+    using errcode = 'QC002',
+          hint = case when sqlstate = '42703' or sqlerrm ~ '"(new|old)"' then 'write columns as new.total or old.total'
+                      when sqlstate in ('42P01', '42883', '42704', '3F000') then 'write tables, views and functions with their schema, for example public.customers'
+                      else 'for example --body "jsonb_build_object(''id'', new.id, ''total'', new.total)"' end;
+end
+$$;
+comment on function qctl._check_body(regclass, text) is 'Refuses what is not one expression over the row; returns the columns of the table that it names.';
+
+create or replace function qctl._absent_row_sql(p_attachment qctl.attachment, p_row text, p_when text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  -- A row of nulls, with columns: only for expressions that ask for it, because making one takes longer than most expressions.
+  select case when p_attachment.body_sql ~* format('\m%s\M', p_row)
+              then format(E'if %s then\n      execute format(''select (null::%%s).*'', relation) into %s;\n    end if;\n    ', p_when, p_row) else '' end
+$$;
+
+create or replace function qctl._body_sql(p_attachment qctl.attachment) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when p_attachment.body_sql is null then '' else format($body$
+  begin
+    -- An expression that writes to its own table calls itself.
+    if pg_trigger_depth() <= 16 then
+    %1$s%2$sv_body := to_jsonb((%3$s
+));
+    end if;
+    v_body_failed := case when pg_trigger_depth() > 16 then 'triggers call each other, 16 deep' when v_body is null then 'the body is null'
+                          when pg_column_size(v_body) > %4$s then 'the body is too large' end;
+  exception when others or assert_failure then
+    v_body_failed := %5$s;
+  end;
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);$body$,
+    qctl._absent_row_sql(p_attachment, 'new', 'operation = ''DELETE'''), qctl._absent_row_sql(p_attachment, 'old', 'operation in (''INSERT'', ''READ'')'),
+    p_attachment.body_sql, p_attachment.max_bytes, qctl._problem_sql('the body cannot be computed')) end
+$$;
+comment on function qctl._body_sql(qctl.attachment) is 'Computes the body of a row, as the last step of its row function; what fails stays the whole row, marked.';
+
+create or replace function qctl._with_body_sql(p_attachment qctl.attachment) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when p_attachment.body_sql is null then ''
+              else ' || case when v_body_failed is null then jsonb_build_object(''body'', v_body) else jsonb_build_object(''body_failed'', v_body_failed) end' end
+$$;
+
+create or replace function qctl._message_sql(p_attachment qctl.attachment, p_head text, p_rows text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format('qctl._shape(%L, %s || (%s - ''{problem,order_key,body}''::text[]), %3$s -> ''body'')', p_attachment.payload, p_head, p_rows)
+$$;
+comment on function qctl._message_sql(qctl.attachment, text, text) is 'The message of a shaped attachment, from its head and what the row function says.';
+
+create or replace function qctl._message(p_attachment qctl.attachment, p_event jsonb, p_rows jsonb) returns jsonb
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when qctl._is_shaped(p_attachment)
+              then qctl._shape(p_attachment.payload,
+                               p_event || case when p_attachment.body_sql is null or p_rows ? 'body' or coalesce(p_event ->> 'operation', p_event ->> 'type') = 'TRUNCATE' then '{}'
+                                               else jsonb_build_object('body_failed', coalesce(p_rows ->> 'body_failed', 'queued as it is')) end,
+                               p_rows -> 'body')
+              else p_event end
+$$;
+comment on function qctl._message(qctl.attachment, jsonb, jsonb) is 'The message for an event that was held, from what the row function says of it now.';
