@@ -30,12 +30,12 @@ CASES = {
 }
 # Arguments of attach, and the highest ratio to plain capture that is accepted.
 SHAPES = {
-    "a body of two columns": (", p_body => 'jsonb_build_object(''id'', new.id, ''plan'', new.plan)'", 3.0),
+    "a body of two columns": (", p_body => 'jsonb_build_object(''id'', new.id, ''plan'', new.plan)'", 4.0),
     "a body with a joined row": (
         ", p_body => '(select to_jsonb(c) from public.joined c where c.id = new.n)'",
         5.0,
     ),
-    "cloudevents": (", p_payload => 'cloudevents'", 5.0),
+    "cloudevents": (", p_payload => 'cloudevents'", 6.0),
 }
 
 

@@ -77,13 +77,19 @@ as $$
               else ' || case when v_body_failed is null then jsonb_build_object(''body'', v_body) else jsonb_build_object(''body_failed'', v_body_failed) end' end
 $$;
 
-create or replace function qctl._message_sql(p_attachment qctl.attachment, p_head text, p_rows text) returns text
+create or replace function qctl._message_sql(p_attachment qctl.attachment, p_head text, p_rows text, p_cloud_source text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format('qctl._shape(%L, %s || (%s - ''{problem,order_key,body}''::text[]), %3$s -> ''body'')', p_attachment.payload, p_head, p_rows)
+  select case p_attachment.payload
+    -- As qctl._cloud_event() does, without a call for each row.
+    when 'cloudevents' then format(
+      $sql$%s || jsonb_build_object('id', gen_random_uuid(), 'time', to_char(clock_timestamp() at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'data', coalesce(%s -> 'body', '{"record": null, "old_record": null}'::jsonb || (%2$s - '{problem,order_key}'::text[])))$sql$, p_cloud_source, p_rows)
+    when 'qctl' then format('coalesce(%s -> ''body'', %s || (%1$s - ''{problem,order_key}''::text[]))', p_rows, p_head)
+    else format('qctl._shape(%L, %s || (%s - ''{problem,order_key,body}''::text[]), %3$s -> ''body'')', p_attachment.payload, p_head, p_rows) end
 $$;
-comment on function qctl._message_sql(qctl.attachment, text, text) is 'The message of a shaped attachment, from its head and what the row function says.';
+comment on function qctl._message_sql(qctl.attachment, text, text, text) is 'The message of a shaped attachment, from its head and what the row function says.';
 
 create or replace function qctl._message(p_attachment qctl.attachment, p_event jsonb, p_rows jsonb) returns jsonb
 language sql volatile

@@ -96,6 +96,11 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select qctl._event_head(qctl._attached_relation(p_name), p_operation, p_payload) $$;
 
+create or replace function qctl._folded_cloud_source(p_name text, p_operation text) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select qctl._cloud_source(qctl._event_head(qctl._attached_relation(p_name), p_operation, 'cloudevents')) $$;
+
 create or replace function qctl._belongs(p_name text, p_relation oid) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp

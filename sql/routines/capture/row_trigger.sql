@@ -53,9 +53,9 @@ $body$, p_attachment.name,
                                               qctl._held_order_sql(p_attachment, 'v_row', p_operation)), 'v_obstacle'),
     p_attachment.max_bytes,
     case when qctl._is_shaped(p_attachment)
-         then format(E'v_message := %s;\n    ', qctl._message_sql(p_attachment, format('qctl._event_head(qctl._attached_relation(%L), %L, %L)',
-                                                                    p_attachment.name, p_operation, p_attachment.payload), 'v_row')) else '' end
+         then format(E'v_message := %s;\n    ', qctl._message_sql(p_attachment, h.head, 'v_row', format('qctl._cloud_source(%s)', h.head))) else '' end
     || case when p_attachment.body_sql is null then ''
             else format(E'if v_row ? ''body_failed'' then\n      perform qctl._capture_failed(%L, v_row ->> ''body_failed'');\n    end if;\n    ', p_attachment.name) end)
   from (select format('qctl._text_row(tg_relid, %%s, coalesce(qctl._virtual_columns(tg_relid), ''{}''), %s)', p_attachment.max_bytes)) as c (converted)
+  cross join (select format('qctl._event_head(qctl._attached_relation(%L), %L, %L)', p_attachment.name, p_operation, p_attachment.payload) as head) h
 $$;

@@ -100,7 +100,7 @@ as $$
     case when qctl._is_shaped(p_attachment) then 'f.m'
          else p.head_sql || case when p_attachment.order_by is null then ' || e.c' else ' || case when e.c ? ''order_key'' then e.c - ''order_key'' else e.c end' end end,
     case when qctl._is_shaped(p_attachment)
-         then format(E'\n      cross join lateral (select case when e.c is not null then %s end as m offset 0) as f', qctl._message_sql(p_attachment, p.head_sql, 'e.c')) else '' end,
+         then format(E'\n      cross join lateral (select case when e.c is not null then %s end as m offset 0) as f', qctl._message_sql(p_attachment, p.head_sql, 'e.c', format('qctl._folded_cloud_source(%L, %L)', p_attachment.name, p_operation))) else '' end,
     coalesce(', ' || qctl._headers_sql(p_attachment, qctl._order_sql(p_attachment, 'e.c', p_operation), 'f.m'), ''),
     p.rows_sql, p.row_sql, p.changed_sql, p.fits_sql, p_attachment.name, p_pinned::text, p.waits_sql,
     qctl._unqueued_sql(p_attachment,
