@@ -14,6 +14,10 @@ from processes import environment
 TOP = Path(__file__).parents[2]
 
 
+# Packages are installed from a registry, beside all other tests.
+pytestmark = pytest.mark.timeout(400)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")

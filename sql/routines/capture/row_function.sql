@@ -70,7 +70,7 @@ as $$
       end;
     end if;
   end if;$body$, p_side, p_variable, p_attachment.max_bytes, p_present_for,
-    coalesce(qctl._key_sql(qctl._attached_relation(p_attachment.name), p_side), 'null::jsonb'))
+    coalesce(qctl._key_sql(coalesce(qctl._attached_relation(p_attachment.name), p_attachment.relation::oid), p_side), 'null::jsonb'))
 $$;
 
 create or replace function qctl._same_sql(p_attachment qctl.attachment, p_then text) returns text

@@ -228,7 +228,7 @@ begin
   end if;
   for v_function in
     select p.oid from pg_proc p
-    where p.pronamespace = 'qctl'::regnamespace and p.proname in (qctl._capture_function(p_name, 'row'), qctl._capture_function(p_name, 'record'))
+    where p.pronamespace = 'qctl'::regnamespace and p.proname ~ format('^capture_%s_(row|record|page|count)$', p_name)
   loop
     execute format('alter function %s owner to %I', v_function, p_owner);
     perform set_config('role', p_owner, true);

@@ -150,6 +150,8 @@ begin
     select p.relation::oid from qctl.attachment a, qctl._present_triggers(a) p where a.queue_id = v_queue.queue_id
     union select c.oid from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_q))));
   -- Triggers are dropped first so that no writer finds the queue table missing.
+  perform qctl._drop_backfill_functions(b.backfill_id) from qctl.backfill b where b.queue_id = v_queue.queue_id;
+  delete from qctl.backfill b where b.queue_id = v_queue.queue_id;
   for v_relation in select a.relation from qctl.attachment a where a.queue_id = v_queue.queue_id order by 1 loop
     perform qctl.detach(v_relation::text, p_queue);
   end loop;
