@@ -101,6 +101,7 @@ ORDER = (
         "apply",
         "export",
         "config.show",
+        "backfill",
         "adopt-webhook",
         "detach",
         "completion",

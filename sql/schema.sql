@@ -952,6 +952,318 @@ $$;
 
 COMMENT ON FUNCTION qctl._audit_rarely(p_verb text, p_queue_name text, p_sqlstate text, p_error text) IS 'Records the failure of a repeated step, at most once a minute for each verb, queue and SQLSTATE.';
 
+-- Name: backfill; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.backfill (
+    backfill_id integer NOT NULL,
+    queue_id integer NOT NULL,
+    relation regclass NOT NULL,
+    table_name text NOT NULL,
+    where_sql text,
+    columns text[],
+    missed boolean DEFAULT false NOT NULL,
+    when_sql text,
+    payload text NOT NULL,
+    body_sql text,
+    order_by text,
+    max_bytes integer NOT NULL,
+    as_me boolean NOT NULL,
+    key_columns text[] NOT NULL,
+    after_key text[],
+    from_msg_id bigint NOT NULL,
+    state text DEFAULT 'running'::text NOT NULL,
+    error text,
+    rate_per_s double precision,
+    estimated bigint NOT NULL,
+    scanned bigint DEFAULT 0 NOT NULL,
+    queued bigint DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    started_by text DEFAULT SESSION_USER NOT NULL,
+    page_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT backfill_rate_check CHECK ((rate_per_s > (0)::double precision)),
+    CONSTRAINT backfill_state_check CHECK ((state = ANY (ARRAY['running'::text, 'paused'::text, 'failed'::text, 'done'::text, 'cancelled'::text])))
+);
+
+-- Name: TABLE backfill; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.backfill IS 'Runs that queue the rows of a table, page by page in the order of its key. Progress is written with the messages of each page.';
+
+-- Name: COLUMN backfill.where_sql; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill.where_sql IS 'Only rows for which this is true.';
+
+-- Name: COLUMN backfill.columns; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill.columns IS 'The columns that the record holds; null: all.';
+
+-- Name: COLUMN backfill.missed; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill.missed IS 'Only rows that are not what was captured last.';
+
+-- Name: COLUMN backfill.when_sql; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill.when_sql IS 'The condition of the attachment, where it needs no old row.';
+
+-- Name: COLUMN backfill.after_key; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill.after_key IS 'The key of the last row that was read, as texts.';
+
+-- Name: COLUMN backfill.from_msg_id; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill.from_msg_id IS 'The newest message when the run began: what is newer was captured meanwhile.';
+
+-- Name: COLUMN backfill.rate_per_s; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill.rate_per_s IS 'At most so many rows per second.';
+
+-- Name: COLUMN backfill.estimated; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill.estimated IS 'How many rows the planner thought the table had.';
+
+-- Name: COLUMN backfill.page_at; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill.page_at IS 'When the last page was queued.';
+
+-- Name: _backfill_attachment(qctl.backfill); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_attachment(p_backfill qctl.backfill) RETURNS qctl.attachment
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select jsonb_populate_record(null::qctl.attachment, jsonb_build_object(
+    'attachment_id', 0, 'queue_id', p_backfill.queue_id, 'relation', p_backfill.relation::oid, 'operations', '["INSERT"]'::jsonb,
+    'when_sql', p_backfill.when_sql, 'payload', p_backfill.payload, 'body_sql', p_backfill.body_sql, 'order_by', p_backfill.order_by,
+    'max_bytes', p_backfill.max_bytes, 'as_me', p_backfill.as_me, 'on_error', 'hold', 'name', 'backfill_' || p_backfill.backfill_id,
+    'table_name', p_backfill.table_name, 'uses', '{}'::jsonb))
+$$;
+
+-- Name: FUNCTION _backfill_attachment(p_backfill qctl.backfill); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._backfill_attachment(p_backfill qctl.backfill) IS 'An attachment, which is nowhere stored, for what makes functions and messages of one.';
+
+-- Name: _backfill_from(regclass, qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_from(p_relation regclass, p_queue qctl.queue) RETURNS qctl.backfill
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_attachment qctl.attachment := qctl._find_attachment(p_relation::text, p_queue.queue_id);
+  v_backfill qctl.backfill;
+begin
+  v_backfill.queue_id := p_queue.queue_id;
+  v_backfill.relation := p_relation;
+  v_backfill.table_name := qctl._table_name(p_relation);
+  v_backfill.payload := coalesce(v_attachment.payload, 'qctl');
+  v_backfill.body_sql := v_attachment.body_sql;
+  v_backfill.order_by := v_attachment.order_by;
+  v_backfill.max_bytes := coalesce(v_attachment.max_bytes, 524288);
+  v_backfill.key_columns := qctl._backfill_key(p_relation);
+  v_backfill.estimated := qctl._estimated_rows(p_relation);
+  if v_backfill.key_columns is null then
+    raise exception 'table % has no primary key and no unique index over columns that are not null', p_relation
+      using errcode = 'QC007', hint = 'its rows cannot be read in pages; add a primary key';
+  elsif v_attachment.attachment_id is not null and exists (select from qctl.held_event h where h.attachment_id = v_attachment.attachment_id) then
+    raise exception 'events of % are held, and would follow newer rows', p_relation
+      using errcode = 'QC007', hint = qctl._attachment_fix(v_attachment, p_queue.queue_name, true);
+  end if;
+  if v_attachment.when_sql is not null then
+    begin
+      perform qctl._check_condition(p_relation, '{INSERT}', v_attachment.when_sql, false);
+      v_backfill.when_sql := v_attachment.when_sql;
+    exception when sqlstate 'QC002' then
+      raise warning 'the condition of the attachment needs an old row, so all rows are queued: %', v_attachment.when_sql;
+    end;
+  end if;
+  return v_backfill;
+end
+$$;
+
+-- Name: FUNCTION _backfill_from(p_relation regclass, p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._backfill_from(p_relation regclass, p_queue qctl.queue) IS 'A run with what the attachment of the table says of its messages.';
+
+-- Name: _backfill_functions(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_functions(p_backfill_id integer) RETURNS SETOF regprocedure
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select p.oid::regprocedure from pg_proc p
+  where p.pronamespace = 'qctl'::regnamespace and p.proname ~ format('^capture_backfill_%s_(row|page|count)$', p_backfill_id)
+$_$;
+
+-- Name: _backfill_key(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_key(p_relation regclass) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- The primary key; else a unique index that leaves out no row.
+  select array_agg(a.attname::text order by k.n)
+  from (select i.* from pg_index i
+        where i.indrelid = p_relation and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+          and not exists (select from unnest(i.indkey::smallint[]) u join pg_attribute n on n.attrelid = p_relation and n.attnum = u and not n.attnotnull)
+        order by i.indisprimary desc, i.indexrelid limit 1) i
+  cross join lateral unnest(i.indkey::smallint[]) with ordinality as k (attnum, n)
+  join pg_attribute a on a.attrelid = p_relation and a.attnum = k.attnum
+  where k.n <= i.indnkeyatts
+$$;
+
+-- Name: FUNCTION _backfill_key(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._backfill_key(p_relation regclass) IS 'The columns in whose order the rows of a table are read; null if nothing identifies its rows.';
+
+-- Name: _backfill_page_body(qctl.backfill); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_page_body(p_backfill qctl.backfill) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format($body$
+declare
+  v_until constant timestamptz := clock_timestamp() + make_interval(secs => seconds);
+  v_first constant boolean := after is null;
+  v_key text[];
+  v_keys text[][];
+  v_row record;
+  v_place integer := 0;
+begin
+  -- Waits for the first row only, while it holds no other, so it is never part of a deadlock. What a writer holds begins the next page.
+  execute format(case when v_first then %1$L else %2$L end, relation) into v_row using after, 1;
+  if v_row.key is null then
+    return;
+  end if;
+  key := v_row.key;
+  item := v_row.item;
+  return next;
+  v_key := key;
+  execute format('select array_agg(k.key order by k.n) from (select q.key, row_number() over () as n from (%%s) q) k', format(%3$L, relation))
+    into v_keys using v_key, most - 1;
+  for v_row in execute format(%4$L, relation) using v_key, most - 1 loop
+    v_place := v_place + 1;
+    exit when array[v_row.key] is distinct from v_keys[v_place:v_place];
+    key := v_row.key;
+    item := v_row.item;
+    return next;
+    exit when clock_timestamp() > v_until;
+  end loop;
+end
+$body$, qctl._backfill_query(p_backfill, true, ' for share of t'), qctl._backfill_query(p_backfill, false, ' for share of t'),
+    qctl._backfill_query(p_backfill, false, ''), qctl._backfill_query(p_backfill, false, ' for share of t skip locked'))
+$_$;
+
+-- Name: FUNCTION _backfill_page_body(p_backfill qctl.backfill); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._backfill_page_body(p_backfill qctl.backfill) IS 'Generates the function that reads and locks a page, as the table''s owner.';
+
+-- Name: _backfill_query(qctl.backfill, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_query(p_backfill qctl.backfill, p_from_start boolean, p_locking text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select format('select %s%s as key from %%s as t where %s and (%s%s) order by %s limit $2%s',
+    case when p_locking <> '' then 't as item, ' else '' end, format('array[%s]', string_agg(format('t.%I::text', k.name), ', ' order by k.n)),
+    case when p_from_start then 'true'
+         else format('(%s) > (%s)', string_agg(format('t.%I', k.name), ', ' order by k.n),
+                     string_agg(format('($1[%s])::%s', k.n, format_type(a.atttypid, a.atttypmod)), ', ' order by k.n)) end,
+    replace(coalesce(p_backfill.where_sql, 'true'), '%', '%%'), E'\n', string_agg(format('t.%I', k.name), ', ' order by k.n), p_locking)
+  from unnest(p_backfill.key_columns) with ordinality as k (name, n)
+  join pg_attribute a on a.attrelid = p_backfill.relation and a.attname = k.name and not a.attisdropped
+$_$;
+
+-- Name: FUNCTION _backfill_query(p_backfill qctl.backfill, p_from_start boolean, p_locking text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._backfill_query(p_backfill qctl.backfill, p_from_start boolean, p_locking text) IS 'The rows after a key ($1), at most $2, with a place for the table.';
+
+-- Name: _backfill_rows(qctl.backfill, text, integer, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_rows(p_backfill qctl.backfill, p_queue text, p_limit integer, p_seconds double precision, OUT rows integer, OUT queued integer, OUT last_key text[], OUT problem text) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_attachment qctl.attachment := qctl._backfill_attachment(p_backfill);
+  v_hidden text[] := coalesce(qctl._virtual_columns(p_backfill.relation), '{}')
+                     || array(select a.attname::text from pg_attribute a
+                              where a.attrelid = p_backfill.relation and a.attnum > 0 and not a.attisdropped and a.attname <> all (p_backfill.columns));
+begin
+  execute format($q$
+    with page as materialized (
+      select p.key, row_number() over () as n, r.c
+      from qctl.%1$I(null::%2$s, $1, $2, $3, $4) as p
+      cross join lateral (select qctl.%3$I('READ', $1, p.item, p.item, $5) as c offset 0) r
+    ), compared as (
+      select p.*, p.c is not null and not p.c ? 'problem' and (not $6 or not exists (
+               select from qctl.backfill_seen s where s.backfill_id = $7 and s.row_key = qctl._row_key($8, p.c -> 'record')
+                 and (s.digest = md5((p.c -> 'record')::text) or p.c ? 'truncated'))) as wanted
+      from page p
+    ), visited as (
+      delete from qctl.backfill_seen s using page p
+      where $6 and s.backfill_id = $7 and s.row_key = qctl._row_key($8, p.c -> 'record')
+    ), queued as (
+      insert into pgmq.%4$I (vt, message, headers)
+      select clock_timestamp(), m.message, nullif(coalesce(qctl._order_headers(qctl._order_of($9, 'READ', p.c)), '{}')
+                                                  || coalesce(qctl._shape_headers(($9).payload, m.message), '{}'), '{}')
+      from compared p
+      cross join lateral (select qctl._message($9, $10 || (p.c - '{problem,order_key,body,body_failed}'::text[]), p.c) as message offset 0) m
+      where p.wanted order by p.n
+      returning 1
+    )
+    select (select count(*) from page), (select count(*) from queued), (select p.key from page p order by p.n desc limit 1),
+           (select p.c ->> 'problem' from page p where p.c ? 'problem' order by p.n limit 1)
+  $q$, qctl._capture_function(v_attachment.name, 'page'), p_backfill.relation, qctl._capture_function(v_attachment.name, 'row'), 'q_' || p_queue)
+  into rows, queued, last_key, problem
+  using p_backfill.relation, p_backfill.after_key, p_limit, p_seconds, v_hidden, p_backfill.missed, p_backfill.backfill_id, p_backfill.key_columns,
+        v_attachment, qctl._event_head(p_backfill.relation, 'READ', p_backfill.payload);
+  -- Code of the owner ran, and may have left a search_path that brings more of it.
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+end
+$_$;
+
+-- Name: _backfill_vanished(qctl.backfill, text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_vanished(p_backfill qctl.backfill, p_queue text, p_limit integer, OUT rows integer, OUT queued integer) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+  -- What has a message since the run began was captured, whatever became of it.
+  execute format($q$
+    with since as materialized (
+      select qctl._row_key($2, coalesce(nullif(m.message -> 'record', 'null'), m.message -> 'old_record')) as row_key
+      from (select q.msg_id, q.message from pgmq.%1$I q where q.msg_id > $3
+            union all select a.msg_id, a.message from pgmq.%2$I a where a.msg_id > $3
+            union all select d.msg_id, d.message from qctl.dead_letter d where d.queue_id = $4 and d.msg_id > $3) m
+      where m.message ->> 'schema' = $5 ->> 'schema' and m.message ->> 'table' = $5 ->> 'table'
+    ), gone as (
+      delete from qctl.backfill_seen s
+      where s.ctid = any (array(select o.ctid from qctl.backfill_seen o where o.backfill_id = $1 order by o.row_key limit $6))
+      returning s.*
+    ), captured as (
+      select g.msg_id, coalesce((select q.message from pgmq.%1$I q where q.msg_id = g.msg_id), (select a.message from pgmq.%2$I a where a.msg_id = g.msg_id),
+                                (select d.message from qctl.dead_letter d where d.queue_id = $4 and d.msg_id = g.msg_id)) -> 'record' as record
+      from gone g
+      where g.row_key not in (select s.row_key from since s where s.row_key is not null)
+    ), queued as (
+      insert into pgmq.%1$I (vt, message, headers)
+      select clock_timestamp(), $5 || jsonb_build_object('old_record', c.record), qctl._order_headers(qctl._order_of($7, 'DELETE', jsonb_build_object('old_record', c.record)))
+      from captured c where c.record is not null order by c.msg_id
+      returning 1
+    )
+    select (select count(*) from gone), (select count(*) from queued)
+  $q$, 'q_' || p_queue, 'a_' || p_queue) into rows, queued
+  using p_backfill.backfill_id, p_backfill.key_columns, p_backfill.from_msg_id, p_backfill.queue_id,
+        qctl._event_head(p_backfill.relation, 'DELETE', p_backfill.payload), p_limit, qctl._backfill_attachment(p_backfill);
+end
+$_$;
+
+-- Name: FUNCTION _backfill_vanished(p_backfill qctl.backfill, p_queue text, p_limit integer, OUT rows integer, OUT queued integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._backfill_vanished(p_backfill qctl.backfill, p_queue text, p_limit integer, OUT rows integer, OUT queued integer) IS 'Queues the deletion of rows that were captured, are not in the table now and have no newer message, with what was captured last as the old row. rows is 0 when none is left.';
+
 -- Name: _backoff_s(integer[], integer, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._backoff_s(p_schedule_s integer[], p_failures integer, p_jitter double precision) RETURNS double precision
@@ -1254,11 +1566,7 @@ COMMENT ON FUNCTION qctl._breaker_pause(p_queue qctl.queue, p_pauses integer, p_
 
 CREATE FUNCTION qctl._brief(p_value jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select case when length(v.text) > 80 then left(v.text, 79) || '…' else v.text end
-  from (select case jsonb_typeof(p_value) when 'null' then 'null' else regexp_replace(p_value #>> '{}', '\s+', ' ', 'g') end as text) v
-$$;
+    RETURN (SELECT CASE WHEN (length(v.text) > 80) THEN ("left"(v.text, 79) || '…'::text) ELSE v.text END AS text FROM (SELECT CASE jsonb_typeof(_brief.p_value) WHEN 'null'::text THEN 'null'::text ELSE regexp_replace((_brief.p_value #>> '{}'::text[]), '\s+'::text, ' '::text, 'g'::text) END AS text) v);
 
 -- Name: FUNCTION _brief(p_value jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -1428,11 +1736,11 @@ $body$, p_attachment.name,
                                               qctl._held_order_sql(p_attachment, 'v_row', p_operation)), 'v_obstacle'),
     p_attachment.max_bytes,
     case when qctl._is_shaped(p_attachment)
-         then format(E'v_message := %s;\n    ', qctl._message_sql(p_attachment, format('qctl._event_head(qctl._attached_relation(%L), %L, %L)',
-                                                                    p_attachment.name, p_operation, p_attachment.payload), 'v_row')) else '' end
+         then format(E'v_message := %s;\n    ', qctl._message_sql(p_attachment, h.head, 'v_row', format('qctl._cloud_source(%s)', h.head))) else '' end
     || case when p_attachment.body_sql is null then ''
             else format(E'if v_row ? ''body_failed'' then\n      perform qctl._capture_failed(%L, v_row ->> ''body_failed'');\n    end if;\n    ', p_attachment.name) end)
   from (select format('qctl._text_row(tg_relid, %%s, coalesce(qctl._virtual_columns(tg_relid), ''{}''), %s)', p_attachment.max_bytes)) as c (converted)
+  cross join (select format('qctl._event_head(qctl._attached_relation(%L), %L, %L)', p_attachment.name, p_operation, p_attachment.payload) as head) h
 $_$;
 
 -- Name: _carrier(text); Type: FUNCTION; Schema: qctl; Owner: -
@@ -1709,7 +2017,7 @@ CREATE FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_
     case when qctl._is_shaped(p_attachment) then 'f.m'
          else p.head_sql || case when p_attachment.order_by is null then ' || e.c' else ' || case when e.c ? ''order_key'' then e.c - ''order_key'' else e.c end' end end,
     case when qctl._is_shaped(p_attachment)
-         then format(E'\n      cross join lateral (select case when e.c is not null then %s end as m offset 0) as f', qctl._message_sql(p_attachment, p.head_sql, 'e.c')) else '' end,
+         then format(E'\n      cross join lateral (select case when e.c is not null then %s end as m offset 0) as f', qctl._message_sql(p_attachment, p.head_sql, 'e.c', format('qctl._folded_cloud_source(%L, %L)', p_attachment.name, p_operation))) else '' end,
     coalesce(', ' || qctl._headers_sql(p_attachment, qctl._order_sql(p_attachment, 'e.c', p_operation), 'f.m'), ''),
     p.rows_sql, p.row_sql, p.changed_sql, p.fits_sql, p_attachment.name, p_pinned::text, p.waits_sql,
     qctl._unqueued_sql(p_attachment,
@@ -2312,7 +2620,9 @@ declare
 begin
   foreach v_column in array coalesce(p_columns, '{}') loop
     if not exists (select from pg_attribute a where a.attrelid = p_relation and a.attname = v_column and a.attnum > 0 and not a.attisdropped) then
-      raise exception 'table % has no column %', p_relation, quote_literal(v_column) || p_what using errcode = 'QC006', hint = p_hint;
+      raise exception 'table % has no column %', p_relation, quote_literal(v_column) || p_what
+        using errcode = 'QC006', hint = coalesce(p_hint, format('its columns: %s', (
+          select string_agg(a.attname, ', ' order by a.attnum) from pg_attribute a where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped)));
     elsif v_column = any (qctl._virtual_columns(p_relation)) then
       raise exception 'column % of % is a virtual generated column, which no trigger sees', quote_literal(v_column), p_relation
         using errcode = 'QC007', hint = 'name the columns that it is computed from, or make it a stored one';
@@ -2558,6 +2868,26 @@ begin
 end
 $_$;
 
+-- Name: _check_where(regclass, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._check_where(p_relation regclass, p_where text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET check_function_bodies TO 'on'
+    AS $_$
+declare
+  v_function text := format('qctl.%I()', 'check_where_' || pg_backend_pid());
+begin
+  -- Creates a function that is never called: see qctl._check_condition(). Within brackets and within parentheses it can close neither.
+  execute format('create function %s returns integer language sql as %L', v_function,
+                 format(E'select 1 from %s as t where (array[%2$s\n])[1] and (%2$s\n)', p_relation, p_where));
+  execute 'drop function ' || v_function;
+exception when syntax_error_or_access_rule_violation or data_exception or undefined_table or feature_not_supported then
+  raise exception '--where is not a valid condition for %: %', p_relation, sqlerrm
+    using errcode = 'QC002', hint = 'for example --where "status = ''paid''"; write other tables and functions with their schema';
+end
+$_$;
+
 -- Name: _claim(text, integer, bigint, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._claim(p_queue text, p_limit integer, p_worker_id bigint, p_transport text) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
@@ -2694,21 +3024,27 @@ $$;
 
 COMMENT ON FUNCTION qctl._close_routines() IS 'Revokes EXECUTE from PUBLIC on every routine of schema qctl, because owners of attached tables have USAGE on the schema.';
 
+-- Name: _uri_part(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._uri_part(p_text text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_text ~ '^[A-Za-z0-9._~-]*$'::text) THEN p_text ELSE (SELECT COALESCE(string_agg(CASE WHEN (u.c ~ '^[A-Za-z0-9._~-]$'::text) THEN u.c ELSE upper(regexp_replace(encode(convert_to(u.c, 'UTF8'::name), 'hex'::text), '(..)'::text, '%\1'::text, 'g'::text)) END, ''::text ORDER BY u.n), ''::text) AS "coalesce" FROM regexp_split_to_table(_uri_part.p_text, ''::text) WITH ORDINALITY u(c, n)) END;
+
+-- Name: _cloud_source(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._cloud_source(p_event jsonb) RETURNS jsonb
+    LANGUAGE sql STABLE
+    RETURN jsonb_build_object('specversion', '1.0', 'datacontenttype', 'application/json', 'source', (('/'::text || qctl._uri_part((current_database())::text)) || CASE WHEN (p_event ? 'table'::text) THEN format('/%s/%s'::text, qctl._uri_part((p_event ->> 'schema'::text)), qctl._uri_part((p_event ->> 'table'::text))) ELSE ''::text END), 'type', CASE WHEN (p_event ? 'table'::text) THEN format('%s.%s.%s'::text, qctl._uri_part((p_event ->> 'schema'::text)), qctl._uri_part((p_event ->> 'table'::text)), lower((p_event ->> 'operation'::text))) ELSE ('qctl.'::text || (p_event ->> 'type'::text)) END);
+
+-- Name: FUNCTION _cloud_source(p_event jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._cloud_source(p_event jsonb) IS 'What all CloudEvents of one kind share.';
+
 -- Name: _cloud_event(jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._cloud_event(p_event jsonb, p_data jsonb) RETURNS jsonb
     LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  -- CloudEvents 1.0.2; the id is stored with the message, so it is the same in each attempt.
-  select jsonb_build_object(
-    'specversion', '1.0', 'id', gen_random_uuid(),
-    'source', '/' || qctl._uri_part(current_database()) || case when p_event ? 'table' then format('/%s/%s', qctl._uri_part(p_event ->> 'schema'), qctl._uri_part(p_event ->> 'table')) else '' end,
-    'type', case when p_event ? 'table' then format('%s.%s.%s', qctl._uri_part(p_event ->> 'schema'), qctl._uri_part(p_event ->> 'table'), lower(p_event ->> 'operation'))
-                 else 'qctl.' || (p_event ->> 'type') end,
-    'time', coalesce(p_event ->> 'timestamp', to_char(clock_timestamp() at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
-    'datacontenttype', 'application/json', 'data', p_data)
-$$;
+    RETURN (qctl._cloud_source(p_event) || jsonb_build_object('id', gen_random_uuid(), 'data', p_data, 'time', COALESCE((p_event ->> 'timestamp'::text), to_char((clock_timestamp() AT TIME ZONE '00:00:00'::interval), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text))));
 
 -- Name: _code_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3591,6 +3927,22 @@ CREATE FUNCTION qctl._doctor_versions() RETURNS SETOF qctl.finding
   where e.extname in ('pgmq', 'pg_net', 'pg_cron') and e.extversion <> a.default_version
 $$;
 
+-- Name: _drop_backfill_functions(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._drop_backfill_functions(p_backfill_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in select f from qctl._backfill_functions(p_backfill_id) f loop
+    execute format('drop function %s', v_function);
+  end loop;
+end
+$$;
+
 -- Name: _drop_begin(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._drop_begin(p_queue text, p_discard boolean DEFAULT false) RETURNS TABLE(discarded bigint, dead bigint)
@@ -4078,6 +4430,26 @@ $_$;
 
 COMMENT ON FUNCTION qctl._emit(p_type text, p_queue text, p_data jsonb, p_throttle interval) IS 'Enqueues an event into the event queue, at most one of a type about a queue within the throttle. An error is recorded and stops nothing.';
 
+-- Name: _end_backfill(integer, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._end_backfill(p_backfill_id integer, p_state text, p_error text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_backfill qctl.backfill;
+begin
+  update qctl.backfill b set state = p_state, error = p_error, ended_at = case when p_state in ('done', 'cancelled') then clock_timestamp() end
+  where b.backfill_id = p_backfill_id returning * into v_backfill;
+  if p_state in ('done', 'cancelled') then
+    delete from qctl.backfill_seen s where s.backfill_id = p_backfill_id;
+    perform qctl._drop_backfill_functions(p_backfill_id);
+    perform qctl._audit('backfill', (select q.queue_name from qctl.queue q where q.queue_id = v_backfill.queue_id),
+                        jsonb_build_object('relation', v_backfill.table_name, 'state', p_state, 'scanned', v_backfill.scanned, 'queued', v_backfill.queued));
+  end if;
+end
+$$;
+
 -- Name: _end_leases(qctl.queue, qctl.judged[], timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._end_leases(p_queue qctl.queue, p_judged qctl.judged[], p_now timestamp with time zone) RETURNS void
@@ -4127,6 +4499,16 @@ $$;
 -- Name: FUNCTION _endpoint_changed(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._endpoint_changed(p_queue_id integer) IS 'Forgets what was learnt of an endpoint whose URL, headers, secrets, timeout or networks changed: an open breaker probes at once, and messages that failed because of the endpoint become due, page by page.';
+
+-- Name: _estimated_rows(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._estimated_rows(p_relation regclass) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(sum(greatest(c.reltuples, 0)) filter (where c.relkind = 'r'), 0)::bigint
+  from qctl._captured_relations(p_relation) as r (relation) join pg_class c on c.oid = r.relation
+$$;
 
 -- Name: _event_head(oid, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4361,6 +4743,13 @@ CREATE FUNCTION qctl._folded_builtin(p_name text) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select qctl._has_only_builtin_types(qctl._attached_relation(p_name)) $$;
+
+-- Name: _folded_cloud_source(text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._folded_cloud_source(p_name text, p_operation text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$ select qctl._cloud_source(qctl._event_head(qctl._attached_relation(p_name), p_operation, 'cloudevents')) $$;
 
 -- Name: _folded_direct(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4780,7 +5169,7 @@ $$;
 CREATE FUNCTION qctl._give_functions(p_name text, p_owner name) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
   v_me name := current_user;
   v_role text := current_setting('role');
@@ -4792,7 +5181,7 @@ begin
   end if;
   for v_function in
     select p.oid from pg_proc p
-    where p.pronamespace = 'qctl'::regnamespace and p.proname in (qctl._capture_function(p_name, 'row'), qctl._capture_function(p_name, 'record'))
+    where p.pronamespace = 'qctl'::regnamespace and p.proname ~ format('^capture_%s_(row|record|page|count)$', p_name)
   loop
     execute format('alter function %s owner to %I', v_function, p_owner);
     perform set_config('role', p_owner, true);
@@ -4803,7 +5192,7 @@ begin
     execute format('revoke %s on schema qctl from %I', v_missing, p_owner);
   end if;
 end
-$$;
+$_$;
 
 -- Name: FUNCTION _give_functions(p_name text, p_owner name); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -5703,7 +6092,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
          and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,delivery_stop,attempt_totals,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,database_share,'
-                               'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route,edge_status}')
+                               'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route,edge_status,backfills}')
               or p_payloads and p.proname in ('messages_where', 'payloads'))
          or p_level = 'operate'
          and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale,scale_edge}')
@@ -6115,6 +6504,41 @@ CREATE FUNCTION qctl._maintenance_deadline(p_for interval) RETURNS timestamp wit
     where s.name = 'statement_timeout' and s.setting <> '0'))
 $$;
 
+-- Name: _make_backfill_functions(qctl.backfill); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._make_backfill_functions(p_backfill qctl.backfill) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_attachment qctl.attachment := qctl._backfill_attachment(p_backfill);
+  v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_backfill.relation);
+  v_pins text := (select string_agg(format(' set %s = %L', s.name, s.value), '') from qctl._pinned_settings() s);
+  v_function regprocedure;
+begin
+  perform qctl._drop_backfill_functions(p_backfill.backfill_id);
+  v_attachment.uses := qctl._uses(v_attachment);
+  execute format('create function qctl.%I(operation text, relation regclass, new anyelement, old anyelement, hidden text[]) '
+                 'returns jsonb language plpgsql volatile security definer as %L',
+                 qctl._capture_function(v_attachment.name, 'row'), qctl._row_body(v_attachment));
+  execute format('create function qctl.%I(kind anyelement, relation regclass, after text[], most integer, seconds double precision) '
+                 'returns table (key text[], item anyelement) language plpgsql volatile security definer '
+                 'set search_path = pg_catalog, pg_temp set row_security = off%s as %L',
+                 qctl._capture_function(v_attachment.name, 'page'), v_pins, qctl._backfill_page_body(p_backfill));
+  execute format('create function qctl.%I(relation regclass) returns bigint language plpgsql volatile security definer '
+                 'set search_path = pg_catalog, pg_temp set row_security = off as %L', qctl._capture_function(v_attachment.name, 'count'),
+                 format(E'\ndeclare\n  v_count bigint;\nbegin\n  execute format(%L, relation) into v_count;\n  return v_count;\nend\n',
+                        format(E'select count(*) from %%s as t where (%s\n)', replace(coalesce(p_backfill.where_sql, 'true'), '%', '%%'))));
+  for v_function in select f from qctl._backfill_functions(p_backfill.backfill_id) f loop
+    execute format('revoke all on function %s from public', v_function);
+    execute format('grant execute on function %s to %I', v_function, current_user);
+  end loop;
+  if not p_backfill.as_me and v_owner <> current_user then
+    perform qctl._give_functions(v_attachment.name, v_owner);
+  end if;
+end
+$$;
+
 -- Name: _make_functions(qctl.attachment, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._make_functions(p_attachment qctl.attachment, p_queue text) RETURNS void
@@ -6355,18 +6779,24 @@ $$;
 
 COMMENT ON FUNCTION qctl._message(p_attachment qctl.attachment, p_event jsonb, p_rows jsonb) IS 'The message for an event that was held, from what the row function says of it now.';
 
--- Name: _message_sql(qctl.attachment, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _message_sql(qctl.attachment, text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._message_sql(p_attachment qctl.attachment, p_head text, p_rows text) RETURNS text
+CREATE FUNCTION qctl._message_sql(p_attachment qctl.attachment, p_head text, p_rows text, p_cloud_source text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-  select format('qctl._shape(%L, %s || (%s - ''{problem,order_key,body}''::text[]), %3$s -> ''body'')', p_attachment.payload, p_head, p_rows)
+  select case p_attachment.payload
+    -- As qctl._cloud_event() does, without a call for each row.
+    when 'cloudevents' then format(
+      $sql$%s || jsonb_build_object('id', gen_random_uuid(), 'time', to_char(clock_timestamp() at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'data', coalesce(%s -> 'body', '{"record": null, "old_record": null}'::jsonb || (%2$s - '{problem,order_key}'::text[])))$sql$, p_cloud_source, p_rows)
+    when 'qctl' then format('coalesce(%s -> ''body'', %s || (%1$s - ''{problem,order_key}''::text[]))', p_rows, p_head)
+    else format('qctl._shape(%L, %s || (%s - ''{problem,order_key,body}''::text[]), %3$s -> ''body'')', p_attachment.payload, p_head, p_rows) end
 $_$;
 
--- Name: FUNCTION _message_sql(p_attachment qctl.attachment, p_head text, p_rows text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _message_sql(p_attachment qctl.attachment, p_head text, p_rows text, p_cloud_source text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._message_sql(p_attachment qctl.attachment, p_head text, p_rows text) IS 'The message of a shaped attachment, from its head and what the row function says.';
+COMMENT ON FUNCTION qctl._message_sql(p_attachment qctl.attachment, p_head text, p_rows text, p_cloud_source text) IS 'The message of a shaped attachment, from its head and what the row function says.';
 
 -- Name: _messages(text, text[], timestamp with time zone, timestamp with time zone, timestamp with time zone, text[], text, text, text, boolean, jsonb, integer, bigint, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6978,6 +7408,20 @@ CREATE FUNCTION qctl._new_webhook_id() RETURNS text
   select 'msg_' || encode(sha256(uuid_send(gen_random_uuid())), 'hex')
 $$;
 
+-- Name: _newest_msg_id(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._newest_msg_id(p_queue text) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_last bigint;
+begin
+  execute format('select greatest((select max(msg_id) from pgmq.%I), (select max(msg_id) from pgmq.%I), 0)', 'q_' || p_queue, 'a_' || p_queue) into v_last;
+  return v_last;
+end
+$$;
+
 -- Name: _not_after(timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._not_after(p_at timestamp with time zone, p_now timestamp with time zone) RETURNS timestamp with time zone
@@ -7001,6 +7445,39 @@ $$;
 -- Name: FUNCTION _note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._note_answers(p_queue qctl.queue, p_alive integer, p_failed integer, p_failing_since timestamp with time zone, p_probe_alive boolean, p_retry_after_s integer, p_error text) IS 'qctl._record_answers() of 0.6.0.';
+
+-- Name: _note_seen(qctl.backfill, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._note_seen(p_backfill qctl.backfill, p_queue text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+  execute format($q$
+    insert into qctl.backfill_seen (backfill_id, row_key, msg_id, digest)
+    select $1, s.row_key, s.msg_id, s.digest
+    from (select distinct on (c.row_key) c.row_key, c.msg_id, c.digest
+    from (
+      select m.msg_id, qctl._row_key($2, coalesce(nullif(m.message -> 'record', 'null'), m.message -> 'old_record')) as row_key,
+             md5(nullif(m.message -> 'record', 'null')::text) as digest
+      from (select q.msg_id, q.message from pgmq.%1$I q
+            union all select a.msg_id, a.message from pgmq.%2$I a
+            union all select d.msg_id, d.message from qctl.dead_letter d where d.queue_id = $3) m
+      where m.message ->> 'schema' = $4 and m.message ->> 'table' = $5
+        and jsonb_typeof(coalesce(nullif(m.message -> 'record', 'null'), m.message -> 'old_record')) = 'object'
+    ) c
+    order by c.row_key, c.msg_id desc) s
+    where s.digest is not null
+  $q$, 'q_' || p_queue, 'a_' || p_queue)
+  using p_backfill.backfill_id, p_backfill.key_columns, p_backfill.queue_id,
+        (select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_backfill.relation),
+        (select c.relname::text from pg_class c where c.oid = p_backfill.relation);
+end
+$_$;
+
+-- Name: FUNCTION _note_seen(p_backfill qctl.backfill, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._note_seen(p_backfill qctl.backfill, p_queue text) IS 'Notes what was captured last of each row. Reads the queue, its archive and its dead letters once.';
 
 -- Name: _note_wake(qctl.edge_wake); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7491,7 +7968,7 @@ CREATE FUNCTION qctl._piecewise_side(p_attachment qctl.attachment, p_side text, 
       end;
     end if;
   end if;$body$, p_side, p_variable, p_attachment.max_bytes, p_present_for,
-    coalesce(qctl._key_sql(qctl._attached_relation(p_attachment.name), p_side), 'null::jsonb'))
+    coalesce(qctl._key_sql(coalesce(qctl._attached_relation(p_attachment.name), p_attachment.relation::oid), p_side), 'null::jsonb'))
 $_$;
 
 -- Name: _pin(); Type: FUNCTION; Schema: qctl; Owner: -
@@ -7969,7 +8446,7 @@ CREATE FUNCTION qctl._readable_columns(p_table regclass) RETURNS text
   where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped
     and not (p_table = 'qctl.queue'::regclass and a.attname = 'headers' or p_table = 'qctl.dead_letter'::regclass and a.attname in ('message', 'headers')
              or p_table = 'qctl.held_event'::regclass and a.attname = 'message'
-             or a.attname in ('order_key', 'blocks_key', 'swept_key', 'dedup_key'))
+             or a.attname in ('order_key', 'blocks_key', 'swept_key', 'dedup_key', 'after_key', 'row_key'))
 $$;
 
 -- Name: FUNCTION _readable_columns(p_table regclass); Type: COMMENT; Schema: qctl; Owner: -
@@ -8803,6 +9280,15 @@ CREATE FUNCTION qctl._row_function(p_name text) RETURNS regprocedure
   where p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(p_name, 'row')
 $$;
 
+-- Name: _row_key(text[], jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._row_key(p_key_columns text[], p_record jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select md5(jsonb_agg(p_record -> c order by n)::text) from unnest(p_key_columns) with ordinality as u (c, n)
+$$;
+
 -- Name: _runs_as_owner(text, oid); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._runs_as_owner(p_name text, p_relation oid) RETURNS boolean
@@ -8975,30 +9461,7 @@ COMMENT ON FUNCTION qctl._send_wake(p_url text) IS 'Sends a wake, signed by Stan
 
 CREATE FUNCTION qctl._sentence(p_event jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  -- An operational event has a type and data; one of a row has an operation, and of an update what it changed is said.
-  select case
-    when jsonb_typeof(p_event -> 'data') = 'object'
-    then concat_ws(': ', 'qctl ' || (p_event ->> 'type'), (
-      select string_agg(format('%s %s', d.key, qctl._brief(d.value)), ', ' order by d.key <> 'database', d.key <> 'queue', d.key)
-      from jsonb_each(p_event -> 'data') d))
-    else concat_ws(': ', format('%s %s.%s', lower(p_event ->> 'operation'), p_event ->> 'schema', p_event ->> 'table'), (
-      select string_agg(f.text, ', ' order by f.n) filter (where f.n <= 12) || case when count(*) > 12 then format(', and %s more', count(*) - 12) else '' end
-      from (
-        select row_number() over (order by e.changed desc, e.n) as n,
-               case when e.changed then format('%s %s → %s', e.key, qctl._brief(e.before), qctl._brief(e.value)) else format('%s %s', e.key, qctl._brief(e.value)) end as text
-        from (
-          select c.key, c.value, c.n, c.before,
-                 p_event ->> 'operation' = 'UPDATE' and c.value is distinct from c.before as changed
-          from (
-            select r.key, r.value, r.n, p_event -> 'old_record' -> r.key as before
-            from jsonb_each(coalesce(nullif(p_event -> 'record', 'null'), nullif(p_event -> 'old_record', 'null'), '{}')) with ordinality as r (key, value, n)
-          ) c
-        ) e
-        where e.value <> 'null' or e.changed
-      ) f)) end
-$$;
+    RETURN CASE WHEN (jsonb_typeof((p_event -> 'data'::text)) = 'object'::text) THEN concat_ws(': '::text, ('qctl '::text || (p_event ->> 'type'::text)), (SELECT string_agg(format('%s %s'::text, d.key, qctl._brief(d.value)), ', '::text ORDER BY (d.key <> 'database'::text), (d.key <> 'queue'::text), d.key) AS string_agg FROM jsonb_each((_sentence.p_event -> 'data'::text)) d(key, value))) ELSE concat_ws(': '::text, format('%s %s.%s'::text, lower((p_event ->> 'operation'::text)), (p_event ->> 'schema'::text), (p_event ->> 'table'::text)), (SELECT (string_agg(f.text, ', '::text ORDER BY f.n) FILTER (WHERE (f.n <= 12)) || CASE WHEN (count(*) > 12) THEN format(', and %s more'::text, (count(*) - 12)) ELSE ''::text END) FROM (SELECT row_number() OVER (ORDER BY e.changed DESC, e.n) AS n, CASE WHEN e.changed THEN format('%s %s → %s'::text, e.key, qctl._brief(e.before), qctl._brief(e.value)) ELSE format('%s %s'::text, e.key, qctl._brief(e.value)) END AS text FROM (SELECT c.key, c.value, c.n, c.before, (((_sentence.p_event ->> 'operation'::text) = 'UPDATE'::text) AND (c.value IS DISTINCT FROM c.before)) AS changed FROM (SELECT r.key, r.value, r.n, ((_sentence.p_event -> 'old_record'::text) -> r.key) AS before FROM jsonb_each(COALESCE(NULLIF((_sentence.p_event -> 'record'::text), 'null'::jsonb), NULLIF((_sentence.p_event -> 'old_record'::text), 'null'::jsonb), '{}'::jsonb)) WITH ORDINALITY r(key, value, n)) c) e WHERE ((e.value <> 'null'::jsonb) OR e.changed)) f)) END;
 
 -- Name: FUNCTION _sentence(p_event jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -9416,17 +9879,7 @@ COMMENT ON FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_ms
 
 CREATE FUNCTION qctl._shape(p_format text, p_event jsonb, p_body jsonb) RETURNS jsonb
     LANGUAGE sql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select case p_format
-    when 'cloudevents' then qctl._cloud_event(p_event, coalesce(p_body, p_event -> 'data', p_event - '{operation,table,schema}'::text[]))
-    when 'slack' then case when jsonb_typeof(p_body) = 'object' then p_body
-                           else jsonb_build_object('text', coalesce(left(p_body #>> '{}', 40000), qctl._in_slack(qctl._sentence(p_event)))) end
-    -- Nobody is mentioned because of a value: https://docs.discord.com/developers/resources/webhook
-    when 'discord' then case when jsonb_typeof(p_body) = 'object' then p_body
-                             else jsonb_build_object('content', left(coalesce(p_body #>> '{}', qctl._sentence(p_event)), 2000), 'allowed_mentions', '{"parse": []}'::jsonb) end
-    else coalesce(p_body, p_event) end
-$$;
+    RETURN CASE p_format WHEN 'cloudevents'::text THEN qctl._cloud_event(p_event, COALESCE(p_body, (p_event -> 'data'::text), (p_event - '{operation,table,schema}'::text[]))) WHEN 'slack'::text THEN CASE WHEN (jsonb_typeof(p_body) = 'object'::text) THEN p_body ELSE jsonb_build_object('text', COALESCE("left"((p_body #>> '{}'::text[]), 40000), qctl._in_slack(qctl._sentence(p_event)))) END WHEN 'discord'::text THEN CASE WHEN (jsonb_typeof(p_body) = 'object'::text) THEN p_body ELSE jsonb_build_object('content', "left"(COALESCE((p_body #>> '{}'::text[]), qctl._sentence(p_event)), 2000), 'allowed_mentions', '{"parse": []}'::jsonb) END ELSE COALESCE(p_body, p_event) END;
 
 -- Name: FUNCTION _shape(p_format text, p_event jsonb, p_body jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -9436,13 +9889,7 @@ COMMENT ON FUNCTION qctl._shape(p_format text, p_event jsonb, p_body jsonb) IS '
 
 CREATE FUNCTION qctl._shape_headers(p_format text, p_message jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  -- Structured mode of the HTTP binding, which may carry the attributes as headers too.
-  select case when p_format = 'cloudevents' then jsonb_build_object(
-    'content-type', 'application/cloudevents+json; charset=utf-8', 'ce-specversion', p_message -> 'specversion', 'ce-id', p_message -> 'id',
-    'ce-source', p_message -> 'source', 'ce-type', p_message -> 'type', 'ce-time', p_message -> 'time') end
-$$;
+    RETURN CASE WHEN (p_format = 'cloudevents'::text) THEN jsonb_build_object('content-type', 'application/cloudevents+json; charset=utf-8', 'ce-specversion', (p_message -> 'specversion'::text), 'ce-id', (p_message -> 'id'::text), 'ce-source', (p_message -> 'source'::text), 'ce-type', (p_message -> 'type'::text), 'ce-time', (p_message -> 'time'::text)) ELSE NULL::jsonb END;
 
 -- Name: FUNCTION _shape_headers(p_format text, p_message jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -10175,6 +10622,17 @@ begin
 end
 $$;
 
+-- Name: _unfinished_backfill(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._unfinished_backfill(p_relation text, p_queue_id integer) RETURNS qctl.backfill
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select b from qctl.backfill b
+  where b.queue_id = p_queue_id and b.state in ('running', 'paused', 'failed') and (b.relation::oid = qctl._regclass(p_relation)::oid or b.table_name = p_relation)
+  limit 1
+$$;
+
 -- Name: _unhide_followers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._unhide_followers(p_queue text) RETURNS integer
@@ -10350,18 +10808,6 @@ $$;
 -- Name: FUNCTION _upon_log(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._upon_log() IS 'Views, triggers, policies and publications on the attempt log that do not belong to qctl; null if there are none.';
-
--- Name: _uri_part(text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._uri_part(p_text text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-  -- RFC 3986, section 2.3: all but the unreserved characters are percent-encoded.
-  select coalesce(string_agg(case when c ~ '^[A-Za-z0-9._~-]$' then c else upper(regexp_replace(encode(convert_to(c, 'UTF8'), 'hex'), '(..)', '%\1', 'g')) end,
-                             '' order by n), '')
-  from regexp_split_to_table(p_text, '') with ordinality as u (c, n)
-$_$;
 
 -- Name: _used_columns(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -11229,6 +11675,154 @@ $$;
 
 COMMENT ON FUNCTION qctl.attempt_totals() IS 'Attempts settled since each queue was made or qctl was upgraded to 0.7.0: they only grow, whatever is purged. One row for each outcome, status (null: no answer) and duration: up_to_s is the inclusive upper bound, null where the duration was not measured. A lost attempt counts once the maintenance has seen it.';
 
+-- Name: backfill_page(integer, integer, double precision); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.backfill_page(p_backfill_id integer, p_limit integer DEFAULT 500, p_seconds double precision DEFAULT 2) RETURNS TABLE(state text, rows integer, queued integer, error text)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+#variable_conflict use_column
+declare
+  v_backfill qctl.backfill;
+  v_queue qctl.queue;
+  v_page record;
+begin
+  -- One page at a time, whoever calls.
+  select * into v_backfill from qctl.backfill b where b.backfill_id = p_backfill_id for no key update;
+  if not found then
+    raise exception 'there is no backfill %', p_backfill_id using errcode = 'QC006', hint = 'qctl backfill';
+  elsif v_backfill.state <> 'running' then
+    return query select v_backfill.state, 0, 0, v_backfill.error;
+    return;
+  end if;
+  select * into v_queue from qctl.queue q where q.queue_id = v_backfill.queue_id;
+  begin
+    select * into v_page from qctl._backfill_rows(v_backfill, v_queue.queue_name, p_limit, p_seconds) r;
+    if v_page.problem is not null then
+      raise exception '%', v_page.problem using errcode = 'QC007';
+    end if;
+    if v_page.rows = 0 and v_backfill.missed and v_backfill.where_sql is null and v_backfill.when_sql is null then
+      select v.rows, v.queued, null::text[] as last_key, null::text as problem into v_page
+      from qctl._backfill_vanished(v_backfill, v_queue.queue_name, p_limit) v;
+    end if;
+  exception
+    when lock_not_available or deadlock_detected or serialization_failure then
+      raise;
+    when others then
+      -- Only errors that name objects are shown, never those that may quote a value.
+      perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+      perform qctl._end_backfill(p_backfill_id, 'failed', case when left(sqlstate, 2) in ('42', '3F', '53', '55', 'QC') then left(sqlerrm, 300) else 'SQLSTATE ' || sqlstate end);
+      return query select b.state, 0, 0, b.error from qctl.backfill b where b.backfill_id = p_backfill_id;
+      return;
+  end;
+  if v_page.rows = 0 then
+    perform qctl._end_backfill(p_backfill_id, 'done');
+    return query select 'done', 0, 0, null::text;
+    return;
+  end if;
+  update qctl.backfill b
+  set after_key = coalesce(v_page.last_key, b.after_key), scanned = b.scanned + v_page.rows, queued = b.queued + v_page.queued, page_at = clock_timestamp()
+  where b.backfill_id = p_backfill_id;
+  if v_page.queued > 0 then
+    perform qctl._notify(v_queue.queue_id);
+  end if;
+  return query select 'running', v_page.rows, v_page.queued, null::text;
+end
+$$;
+
+-- Name: FUNCTION backfill_page(p_backfill_id integer, p_limit integer, p_seconds double precision); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.backfill_page(p_backfill_id integer, p_limit integer, p_seconds double precision) IS 'Queues the next page of a run, at most p_limit rows and about p_seconds long, in this transaction. Rows stay locked FOR SHARE until it ends: commit after each page. state says whether to call it again: running; done, paused, cancelled or failed. Waits at most 2 s for a row that a writer holds.';
+
+-- Name: backfills(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.backfills(p_queue text DEFAULT NULL::text, p_unfinished boolean DEFAULT false) RETURNS TABLE(backfill_id integer, relation text, queue_name text, state text, scanned bigint, queued bigint, estimated bigint, rows_per_s double precision, where_sql text, missed boolean, error text, fix text, started_at timestamp with time zone, page_at timestamp with time zone, ended_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select b.backfill_id, coalesce(qctl._table_name(b.relation), b.table_name), q.queue_name,
+         case when b.state = 'running' and b.page_at < statement_timestamp() - interval '30 s' then 'stopped' else b.state end,
+         b.scanned, b.queued, b.estimated,
+         (b.scanned / nullif(extract(epoch from b.page_at - b.started_at), 0))::double precision, b.where_sql, b.missed, b.error,
+         case when b.state in ('paused', 'failed') or b.state = 'running' and b.page_at < statement_timestamp() - interval '30 s'
+              then format('qctl backfill %s -q %s', qctl._word(coalesce(qctl._table_name(b.relation), b.table_name)), q.queue_name) end,
+         b.started_at, b.page_at, b.ended_at
+  from qctl.backfill b join qctl.queue q using (queue_id)
+  where (p_queue is null or q.queue_name = p_queue) and (not p_unfinished or b.state in ('running', 'paused', 'failed'))
+  order by b.backfill_id
+$$;
+
+-- Name: FUNCTION backfills(p_queue text, p_unfinished boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.backfills(p_queue text, p_unfinished boolean) IS 'Runs of backfill, oldest first. stopped: nobody has asked for a page for 30 s; fix goes on with it.';
+
+-- Name: begin_backfill(text, text, text, text[], double precision, boolean, boolean, timestamp with time zone, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.begin_backfill(p_relation text, p_queue text, p_where text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_rate_per_s double precision DEFAULT NULL::double precision, p_missed boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT false, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_by text DEFAULT NULL::text) RETURNS TABLE(backfill_id integer, relation text, queue_name text, resumed boolean, estimated bigint, scanned bigint, queued bigint, rate_per_s double precision)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_relation regclass := qctl._relation(p_relation);
+  v_old qctl.backfill := qctl._unfinished_backfill(p_relation, v_queue.queue_id);
+  v_new qctl.backfill;
+begin
+  perform qctl._check_attachable(v_relation);
+  p_where := nullif(p_where, '');
+  if (p_since is null) <> (p_by is null) then
+    raise exception 'a time needs the column that it is compared with' using errcode = 'QC002';
+  elsif p_by is not null then
+    perform qctl._check_columns(v_relation, array[p_by], '', 'for example --by updated_at');
+    p_where := concat_ws(' and ', format('t.%I >= %L::timestamptz', p_by, p_since at time zone interval '0' || '+00'), format(E'(%s\n)', p_where));
+  end if;
+  p_columns := nullif(p_columns, '{}');
+  if v_old.backfill_id is not null then
+    if (p_where, p_columns, p_missed) is distinct from (null, null, null)
+       and (p_where, p_columns, coalesce(p_missed, false)) is distinct from (v_old.where_sql, v_old.columns, v_old.missed) then
+      raise exception 'another backfill of % into ''%'' is not finished', v_relation, p_queue
+        using errcode = 'QC007', detail = format('It has read %s rows.', v_old.scanned),
+              hint = format('to go on with it: qctl backfill %s -q %s; to end it: qctl backfill %1$s -q %2$s --cancel', qctl._word(v_relation::text), p_queue);
+    end if;
+    update qctl.backfill b
+    set state = 'running', error = null, rate_per_s = coalesce(p_rate_per_s, b.rate_per_s), page_at = clock_timestamp(),
+        relation = v_relation
+    where b.backfill_id = v_old.backfill_id returning * into v_new;
+  else
+    v_new := qctl._backfill_from(v_relation, v_queue);
+    v_new.as_me := qctl._captures_as_me(v_relation, coalesce(p_as_me, false));
+    v_new.missed := coalesce(p_missed, false);
+    if p_where is not null then
+      perform qctl._check_where(v_relation, p_where);
+    end if;
+    perform qctl._check_columns(v_relation, p_columns, '');
+    if v_new.missed and (v_new.body_sql is not null or v_new.payload not in ('qctl', 'supabase') or p_columns is not null or not v_queue.archive) then
+      raise exception 'what was captured into ''%'' cannot be compared with rows', p_queue
+        using errcode = 'QC007', detail = 'Its messages are not whole rows, or the queue keeps no archive.', hint = 'use --where with a time: --where "updated_at >= ''2026-11-30 02:00''"';
+    end if;
+    -- What identifies a row, and what orders it, is never left out.
+    p_columns := (select array_agg(distinct c) from unnest(p_columns || v_new.key_columns || v_new.order_by) c where p_columns is not null and c is not null);
+    insert into qctl.backfill (queue_id, relation, table_name, where_sql, columns, missed, when_sql, payload, body_sql, order_by, max_bytes, as_me, key_columns,
+                               from_msg_id, rate_per_s, estimated)
+    values (v_new.queue_id, v_relation, v_new.table_name, p_where, p_columns, v_new.missed, v_new.when_sql, v_new.payload, v_new.body_sql, v_new.order_by,
+            v_new.max_bytes, v_new.as_me, v_new.key_columns, qctl._newest_msg_id(p_queue), p_rate_per_s, v_new.estimated)
+    returning * into v_new;
+    if v_new.missed then
+      perform qctl._note_seen(v_new, p_queue);
+    end if;
+    perform qctl._audit('backfill', p_queue, jsonb_strip_nulls(jsonb_build_object('relation', v_new.table_name, 'where', p_where, 'missed', nullif(v_new.missed, false))));
+  end if;
+  perform qctl._make_backfill_functions(v_new);
+  return query select v_new.backfill_id, v_new.table_name, p_queue, v_old.backfill_id is not null, v_new.estimated, v_new.scanned, v_new.queued, v_new.rate_per_s;
+end
+$_$;
+
+-- Name: FUNCTION begin_backfill(p_relation text, p_queue text, p_where text, p_columns text[], p_rate_per_s double precision, p_missed boolean, p_as_me boolean, p_since timestamp with time zone, p_by text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.begin_backfill(p_relation text, p_queue text, p_where text, p_columns text[], p_rate_per_s double precision, p_missed boolean, p_as_me boolean, p_since timestamp with time zone, p_by text) IS 'Begins to queue the rows of a table as messages of operation READ, or goes on with a run that is not finished: call qctl.backfill_page() until it says done. The format, the body, the order key and the condition are those of the table''s attachment to the queue. p_missed: only rows that are not what was captured last. p_since: only rows whose column p_by is at or after it.';
+
 -- Name: begin_edge_worker(uuid, text, text, boolean, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.begin_edge_worker(p_wake_id uuid, p_name text, p_version text, p_pooled boolean, p_carriers text[] DEFAULT '{http}'::text[]) RETURNS bigint
@@ -11656,6 +12250,25 @@ $$;
 -- Name: FUNCTION compare_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.compare_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'The names of the settings in which the queue differs from these, or ''missing'' if there is no such queue. Null headers are not compared.';
+
+-- Name: count_backfill(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.count_backfill(p_backfill_id integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_count bigint;
+begin
+  execute format('select qctl.%I($1)', format('capture_backfill_%s_count', p_backfill_id)) into v_count
+    using (select b.relation from qctl.backfill b where b.backfill_id = p_backfill_id);
+  return v_count;
+end
+$_$;
+
+-- Name: FUNCTION count_backfill(p_backfill_id integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.count_backfill(p_backfill_id integer) IS 'How many rows a run reads in all. Reads all of them.';
 
 -- Name: create_queue(text, text, jsonb, jsonb, text, boolean, boolean, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -12176,6 +12789,8 @@ begin
     select p.relation::oid from qctl.attachment a, qctl._present_triggers(a) p where a.queue_id = v_queue.queue_id
     union select c.oid from pg_class c where c.oid = to_regclass(format('pgmq.%I', v_q))));
   -- Triggers are dropped first so that no writer finds the queue table missing.
+  perform qctl._drop_backfill_functions(b.backfill_id) from qctl.backfill b where b.queue_id = v_queue.queue_id;
+  delete from qctl.backfill b where b.queue_id = v_queue.queue_id;
   for v_relation in select a.relation from qctl.attachment a where a.queue_id = v_queue.queue_id order by 1 loop
     perform qctl.detach(v_relation::text, p_queue);
   end loop;
@@ -14178,6 +14793,31 @@ $$;
 
 COMMENT ON FUNCTION qctl.set_attachment(p_relation text, p_queue text, p_operations text[], p_when text, p_columns text[], p_payload text, p_unchanged boolean, p_as_me boolean, p_replicated boolean, p_on_error text, p_max_bytes integer, p_order_by text, p_body text) IS 'Attaches a table, or changes these options of its attachment, in one transaction. Null leaves an option unchanged; an empty p_when, p_columns, p_order_by or p_body removes it.';
 
+-- Name: set_backfill(text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.set_backfill(p_relation text, p_queue text, p_state text) RETURNS TABLE(backfill_id integer, state text, changed boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_backfill qctl.backfill := qctl._unfinished_backfill(p_relation, v_queue.queue_id);
+begin
+  if p_state is null or p_state not in ('paused', 'cancelled') then
+    raise exception 'a backfill can be paused or cancelled' using errcode = 'QC002';
+  elsif v_backfill.backfill_id is null then
+    raise exception 'no backfill of % into ''%'' is under way', p_relation, p_queue using errcode = 'QC006', hint = 'qctl backfill';
+  end if;
+  perform qctl._end_backfill(v_backfill.backfill_id, p_state);
+  return query select v_backfill.backfill_id, p_state, v_backfill.state <> p_state;
+end
+$$;
+
+-- Name: FUNCTION set_backfill(p_relation text, p_queue text, p_state text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.set_backfill(p_relation text, p_queue text, p_state text) IS 'Pauses or cancels a run after its current page; qctl.begin_backfill() goes on with one that is paused.';
+
 -- Name: set_edge(text, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.set_edge(p_url text DEFAULT NULL::text, p_new_secret boolean DEFAULT false, p_pooler text DEFAULT NULL::text) RETURNS TABLE(url text, function_name text, most integer, schedule text, secret text, mark text)
@@ -15243,6 +15883,34 @@ ALTER TABLE qctl.audit ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+-- Name: backfill_backfill_id_seq; Type: SEQUENCE; Schema: qctl; Owner: -
+
+ALTER TABLE qctl.backfill ALTER COLUMN backfill_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME qctl.backfill_backfill_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+-- Name: backfill_seen; Type: TABLE; Schema: qctl; Owner: -
+
+CREATE TABLE qctl.backfill_seen (
+    backfill_id integer NOT NULL,
+    row_key text NOT NULL,
+    msg_id bigint NOT NULL,
+    digest text NOT NULL
+);
+
+-- Name: TABLE backfill_seen; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON TABLE qctl.backfill_seen IS 'Of each row that was captured and not deleted, its newest message: what a run compares with. Empty when no such run is under way.';
+
+-- Name: COLUMN backfill_seen.digest; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill_seen.digest IS 'The md5 of the captured row.';
+
 -- Name: capture_error; Type: TABLE; Schema: qctl; Owner: -
 
 CREATE TABLE qctl.capture_error (
@@ -15825,6 +16493,16 @@ ALTER TABLE ONLY qctl.attempt_total
 ALTER TABLE ONLY qctl.audit
     ADD CONSTRAINT audit_pkey PRIMARY KEY (audit_id);
 
+-- Name: backfill backfill_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.backfill
+    ADD CONSTRAINT backfill_pkey PRIMARY KEY (backfill_id);
+
+-- Name: backfill_seen backfill_seen_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.backfill_seen
+    ADD CONSTRAINT backfill_seen_pkey PRIMARY KEY (backfill_id, row_key);
+
 -- Name: capture_error capture_error_pkey; Type: CONSTRAINT; Schema: qctl; Owner: -
 
 ALTER TABLE ONLY qctl.capture_error
@@ -15982,6 +16660,10 @@ CREATE INDEX attempt_settled_idx ON qctl.attempt USING btree (queue_id, settled_
 
 CREATE INDEX audit_at_idx ON qctl.audit USING btree (at);
 
+-- Name: backfill_unfinished; Type: INDEX; Schema: qctl; Owner: -
+
+CREATE UNIQUE INDEX backfill_unfinished ON qctl.backfill USING btree (queue_id, relation) WHERE (state = ANY (ARRAY['running'::text, 'paused'::text, 'failed'::text]));
+
 -- Name: dead_letter_blocks_idx; Type: INDEX; Schema: qctl; Owner: -
 
 CREATE INDEX dead_letter_blocks_idx ON qctl.dead_letter USING btree (queue_id, blocks_key) WHERE (blocks_key IS NOT NULL);
@@ -16046,6 +16728,11 @@ CREATE INDEX signing_secret_queue_idx ON qctl.signing_secret USING btree (queue_
 
 ALTER TABLE ONLY qctl.attachment
     ADD CONSTRAINT attachment_queue_id_fkey FOREIGN KEY (queue_id) REFERENCES qctl.queue(queue_id) ON DELETE CASCADE;
+
+-- Name: backfill_seen backfill_seen_backfill_id_fkey; Type: FK CONSTRAINT; Schema: qctl; Owner: -
+
+ALTER TABLE ONLY qctl.backfill_seen
+    ADD CONSTRAINT backfill_seen_backfill_id_fkey FOREIGN KEY (backfill_id) REFERENCES qctl.backfill(backfill_id) ON DELETE CASCADE;
 
 -- Name: dedup dedup_queue_id_fkey; Type: FK CONSTRAINT; Schema: qctl; Owner: -
 

@@ -116,7 +116,8 @@ def test_a_table_whose_rows_nothing_identifies_is_refused(conn):
 
 def test_the_attachment_says_what_a_message_is(table):
     table.execute(
-        "select qctl.attach('public.users', 'orders', p_when => 'new.active', p_order_by => 'name', p_operations => '{INSERT,UPDATE}',"
+        "select qctl.attach('public.users', 'orders', p_when => 'new.active', p_order_by => 'name',"
+        " p_operations => '{INSERT,UPDATE}',"
         " p_body => 'jsonb_build_object(''op'', operation, ''id'', new.id, ''was'', old.id)')"
     )
     table.execute("set qctl.capture = off; update public.users set active = false where id > 2; reset qctl.capture")

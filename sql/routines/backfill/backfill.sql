@@ -223,7 +223,7 @@ $$;
 
 create or replace function qctl.begin_backfill(
   p_relation text, p_queue text, p_where text default null, p_columns text[] default null, p_rate_per_s double precision default null,
-  p_missed boolean default null, p_as_me boolean default false)
+  p_missed boolean default null, p_as_me boolean default false, p_since timestamptz default null, p_by text default null)
 returns table (backfill_id integer, relation text, queue_name text, resumed boolean, estimated bigint, scanned bigint, queued bigint, rate_per_s double precision)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -237,6 +237,12 @@ declare
 begin
   perform qctl._check_attachable(v_relation);
   p_where := nullif(p_where, '');
+  if (p_since is null) <> (p_by is null) then
+    raise exception 'a time needs the column that it is compared with' using errcode = 'QC002';
+  elsif p_by is not null then
+    perform qctl._check_columns(v_relation, array[p_by], '', 'for example --by updated_at');
+    p_where := concat_ws(' and ', format('t.%I >= %L::timestamptz', p_by, p_since at time zone interval '0' || '+00'), format(E'(%s\n)', p_where));
+  end if;
   p_columns := nullif(p_columns, '{}');
   if v_old.backfill_id is not null then
     if (p_where, p_columns, p_missed) is distinct from (null, null, null)
@@ -277,9 +283,9 @@ begin
   return query select v_new.backfill_id, v_new.table_name, p_queue, v_old.backfill_id is not null, v_new.estimated, v_new.scanned, v_new.queued, v_new.rate_per_s;
 end
 $$;
-comment on function qctl.begin_backfill(text, text, text, text[], double precision, boolean, boolean) is
+comment on function qctl.begin_backfill(text, text, text, text[], double precision, boolean, boolean, timestamptz, text) is
   'Begins to queue the rows of a table as messages of operation READ, or goes on with a run that is not finished: call qctl.backfill_page() until it says done. '
-  'The format, the body, the order key and the condition are those of the table''s attachment to the queue. p_missed: only rows that are not what was captured last.';
+  'The format, the body, the order key and the condition are those of the table''s attachment to the queue. p_missed: only rows that are not what was captured last. p_since: only rows whose column p_by is at or after it.';
 
 create or replace function qctl.count_backfill(p_backfill_id integer) returns bigint
 language plpgsql volatile

@@ -55,7 +55,9 @@ declare
 begin
   foreach v_column in array coalesce(p_columns, '{}') loop
     if not exists (select from pg_attribute a where a.attrelid = p_relation and a.attname = v_column and a.attnum > 0 and not a.attisdropped) then
-      raise exception 'table % has no column %', p_relation, quote_literal(v_column) || p_what using errcode = 'QC006', hint = p_hint;
+      raise exception 'table % has no column %', p_relation, quote_literal(v_column) || p_what
+        using errcode = 'QC006', hint = coalesce(p_hint, format('its columns: %s', (
+          select string_agg(a.attname, ', ' order by a.attnum) from pg_attribute a where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped)));
     elsif v_column = any (qctl._virtual_columns(p_relation)) then
       raise exception 'column % of % is a virtual generated column, which no trigger sees', quote_literal(v_column), p_relation
         using errcode = 'QC007', hint = 'name the columns that it is computed from, or make it a stored one';

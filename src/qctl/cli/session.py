@@ -16,12 +16,14 @@ _CHANGES_S = 300.0
 _PATIENCE_S = {
     "check": 20.0,
     "purge": 600.0,
-    **dict.fromkeys(("apply", "create", "drop", "install", "partition", "set", "uninstall", "upgrade"), 3600.0),
+    **dict.fromkeys(
+        ("apply", "backfill", "create", "drop", "install", "partition", "set", "uninstall", "upgrade"), 3600.0
+    ),
 }
 
 
 # Also what they would do is for the role that installed qctl alone.
-_FOR_THE_OWNER = ("install", "upgrade", "uninstall", "drop", "partition")
+_FOR_THE_OWNER = ("install", "upgrade", "uninstall", "drop", "partition", "backfill")
 
 
 @contextmanager
@@ -55,7 +57,7 @@ def session(dsn: str | None, profile: str | None, command: str, *, changes: bool
 
 def _level(command: str, *, changes: bool) -> missing_right.Level:
     """What a command needs."""
-    if command in PANELS["Act"]:
+    if command in PANELS["Act"] and command not in _FOR_THE_OWNER:
         return "operate"
     return "install" if changes or command in _FOR_THE_OWNER else "read"
 

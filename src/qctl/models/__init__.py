@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from qctl.models.attachments import ReleasedEvents as ReleasedEvents
     from qctl.models.attempts import Attempt as Attempt
     from qctl.models.attempts import AttemptTotal as AttemptTotal
+    from qctl.models.backfill import Backfill as Backfill
+    from qctl.models.backfill import BackfillBegun as BackfillBegun
+    from qctl.models.backfill import BackfillPage as BackfillPage
+    from qctl.models.backfill import BackfillPreview as BackfillPreview
+    from qctl.models.backfill import BackfillSet as BackfillSet
     from qctl.models.capacity import Capacity as Capacity
     from qctl.models.capacity import DatabaseShare as DatabaseShare
     from qctl.models.capacity import Job as Job
@@ -100,6 +105,7 @@ _MODULES = {
     "messages": "Message MessageListed Payload LifeEvent DeadGroup Replayed SentMessage SentOnce ReplayedMessage",
     "attempts": "Attempt AttemptTotal",
     "attachments": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger ReleasedEvents",
+    "backfill": "Backfill BackfillBegun BackfillPage BackfillPreview BackfillSet",
     "health": "Cause Problem Stop Finding Diagnosis",
     "grants": "Granted Revoked",
     "label": "Label LabelSet",

@@ -15,7 +15,7 @@ from qctl.cli.console import say
 from qctl.cli.named_connection import in_fixes
 from qctl.cli.session import session, session_again
 from qctl.errors import CannotConnectError
-from qctl.operations import capacity, health, queues
+from qctl.operations import backfill, capacity, health, queues
 from qctl.output import Column, Format, chosen, render, table
 from qctl.output.columns import ago, instant, number, one_line, percent, seconds, sparkline, words, zone
 
@@ -131,7 +131,19 @@ def command(
         else:
             rows = in_fixes(queues.statuses(connection, queue))
             render(rows, _STATUS_COLUMNS, output)
+            _tell_backfills(connection, queue)
             _advise(connection, queue, rows)
+
+
+def _tell_backfills(connection: "db.Connection", queue: str | None) -> None:
+    for run in in_fixes(backfill.runs(connection, queue, unfinished=True)):
+        share = f" of about {run.estimated:,}" if run.estimated > run.scanned else ""
+        pace = f", {run.rows_per_s:,.0f}/s" if run.state == "running" and run.rows_per_s else ""
+        error = f" ({run.error})" if run.error else ""
+        more = f"; to go on: {run.fix}" if run.fix else ""
+        say(
+            f"backfill of {run.relation} into {run.queue_name} is {run.state}{error}: {run.scanned:,}{share} rows{pace}{more}"
+        )
 
 
 def _is_duration(words_: list[str]) -> bool:
