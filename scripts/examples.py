@@ -102,6 +102,7 @@ ORDER = (
         "export",
         "config.show",
         "backfill",
+        "types",
         "adopt-webhook",
         "detach",
         "completion",

@@ -33,7 +33,7 @@ PANELS: dict[str, tuple[str, ...]] = {
             "show",
             "tail",
         ),
-        *("capacity", "config"),
+        *("capacity", "types", "config"),
     ),
     "Act": ("replay", "discard", "purge", "send", "test", "backfill", "pause", "resume", "scale", "worker"),
     "Help": ("completion",),

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from qctl.models.migrate import Step as Step
     from qctl.models.partitions import DroppedPartitions as DroppedPartitions
     from qctl.models.partitions import Partitioned as Partitioned
+    from qctl.models.payload_types import PayloadTypes as PayloadTypes
     from qctl.models.purge import ArchiveSize as ArchiveSize
     from qctl.models.purge import Exported as Exported
     from qctl.models.purge import Leftovers as Leftovers
@@ -106,6 +107,7 @@ _MODULES = {
     "attempts": "Attempt AttemptTotal",
     "attachments": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger ReleasedEvents",
     "backfill": "Backfill BackfillBegun BackfillPage BackfillPreview BackfillSet",
+    "payload_types": "PayloadTypes",
     "health": "Cause Problem Stop Finding Diagnosis",
     "grants": "Granted Revoked",
     "label": "Label LabelSet",
