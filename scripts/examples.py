@@ -23,7 +23,7 @@ from qctl.demo import embedded
 QCTL = Path(sys.executable).with_name("qctl")
 LIMIT_S = 60
 # What goes on until it is told to stop is told after some seconds.
-_ENDLESS_S = {"worker": 4.0, "tail": 3.0, "metrics": 2.0}
+_ENDLESS_S = {"worker": 4.0, "listen": 3.0, "tail": 3.0, "metrics": 2.0}
 _CONFIG = """[profiles.prod]
 dsn = "postgresql://me@db.example.com/app"
 
@@ -103,6 +103,7 @@ ORDER = (
         "config.show",
         "backfill",
         "types",
+        "listen",
         "adopt-webhook",
         "detach",
         "completion",

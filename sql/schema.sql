@@ -6156,7 +6156,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
     and (p_level in ('read', 'operate', 'work')
          and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,delivery_stop,attempt_totals,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,database_share,'
                                'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route,edge_status,backfills,payload_types}')
-              or p_payloads and p.proname in ('messages_where', 'payloads'))
+              or p_payloads and p.proname in ('messages_where', 'payloads', 'copies', 'copies_begin'))
          or p_level = 'operate'
          and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale,scale_edge}')
               or p_payloads and p.proname = 'purge_preview')
@@ -7696,6 +7696,20 @@ $$;
 -- Name: FUNCTION _oldest_transaction(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._oldest_transaction() IS 'The session that prevents vacuum from removing dead rows. Columns that this role may not see are null.';
+
+-- Name: _open_headers(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._open_headers(p_headers jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(jsonb_object_agg(h.key, h.value), '{}') from jsonb_each(p_headers) as h
+  where h.key !~* 'auth|cookie|key|token|secret|signature|password' and not qctl._is_reference(h.value #>> '{}')
+$$;
+
+-- Name: FUNCTION _open_headers(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._open_headers(p_headers jsonb) IS 'The headers that are no secret, by their names and values.';
 
 -- Name: _order_column(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -12313,6 +12327,59 @@ $$;
 -- Name: FUNCTION compare_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.compare_queue(p_queue text, p_url text, p_headers jsonb, p_settings jsonb) IS 'The names of the settings in which the queue differs from these, or ''missing'' if there is no such queue. Null headers are not compared.';
+
+-- Name: copies(text, bigint, bigint[], jsonb, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.copies(p_queue text, p_after bigint, p_ids bigint[] DEFAULT '{}'::bigint[], p_where jsonb DEFAULT NULL::jsonb, p_limit integer DEFAULT 500) RETURNS TABLE(msg_id bigint, webhook_id text, headers jsonb, body text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $_$
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+begin
+  return query execute format($q$
+    select m.msg_id, qctl.webhook_id($1, m.msg_id, m.enqueued_at), qctl._request_headers($2, m.headers),
+           case when $5 is null or m.message @> $5 then coalesce(m.message::text, 'null') end
+    from (
+      (select q.msg_id, q.enqueued_at, q.headers, q.message from pgmq.%1$I q
+       where (q.msg_id > $3 or q.msg_id = any ($4)) order by q.msg_id limit $6)
+      union all
+      (select a.msg_id, a.enqueued_at, case when jsonb_typeof(a.headers) = 'object' then a.headers - 'qctl' end, a.message from pgmq.%2$I a
+       where (a.msg_id > $3 or a.msg_id = any ($4)) order by a.msg_id limit $6)
+      union all
+      (select d.msg_id, d.enqueued_at, d.headers, d.message from qctl.dead_letter d
+       where d.queue_id = $7 and (d.msg_id > $3 or d.msg_id = any ($4)) order by d.msg_id limit $6)
+    ) m
+    order by m.msg_id limit $6
+  $q$, 'q_' || p_queue, 'a_' || p_queue)
+  using v_queue.queue_uuid, qctl._open_headers(v_queue.headers), p_after, p_ids, p_where, p_limit, v_queue.queue_id;
+end
+$_$;
+
+-- Name: FUNCTION copies(p_queue text, p_after bigint, p_ids bigint[], p_where jsonb, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.copies(p_queue text, p_after bigint, p_ids bigint[], p_where jsonb, p_limit integer) IS 'Messages after an id, and those of p_ids, in the order of their ids: with their webhook-id, all headers that are no secret, and the body, null where it does not contain p_where. For roles that may read payloads.';
+
+-- Name: copies_begin(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.copies_begin(p_queue text) RETURNS TABLE(newest bigint, oldest_running text, next_transaction text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  perform qctl._queue(p_queue);
+  newest := qctl._newest_msg_id(p_queue);
+  oldest_running := pg_snapshot_xmin(pg_current_snapshot());
+  next_transaction := pg_snapshot_xmax(pg_current_snapshot());
+  return next;
+end
+$$;
+
+-- Name: FUNCTION copies_begin(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.copies_begin(p_queue text) IS 'The newest message, and which transactions run: an id below it that is missing may still be committed by one that began before.';
 
 -- Name: count_backfill(integer); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -35,6 +35,6 @@ PANELS: dict[str, tuple[str, ...]] = {
         ),
         *("capacity", "types", "config"),
     ),
-    "Act": ("replay", "discard", "purge", "send", "test", "backfill", "pause", "resume", "scale", "worker"),
+    "Act": ("replay", "discard", "purge", "send", "test", "listen", "backfill", "pause", "resume", "scale", "worker"),
     "Help": ("completion",),
 }

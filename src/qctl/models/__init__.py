@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from qctl.models.capacity import RunningJob as RunningJob
     from qctl.models.capacity import Sizing as Sizing
     from qctl.models.config import Setting as Setting
+    from qctl.models.copies import CopiesBegin as CopiesBegin
+    from qctl.models.copies import Copy as Copy
     from qctl.models.edge import EdgeScaled as EdgeScaled
     from qctl.models.edge import EdgeSet as EdgeSet
     from qctl.models.edge import EdgeStatus as EdgeStatus
@@ -108,6 +110,7 @@ _MODULES = {
     "attachments": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger ReleasedEvents",
     "backfill": "Backfill BackfillBegun BackfillPage BackfillPreview BackfillSet",
     "payload_types": "PayloadTypes",
+    "copies": "CopiesBegin Copy",
     "health": "Cause Problem Stop Finding Diagnosis",
     "grants": "Granted Revoked",
     "label": "Label LabelSet",

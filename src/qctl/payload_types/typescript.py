@@ -49,10 +49,9 @@ def _union(shape: Shape, depth: int) -> str:
     of = shape["of"]
     if any(part["kind"] == "any" for part in of):
         return "unknown"
-    parts = [_type(part, depth) for part in of]
     if all(part["kind"] == "object" for part in of):
-        return "".join(f"\n{'  ' * depth}  | {part}" for part in parts)
-    return " | ".join(parts)
+        return "".join(f"\n{'  ' * depth}  | {_type(part, depth + 1)}" for part in of)
+    return " | ".join(_type(part, depth) for part in of)
 
 
 def _object(shape: Shape, depth: int) -> str:

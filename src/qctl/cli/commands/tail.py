@@ -1,6 +1,5 @@
 """The last attempts."""
 
-import select
 import sys
 from contextlib import ExitStack
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qctl import config, models
-from qctl.cli import options, styles
+from qctl.cli import endless, options, styles
 from qctl.cli.console import say
 from qctl.cli.session import session, session_again
 from qctl.errors import CannotConnectError
@@ -63,26 +62,14 @@ def command(
         if config.stderr_is_terminal():
             say(f"times are {zone()}; Ctrl-C to end")
         while True:
-            _wait(0.5)
+            endless.wait(0.5)
             try:
                 for rows in watcher.look():
                     _follow(rows, output, first=False)
             except CannotConnectError as error:
                 say(f"{error.message}; trying again")
-                watcher.on(session_again(stack, dsn, profile, "tail", wait=_wait))
+                watcher.on(session_again(stack, dsn, profile, "tail", wait=endless.wait))
                 say("connected again")
-
-
-def _wait(pause_s: float) -> None:
-    if _reader_is_gone(pause_s):
-        raise BrokenPipeError
-
-
-def _reader_is_gone(within_s: float) -> bool:
-    """Waits, and notices at once when nobody reads the output any more, also while there is no row to write."""
-    poller = select.poll()
-    poller.register(sys.stdout.fileno(), 0)
-    return bool(poller.poll(within_s * 1000))
 
 
 def _follow(rows: "list[models.Attempt]", output: Format | None, *, first: bool) -> None:

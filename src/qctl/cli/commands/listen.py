@@ -1,0 +1,237 @@
+"""Webhooks on this machine: listen."""
+
+import queue as queues_of_threads
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qctl import config, db, models
+from qctl.cli import endless, options, secret_source, selection
+from qctl.cli.console import say
+from qctl.cli.event_lines import Lines, open_payload
+from qctl.cli.session import session, session_again
+from qctl.errors import CannotConnectError, ExitCode, QctlError, UsageError
+from qctl.listening import endpoint, forwarder, signature
+from qctl.operations import copies, messages, queues
+from qctl.output import Format
+from qctl.output.columns import zone
+
+if TYPE_CHECKING:
+    from qctl.operations.copies import Copies
+
+_POLL_S = 0.2
+_KEYS = "p pauses, r sends the last one again, o opens its payload, q ends"
+
+
+def command(
+    queue: options.Queue = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", help="Forward live copies of a queue's messages to this URL on this machine.", metavar="URL"
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", help="Without --to: the port to listen on; 0 takes a free one.", min=0, max=65535)
+    ] = 8700,
+    secret: Annotated[
+        str | None,
+        typer.Option("--secret", help="Without --to: verify signatures with this secret.", metavar="-|@FILE|env:NAME"),
+    ] = None,
+    fail: Annotated[
+        str | None, typer.Option("--fail", help="Without --to: fail this share of the requests.", metavar="30%")
+    ] = None,
+    status: Annotated[
+        int, typer.Option("--status", help="With --fail: the status of those answers.", min=300, max=599)
+    ] = 500,
+    delay: Annotated[
+        str | None, typer.Option("--delay", help="Without --to: answer after so long.", metavar="DURATION")
+    ] = None,
+    replay: Annotated[
+        list[str] | None,
+        typer.Option("--replay", help="With --to: forward this message and end; may be repeated.", metavar="MSG_ID"),
+    ] = None,
+    state: selection.State = None,
+    since: selection.Since = None,
+    until: selection.Until = None,
+    captured_since: selection.CapturedSince = None,
+    status_code: selection.StatusCode = None,
+    error: selection.ErrorText = None,
+    where: selection.Where = None,
+    once: Annotated[bool, typer.Option("--once", help="With a filter: forward what it finds and end.")] = False,
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Forward to another machine.")] = False,
+    dsn: options.Dsn = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+) -> None:
+    """Try webhooks on this machine.
+
+    Without --to it is an endpoint that takes every request, verifies its signature if --secret says with what, and shows it;
+    --fail, --status and --delay make it misbehave. Point a queue at it: qctl create trial --url http://127.0.0.1:8700/
+    --allow-private.
+
+    With --to it forwards live copies of a queue's messages as they would be sent, signed with a secret of its own that it shows,
+    without headers that are secret. Nothing is taken from the queue and no attempt is made of it. Filters choose messages of
+    before, which go first; --where also chooses among those that come. It refuses to send where a queue delivers. On a
+    terminal p pauses, r sends the last one again, o opens its payload, q ends. In a pipe each event is a line of JSON.
+
+    Example: qctl listen -q orders --to http://localhost:3000/hook
+    """
+    which = selection.criteria(
+        state=state,
+        since=since,
+        until=until,
+        captured_since=captured_since,
+        status_code=status_code,
+        error=error,
+        where=where,
+    )
+    if to is None:
+        if queue or replay or which or once or allow_remote:
+            raise UsageError(
+                "a queue and filters need --to", hint="qctl listen -q QUEUE --to http://localhost:3000/hook"
+            )
+        _listen(port, _behaviour(secret, fail, status, delay), output)
+        return
+    if secret or fail or delay:
+        raise UsageError("--secret, --fail and --delay are of the endpoint, without --to")
+    if replay and which:
+        raise UsageError("--replay and filters exclude each other")
+    if once and not which:
+        raise UsageError("--once needs a filter", hint="for example --since 1h --once")
+    with ExitStack() as stack:
+        connection = stack.enter_context(session(dsn, profile, "listen"))
+        name, past = _past(connection, queue, replay, which)
+        urls = {row.queue_name: row.url for row in queues.listed(connection)}
+        forwarder.refuse_production(to, urls, allow_remote=allow_remote)
+        live = None if replay or once else copies.Copies(connection, name, where)
+        made = signature.new_secret()
+        say(f"copies of {name} go to {to}; the queue is left as it is")
+        say(f"signed with {made}")
+        sending = forwarder.Forwarder(name, to, made)
+        sending.start()
+        stack.callback(sending.close)
+
+        def again() -> "db.Connection":
+            return session_again(stack, dsn, profile, "listen", wait=endless.wait)
+
+        _forward(connection, sending, _Past(name, past), live, again, output)
+
+
+def _behaviour(secret: str | None, fail: str | None, status: int, delay: str | None) -> endpoint.Behaviour:
+    return endpoint.Behaviour(
+        0.0 if fail is None else options.share(fail),
+        status,
+        0.0 if delay is None else options.duration(delay),
+        None if secret is None else signature.key_of(secret_source.read(secret, "signing secret")),
+    )
+
+
+def _listen(port: int, behaviour: endpoint.Behaviour, output: Format | None) -> None:
+    server = endpoint.Endpoint(port, behaviour)
+    server.start()
+    verified = "signatures are verified" if behaviour.key else "signatures are not verified: --secret"
+    say(f"listening on {server.url}; {verified}")
+    if config.stderr_is_terminal():
+        say(f"times are {zone()}; o opens the last payload, Ctrl-C to end")
+        say(f"Next: qctl create trial --url {server.url} --allow-private")
+    lines = Lines(output)
+    last: endpoint.Arrival | None = None
+    with endless.keys() as keys:
+        while True:
+            endless.wait(0)
+            try:
+                last = server.arrivals.get(timeout=0.2)
+            except queues_of_threads.Empty:
+                lines.flush()
+            else:
+                lines.came(last)
+            match keys.pressed():
+                case "o" if last is not None:
+                    open_payload(last.body.decode("utf-8", "replace"))
+                case "q":
+                    return
+                case _:
+                    pass
+
+
+def _past(
+    connection: "db.Connection", queue: str | None, replay: list[str] | None, which: "messages.Filter | None"
+) -> tuple[str, list[int]]:
+    """The queue, and messages of before."""
+    if not replay and which is None:
+        return queues.the_one(connection, queue), []
+    found = selection.choose(connection, replay, queue if replay else queues.the_one(connection, queue), which)
+    if found.unknown:
+        raise QctlError(f"message {found.unknown[0]} is unknown", code=ExitCode.NOT_FOUND, hint="qctl messages")
+    if len(found.by_queue) > 1:
+        raise UsageError(f"these are messages of {' and '.join(found.by_queue)}", hint="-q QUEUE")
+    return next(iter(found.by_queue.items())) if found.by_queue else (queues.the_one(connection, queue), [])
+
+
+class _Past:
+    """Messages of before, which are read as there is room for them."""
+
+    def __init__(self, queue: str, ids: list[int]) -> None:
+        self._queue = queue
+        self._ids = sorted(ids)
+
+    def take(self, connection: "db.Connection") -> list[models.Copy]:
+        ids, self._ids = self._ids[: copies.BATCH], self._ids[copies.BATCH :]
+        return list(copies.chosen(connection, self._queue, ids)) if ids else []
+
+    def __bool__(self) -> bool:
+        return bool(self._ids)
+
+
+def _forward(
+    connection: "db.Connection",
+    sending: forwarder.Forwarder,
+    past: _Past,
+    live: "Copies | None",
+    again: "Callable[[], db.Connection]",
+    output: Format | None,
+) -> None:
+    lines = Lines(output)
+    last: forwarder.Forwarded | None = None
+    paused, due, failed, sent = False, 0.0, 0, 0
+    with endless.keys() as keys:
+        if config.stderr_is_terminal() and config.stdout_is_terminal():
+            say(f"times are {zone()}; {_KEYS}")
+        while live is not None or past or sending.waiting:
+            endless.wait(0)
+            match keys.pressed():
+                case "p":
+                    paused = not paused
+                    say("paused: what comes waits in the database" if paused else "going on")
+                case "r" if last is not None:
+                    sending.send([models.Copy(last.msg_id, last.webhook_id, {}, last.body)])
+                case "o" if last is not None:
+                    open_payload(last.body)
+                case "q":
+                    return
+                case _:
+                    pass
+            if not paused and sending.waiting < forwarder.MOST_WAITING and (past or time.monotonic() >= due):
+                try:
+                    batch = past.take(connection) if past else live.take() if live is not None else []
+                except CannotConnectError as error:
+                    say(f"{error.message}; trying again")
+                    connection = again()
+                    if live is not None:
+                        live.on(connection)
+                    say("connected again")
+                    continue
+                sending.send(batch)
+                due = time.monotonic() + (0 if len(batch) == copies.BATCH else _POLL_S)
+            for one in sending.collect(0.05 if sending.waiting else 0.1):
+                last = one
+                sent += 1
+                failed += one.status is None or not 200 <= one.status < 300
+                lines.went(one)
+            lines.flush()
+    if live is None and failed:
+        raise QctlError(f"{failed:,} of {sent:,} copies were not taken", code=ExitCode.PARTLY_DONE)

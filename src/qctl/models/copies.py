@@ -1,0 +1,22 @@
+"""Messages for who looks on."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A message as it would be sent, without what is secret. ``body`` is None where it was not asked for."""
+
+    msg_id: int
+    webhook_id: str
+    headers: dict[str, str]
+    body: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesBegin:
+    """The newest message of a queue, the oldest transaction that runs, and the next one that will begin."""
+
+    newest: int
+    oldest_running: str
+    next_transaction: str
