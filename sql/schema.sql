@@ -952,6 +952,27 @@ $$;
 
 COMMENT ON FUNCTION qctl._audit_rarely(p_verb text, p_queue_name text, p_sqlstate text, p_error text) IS 'Records the failure of a repeated step, at most once a minute for each verb, queue and SQLSTATE.';
 
+-- Name: _backfill_after_sql(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_after_sql(p_relation regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  -- After a key, in the order of its index: the first column greater, or equal and the second greater, and so on.
+  with recursive key as (
+    select k.*, format('($1[%s])::%s', k.n, k.type) as value, count(*) over () as columns from qctl._backfill_key(p_relation) k
+  ), nested as (
+    select k.n, format('%s %s %s', k.written, k.greater, k.value) as sql from key k where k.n = k.columns
+    union all
+    select k.n, format('(%1$s %2$s %3$s or %1$s %4$s %3$s and %5$s)', k.written, k.greater, k.value, k.equal, n.sql) from nested n join key k on k.n = n.n - 1
+  )
+  select case when (select bool_and(k.greater = 'operator(pg_catalog.>)') from key k)
+              then (select format('(%s) > (%s)', string_agg(k.written, ', ' order by k.n), string_agg(k.value, ', ' order by k.n)) from key k)
+              -- The first column alone finds the place in the index.
+              else (select case when k.columns = 1 then '' else format('not %s %s %s and ', k.written, k.less, k.value) end from key k where k.n = 1)
+                   || (select n.sql from nested n where n.n = 1) end
+$_$;
+
 -- Name: backfill; Type: TABLE; Schema: qctl; Owner: -
 
 CREATE TABLE qctl.backfill (
@@ -962,6 +983,8 @@ CREATE TABLE qctl.backfill (
     where_sql text,
     columns text[],
     missed boolean DEFAULT false NOT NULL,
+    asked jsonb NOT NULL,
+    attachment jsonb NOT NULL,
     when_sql text,
     payload text NOT NULL,
     body_sql text,
@@ -969,6 +992,7 @@ CREATE TABLE qctl.backfill (
     max_bytes integer NOT NULL,
     as_me boolean NOT NULL,
     key_columns text[] NOT NULL,
+    key_types text[] NOT NULL,
     after_key text[],
     from_msg_id bigint NOT NULL,
     state text DEFAULT 'running'::text NOT NULL,
@@ -1000,6 +1024,14 @@ COMMENT ON COLUMN qctl.backfill.columns IS 'The columns that the record holds; n
 -- Name: COLUMN backfill.missed; Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON COLUMN qctl.backfill.missed IS 'Only rows that are not what was captured last.';
+
+-- Name: COLUMN backfill.asked; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill.asked IS 'What was asked for, as it was written: a run goes on when the same is asked for again.';
+
+-- Name: COLUMN backfill.attachment; Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON COLUMN qctl.backfill.attachment IS 'The options of the table''s attachment that make its messages, when the run began or went on.';
 
 -- Name: COLUMN backfill.when_sql; Type: COMMENT; Schema: qctl; Owner: -
 
@@ -1042,16 +1074,18 @@ $$;
 
 COMMENT ON FUNCTION qctl._backfill_attachment(p_backfill qctl.backfill) IS 'An attachment, which is nowhere stored, for what makes functions and messages of one.';
 
--- Name: _backfill_from(regclass, qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _backfill_from(regclass, qctl.queue, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._backfill_from(p_relation regclass, p_queue qctl.queue) RETURNS qctl.backfill
+CREATE FUNCTION qctl._backfill_from(p_relation regclass, p_queue qctl.queue, p_as_me boolean) RETURNS qctl.backfill
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  v_attachment qctl.attachment := qctl._find_attachment(p_relation::text, p_queue.queue_id);
+  v_attachment qctl.attachment := qctl._find_attachment(p_relation::oid::text, p_queue.queue_id);
+  v_class pg_class;
   v_backfill qctl.backfill;
 begin
+  select * into v_class from pg_class c where c.oid = p_relation;
   v_backfill.queue_id := p_queue.queue_id;
   v_backfill.relation := p_relation;
   v_backfill.table_name := qctl._table_name(p_relation);
@@ -1059,14 +1093,26 @@ begin
   v_backfill.body_sql := v_attachment.body_sql;
   v_backfill.order_by := v_attachment.order_by;
   v_backfill.max_bytes := coalesce(v_attachment.max_bytes, 524288);
-  v_backfill.key_columns := qctl._backfill_key(p_relation);
+  v_backfill.attachment := qctl._backfill_options(v_attachment);
+  select array_agg(k.name order by k.n), array_agg(k.type order by k.n) into v_backfill.key_columns, v_backfill.key_types from qctl._backfill_key(p_relation) k;
   v_backfill.estimated := qctl._estimated_rows(p_relation);
+  v_backfill.as_me := coalesce(p_as_me, false) or qctl._captures_as_me(p_relation, false);
   if v_backfill.key_columns is null then
     raise exception 'table % has no primary key and no unique index over columns that are not null', p_relation
       using errcode = 'QC007', hint = 'its rows cannot be read in pages; add a primary key';
   elsif v_attachment.attachment_id is not null and exists (select from qctl.held_event h where h.attachment_id = v_attachment.attachment_id) then
     raise exception 'events of % are held, and would follow newer rows', p_relation
       using errcode = 'QC007', hint = qctl._attachment_fix(v_attachment, p_queue.queue_name, true);
+  elsif not v_backfill.as_me and qctl._foreign_parts(p_relation) is not null then
+    raise exception 'parts of % belong to other roles: %', p_relation, qctl._foreign_parts(p_relation)
+      using errcode = 'QC007', hint = 'give them the same owner; or --as-me, to read them with your own rights';
+  elsif v_class.relforcerowsecurity and not v_backfill.as_me and not exists (select from pg_roles r where r.oid = v_class.relowner and (r.rolsuper or r.rolbypassrls)) then
+    raise exception 'row level security of % hides rows from its owner too', p_relation
+      using errcode = 'QC007', hint = '--as-me reads the rows with your own rights';
+  elsif not has_table_privilege(case when v_backfill.as_me then current_user else pg_get_userbyid(v_class.relowner) end, p_relation, 'SELECT, UPDATE')
+        and not has_any_column_privilege(case when v_backfill.as_me then current_user else pg_get_userbyid(v_class.relowner) end, p_relation, 'UPDATE') then
+    raise exception 'role ''%'' may not lock the rows of %', case when v_backfill.as_me then current_user else pg_get_userbyid(v_class.relowner) end, p_relation
+      using errcode = 'QC007', hint = 'it needs SELECT and UPDATE on the table';
   end if;
   if v_attachment.when_sql is not null then
     begin
@@ -1080,9 +1126,9 @@ begin
 end
 $$;
 
--- Name: FUNCTION _backfill_from(p_relation regclass, p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _backfill_from(p_relation regclass, p_queue qctl.queue, p_as_me boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._backfill_from(p_relation regclass, p_queue qctl.queue) IS 'A run with what the attachment of the table says of its messages.';
+COMMENT ON FUNCTION qctl._backfill_from(p_relation regclass, p_queue qctl.queue, p_as_me boolean) IS 'A run with what the attachment of the table says of its messages.';
 
 -- Name: _backfill_functions(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1094,26 +1140,94 @@ CREATE FUNCTION qctl._backfill_functions(p_backfill_id integer) RETURNS SETOF re
   where p.pronamespace = 'qctl'::regnamespace and p.proname ~ format('^capture_backfill_%s_(row|page|count)$', p_backfill_id)
 $_$;
 
--- Name: _backfill_key(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _backfill_index(regclass); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._backfill_key(p_relation regclass) RETURNS text[]
+CREATE FUNCTION qctl._backfill_index(p_relation regclass) RETURNS oid
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   -- The primary key; else a unique index that leaves out no row.
-  select array_agg(a.attname::text order by k.n)
-  from (select i.* from pg_index i
-        where i.indrelid = p_relation and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
-          and not exists (select from unnest(i.indkey::smallint[]) u join pg_attribute n on n.attrelid = p_relation and n.attnum = u and not n.attnotnull)
-        order by i.indisprimary desc, i.indexrelid limit 1) i
-  cross join lateral unnest(i.indkey::smallint[]) with ordinality as k (attnum, n)
-  join pg_attribute a on a.attrelid = p_relation and a.attnum = k.attnum
-  where k.n <= i.indnkeyatts
+  select i.indexrelid from pg_index i
+  where i.indrelid = p_relation and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+    and (select c.relam from pg_class c where c.oid = i.indexrelid) = (select m.oid from pg_am m where m.amname = 'btree')
+    and not exists (select from unnest(i.indkey::smallint[]) with ordinality as u (attnum, n)
+                    join pg_attribute a on a.attrelid = p_relation and a.attnum = u.attnum and not a.attnotnull where u.n <= i.indnkeyatts)
+  order by i.indisprimary desc, i.indexrelid limit 1
+$$;
+
+-- Name: _backfill_key(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_key(p_relation regclass) RETURNS TABLE(n bigint, name text, type text, written text, less text, equal text, greater text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with key as (
+    select k.n, a.attname::text as name, format_type(a.atttypid, a.atttypmod) as type, k.class,
+           format('t.%I', a.attname) || case when k.collated <> 0 and k.collated <> a.attcollation then ' collate ' || k.collated::regcollation else '' end as written
+    from pg_index i
+    cross join lateral unnest(i.indkey::smallint[], i.indclass::oid[], i.indcollation::oid[]) with ordinality as k (attnum, class, collated, n)
+    join pg_attribute a on a.attrelid = p_relation and a.attnum = k.attnum
+    where i.indexrelid = qctl._backfill_index(p_relation) and k.n <= i.indnkeyatts
+  )
+  select k.n, k.name, k.type, k.written, qctl._operator_of(k.class, 1), qctl._operator_of(k.class, 3), qctl._operator_of(k.class, 5) from key k
+  union all
+  -- A key holds in one table only, and not in those that inherit from it.
+  select max(k.n) + 1, 'tableoid', 'oid', 't.tableoid', 'operator(pg_catalog.<)', 'operator(pg_catalog.=)', 'operator(pg_catalog.>)'
+  from key k where qctl._inherits(p_relation) having count(*) > 0
 $$;
 
 -- Name: FUNCTION _backfill_key(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._backfill_key(p_relation regclass) IS 'The columns in whose order the rows of a table are read; null if nothing identifies its rows.';
+COMMENT ON FUNCTION qctl._backfill_key(p_relation regclass) IS 'The columns in whose order the rows of a table are read, each as it is written in a query and with its operators; none if nothing identifies its rows.';
+
+-- Name: _backfill_obstacle(qctl.backfill); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_obstacle(p_backfill qctl.backfill) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_class pg_class;
+  v_attachment qctl.attachment := qctl._find_attachment(p_backfill.relation::oid::text, p_backfill.queue_id);
+begin
+  select * into v_class from pg_class c where c.oid = p_backfill.relation;
+  if not found then
+    return 'the table is gone';
+  elsif (select array_agg(k.name || ' ' || k.type order by k.n) from qctl._backfill_key(p_backfill.relation) k)
+        is distinct from (select array_agg(c || ' ' || p_backfill.key_types[n] order by n) from unnest(p_backfill.key_columns) with ordinality as u (c, n)) then
+    return 'the key of the table is another one now';
+  elsif exists (select from unnest(p_backfill.columns) c where c <> 'tableoid'
+                and not exists (select from pg_attribute a where a.attrelid = p_backfill.relation and a.attname = c and not a.attisdropped)) then
+    return 'a column that --columns names is gone';
+  elsif qctl._backfill_options(v_attachment) <> p_backfill.attachment then
+    return 'the attachment of the table has changed';
+  elsif v_attachment.attachment_id is not null and exists (select from qctl.held_event h where h.attachment_id = v_attachment.attachment_id) then
+    return 'events of the table are held, and would follow newer rows';
+  -- The code that the table and its types bring must not run as anybody but its owner.
+  elsif (select count(*) from pg_proc p
+         where p.oid in (select f from qctl._backfill_functions(p_backfill.backfill_id) f) and p.prosecdef
+           and (p_backfill.as_me or p.proowner = v_class.relowner)
+           and case when p.proname ~ '_row$' then p.proconfig is null else 'search_path=pg_catalog, pg_temp' = any (p.proconfig) end) <> 3
+        or not p_backfill.as_me and qctl._foreign_parts(p_backfill.relation) is not null then
+    return 'the table belongs to another role than the functions of the run';
+  end if;
+  return null;
+end
+$_$;
+
+-- Name: FUNCTION _backfill_obstacle(p_backfill qctl.backfill); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._backfill_obstacle(p_backfill qctl.backfill) IS 'Why the run cannot go on as it began; null if it can.';
+
+-- Name: _backfill_options(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_options(p_attachment qctl.attachment) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(jsonb_strip_nulls(jsonb_build_object('when', p_attachment.when_sql, 'format', p_attachment.payload, 'body', p_attachment.body_sql,
+                                                      'order_by', p_attachment.order_by, 'max_bytes', p_attachment.max_bytes)), '{}')
+$$;
 
 -- Name: _backfill_page_body(qctl.backfill); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1124,65 +1238,65 @@ CREATE FUNCTION qctl._backfill_page_body(p_backfill qctl.backfill) RETURNS text
   select format($body$
 declare
   v_until constant timestamptz := clock_timestamp() + make_interval(secs => seconds);
-  v_first constant boolean := after is null;
-  v_key text[];
-  v_keys text[][];
+  v_keys jsonb;
   v_row record;
-  v_place integer := 0;
 begin
-  -- Waits for the first row only, while it holds no other, so it is never part of a deadlock. What a writer holds begins the next page.
-  execute format(case when v_first then %1$L else %2$L end, relation) into v_row using after, 1;
-  if v_row.key is null then
-    return;
-  end if;
-  key := v_row.key;
-  item := v_row.item;
-  return next;
-  v_key := key;
-  execute format('select array_agg(k.key order by k.n) from (select q.key, row_number() over () as n from (%%s) q) k', format(%3$L, relation))
-    into v_keys using v_key, most - 1;
-  for v_row in execute format(%4$L, relation) using v_key, most - 1 loop
-    v_place := v_place + 1;
-    exit when array[v_row.key] is distinct from v_keys[v_place:v_place];
+  for v_try in 1 .. 1000 loop
+    execute format(case when after is null then %1$L else %2$L end, relation) into v_keys using after, most;
+    if v_keys is null then
+      return;
+    end if;
+    -- Waits for the first row only, while it holds no other, so it is never part of a deadlock over rows. It may be gone or have another
+    -- key when the wait is over; then the keys are looked for again.
+    for v_row in execute format(%3$L, relation) using jsonb_build_array(v_keys -> 0) loop
+      key := v_row.key;
+      item := v_row.item;
+      return next;
+    end loop;
+    exit when key is not null;
+  end loop;
+  -- What a writer holds, or has changed, begins the next page.
+  for v_row in execute format(%4$L, relation) using v_keys - 0 loop
+    exit when v_row.item is null or clock_timestamp() > v_until;
     key := v_row.key;
     item := v_row.item;
     return next;
-    exit when clock_timestamp() > v_until;
   end loop;
 end
-$body$, qctl._backfill_query(p_backfill, true, ' for share of t'), qctl._backfill_query(p_backfill, false, ' for share of t'),
-    qctl._backfill_query(p_backfill, false, ''), qctl._backfill_query(p_backfill, false, ' for share of t skip locked'))
+$body$,
+    format('select jsonb_agg(k.key order by k.n) from (select array[%s] as key, row_number() over () as n from (select * from (select t.*%s from %%s as t where (%s%s)) t order by %s limit $2) t) k',
+           p.texts, p.table_column, p.condition, E'\n', p.ordered),
+    format('select jsonb_agg(k.key order by k.n) from (select array[%s] as key, row_number() over () as n from (select * from (select t.*%s from %%s as t where (%s%s)) t where %s order by %s limit $2) t) k',
+           p.texts, p.table_column, p.condition, E'\n', replace(qctl._backfill_after_sql(p_backfill.relation), '%', '%%'), p.ordered),
+    format('select coalesce(t.*) as item, array[%s] as key from (select $1 as wanted) w cross join lateral (select array(select jsonb_array_elements_text(w.wanted -> 0)) as k) k join %%s as t on %s where (%s%s) for share of t',
+           p.texts, p.equal, p.condition, E'\n'),
+    format('select r.item, k.k as key from jsonb_array_elements($1) with ordinality as w (wanted, n) cross join lateral (select array(select jsonb_array_elements_text(w.wanted)) as k) k'
+           ' left join lateral (select coalesce(t.*) as item from %%s as t where %s and (%s%s) for share of t skip locked) r on true order by w.n',
+           p.equal, p.condition, E'\n'))
+  from (
+    select replace(string_agg(format('%s::text', format('t.%I', k.name)), ', ' order by k.n), '%', '%%') as texts,
+           replace(string_agg(format('%s using %s', k.written, k.less), ', ' order by k.n), '%', '%%') as ordered,
+           replace(string_agg(format('%s %s (k.k[%s])::%s', k.written, k.equal, k.n, k.type), ' and ' order by k.n), '%', '%%') as equal,
+           case when bool_or(k.name = 'tableoid') then ', t.tableoid' else '' end as table_column,
+           replace(coalesce(p_backfill.where_sql, 'true'), '%', '%%') as condition
+    from qctl._backfill_key(p_backfill.relation) k) p
 $_$;
 
 -- Name: FUNCTION _backfill_page_body(p_backfill qctl.backfill); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._backfill_page_body(p_backfill qctl.backfill) IS 'Generates the function that reads and locks a page, as the table''s owner.';
 
--- Name: _backfill_query(qctl.backfill, boolean, text); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._backfill_query(p_backfill qctl.backfill, p_from_start boolean, p_locking text) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-  select format('select %s%s as key from %%s as t where %s and (%s%s) order by %s limit $2%s',
-    case when p_locking <> '' then 't as item, ' else '' end, format('array[%s]', string_agg(format('t.%I::text', k.name), ', ' order by k.n)),
-    case when p_from_start then 'true'
-         else format('(%s) > (%s)', string_agg(format('t.%I', k.name), ', ' order by k.n),
-                     string_agg(format('($1[%s])::%s', k.n, format_type(a.atttypid, a.atttypmod)), ', ' order by k.n)) end,
-    replace(coalesce(p_backfill.where_sql, 'true'), '%', '%%'), E'\n', string_agg(format('t.%I', k.name), ', ' order by k.n), p_locking)
-  from unnest(p_backfill.key_columns) with ordinality as k (name, n)
-  join pg_attribute a on a.attrelid = p_backfill.relation and a.attname = k.name and not a.attisdropped
-$_$;
-
--- Name: FUNCTION _backfill_query(p_backfill qctl.backfill, p_from_start boolean, p_locking text); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._backfill_query(p_backfill qctl.backfill, p_from_start boolean, p_locking text) IS 'The rows after a key ($1), at most $2, with a place for the table.';
-
 -- Name: _backfill_rows(qctl.backfill, text, integer, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._backfill_rows(p_backfill qctl.backfill, p_queue text, p_limit integer, p_seconds double precision, OUT rows integer, OUT queued integer, OUT last_key text[], OUT problem text) RETURNS record
+CREATE FUNCTION qctl._backfill_rows(p_backfill qctl.backfill, p_queue text, p_limit integer, p_seconds double precision, OUT rows integer, OUT queued integer, OUT last_key text[], OUT problem text, OUT body_failed text) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET "DateStyle" TO 'ISO, MDY'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET lc_monetary TO 'C'
     AS $_$
 declare
   v_attachment qctl.attachment := qctl._backfill_attachment(p_backfill);
@@ -1213,13 +1327,17 @@ begin
       returning 1
     )
     select (select count(*) from page), (select count(*) from queued), (select p.key from page p order by p.n desc limit 1),
-           (select p.c ->> 'problem' from page p where p.c ? 'problem' order by p.n limit 1)
+           (select p.c ->> 'problem' from page p where p.c ? 'problem' order by p.n limit 1),
+           (select p.c ->> 'body_failed' from page p where p.c ? 'body_failed' order by p.n limit 1)
   $q$, qctl._capture_function(v_attachment.name, 'page'), p_backfill.relation, qctl._capture_function(v_attachment.name, 'row'), 'q_' || p_queue)
-  into rows, queued, last_key, problem
+  into rows, queued, last_key, problem, body_failed
   using p_backfill.relation, p_backfill.after_key, p_limit, p_seconds, v_hidden, p_backfill.missed, p_backfill.backfill_id, p_backfill.key_columns,
         v_attachment, qctl._event_head(p_backfill.relation, 'READ', p_backfill.payload);
-  -- Code of the owner ran, and may have left a search_path that brings more of it.
-  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  -- Code of the owner ran. What it sets for the session would stay, unless the page is undone.
+  if pg_catalog.current_setting('search_path') operator(pg_catalog.<>) 'pg_catalog, pg_temp' then
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    raise exception 'code of the owner of % changes search_path', p_backfill.relation using errcode = 'QC007';
+  end if;
 end
 $_$;
 
@@ -1230,39 +1348,59 @@ CREATE FUNCTION qctl._backfill_vanished(p_backfill qctl.backfill, p_queue text, 
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 begin
-  -- What has a message since the run began was captured, whatever became of it.
   execute format($q$
-    with since as materialized (
-      select qctl._row_key($2, coalesce(nullif(m.message -> 'record', 'null'), m.message -> 'old_record')) as row_key
-      from (select q.msg_id, q.message from pgmq.%1$I q where q.msg_id > $3
-            union all select a.msg_id, a.message from pgmq.%2$I a where a.msg_id > $3
-            union all select d.msg_id, d.message from qctl.dead_letter d where d.queue_id = $4 and d.msg_id > $3) m
-      where m.message ->> 'schema' = $5 ->> 'schema' and m.message ->> 'table' = $5 ->> 'table'
-    ), gone as (
+    with gone as materialized (
       delete from qctl.backfill_seen s
-      where s.ctid = any (array(select o.ctid from qctl.backfill_seen o where o.backfill_id = $1 order by o.row_key limit $6))
+      where s.ctid = any (array(select o.ctid from qctl.backfill_seen o where o.backfill_id = $1 order by o.row_key limit $2))
       returning s.*
     ), captured as (
+      -- What has a newer message was captured, whatever became of it.
       select g.msg_id, coalesce((select q.message from pgmq.%1$I q where q.msg_id = g.msg_id), (select a.message from pgmq.%2$I a where a.msg_id = g.msg_id),
-                                (select d.message from qctl.dead_letter d where d.queue_id = $4 and d.msg_id = g.msg_id)) -> 'record' as record
+                                (select d.message from qctl.dead_letter d where d.queue_id = $3 and d.msg_id = g.msg_id)) -> 'record' as record
       from gone g
-      where g.row_key not in (select s.row_key from since s where s.row_key is not null)
+      where not exists (select from qctl._captured($4, %3$L, (select min(o.msg_id) from gone o)) c where c.row_key = g.row_key and c.msg_id > g.msg_id)
     ), queued as (
       insert into pgmq.%1$I (vt, message, headers)
-      select clock_timestamp(), $5 || jsonb_build_object('old_record', c.record), qctl._order_headers(qctl._order_of($7, 'DELETE', jsonb_build_object('old_record', c.record)))
+      select clock_timestamp(), $5 || jsonb_build_object('old_record', c.record), qctl._order_headers(qctl._order_of($6, 'DELETE', jsonb_build_object('old_record', c.record)))
       from captured c where c.record is not null order by c.msg_id
       returning 1
     )
     select (select count(*) from gone), (select count(*) from queued)
-  $q$, 'q_' || p_queue, 'a_' || p_queue) into rows, queued
-  using p_backfill.backfill_id, p_backfill.key_columns, p_backfill.from_msg_id, p_backfill.queue_id,
-        qctl._event_head(p_backfill.relation, 'DELETE', p_backfill.payload), p_limit, qctl._backfill_attachment(p_backfill);
+  $q$, 'q_' || p_queue, 'a_' || p_queue, p_queue) into rows, queued
+  using p_backfill.backfill_id, p_limit, p_backfill.queue_id, p_backfill, qctl._event_head(p_backfill.relation, 'DELETE', p_backfill.payload),
+        qctl._backfill_attachment(p_backfill);
 end
 $_$;
 
 -- Name: FUNCTION _backfill_vanished(p_backfill qctl.backfill, p_queue text, p_limit integer, OUT rows integer, OUT queued integer); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._backfill_vanished(p_backfill qctl.backfill, p_queue text, p_limit integer, OUT rows integer, OUT queued integer) IS 'Queues the deletion of rows that were captured, are not in the table now and have no newer message, with what was captured last as the old row. rows is 0 when none is left.';
+
+-- Name: _backfill_where(regclass, text, timestamp with time zone, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._backfill_where(p_relation regclass, p_where text, p_since timestamp with time zone, p_by text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_since text;
+begin
+  if p_where is not null then
+    perform qctl._check_where(p_relation, p_where);
+  end if;
+  if p_by is null then
+    return p_where;
+  end if;
+  perform qctl._check_columns(p_relation, array[p_by], '', 'for example --by updated_at');
+  v_since := format('t.%I >= %L::timestamptz', p_by, to_char(p_since at time zone interval '0', 'YYYY-MM-DD HH24:MI:SS.US') || '+00');
+  begin
+    perform qctl._columns_parsed(p_relation, format('select 1::bigint from %s as t where %s', p_relation, v_since));
+  exception when syntax_error_or_access_rule_violation then
+    raise exception 'column % of % is not a time', quote_literal(p_by), p_relation using errcode = 'QC002', hint = 'for example --by updated_at';
+  end;
+  return v_since || case when p_where is not null then format(E' and (%s\n)', p_where) else '' end;
+end
+$$;
 
 -- Name: _backoff_s(integer[], integer, double precision); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -1299,14 +1437,16 @@ $$;
 
 COMMENT ON FUNCTION qctl._belongs(p_name text, p_relation oid) IS 'Is this the attached table, or a part of it?';
 
--- Name: _body_query(text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _body_query(regclass, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._body_query(p_body text) RETURNS text
-    LANGUAGE sql IMMUTABLE
+CREATE FUNCTION qctl._body_query(p_relation regclass, p_body text) RETURNS text
+    LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-  -- The expression cannot begin another statement: it appears within one parenthesis and within two, and could not close both.
-  select format(E'select to_jsonb((%1$s\n)) from (select ((%1$s\n)) limit 0) as "qctl 1"', p_body)
+  -- One expression: as the argument of a function it has no comma, in brackets it can close no parenthesis, and where a condition stands it
+  -- has neither aggregates nor several rows. Two more copies of the table make a name without new. or old. ambiguous.
+  select format(E'select count(to_jsonb(%2$s\n)) from %1$s as new cross join %1$s as old cross join (select null::text as operation) as "qctl 0"'
+                ' cross join %1$s as "qctl 1" cross join %1$s as "qctl 2" where to_jsonb(%2$s\n) is null and cardinality(array[to_jsonb(%2$s\n)]) = 1', p_relation, p_body)
 $_$;
 
 -- Name: _body_sql(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
@@ -1319,17 +1459,25 @@ CREATE FUNCTION qctl._body_sql(p_attachment qctl.attachment) RETURNS text
   begin
     -- An expression that writes to its own table calls itself.
     if pg_trigger_depth() <= 16 then
-    %1$s%2$sv_body := to_jsonb((%3$s
+    %1$s%2$sbegin
+      v_body := to_jsonb((%3$s
 ));
+    exception when datatype_mismatch then
+      -- A session keeps its plan for the types of before an ALTER.
+      execute format(%6$L, relation) into v_body using case when operation <> 'DELETE' then to_jsonb(new) end,
+        case when operation in ('UPDATE', 'DELETE') then to_jsonb(old) end, operation;
+    end;
     end if;
-    v_body_failed := case when pg_trigger_depth() > 16 then 'triggers call each other, 16 deep' when v_body is null then 'the body is null'
+    v_body_failed := case when pg_trigger_depth() > 16 then 'triggers call each other, 16 deep' when v_body is null or v_body = 'null' then 'the body is null'
                           when pg_column_size(v_body) > %4$s then 'the body is too large' end;
   exception when others or assert_failure then
     v_body_failed := %5$s;
   end;
   perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);$body$,
     qctl._absent_row_sql(p_attachment, 'new', 'operation = ''DELETE'''), qctl._absent_row_sql(p_attachment, 'old', 'operation in (''INSERT'', ''READ'')'),
-    p_attachment.body_sql, p_attachment.max_bytes, qctl._problem_sql('the body cannot be computed')) end
+    p_attachment.body_sql, p_attachment.max_bytes, qctl._problem_sql('the body cannot be computed'),
+    format(E'select to_jsonb((%s\n)) from jsonb_populate_record(null::%%1$s, $1) as new cross join jsonb_populate_record(null::%%1$s, $2) as old'
+           ' cross join (select $3 as operation) as "qctl 0"', replace(p_attachment.body_sql, '%', '%%'))) end
 $_$;
 
 -- Name: FUNCTION _body_sql(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
@@ -1914,6 +2062,51 @@ COMMENT ON FUNCTION qctl._capture_obstacle(p_name text, p_queue text) IS 'Why no
 CREATE FUNCTION qctl._capture_trigger(p_attachment qctl.attachment, p_operation text) RETURNS text
     LANGUAGE sql IMMUTABLE
     RETURN (CASE WHEN (((p_attachment).level = 'row'::text) AND ((p_attachment).order_by IS NOT NULL)) THEN '!'::text ELSE ''::text END || format('qctl_capture_%s_%s'::text, (p_attachment).name, lower(p_operation)));
+
+-- Name: _captured(qctl.backfill, text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._captured(p_backfill qctl.backfill, p_queue text, p_after bigint) RETURNS TABLE(msg_id bigint, row_key text, digest text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_columns integer := (select count(*) from pg_attribute a where a.attrelid = p_backfill.relation and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v');
+begin
+  return query execute format($q$
+    with message as materialized (
+      select m.msg_id, coalesce(m.message ->> 'operation', m.message ->> 'type') as operation,
+             nullif(m.message -> 'record', 'null') as record, nullif(m.message -> 'old_record', 'null') as old_record
+      from (select q.msg_id, q.message from pgmq.%1$I q where q.msg_id > $4
+            union all select a.msg_id, a.message from pgmq.%2$I a where a.msg_id > $4
+            union all select d.msg_id, d.message from qctl.dead_letter d where d.queue_id = $2 and d.msg_id > $4) m
+      where m.message ->> 'schema' = $5 and m.message ->> 'table' = $6
+    ), ended as (
+      -- A TRUNCATE ends all rows of before.
+      select coalesce(max(m.msg_id), 0) as at from message m where m.operation = 'TRUNCATE'
+    )
+    select m.msg_id, e.row_key, e.digest
+    from message m cross join ended
+    cross join lateral (
+      select qctl._row_key($1, m.record) as row_key, md5(m.record::text) as digest
+      where jsonb_typeof(m.record) = 'object'
+        -- A READ of some columns says nothing of the others.
+        and not (m.operation = 'READ' and (select count(*) from jsonb_object_keys(m.record)) < $3)
+      union all
+      -- The old key of a row that has another one now, or that is gone.
+      select qctl._row_key($1, m.old_record), null
+      where jsonb_typeof(m.old_record) = 'object' and (m.record is null or qctl._row_key($1, m.old_record) <> qctl._row_key($1, m.record))
+    ) e
+    where m.msg_id > ended.at
+  $q$, 'q_' || p_queue, 'a_' || p_queue)
+  using p_backfill.key_columns, p_backfill.queue_id, v_columns, p_after,
+        (select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_backfill.relation),
+        (select c.relname::text from pg_class c where c.oid = p_backfill.relation);
+end
+$_$;
+
+-- Name: FUNCTION _captured(p_backfill qctl.backfill, p_queue text, p_after bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._captured(p_backfill qctl.backfill, p_queue text, p_after bigint) IS 'What messages after an id say of rows: the md5 of a row that was captured, null for one that is gone. Reads the queue, its archive and its dead letters.';
 
 -- Name: _captured_from(jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2505,28 +2698,15 @@ $$;
 CREATE FUNCTION qctl._check_body(p_relation regclass, p_body text) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET check_function_bodies TO 'on'
     AS $$
-declare
-  v_function text := format('qctl.%I(text, %s, %s)', 'check_body_' || pg_backend_pid(), p_relation, p_relation);
-  v_columns text[];
 begin
-  -- Creates functions that are never called, because their body is parsed but not planned: planning would run code of the table's owner.
-  execute format('create function qctl.%I(operation text, new %s, old %s) returns jsonb language sql as %L',
-                 'check_body_' || pg_backend_pid(), p_relation, p_relation, qctl._body_query(p_body));
-  execute 'drop function ' || v_function;
-  execute format(E'create function qctl.%I(operation text, new %s, old %s) returns jsonb language sql begin atomic\n%s;\nend',
-                 'check_body_' || pg_backend_pid(), p_relation, p_relation, qctl._body_query(p_body));
-  v_columns := array(
-    select distinct a.attname::text from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-    where d.classid = 'pg_proc'::regclass and d.objid = to_regprocedure(v_function) and d.refobjid = p_relation and d.refobjsubid > 0 order by 1);
-  execute 'drop function ' || v_function;
-  return v_columns;
+  return qctl._columns_parsed(p_relation, qctl._body_query(p_relation, p_body));
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table or invalid_schema_name or feature_not_supported or invalid_function_definition then
   raise exception '--body is not a valid expression for %: %', p_relation, sqlerrm
     using errcode = 'QC002',
-          hint = case when sqlstate = '42703' or sqlerrm ~ '"(new|old)"' then 'write columns as new.total or old.total'
-                      when sqlstate in ('42P01', '42883', '42704', '3F000') then 'write tables, views and functions with their schema, for example public.customers'
+          hint = case when sqlstate in ('42703', '42702') then 'write columns as new.total or old.total'
+                      when sqlstate = '42804' and sqlerrm ~ 'unknown' then 'write a text as ''text''::text'
+                      when sqlstate in ('42P01', '42883', '42704', '3F000') and sqlerrm !~ 'to_jsonb' then 'write tables, views and functions with their schema, for example public.customers'
                       else 'for example --body "jsonb_build_object(''id'', new.id, ''total'', new.total)"' end;
 end
 $$;
@@ -2636,19 +2816,13 @@ $$;
 CREATE FUNCTION qctl._check_condition(p_relation regclass, p_operations text[], p_when text, p_by_row boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET check_function_bodies TO 'on'
     AS $$
 declare
-  v_function text := format('qctl.%I()', 'check_when_' || pg_backend_pid());
   v_operation text;
 begin
   foreach v_operation in array p_operations loop
     continue when v_operation = 'TRUNCATE';
-    -- Creates a function that is never called, because its body is parsed but not planned: planning would run code of the table's
-    -- owner (expressions of indexes and checks, constants of the condition) with the rights of this role.
-    execute format('create function %s returns integer language sql as %L', v_function,
-                   qctl._condition_query(p_relation, v_operation, p_when, p_by_row));
-    execute 'drop function ' || v_function;
+    perform qctl._columns_parsed(p_relation, qctl._condition_query(p_relation, v_operation, p_when, p_by_row));
   end loop;
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
   raise exception '--when is not a valid condition for %: %', v_operation, sqlerrm
@@ -2873,15 +3047,10 @@ $_$;
 CREATE FUNCTION qctl._check_where(p_relation regclass, p_where text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET check_function_bodies TO 'on'
     AS $_$
-declare
-  v_function text := format('qctl.%I()', 'check_where_' || pg_backend_pid());
 begin
-  -- Creates a function that is never called: see qctl._check_condition(). Within brackets and within parentheses it can close neither.
-  execute format('create function %s returns integer language sql as %L', v_function,
-                 format(E'select 1 from %s as t where (array[%2$s\n])[1] and (%2$s\n)', p_relation, p_where));
-  execute 'drop function ' || v_function;
+  -- Within brackets and within parentheses it can close neither.
+  perform qctl._columns_parsed(p_relation, format(E'select 1::bigint from %s as t where (array[%2$s\n])[1] and (%2$s\n)', p_relation, p_where));
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table or feature_not_supported then
   raise exception '--where is not a valid condition for %: %', p_relation, sqlerrm
     using errcode = 'QC002', hint = 'for example --where "status = ''paid''"; write other tables and functions with their schema';
@@ -3123,27 +3292,68 @@ COMMENT ON FUNCTION qctl._column_types(p_relation oid) IS 'The types of a table'
 -- Name: _columns_of_condition(regclass, text[], text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._columns_of_condition(p_relation regclass, p_operations text[], p_when text) RETURNS SETOF text
-    LANGUAGE plpgsql
+    LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-  v_function text := format('qctl.%I()', 'check_when_' || pg_backend_pid());
-  v_operation text;
-  v_columns text[] := '{}';
-begin
-  foreach v_operation in array p_operations loop
-    continue when v_operation = 'TRUNCATE';
-    -- PostgreSQL notes what such a body uses.
-    execute format(E'create function %s returns integer language sql begin atomic\n%s;\nend', v_function,
-                   qctl._condition_query(p_relation, v_operation, p_when, false));
-    v_columns := v_columns || array(
-      select a.attname::text from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-      where d.classid = 'pg_proc'::regclass and d.objid = to_regprocedure(v_function) and d.refobjid = p_relation and d.refobjsubid > 0);
-    execute 'drop function ' || v_function;
-  end loop;
-  return query select distinct c from unnest(v_columns) c;
-end
+  select distinct c
+  from unnest(p_operations) as o (operation)
+  cross join lateral unnest(qctl._columns_parsed(p_relation, qctl._condition_query(p_relation, o.operation, p_when, false))) c
+  where o.operation <> 'TRUNCATE'
 $$;
+
+-- Name: _columns_parsed(regclass, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._columns_parsed(p_relation regclass, p_query text) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $_$
+declare
+  v_name text := 'check_' || pg_backend_pid();
+  v_maker text := format('qctl.%I', v_name || '_maker');
+  v_owner name := qctl._parses_as(p_relation);
+  v_me name := current_user;
+  v_missing text;
+  v_columns text[];
+begin
+  execute format('create function %s(text, text) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp '
+                 'set check_function_bodies = on as %L', v_maker, $body$
+begin
+  -- The first is only parsed; the second notes what it uses, and is not executed either.
+  execute format('create function qctl.%I() returns bigint language sql as %L', $1, $2);
+  execute format('drop function qctl.%I()', $1);
+  execute format(E'create function qctl.%I() returns bigint language sql begin atomic\n%s;\nend', $1, $2);
+end
+$body$);
+  execute format('revoke all on function %s(text, text) from public', v_maker);
+  if v_owner <> v_me then
+    v_missing := (select string_agg(r, ', ') from unnest('{CREATE,USAGE}'::text[]) r where not has_schema_privilege(v_owner, 'qctl', r));
+    if v_missing is not null then
+      execute format('grant %s on schema qctl to %I', v_missing, v_owner);
+    end if;
+    execute format('grant execute on function %s(text, text) to %I', v_maker, v_me);
+    execute format('alter function %s(text, text) owner to %I', v_maker, v_owner);
+  end if;
+  execute format('select %s($1, $2)', v_maker) using v_name, p_query;
+  v_columns := array(
+    select distinct a.attname::text from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+    where d.classid = 'pg_proc'::regclass and d.objid = to_regprocedure(format('qctl.%I()', v_name)) and d.refobjid = p_relation and d.refobjsubid > 0
+    order by 1);
+  execute format('drop function qctl.%I()', v_name);
+  execute format('drop function %s(text, text)', v_maker);
+  if v_missing is not null then
+    execute format('revoke %s on schema qctl from %I', v_missing, v_owner);
+  end if;
+  if current_setting('search_path') <> 'pg_catalog, pg_temp' then
+    raise exception 'code of the owner of % changes search_path', p_relation using errcode = 'QC007', hint = 'a type of the table or what it uses does that';
+  end if;
+  return v_columns;
+end
+$_$;
+
+-- Name: FUNCTION _columns_parsed(p_relation regclass, p_query text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._columns_parsed(p_relation regclass, p_query text) IS 'Parses a query as the table''s owner, without planning or executing it; returns the columns of the table that it names. Raises its errors.';
 
 -- Name: _condition_query(regclass, text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3152,7 +3362,7 @@ CREATE FUNCTION qctl._condition_query(p_relation regclass, p_operation text, p_w
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   -- The condition cannot begin another statement: it appears within one parenthesis and within two, and could not close both.
-  select format(E'select 1 where exists (select from %1$s where (%2$s\n)) and exists (select from %1$s where ((%2$s\n)))', concat_ws(' cross join ',
+  select format(E'select 1::bigint where exists (select from %1$s where (%2$s\n)) and exists (select from %1$s where ((%2$s\n)))', concat_ws(' cross join ',
     case when p_operation <> 'DELETE' then format('%s as new', p_relation) end,
     case when p_operation <> 'INSERT' then format('%s as old', p_relation) end,
     -- Two more copies of the table make a name without new. or old. ambiguous.
@@ -3334,7 +3544,10 @@ begin
     into v_row using p_held.operation, p_attachment.relation,
       coalesce(nullif(p_held.message -> 'record', 'null'), p_held.message -> 'old_record'),
       coalesce(nullif(p_held.message -> 'old_record', 'null'), p_held.message -> 'record');
-  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  if pg_catalog.current_setting('search_path') operator(pg_catalog.<>) 'pg_catalog, pg_temp' then
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    raise exception 'code of the owner of % changes search_path', p_attachment.relation using errcode = 'QC007';
+  end if;
   return v_row;
 exception when data_exception then
   -- A column has a type now that does not take the value.
@@ -4439,7 +4652,7 @@ CREATE FUNCTION qctl._end_backfill(p_backfill_id integer, p_state text, p_error 
 declare
   v_backfill qctl.backfill;
 begin
-  update qctl.backfill b set state = p_state, error = p_error, ended_at = case when p_state in ('done', 'cancelled') then clock_timestamp() end
+  update qctl.backfill b set state = p_state, error = coalesce(p_error, case when p_state in ('paused', 'cancelled') then b.error end), ended_at = case when p_state in ('done', 'cancelled') then clock_timestamp() end
   where b.backfill_id = p_backfill_id returning * into v_backfill;
   if p_state in ('done', 'cancelled') then
     delete from qctl.backfill_seen s where s.backfill_id = p_backfill_id;
@@ -4886,6 +5099,21 @@ $$;
 -- Name: FUNCTION _foreign_children(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._foreign_children(p_relation regclass) IS 'What inherits from the table but belongs to another role: types of it may bring that role''s code, which must not run as the parent''s owner.';
+
+-- Name: _foreign_parts(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._foreign_parts(p_relation regclass) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select string_agg(r.relation::text, ', ' order by r.relation::text)
+  from qctl._captured_relations(p_relation) as r (relation) join pg_class c on c.oid = r.relation
+  where c.relowner <> (select p.relowner from pg_class p where p.oid = p_relation)
+$$;
+
+-- Name: FUNCTION _foreign_parts(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._foreign_parts(p_relation regclass) IS 'Partitions and children of another owner: reading the table plans their indexes, which may be that role''s code.';
 
 -- Name: _forget_attempts(); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6354,7 +6582,7 @@ COMMENT ON FUNCTION qctl._lock_messages(p_queue qctl.queue, p_msg_id bigint[]) I
 
 CREATE FUNCTION qctl._lock_space(p_name text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE p_name WHEN 'sleeper'::text THEN 1902343276 WHEN 'singleton'::text THEN 1902343277 WHEN 'job_slot'::text THEN 1902343278 WHEN 'job_queue'::text THEN 1902343279 WHEN 'settle_answers'::text THEN 1902343280 WHEN 'capture_error'::text THEN 1902343281 WHEN 'drop_log'::text THEN 1902343282 ELSE NULL::integer END;
+    RETURN CASE p_name WHEN 'sleeper'::text THEN 1902343276 WHEN 'singleton'::text THEN 1902343277 WHEN 'job_slot'::text THEN 1902343278 WHEN 'job_queue'::text THEN 1902343279 WHEN 'settle_answers'::text THEN 1902343280 WHEN 'capture_error'::text THEN 1902343281 WHEN 'drop_log'::text THEN 1902343282 WHEN 'backfill'::text THEN 1902343283 ELSE NULL::integer END;
 
 -- Name: FUNCTION _lock_space(p_name text); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -7512,35 +7740,18 @@ COMMENT ON FUNCTION qctl._note_answers(p_queue qctl.queue, p_alive integer, p_fa
 -- Name: _note_seen(qctl.backfill, text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._note_seen(p_backfill qctl.backfill, p_queue text) RETURNS void
-    LANGUAGE plpgsql
+    LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-begin
-  execute format($q$
-    insert into qctl.backfill_seen (backfill_id, row_key, msg_id, digest)
-    select $1, s.row_key, s.msg_id, s.digest
-    from (select distinct on (c.row_key) c.row_key, c.msg_id, c.digest
-    from (
-      select m.msg_id, qctl._row_key($2, coalesce(nullif(m.message -> 'record', 'null'), m.message -> 'old_record')) as row_key,
-             md5(nullif(m.message -> 'record', 'null')::text) as digest
-      from (select q.msg_id, q.message from pgmq.%1$I q
-            union all select a.msg_id, a.message from pgmq.%2$I a
-            union all select d.msg_id, d.message from qctl.dead_letter d where d.queue_id = $3) m
-      where m.message ->> 'schema' = $4 and m.message ->> 'table' = $5
-        and jsonb_typeof(coalesce(nullif(m.message -> 'record', 'null'), m.message -> 'old_record')) = 'object'
-    ) c
-    order by c.row_key, c.msg_id desc) s
-    where s.digest is not null
-  $q$, 'q_' || p_queue, 'a_' || p_queue)
-  using p_backfill.backfill_id, p_backfill.key_columns, p_backfill.queue_id,
-        (select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_backfill.relation),
-        (select c.relname::text from pg_class c where c.oid = p_backfill.relation);
-end
-$_$;
+    AS $$
+  insert into qctl.backfill_seen (backfill_id, row_key, msg_id, digest)
+  select p_backfill.backfill_id, s.row_key, s.msg_id, s.digest
+  from (select distinct on (c.row_key) c.* from qctl._captured(p_backfill, p_queue, 0) c order by c.row_key, c.msg_id desc) s
+  where s.digest is not null
+$$;
 
 -- Name: FUNCTION _note_seen(p_backfill qctl.backfill, p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._note_seen(p_backfill qctl.backfill, p_queue text) IS 'Notes what was captured last of each row. Reads the queue, its archive and its dead letters once.';
+COMMENT ON FUNCTION qctl._note_seen(p_backfill qctl.backfill, p_queue text) IS 'Notes what was captured last of each row that is not gone.';
 
 -- Name: _note_wake(qctl.edge_wake); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7710,6 +7921,23 @@ $$;
 -- Name: FUNCTION _open_headers(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._open_headers(p_headers jsonb) IS 'The headers that are no secret, by their names and values.';
+
+-- Name: _operator_of(oid, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._operator_of(p_class oid, p_strategy integer) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format('operator(%I.%s)', n.nspname, o.oprname)
+  from pg_opclass c
+  join pg_amop m on m.amopfamily = c.opcfamily and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype and m.amopstrategy = p_strategy
+  join pg_operator o on o.oid = m.amopopr join pg_namespace n on n.oid = o.oprnamespace
+  where c.oid = p_class
+$$;
+
+-- Name: FUNCTION _operator_of(p_class oid, p_strategy integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._operator_of(p_class oid, p_strategy integer) IS 'An operator of a btree operator class: 1 is <, 3 is =, 5 is >.';
 
 -- Name: _order_column(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7900,6 +8128,18 @@ $_$;
 -- Name: FUNCTION _park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._park_followers(p_queue qctl.queue, p_now timestamp with time zone, p_heads integer) IS 'Hides ready messages that must wait for another of their order key, until p_heads messages that may go lead the queue. The caller holds the gate.';
+
+-- Name: _parses_as(regclass); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._parses_as(p_relation regclass) RETURNS name
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- Where nobody may act for the owner, capture runs as who attaches too, and says so.
+  select case when pg_has_role(c.relowner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end)
+              then pg_get_userbyid(c.relowner) else current_user end
+  from pg_class c where c.oid = p_relation
+$$;
 
 -- Name: _partition_bounds(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8706,6 +8946,30 @@ $$;
 
 COMMENT ON FUNCTION qctl._refresh_grants() IS 'After an upgrade: extends each granted level to the new objects.';
 
+-- Name: _refuse_other_backfill(qctl.backfill, regclass, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._refuse_other_backfill(p_old qctl.backfill, p_relation regclass, p_asked jsonb) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_go_on text := format('qctl backfill %s -q %s', qctl._word(p_old.table_name), (select q.queue_name from qctl.queue q where q.queue_id = p_old.queue_id));
+begin
+  if p_old.relation <> p_relation or qctl._backfill_obstacle(p_old) in ('the table is gone', 'the key of the table is another one now', 'a column that --columns names is gone') then
+    raise exception 'an unfinished backfill of % was of another table or key', p_old.table_name
+      using errcode = 'QC007', hint = format('to end it, and then begin anew: %s --cancel', v_go_on);
+  elsif p_asked <> '{}' and p_asked <> p_old.asked then
+    raise exception 'another backfill of % is not finished', p_old.table_name
+      using errcode = 'QC007', detail = format('It has read %s rows.', p_old.scanned),
+            hint = format('to go on with it: %s; to end it: %1$s --cancel', v_go_on);
+  end if;
+end
+$_$;
+
+-- Name: FUNCTION _refuse_other_backfill(p_old qctl.backfill, p_relation regclass, p_asked jsonb); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._refuse_other_backfill(p_old qctl.backfill, p_relation regclass, p_asked jsonb) IS 'Refuses to go on with a run that was of something else.';
+
 -- Name: _refuse_other_readers(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._refuse_other_readers(p_queue text) RETURNS void
@@ -9363,7 +9627,9 @@ CREATE FUNCTION qctl._row_key(p_key_columns text[], p_record jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select md5(jsonb_agg(p_record -> c order by n)::text) from unnest(p_key_columns) with ordinality as u (c, n)
+  -- Numbers that are equal have the same hash, however they are written.
+  select jsonb_hash_extended(k.key, 0) || '.' || jsonb_hash_extended(k.key, 1)
+  from (select jsonb_agg(p_record -> c order by n) as key from unnest(p_key_columns) with ordinality as u (c, n)) k
 $$;
 
 -- Name: _runs_as_owner(text, oid); Type: FUNCTION; Schema: qctl; Owner: -
@@ -10572,6 +10838,20 @@ $$;
 
 COMMENT ON FUNCTION qctl._take_samples() IS 'Records the depth of each queue, at most once a minute.';
 
+-- Name: _tells_of_vanished(qctl.backfill); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._tells_of_vanished(p_backfill qctl.backfill) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p_backfill.missed and p_backfill.where_sql is null and p_backfill.when_sql is null
+         and 'DELETE' = any (coalesce((qctl._find_attachment(p_backfill.relation::oid::text, p_backfill.queue_id)).operations, '{}'))
+$$;
+
+-- Name: FUNCTION _tells_of_vanished(p_backfill qctl.backfill); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._tells_of_vanished(p_backfill qctl.backfill) IS 'Is the deletion of a row told, and does every row of the table count?';
+
 -- Name: _text_row(oid, anyelement, text[], integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._text_row(p_relation oid, p_row anyelement, p_hidden text[], p_max_bytes integer) RETURNS jsonb
@@ -10707,7 +10987,7 @@ CREATE FUNCTION qctl._unfinished_backfill(p_relation text, p_queue_id integer) R
     AS $$
   select b from qctl.backfill b
   where b.queue_id = p_queue_id and b.state in ('running', 'paused', 'failed') and (b.relation::oid = qctl._regclass(p_relation)::oid or b.table_name = p_relation)
-  limit 1
+  order by b.relation::oid = qctl._regclass(p_relation)::oid desc limit 1
 $$;
 
 -- Name: _unhide_followers(text); Type: FUNCTION; Schema: qctl; Owner: -
@@ -11757,14 +12037,16 @@ COMMENT ON FUNCTION qctl.attempt_totals() IS 'Attempts settled since each queue 
 CREATE FUNCTION qctl.backfill_page(p_backfill_id integer, p_limit integer DEFAULT 500, p_seconds double precision DEFAULT 2) RETURNS TABLE(state text, rows integer, queued integer, error text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '2s'
     AS $$
 #variable_conflict use_column
 declare
   v_backfill qctl.backfill;
   v_queue qctl.queue;
   v_page record;
+  v_obstacle text;
 begin
+  -- Shorter than the application waits before it looks for a deadlock, because that could end the application's transaction.
+  perform set_config('lock_timeout', (least(2000, 0.8 * (select s.setting::integer from pg_settings s where s.name = 'deadlock_timeout')))::integer::text, true);
   -- One page at a time, whoever calls.
   select * into v_backfill from qctl.backfill b where b.backfill_id = p_backfill_id for no key update;
   if not found then
@@ -11775,12 +12057,16 @@ begin
   end if;
   select * into v_queue from qctl.queue q where q.queue_id = v_backfill.queue_id;
   begin
+    v_obstacle := qctl._backfill_obstacle(v_backfill);
+    if v_obstacle is not null then
+      raise exception '%', v_obstacle using errcode = 'QC007';
+    end if;
     select * into v_page from qctl._backfill_rows(v_backfill, v_queue.queue_name, p_limit, p_seconds) r;
     if v_page.problem is not null then
       raise exception '%', v_page.problem using errcode = 'QC007';
     end if;
-    if v_page.rows = 0 and v_backfill.missed and v_backfill.where_sql is null and v_backfill.when_sql is null then
-      select v.rows, v.queued, null::text[] as last_key, null::text as problem into v_page
+    if v_page.rows = 0 and qctl._tells_of_vanished(v_backfill) then
+      select v.rows, v.queued, null::text[] as last_key, null::text as problem, null::text as body_failed into v_page
       from qctl._backfill_vanished(v_backfill, v_queue.queue_name, p_limit) v;
     end if;
   exception
@@ -11804,13 +12090,16 @@ begin
   if v_page.queued > 0 then
     perform qctl._notify(v_queue.queue_id);
   end if;
+  if v_page.body_failed is not null then
+    perform qctl._capture_failed((qctl._find_attachment(v_backfill.relation::oid::text, v_backfill.queue_id)).name, v_page.body_failed);
+  end if;
   return query select 'running', v_page.rows, v_page.queued, null::text;
 end
 $$;
 
 -- Name: FUNCTION backfill_page(p_backfill_id integer, p_limit integer, p_seconds double precision); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.backfill_page(p_backfill_id integer, p_limit integer, p_seconds double precision) IS 'Queues the next page of a run, at most p_limit rows and about p_seconds long, in this transaction. Rows stay locked FOR SHARE until it ends: commit after each page. state says whether to call it again: running; done, paused, cancelled or failed. Waits at most 2 s for a row that a writer holds.';
+COMMENT ON FUNCTION qctl.backfill_page(p_backfill_id integer, p_limit integer, p_seconds double precision) IS 'Queues the next page of a run, at most p_limit rows and about p_seconds long, in this transaction. Rows stay locked FOR SHARE until it ends: commit after each page. state says whether to call it again: running; done, paused, cancelled or failed. Waits at most 2 s, and less than deadlock_timeout, for a row that a writer holds.';
 
 -- Name: backfills(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -11819,13 +12108,15 @@ CREATE FUNCTION qctl.backfills(p_queue text DEFAULT NULL::text, p_unfinished boo
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select b.backfill_id, coalesce(qctl._table_name(b.relation), b.table_name), q.queue_name,
-         case when b.state = 'running' and b.page_at < statement_timestamp() - interval '30 s' then 'stopped' else b.state end,
+         case when s.stopped then 'stopped' else b.state end,
          b.scanned, b.queued, b.estimated,
          (b.scanned / nullif(extract(epoch from b.page_at - b.started_at), 0))::double precision, b.where_sql, b.missed, b.error,
-         case when b.state in ('paused', 'failed') or b.state = 'running' and b.page_at < statement_timestamp() - interval '30 s'
-              then format('qctl backfill %s -q %s', qctl._word(coalesce(qctl._table_name(b.relation), b.table_name)), q.queue_name) end,
+         case when b.state in ('paused', 'failed') or s.stopped
+              then format('qctl backfill %s -q %s', qctl._word(coalesce(qctl._table_name(b.relation), b.table_name)), q.queue_name)
+                   || case when b.error ~ '^(the table is gone|the key of the table|a column that --columns)' then ' --cancel' else '' end end,
          b.started_at, b.page_at, b.ended_at
   from qctl.backfill b join qctl.queue q using (queue_id)
+  cross join lateral (select b.state = 'running' and b.page_at < statement_timestamp() - make_interval(secs => greatest(30, coalesce(3 / b.rate_per_s, 0))) as stopped) s
   where (p_queue is null or q.queue_name = p_queue) and (not p_unfinished or b.state in ('running', 'paused', 'failed'))
   order by b.backfill_id
 $$;
@@ -11834,71 +12125,78 @@ $$;
 
 COMMENT ON FUNCTION qctl.backfills(p_queue text, p_unfinished boolean) IS 'Runs of backfill, oldest first. stopped: nobody has asked for a page for 30 s; fix goes on with it.';
 
--- Name: begin_backfill(text, text, text, text[], double precision, boolean, boolean, timestamp with time zone, text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: begin_backfill(text, text, text, text[], double precision, boolean, boolean, timestamp with time zone, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.begin_backfill(p_relation text, p_queue text, p_where text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_rate_per_s double precision DEFAULT NULL::double precision, p_missed boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT false, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_by text DEFAULT NULL::text) RETURNS TABLE(backfill_id integer, relation text, queue_name text, resumed boolean, estimated bigint, scanned bigint, queued bigint, rate_per_s double precision)
+CREATE FUNCTION qctl.begin_backfill(p_relation text, p_queue text, p_where text DEFAULT NULL::text, p_columns text[] DEFAULT NULL::text[], p_rate_per_s double precision DEFAULT NULL::double precision, p_missed boolean DEFAULT NULL::boolean, p_as_me boolean DEFAULT false, p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_by text DEFAULT NULL::text, p_preview boolean DEFAULT false) RETURNS TABLE(backfill_id integer, relation text, queue_name text, resumed boolean, estimated bigint, scanned bigint, queued bigint, rate_per_s double precision)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 #variable_conflict use_column
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_relation regclass := qctl._relation(p_relation);
-  v_old qctl.backfill := qctl._unfinished_backfill(p_relation, v_queue.queue_id);
+  v_asked jsonb := jsonb_strip_nulls(jsonb_build_object('where', nullif(p_where, ''), 'columns', to_jsonb(nullif(p_columns, '{}')), 'missed', nullif(p_missed, false), 'by', p_by));
+  v_old qctl.backfill;
   v_new qctl.backfill;
 begin
   perform qctl._check_attachable(v_relation);
-  p_where := nullif(p_where, '');
   if (p_since is null) <> (p_by is null) then
     raise exception 'a time needs the column that it is compared with' using errcode = 'QC002';
-  elsif p_by is not null then
-    perform qctl._check_columns(v_relation, array[p_by], '', 'for example --by updated_at');
-    p_where := concat_ws(' and ', format('t.%I >= %L::timestamptz', p_by, p_since at time zone interval '0' || '+00'), format(E'(%s\n)', p_where));
   end if;
-  p_columns := nullif(p_columns, '{}');
+  if not p_preview then
+    -- Two that begin at once: the second goes on with the run of the first.
+    perform pg_advisory_xact_lock(qctl._lock_space('backfill'), v_queue.queue_id);
+  end if;
+  v_old := qctl._unfinished_backfill(p_relation, v_queue.queue_id);
   if v_old.backfill_id is not null then
-    if (p_where, p_columns, p_missed) is distinct from (null, null, null)
-       and (p_where, p_columns, coalesce(p_missed, false)) is distinct from (v_old.where_sql, v_old.columns, v_old.missed) then
-      raise exception 'another backfill of % into ''%'' is not finished', v_relation, p_queue
-        using errcode = 'QC007', detail = format('It has read %s rows.', v_old.scanned),
-              hint = format('to go on with it: qctl backfill %s -q %s; to end it: qctl backfill %1$s -q %2$s --cancel', qctl._word(v_relation::text), p_queue);
-    end if;
+    perform qctl._refuse_other_backfill(v_old, v_relation, v_asked);
+  end if;
+  v_new := qctl._backfill_from(v_relation, v_queue, coalesce(p_as_me, false) or coalesce(v_old.as_me, false));
+  v_new.asked := coalesce(v_old.asked, v_asked);
+  v_new.missed := coalesce(v_old.missed, p_missed, false);
+  v_new.where_sql := v_old.where_sql;
+  v_new.columns := v_old.columns;
+  v_new.after_key := v_old.after_key;
+  v_new.from_msg_id := coalesce(v_old.from_msg_id, qctl._newest_msg_id(p_queue));
+  v_new.rate_per_s := coalesce(p_rate_per_s, v_old.rate_per_s);
+  if v_old.backfill_id is null then
+    v_new.where_sql := qctl._backfill_where(v_relation, nullif(p_where, ''), p_since, p_by);
+    perform qctl._check_columns(v_relation, p_columns, '');
+    -- What identifies a row, and what orders it, is never left out.
+    v_new.columns := (select array_agg(distinct c) from unnest(p_columns || v_new.key_columns || v_new.order_by) c where cardinality(p_columns) > 0 and c is not null);
+  end if;
+  if v_new.columns is not null and v_new.body_sql is not null then
+    raise exception 'the payload is what --body makes, so columns cannot be chosen' using errcode = 'QC007', hint = 'leave out --columns';
+  elsif v_new.missed and (v_new.body_sql is not null or v_new.payload not in ('qctl', 'supabase') or v_new.columns is not null or not v_queue.archive) then
+    raise exception 'what was captured into ''%'' cannot be compared with rows', p_queue
+      using errcode = 'QC007', detail = 'Its messages are not whole rows, or the queue keeps no archive.', hint = 'use a time: --since ''2026-11-30 02:00'' --by updated_at';
+  end if;
+  if v_old.backfill_id is not null and not p_preview then
     update qctl.backfill b
-    set state = 'running', error = null, rate_per_s = coalesce(p_rate_per_s, b.rate_per_s), page_at = clock_timestamp(),
-        relation = v_relation
+    set (state, error, rate_per_s, page_at, when_sql, payload, body_sql, order_by, max_bytes, as_me, attachment)
+      = ('running', null, v_new.rate_per_s, clock_timestamp(), v_new.when_sql, v_new.payload, v_new.body_sql, v_new.order_by, v_new.max_bytes, v_new.as_me, v_new.attachment)
     where b.backfill_id = v_old.backfill_id returning * into v_new;
   else
-    v_new := qctl._backfill_from(v_relation, v_queue);
-    v_new.as_me := qctl._captures_as_me(v_relation, coalesce(p_as_me, false));
-    v_new.missed := coalesce(p_missed, false);
-    if p_where is not null then
-      perform qctl._check_where(v_relation, p_where);
-    end if;
-    perform qctl._check_columns(v_relation, p_columns, '');
-    if v_new.missed and (v_new.body_sql is not null or v_new.payload not in ('qctl', 'supabase') or p_columns is not null or not v_queue.archive) then
-      raise exception 'what was captured into ''%'' cannot be compared with rows', p_queue
-        using errcode = 'QC007', detail = 'Its messages are not whole rows, or the queue keeps no archive.', hint = 'use --where with a time: --where "updated_at >= ''2026-11-30 02:00''"';
-    end if;
-    -- What identifies a row, and what orders it, is never left out.
-    p_columns := (select array_agg(distinct c) from unnest(p_columns || v_new.key_columns || v_new.order_by) c where p_columns is not null and c is not null);
-    insert into qctl.backfill (queue_id, relation, table_name, where_sql, columns, missed, when_sql, payload, body_sql, order_by, max_bytes, as_me, key_columns,
-                               from_msg_id, rate_per_s, estimated)
-    values (v_new.queue_id, v_relation, v_new.table_name, p_where, p_columns, v_new.missed, v_new.when_sql, v_new.payload, v_new.body_sql, v_new.order_by,
-            v_new.max_bytes, v_new.as_me, v_new.key_columns, qctl._newest_msg_id(p_queue), p_rate_per_s, v_new.estimated)
+    insert into qctl.backfill (queue_id, relation, table_name, where_sql, columns, missed, asked, attachment, when_sql, payload, body_sql, order_by, max_bytes, as_me,
+                               key_columns, key_types, after_key, from_msg_id, rate_per_s, estimated, scanned, state)
+    values (v_new.queue_id, v_relation, v_new.table_name, v_new.where_sql, v_new.columns, v_new.missed, v_new.asked, v_new.attachment, v_new.when_sql, v_new.payload,
+            v_new.body_sql, v_new.order_by, v_new.max_bytes, v_new.as_me, v_new.key_columns, v_new.key_types, v_new.after_key, v_new.from_msg_id, v_new.rate_per_s,
+            v_new.estimated, coalesce(v_old.scanned, 0), case when p_preview then 'cancelled' else 'running' end)
     returning * into v_new;
     if v_new.missed then
       perform qctl._note_seen(v_new, p_queue);
     end if;
-    perform qctl._audit('backfill', p_queue, jsonb_strip_nulls(jsonb_build_object('relation', v_new.table_name, 'where', p_where, 'missed', nullif(v_new.missed, false))));
+    perform qctl._audit('backfill', p_queue, jsonb_strip_nulls(jsonb_build_object('relation', v_new.table_name, 'where', v_new.where_sql, 'missed', nullif(v_new.missed, false))))
+    where not p_preview;
   end if;
   perform qctl._make_backfill_functions(v_new);
   return query select v_new.backfill_id, v_new.table_name, p_queue, v_old.backfill_id is not null, v_new.estimated, v_new.scanned, v_new.queued, v_new.rate_per_s;
 end
-$_$;
+$$;
 
--- Name: FUNCTION begin_backfill(p_relation text, p_queue text, p_where text, p_columns text[], p_rate_per_s double precision, p_missed boolean, p_as_me boolean, p_since timestamp with time zone, p_by text); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION begin_backfill(p_relation text, p_queue text, p_where text, p_columns text[], p_rate_per_s double precision, p_missed boolean, p_as_me boolean, p_since timestamp with time zone, p_by text, p_preview boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.begin_backfill(p_relation text, p_queue text, p_where text, p_columns text[], p_rate_per_s double precision, p_missed boolean, p_as_me boolean, p_since timestamp with time zone, p_by text) IS 'Begins to queue the rows of a table as messages of operation READ, or goes on with a run that is not finished: call qctl.backfill_page() until it says done. The format, the body, the order key and the condition are those of the table''s attachment to the queue. p_missed: only rows that are not what was captured last. p_since: only rows whose column p_by is at or after it.';
+COMMENT ON FUNCTION qctl.begin_backfill(p_relation text, p_queue text, p_where text, p_columns text[], p_rate_per_s double precision, p_missed boolean, p_as_me boolean, p_since timestamp with time zone, p_by text, p_preview boolean) IS 'Begins to queue the rows of a table as messages of operation READ, or goes on with a run that is not finished: call qctl.backfill_page() until it says done. The format, the body, the order key and the condition are those of the table''s attachment to the queue. p_missed: only rows that are not what was captured last. p_since: only rows whose column p_by is at or after it. p_preview: a run that holds up no other and is to be rolled back, for qctl.count_backfill().';
 
 -- Name: begin_edge_worker(uuid, text, text, boolean, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -12390,8 +12688,10 @@ CREATE FUNCTION qctl.count_backfill(p_backfill_id integer) RETURNS bigint
 declare
   v_count bigint;
 begin
-  execute format('select qctl.%I($1)', format('capture_backfill_%s_count', p_backfill_id)) into v_count
-    using (select b.relation from qctl.backfill b where b.backfill_id = p_backfill_id);
+  if (select qctl._backfill_obstacle(b) from qctl.backfill b where b.backfill_id = p_backfill_id) is null then
+    execute format('select qctl.%I($1)', format('capture_backfill_%s_count', p_backfill_id)) into v_count
+      using (select b.relation from qctl.backfill b where b.backfill_id = p_backfill_id);
+  end if;
   return v_count;
 end
 $_$;
@@ -14419,7 +14719,9 @@ declare
 begin
   queued := 0;
   dropped := 0;
-  if v_attachment.attachment_id is not null and qctl._capture_obstacle(v_attachment.name, p_queue) is null then
+  -- The code that the table's types bring must not run as anybody but its owner.
+  if v_attachment.attachment_id is not null and qctl._capture_obstacle(v_attachment.name, p_queue) is null
+     and (p_as_is or qctl._runs_as_owner(v_attachment.name, qctl._attached_relation(v_attachment.name))) then
     -- One at a time, or two sessions would queue them out of order.
     perform from qctl.attachment a where a.attachment_id = v_attachment.attachment_id for no key update;
     for v_held in
@@ -15443,6 +15745,32 @@ $$;
 -- Name: FUNCTION stop_jobs(); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.stop_jobs() IS 'Unschedules the jobs of qctl, deletes their history and ends running CALLs, which takes about a second after the commit.';
+
+-- Name: try_backfill(integer, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.try_backfill(p_backfill_id integer, p_limit integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_backfill qctl.backfill;
+  v_rows integer;
+begin
+  select * into v_backfill from qctl.backfill b where b.backfill_id = p_backfill_id;
+  if qctl._backfill_obstacle(v_backfill) is null then
+    perform set_config('lock_timeout', '100ms', true);
+    select r.rows into v_rows from qctl._backfill_rows(v_backfill, (select q.queue_name from qctl.queue q where q.queue_id = v_backfill.queue_id), p_limit, 1) r;
+  end if;
+  return v_rows;
+exception when others then
+  -- Only to see how long a page takes; what fails is told by the run.
+  return null;
+end
+$$;
+
+-- Name: FUNCTION try_backfill(p_backfill_id integer, p_limit integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.try_backfill(p_backfill_id integer, p_limit integer) IS 'Queues a page of a run that is to be rolled back, to see how long one takes; how many rows it had.';
 
 -- Name: undeclared(text[], text[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -8,6 +8,8 @@ create table qctl.backfill (
   where_sql   text,
   columns     text[],
   missed      boolean not null default false,
+  asked       jsonb not null,
+  attachment  jsonb not null,
   when_sql    text,
   payload     text not null,
   body_sql    text,
@@ -15,6 +17,7 @@ create table qctl.backfill (
   max_bytes   integer not null,
   as_me       boolean not null,
   key_columns text[] not null,
+  key_types   text[] not null,
   after_key   text[],
   from_msg_id bigint not null,
   state       text not null default 'running' constraint backfill_state_check check (state in ('running', 'paused', 'failed', 'done', 'cancelled')),
@@ -32,6 +35,8 @@ create unique index backfill_unfinished on qctl.backfill (queue_id, relation) wh
 comment on table qctl.backfill is 'Runs that queue the rows of a table, page by page in the order of its key. Progress is written with the messages of each page.';
 comment on column qctl.backfill.where_sql is 'Only rows for which this is true.';
 comment on column qctl.backfill.columns is 'The columns that the record holds; null: all.';
+comment on column qctl.backfill.asked is 'What was asked for, as it was written: a run goes on when the same is asked for again.';
+comment on column qctl.backfill.attachment is 'The options of the table''s attachment that make its messages, when the run began or went on.';
 comment on column qctl.backfill.missed is 'Only rows that are not what was captured last.';
 comment on column qctl.backfill.when_sql is 'The condition of the attachment, where it needs no old row.';
 comment on column qctl.backfill.after_key is 'The key of the last row that was read, as texts.';

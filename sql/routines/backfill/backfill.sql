@@ -1,21 +1,52 @@
 -- Backfill: rows that exist already, as messages of operation READ. A page locks its rows FOR SHARE while it queues them, so none of
 -- them is older than a change that was captured before it, and writes its progress in the same transaction, so none is queued twice.
 
-create or replace function qctl._backfill_key(p_relation regclass) returns text[]
+create or replace function qctl._backfill_index(p_relation regclass) returns oid
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   -- The primary key; else a unique index that leaves out no row.
-  select array_agg(a.attname::text order by k.n)
-  from (select i.* from pg_index i
-        where i.indrelid = p_relation and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
-          and not exists (select from unnest(i.indkey::smallint[]) u join pg_attribute n on n.attrelid = p_relation and n.attnum = u and not n.attnotnull)
-        order by i.indisprimary desc, i.indexrelid limit 1) i
-  cross join lateral unnest(i.indkey::smallint[]) with ordinality as k (attnum, n)
-  join pg_attribute a on a.attrelid = p_relation and a.attnum = k.attnum
-  where k.n <= i.indnkeyatts
+  select i.indexrelid from pg_index i
+  where i.indrelid = p_relation and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+    and (select c.relam from pg_class c where c.oid = i.indexrelid) = (select m.oid from pg_am m where m.amname = 'btree')
+    and not exists (select from unnest(i.indkey::smallint[]) with ordinality as u (attnum, n)
+                    join pg_attribute a on a.attrelid = p_relation and a.attnum = u.attnum and not a.attnotnull where u.n <= i.indnkeyatts)
+  order by i.indisprimary desc, i.indexrelid limit 1
 $$;
-comment on function qctl._backfill_key(regclass) is 'The columns in whose order the rows of a table are read; null if nothing identifies its rows.';
+
+create or replace function qctl._operator_of(p_class oid, p_strategy integer) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format('operator(%I.%s)', n.nspname, o.oprname)
+  from pg_opclass c
+  join pg_amop m on m.amopfamily = c.opcfamily and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype and m.amopstrategy = p_strategy
+  join pg_operator o on o.oid = m.amopopr join pg_namespace n on n.oid = o.oprnamespace
+  where c.oid = p_class
+$$;
+comment on function qctl._operator_of(oid, integer) is 'An operator of a btree operator class: 1 is <, 3 is =, 5 is >.';
+
+create or replace function qctl._backfill_key(p_relation regclass)
+returns table (n bigint, name text, type text, written text, less text, equal text, greater text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with key as (
+    select k.n, a.attname::text as name, format_type(a.atttypid, a.atttypmod) as type, k.class,
+           format('t.%I', a.attname) || case when k.collated <> 0 and k.collated <> a.attcollation then ' collate ' || k.collated::regcollation else '' end as written
+    from pg_index i
+    cross join lateral unnest(i.indkey::smallint[], i.indclass::oid[], i.indcollation::oid[]) with ordinality as k (attnum, class, collated, n)
+    join pg_attribute a on a.attrelid = p_relation and a.attnum = k.attnum
+    where i.indexrelid = qctl._backfill_index(p_relation) and k.n <= i.indnkeyatts
+  )
+  select k.n, k.name, k.type, k.written, qctl._operator_of(k.class, 1), qctl._operator_of(k.class, 3), qctl._operator_of(k.class, 5) from key k
+  union all
+  -- A key holds in one table only, and not in those that inherit from it.
+  select max(k.n) + 1, 'tableoid', 'oid', 't.tableoid', 'operator(pg_catalog.<)', 'operator(pg_catalog.=)', 'operator(pg_catalog.>)'
+  from key k where qctl._inherits(p_relation) having count(*) > 0
+$$;
+comment on function qctl._backfill_key(regclass) is
+  'The columns in whose order the rows of a table are read, each as it is written in a query and with its operators; none if nothing identifies its rows.';
 
 create or replace function qctl._backfill_attachment(p_backfill qctl.backfill) returns qctl.attachment
 language sql stable
@@ -32,35 +63,34 @@ comment on function qctl._backfill_attachment(qctl.backfill) is 'An attachment, 
 create or replace function qctl._check_where(p_relation regclass, p_where text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-set check_function_bodies = on
 as $$
-declare
-  v_function text := format('qctl.%I()', 'check_where_' || pg_backend_pid());
 begin
-  -- Creates a function that is never called: see qctl._check_condition(). Within brackets and within parentheses it can close neither.
-  execute format('create function %s returns integer language sql as %L', v_function,
-                 format(E'select 1 from %s as t where (array[%2$s\n])[1] and (%2$s\n)', p_relation, p_where));
-  execute 'drop function ' || v_function;
+  -- Within brackets and within parentheses it can close neither.
+  perform qctl._columns_parsed(p_relation, format(E'select 1::bigint from %s as t where (array[%2$s\n])[1] and (%2$s\n)', p_relation, p_where));
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table or feature_not_supported then
   raise exception '--where is not a valid condition for %: %', p_relation, sqlerrm
     using errcode = 'QC002', hint = 'for example --where "status = ''paid''"; write other tables and functions with their schema';
 end
 $$;
 
-create or replace function qctl._backfill_query(p_backfill qctl.backfill, p_from_start boolean, p_locking text) returns text
+create or replace function qctl._backfill_after_sql(p_relation regclass) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format('select %s%s as key from %%s as t where %s and (%s%s) order by %s limit $2%s',
-    case when p_locking <> '' then 't as item, ' else '' end, format('array[%s]', string_agg(format('t.%I::text', k.name), ', ' order by k.n)),
-    case when p_from_start then 'true'
-         else format('(%s) > (%s)', string_agg(format('t.%I', k.name), ', ' order by k.n),
-                     string_agg(format('($1[%s])::%s', k.n, format_type(a.atttypid, a.atttypmod)), ', ' order by k.n)) end,
-    replace(coalesce(p_backfill.where_sql, 'true'), '%', '%%'), E'\n', string_agg(format('t.%I', k.name), ', ' order by k.n), p_locking)
-  from unnest(p_backfill.key_columns) with ordinality as k (name, n)
-  join pg_attribute a on a.attrelid = p_backfill.relation and a.attname = k.name and not a.attisdropped
+  -- After a key, in the order of its index: the first column greater, or equal and the second greater, and so on.
+  with recursive key as (
+    select k.*, format('($1[%s])::%s', k.n, k.type) as value, count(*) over () as columns from qctl._backfill_key(p_relation) k
+  ), nested as (
+    select k.n, format('%s %s %s', k.written, k.greater, k.value) as sql from key k where k.n = k.columns
+    union all
+    select k.n, format('(%1$s %2$s %3$s or %1$s %4$s %3$s and %5$s)', k.written, k.greater, k.value, k.equal, n.sql) from nested n join key k on k.n = n.n - 1
+  )
+  select case when (select bool_and(k.greater = 'operator(pg_catalog.>)') from key k)
+              then (select format('(%s) > (%s)', string_agg(k.written, ', ' order by k.n), string_agg(k.value, ', ' order by k.n)) from key k)
+              -- The first column alone finds the place in the index.
+              else (select case when k.columns = 1 then '' else format('not %s %s %s and ', k.written, k.less, k.value) end from key k where k.n = 1)
+                   || (select n.sql from nested n where n.n = 1) end
 $$;
-comment on function qctl._backfill_query(qctl.backfill, boolean, text) is 'The rows after a key ($1), at most $2, with a place for the table.';
 
 create or replace function qctl._backfill_page_body(p_backfill qctl.backfill) returns text
 language sql stable
@@ -69,34 +99,48 @@ as $$
   select format($body$
 declare
   v_until constant timestamptz := clock_timestamp() + make_interval(secs => seconds);
-  v_first constant boolean := after is null;
-  v_key text[];
-  v_keys text[][];
+  v_keys jsonb;
   v_row record;
-  v_place integer := 0;
 begin
-  -- Waits for the first row only, while it holds no other, so it is never part of a deadlock. What a writer holds begins the next page.
-  execute format(case when v_first then %1$L else %2$L end, relation) into v_row using after, 1;
-  if v_row.key is null then
-    return;
-  end if;
-  key := v_row.key;
-  item := v_row.item;
-  return next;
-  v_key := key;
-  execute format('select array_agg(k.key order by k.n) from (select q.key, row_number() over () as n from (%%s) q) k', format(%3$L, relation))
-    into v_keys using v_key, most - 1;
-  for v_row in execute format(%4$L, relation) using v_key, most - 1 loop
-    v_place := v_place + 1;
-    exit when array[v_row.key] is distinct from v_keys[v_place:v_place];
+  for v_try in 1 .. 1000 loop
+    execute format(case when after is null then %1$L else %2$L end, relation) into v_keys using after, most;
+    if v_keys is null then
+      return;
+    end if;
+    -- Waits for the first row only, while it holds no other, so it is never part of a deadlock over rows. It may be gone or have another
+    -- key when the wait is over; then the keys are looked for again.
+    for v_row in execute format(%3$L, relation) using jsonb_build_array(v_keys -> 0) loop
+      key := v_row.key;
+      item := v_row.item;
+      return next;
+    end loop;
+    exit when key is not null;
+  end loop;
+  -- What a writer holds, or has changed, begins the next page.
+  for v_row in execute format(%4$L, relation) using v_keys - 0 loop
+    exit when v_row.item is null or clock_timestamp() > v_until;
     key := v_row.key;
     item := v_row.item;
     return next;
-    exit when clock_timestamp() > v_until;
   end loop;
 end
-$body$, qctl._backfill_query(p_backfill, true, ' for share of t'), qctl._backfill_query(p_backfill, false, ' for share of t'),
-    qctl._backfill_query(p_backfill, false, ''), qctl._backfill_query(p_backfill, false, ' for share of t skip locked'))
+$body$,
+    format('select jsonb_agg(k.key order by k.n) from (select array[%s] as key, row_number() over () as n from (select * from (select t.*%s from %%s as t where (%s%s)) t order by %s limit $2) t) k',
+           p.texts, p.table_column, p.condition, E'\n', p.ordered),
+    format('select jsonb_agg(k.key order by k.n) from (select array[%s] as key, row_number() over () as n from (select * from (select t.*%s from %%s as t where (%s%s)) t where %s order by %s limit $2) t) k',
+           p.texts, p.table_column, p.condition, E'\n', replace(qctl._backfill_after_sql(p_backfill.relation), '%', '%%'), p.ordered),
+    format('select coalesce(t.*) as item, array[%s] as key from (select $1 as wanted) w cross join lateral (select array(select jsonb_array_elements_text(w.wanted -> 0)) as k) k join %%s as t on %s where (%s%s) for share of t',
+           p.texts, p.equal, p.condition, E'\n'),
+    format('select r.item, k.k as key from jsonb_array_elements($1) with ordinality as w (wanted, n) cross join lateral (select array(select jsonb_array_elements_text(w.wanted)) as k) k'
+           ' left join lateral (select coalesce(t.*) as item from %%s as t where %s and (%s%s) for share of t skip locked) r on true order by w.n',
+           p.equal, p.condition, E'\n'))
+  from (
+    select replace(string_agg(format('%s::text', format('t.%I', k.name)), ', ' order by k.n), '%', '%%') as texts,
+           replace(string_agg(format('%s using %s', k.written, k.less), ', ' order by k.n), '%', '%%') as ordered,
+           replace(string_agg(format('%s %s (k.k[%s])::%s', k.written, k.equal, k.n, k.type), ' and ' order by k.n), '%', '%%') as equal,
+           case when bool_or(k.name = 'tableoid') then ', t.tableoid' else '' end as table_column,
+           replace(coalesce(p_backfill.where_sql, 'true'), '%', '%%') as condition
+    from qctl._backfill_key(p_backfill.relation) k) p
 $$;
 comment on function qctl._backfill_page_body(qctl.backfill) is 'Generates the function that reads and locks a page, as the table''s owner.';
 
@@ -133,6 +177,58 @@ begin
 end
 $$;
 
+create or replace function qctl._backfill_obstacle(p_backfill qctl.backfill) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_class pg_class;
+  v_attachment qctl.attachment := qctl._find_attachment(p_backfill.relation::oid::text, p_backfill.queue_id);
+begin
+  select * into v_class from pg_class c where c.oid = p_backfill.relation;
+  if not found then
+    return 'the table is gone';
+  elsif (select array_agg(k.name || ' ' || k.type order by k.n) from qctl._backfill_key(p_backfill.relation) k)
+        is distinct from (select array_agg(c || ' ' || p_backfill.key_types[n] order by n) from unnest(p_backfill.key_columns) with ordinality as u (c, n)) then
+    return 'the key of the table is another one now';
+  elsif exists (select from unnest(p_backfill.columns) c where c <> 'tableoid'
+                and not exists (select from pg_attribute a where a.attrelid = p_backfill.relation and a.attname = c and not a.attisdropped)) then
+    return 'a column that --columns names is gone';
+  elsif qctl._backfill_options(v_attachment) <> p_backfill.attachment then
+    return 'the attachment of the table has changed';
+  elsif v_attachment.attachment_id is not null and exists (select from qctl.held_event h where h.attachment_id = v_attachment.attachment_id) then
+    return 'events of the table are held, and would follow newer rows';
+  -- The code that the table and its types bring must not run as anybody but its owner.
+  elsif (select count(*) from pg_proc p
+         where p.oid in (select f from qctl._backfill_functions(p_backfill.backfill_id) f) and p.prosecdef
+           and (p_backfill.as_me or p.proowner = v_class.relowner)
+           and case when p.proname ~ '_row$' then p.proconfig is null else 'search_path=pg_catalog, pg_temp' = any (p.proconfig) end) <> 3
+        or not p_backfill.as_me and qctl._foreign_parts(p_backfill.relation) is not null then
+    return 'the table belongs to another role than the functions of the run';
+  end if;
+  return null;
+end
+$$;
+comment on function qctl._backfill_obstacle(qctl.backfill) is 'Why the run cannot go on as it began; null if it can.';
+
+create or replace function qctl._foreign_parts(p_relation regclass) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(r.relation::text, ', ' order by r.relation::text)
+  from qctl._captured_relations(p_relation) as r (relation) join pg_class c on c.oid = r.relation
+  where c.relowner <> (select p.relowner from pg_class p where p.oid = p_relation)
+$$;
+comment on function qctl._foreign_parts(regclass) is 'Partitions and children of another owner: reading the table plans their indexes, which may be that role''s code.';
+
+create or replace function qctl._backfill_options(p_attachment qctl.attachment) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_strip_nulls(jsonb_build_object('when', p_attachment.when_sql, 'format', p_attachment.payload, 'body', p_attachment.body_sql,
+                                                      'order_by', p_attachment.order_by, 'max_bytes', p_attachment.max_bytes)), '{}')
+$$;
+
 create or replace function qctl._backfill_functions(p_backfill_id integer) returns setof regprocedure
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -163,14 +259,16 @@ as $$
   from qctl._captured_relations(p_relation) as r (relation) join pg_class c on c.oid = r.relation
 $$;
 
-create or replace function qctl._backfill_from(p_relation regclass, p_queue qctl.queue) returns qctl.backfill
+create or replace function qctl._backfill_from(p_relation regclass, p_queue qctl.queue, p_as_me boolean) returns qctl.backfill
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_attachment qctl.attachment := qctl._find_attachment(p_relation::text, p_queue.queue_id);
+  v_attachment qctl.attachment := qctl._find_attachment(p_relation::oid::text, p_queue.queue_id);
+  v_class pg_class;
   v_backfill qctl.backfill;
 begin
+  select * into v_class from pg_class c where c.oid = p_relation;
   v_backfill.queue_id := p_queue.queue_id;
   v_backfill.relation := p_relation;
   v_backfill.table_name := qctl._table_name(p_relation);
@@ -178,14 +276,26 @@ begin
   v_backfill.body_sql := v_attachment.body_sql;
   v_backfill.order_by := v_attachment.order_by;
   v_backfill.max_bytes := coalesce(v_attachment.max_bytes, 524288);
-  v_backfill.key_columns := qctl._backfill_key(p_relation);
+  v_backfill.attachment := qctl._backfill_options(v_attachment);
+  select array_agg(k.name order by k.n), array_agg(k.type order by k.n) into v_backfill.key_columns, v_backfill.key_types from qctl._backfill_key(p_relation) k;
   v_backfill.estimated := qctl._estimated_rows(p_relation);
+  v_backfill.as_me := coalesce(p_as_me, false) or qctl._captures_as_me(p_relation, false);
   if v_backfill.key_columns is null then
     raise exception 'table % has no primary key and no unique index over columns that are not null', p_relation
       using errcode = 'QC007', hint = 'its rows cannot be read in pages; add a primary key';
   elsif v_attachment.attachment_id is not null and exists (select from qctl.held_event h where h.attachment_id = v_attachment.attachment_id) then
     raise exception 'events of % are held, and would follow newer rows', p_relation
       using errcode = 'QC007', hint = qctl._attachment_fix(v_attachment, p_queue.queue_name, true);
+  elsif not v_backfill.as_me and qctl._foreign_parts(p_relation) is not null then
+    raise exception 'parts of % belong to other roles: %', p_relation, qctl._foreign_parts(p_relation)
+      using errcode = 'QC007', hint = 'give them the same owner; or --as-me, to read them with your own rights';
+  elsif v_class.relforcerowsecurity and not v_backfill.as_me and not exists (select from pg_roles r where r.oid = v_class.relowner and (r.rolsuper or r.rolbypassrls)) then
+    raise exception 'row level security of % hides rows from its owner too', p_relation
+      using errcode = 'QC007', hint = '--as-me reads the rows with your own rights';
+  elsif not has_table_privilege(case when v_backfill.as_me then current_user else pg_get_userbyid(v_class.relowner) end, p_relation, 'SELECT, UPDATE')
+        and not has_any_column_privilege(case when v_backfill.as_me then current_user else pg_get_userbyid(v_class.relowner) end, p_relation, 'UPDATE') then
+    raise exception 'role ''%'' may not lock the rows of %', case when v_backfill.as_me then current_user else pg_get_userbyid(v_class.relowner) end, p_relation
+      using errcode = 'QC007', hint = 'it needs SELECT and UPDATE on the table';
   end if;
   if v_attachment.when_sql is not null then
     begin
@@ -198,7 +308,7 @@ begin
   return v_backfill;
 end
 $$;
-comment on function qctl._backfill_from(regclass, qctl.queue) is 'A run with what the attachment of the table says of its messages.';
+comment on function qctl._backfill_from(regclass, qctl.queue, boolean) is 'A run with what the attachment of the table says of its messages.';
 
 create or replace function qctl._newest_msg_id(p_queue text) returns bigint
 language plpgsql stable
@@ -218,12 +328,31 @@ set search_path = pg_catalog, pg_temp
 as $$
   select b from qctl.backfill b
   where b.queue_id = p_queue_id and b.state in ('running', 'paused', 'failed') and (b.relation::oid = qctl._regclass(p_relation)::oid or b.table_name = p_relation)
-  limit 1
+  order by b.relation::oid = qctl._regclass(p_relation)::oid desc limit 1
 $$;
+
+create or replace function qctl._refuse_other_backfill(p_old qctl.backfill, p_relation regclass, p_asked jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_go_on text := format('qctl backfill %s -q %s', qctl._word(p_old.table_name), (select q.queue_name from qctl.queue q where q.queue_id = p_old.queue_id));
+begin
+  if p_old.relation <> p_relation or qctl._backfill_obstacle(p_old) in ('the table is gone', 'the key of the table is another one now', 'a column that --columns names is gone') then
+    raise exception 'an unfinished backfill of % was of another table or key', p_old.table_name
+      using errcode = 'QC007', hint = format('to end it, and then begin anew: %s --cancel', v_go_on);
+  elsif p_asked <> '{}' and p_asked <> p_old.asked then
+    raise exception 'another backfill of % is not finished', p_old.table_name
+      using errcode = 'QC007', detail = format('It has read %s rows.', p_old.scanned),
+            hint = format('to go on with it: %s; to end it: %1$s --cancel', v_go_on);
+  end if;
+end
+$$;
+comment on function qctl._refuse_other_backfill(qctl.backfill, regclass, jsonb) is 'Refuses to go on with a run that was of something else.';
 
 create or replace function qctl.begin_backfill(
   p_relation text, p_queue text, p_where text default null, p_columns text[] default null, p_rate_per_s double precision default null,
-  p_missed boolean default null, p_as_me boolean default false, p_since timestamptz default null, p_by text default null)
+  p_missed boolean default null, p_as_me boolean default false, p_since timestamptz default null, p_by text default null, p_preview boolean default false)
 returns table (backfill_id integer, relation text, queue_name text, resumed boolean, estimated bigint, scanned bigint, queued bigint, rate_per_s double precision)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -232,60 +361,92 @@ as $$
 declare
   v_queue qctl.queue := qctl._queue(p_queue);
   v_relation regclass := qctl._relation(p_relation);
-  v_old qctl.backfill := qctl._unfinished_backfill(p_relation, v_queue.queue_id);
+  v_asked jsonb := jsonb_strip_nulls(jsonb_build_object('where', nullif(p_where, ''), 'columns', to_jsonb(nullif(p_columns, '{}')), 'missed', nullif(p_missed, false), 'by', p_by));
+  v_old qctl.backfill;
   v_new qctl.backfill;
 begin
   perform qctl._check_attachable(v_relation);
-  p_where := nullif(p_where, '');
   if (p_since is null) <> (p_by is null) then
     raise exception 'a time needs the column that it is compared with' using errcode = 'QC002';
-  elsif p_by is not null then
-    perform qctl._check_columns(v_relation, array[p_by], '', 'for example --by updated_at');
-    p_where := concat_ws(' and ', format('t.%I >= %L::timestamptz', p_by, p_since at time zone interval '0' || '+00'), format(E'(%s\n)', p_where));
   end if;
-  p_columns := nullif(p_columns, '{}');
+  if not p_preview then
+    -- Two that begin at once: the second goes on with the run of the first.
+    perform pg_advisory_xact_lock(qctl._lock_space('backfill'), v_queue.queue_id);
+  end if;
+  v_old := qctl._unfinished_backfill(p_relation, v_queue.queue_id);
   if v_old.backfill_id is not null then
-    if (p_where, p_columns, p_missed) is distinct from (null, null, null)
-       and (p_where, p_columns, coalesce(p_missed, false)) is distinct from (v_old.where_sql, v_old.columns, v_old.missed) then
-      raise exception 'another backfill of % into ''%'' is not finished', v_relation, p_queue
-        using errcode = 'QC007', detail = format('It has read %s rows.', v_old.scanned),
-              hint = format('to go on with it: qctl backfill %s -q %s; to end it: qctl backfill %1$s -q %2$s --cancel', qctl._word(v_relation::text), p_queue);
-    end if;
+    perform qctl._refuse_other_backfill(v_old, v_relation, v_asked);
+  end if;
+  v_new := qctl._backfill_from(v_relation, v_queue, coalesce(p_as_me, false) or coalesce(v_old.as_me, false));
+  v_new.asked := coalesce(v_old.asked, v_asked);
+  v_new.missed := coalesce(v_old.missed, p_missed, false);
+  v_new.where_sql := v_old.where_sql;
+  v_new.columns := v_old.columns;
+  v_new.after_key := v_old.after_key;
+  v_new.from_msg_id := coalesce(v_old.from_msg_id, qctl._newest_msg_id(p_queue));
+  v_new.rate_per_s := coalesce(p_rate_per_s, v_old.rate_per_s);
+  if v_old.backfill_id is null then
+    v_new.where_sql := qctl._backfill_where(v_relation, nullif(p_where, ''), p_since, p_by);
+    perform qctl._check_columns(v_relation, p_columns, '');
+    -- What identifies a row, and what orders it, is never left out.
+    v_new.columns := (select array_agg(distinct c) from unnest(p_columns || v_new.key_columns || v_new.order_by) c where cardinality(p_columns) > 0 and c is not null);
+  end if;
+  if v_new.columns is not null and v_new.body_sql is not null then
+    raise exception 'the payload is what --body makes, so columns cannot be chosen' using errcode = 'QC007', hint = 'leave out --columns';
+  elsif v_new.missed and (v_new.body_sql is not null or v_new.payload not in ('qctl', 'supabase') or v_new.columns is not null or not v_queue.archive) then
+    raise exception 'what was captured into ''%'' cannot be compared with rows', p_queue
+      using errcode = 'QC007', detail = 'Its messages are not whole rows, or the queue keeps no archive.', hint = 'use a time: --since ''2026-11-30 02:00'' --by updated_at';
+  end if;
+  if v_old.backfill_id is not null and not p_preview then
     update qctl.backfill b
-    set state = 'running', error = null, rate_per_s = coalesce(p_rate_per_s, b.rate_per_s), page_at = clock_timestamp(),
-        relation = v_relation
+    set (state, error, rate_per_s, page_at, when_sql, payload, body_sql, order_by, max_bytes, as_me, attachment)
+      = ('running', null, v_new.rate_per_s, clock_timestamp(), v_new.when_sql, v_new.payload, v_new.body_sql, v_new.order_by, v_new.max_bytes, v_new.as_me, v_new.attachment)
     where b.backfill_id = v_old.backfill_id returning * into v_new;
   else
-    v_new := qctl._backfill_from(v_relation, v_queue);
-    v_new.as_me := qctl._captures_as_me(v_relation, coalesce(p_as_me, false));
-    v_new.missed := coalesce(p_missed, false);
-    if p_where is not null then
-      perform qctl._check_where(v_relation, p_where);
-    end if;
-    perform qctl._check_columns(v_relation, p_columns, '');
-    if v_new.missed and (v_new.body_sql is not null or v_new.payload not in ('qctl', 'supabase') or p_columns is not null or not v_queue.archive) then
-      raise exception 'what was captured into ''%'' cannot be compared with rows', p_queue
-        using errcode = 'QC007', detail = 'Its messages are not whole rows, or the queue keeps no archive.', hint = 'use --where with a time: --where "updated_at >= ''2026-11-30 02:00''"';
-    end if;
-    -- What identifies a row, and what orders it, is never left out.
-    p_columns := (select array_agg(distinct c) from unnest(p_columns || v_new.key_columns || v_new.order_by) c where p_columns is not null and c is not null);
-    insert into qctl.backfill (queue_id, relation, table_name, where_sql, columns, missed, when_sql, payload, body_sql, order_by, max_bytes, as_me, key_columns,
-                               from_msg_id, rate_per_s, estimated)
-    values (v_new.queue_id, v_relation, v_new.table_name, p_where, p_columns, v_new.missed, v_new.when_sql, v_new.payload, v_new.body_sql, v_new.order_by,
-            v_new.max_bytes, v_new.as_me, v_new.key_columns, qctl._newest_msg_id(p_queue), p_rate_per_s, v_new.estimated)
+    insert into qctl.backfill (queue_id, relation, table_name, where_sql, columns, missed, asked, attachment, when_sql, payload, body_sql, order_by, max_bytes, as_me,
+                               key_columns, key_types, after_key, from_msg_id, rate_per_s, estimated, scanned, state)
+    values (v_new.queue_id, v_relation, v_new.table_name, v_new.where_sql, v_new.columns, v_new.missed, v_new.asked, v_new.attachment, v_new.when_sql, v_new.payload,
+            v_new.body_sql, v_new.order_by, v_new.max_bytes, v_new.as_me, v_new.key_columns, v_new.key_types, v_new.after_key, v_new.from_msg_id, v_new.rate_per_s,
+            v_new.estimated, coalesce(v_old.scanned, 0), case when p_preview then 'cancelled' else 'running' end)
     returning * into v_new;
     if v_new.missed then
       perform qctl._note_seen(v_new, p_queue);
     end if;
-    perform qctl._audit('backfill', p_queue, jsonb_strip_nulls(jsonb_build_object('relation', v_new.table_name, 'where', p_where, 'missed', nullif(v_new.missed, false))));
+    perform qctl._audit('backfill', p_queue, jsonb_strip_nulls(jsonb_build_object('relation', v_new.table_name, 'where', v_new.where_sql, 'missed', nullif(v_new.missed, false))))
+    where not p_preview;
   end if;
   perform qctl._make_backfill_functions(v_new);
   return query select v_new.backfill_id, v_new.table_name, p_queue, v_old.backfill_id is not null, v_new.estimated, v_new.scanned, v_new.queued, v_new.rate_per_s;
 end
 $$;
-comment on function qctl.begin_backfill(text, text, text, text[], double precision, boolean, boolean, timestamptz, text) is
+comment on function qctl.begin_backfill(text, text, text, text[], double precision, boolean, boolean, timestamptz, text, boolean) is
   'Begins to queue the rows of a table as messages of operation READ, or goes on with a run that is not finished: call qctl.backfill_page() until it says done. '
-  'The format, the body, the order key and the condition are those of the table''s attachment to the queue. p_missed: only rows that are not what was captured last. p_since: only rows whose column p_by is at or after it.';
+  'The format, the body, the order key and the condition are those of the table''s attachment to the queue. p_missed: only rows that are not what was captured last. '
+  'p_since: only rows whose column p_by is at or after it. p_preview: a run that holds up no other and is to be rolled back, for qctl.count_backfill().';
+
+create or replace function qctl._backfill_where(p_relation regclass, p_where text, p_since timestamptz, p_by text) returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_since text;
+begin
+  if p_where is not null then
+    perform qctl._check_where(p_relation, p_where);
+  end if;
+  if p_by is null then
+    return p_where;
+  end if;
+  perform qctl._check_columns(p_relation, array[p_by], '', 'for example --by updated_at');
+  v_since := format('t.%I >= %L::timestamptz', p_by, to_char(p_since at time zone interval '0', 'YYYY-MM-DD HH24:MI:SS.US') || '+00');
+  begin
+    perform qctl._columns_parsed(p_relation, format('select 1::bigint from %s as t where %s', p_relation, v_since));
+  exception when syntax_error_or_access_rule_violation then
+    raise exception 'column % of % is not a time', quote_literal(p_by), p_relation using errcode = 'QC002', hint = 'for example --by updated_at';
+  end;
+  return v_since || case when p_where is not null then format(E' and (%s\n)', p_where) else '' end;
+end
+$$;
 
 create or replace function qctl.count_backfill(p_backfill_id integer) returns bigint
 language plpgsql volatile
@@ -294,8 +455,10 @@ as $$
 declare
   v_count bigint;
 begin
-  execute format('select qctl.%I($1)', format('capture_backfill_%s_count', p_backfill_id)) into v_count
-    using (select b.relation from qctl.backfill b where b.backfill_id = p_backfill_id);
+  if (select qctl._backfill_obstacle(b) from qctl.backfill b where b.backfill_id = p_backfill_id) is null then
+    execute format('select qctl.%I($1)', format('capture_backfill_%s_count', p_backfill_id)) into v_count
+      using (select b.relation from qctl.backfill b where b.backfill_id = p_backfill_id);
+  end if;
   return v_count;
 end
 $$;

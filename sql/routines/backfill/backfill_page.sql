@@ -1,9 +1,16 @@
 -- One page of a backfill: its rows are locked, become messages, and the progress is written, in one transaction.
 
 create or replace function qctl._backfill_rows(p_backfill qctl.backfill, p_queue text, p_limit integer, p_seconds double precision,
-                                               out rows integer, out queued integer, out last_key text[], out problem text)
+                                               out rows integer, out queued integer, out last_key text[], out problem text, out body_failed text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+-- As capture writes values: see qctl._pinned_settings().
+set timezone = 'UTC'
+set datestyle = 'ISO, MDY'
+set intervalstyle = 'postgres'
+set extra_float_digits = 1
+set bytea_output = 'hex'
+set lc_monetary = 'C'
 as $$
 declare
   v_attachment qctl.attachment := qctl._backfill_attachment(p_backfill);
@@ -34,13 +41,17 @@ begin
       returning 1
     )
     select (select count(*) from page), (select count(*) from queued), (select p.key from page p order by p.n desc limit 1),
-           (select p.c ->> 'problem' from page p where p.c ? 'problem' order by p.n limit 1)
+           (select p.c ->> 'problem' from page p where p.c ? 'problem' order by p.n limit 1),
+           (select p.c ->> 'body_failed' from page p where p.c ? 'body_failed' order by p.n limit 1)
   $q$, qctl._capture_function(v_attachment.name, 'page'), p_backfill.relation, qctl._capture_function(v_attachment.name, 'row'), 'q_' || p_queue)
-  into rows, queued, last_key, problem
+  into rows, queued, last_key, problem, body_failed
   using p_backfill.relation, p_backfill.after_key, p_limit, p_seconds, v_hidden, p_backfill.missed, p_backfill.backfill_id, p_backfill.key_columns,
         v_attachment, qctl._event_head(p_backfill.relation, 'READ', p_backfill.payload);
-  -- Code of the owner ran, and may have left a search_path that brings more of it.
-  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  -- Code of the owner ran. What it sets for the session would stay, unless the page is undone.
+  if pg_catalog.current_setting('search_path') operator(pg_catalog.<>) 'pg_catalog, pg_temp' then
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    raise exception 'code of the owner of % changes search_path', p_backfill.relation using errcode = 'QC007';
+  end if;
 end
 $$;
 
@@ -51,7 +62,7 @@ as $$
 declare
   v_backfill qctl.backfill;
 begin
-  update qctl.backfill b set state = p_state, error = p_error, ended_at = case when p_state in ('done', 'cancelled') then clock_timestamp() end
+  update qctl.backfill b set state = p_state, error = coalesce(p_error, case when p_state in ('paused', 'cancelled') then b.error end), ended_at = case when p_state in ('done', 'cancelled') then clock_timestamp() end
   where b.backfill_id = p_backfill_id returning * into v_backfill;
   if p_state in ('done', 'cancelled') then
     delete from qctl.backfill_seen s where s.backfill_id = p_backfill_id;
@@ -66,14 +77,16 @@ create or replace function qctl.backfill_page(p_backfill_id integer, p_limit int
 returns table (state text, rows integer, queued integer, error text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
 declare
   v_backfill qctl.backfill;
   v_queue qctl.queue;
   v_page record;
+  v_obstacle text;
 begin
+  -- Shorter than the application waits before it looks for a deadlock, because that could end the application's transaction.
+  perform set_config('lock_timeout', (least(2000, 0.8 * (select s.setting::integer from pg_settings s where s.name = 'deadlock_timeout')))::integer::text, true);
   -- One page at a time, whoever calls.
   select * into v_backfill from qctl.backfill b where b.backfill_id = p_backfill_id for no key update;
   if not found then
@@ -84,12 +97,16 @@ begin
   end if;
   select * into v_queue from qctl.queue q where q.queue_id = v_backfill.queue_id;
   begin
+    v_obstacle := qctl._backfill_obstacle(v_backfill);
+    if v_obstacle is not null then
+      raise exception '%', v_obstacle using errcode = 'QC007';
+    end if;
     select * into v_page from qctl._backfill_rows(v_backfill, v_queue.queue_name, p_limit, p_seconds) r;
     if v_page.problem is not null then
       raise exception '%', v_page.problem using errcode = 'QC007';
     end if;
-    if v_page.rows = 0 and v_backfill.missed and v_backfill.where_sql is null and v_backfill.when_sql is null then
-      select v.rows, v.queued, null::text[] as last_key, null::text as problem into v_page
+    if v_page.rows = 0 and qctl._tells_of_vanished(v_backfill) then
+      select v.rows, v.queued, null::text[] as last_key, null::text as problem, null::text as body_failed into v_page
       from qctl._backfill_vanished(v_backfill, v_queue.queue_name, p_limit) v;
     end if;
   exception
@@ -113,12 +130,36 @@ begin
   if v_page.queued > 0 then
     perform qctl._notify(v_queue.queue_id);
   end if;
+  if v_page.body_failed is not null then
+    perform qctl._capture_failed((qctl._find_attachment(v_backfill.relation::oid::text, v_backfill.queue_id)).name, v_page.body_failed);
+  end if;
   return query select 'running', v_page.rows, v_page.queued, null::text;
 end
 $$;
 comment on function qctl.backfill_page(integer, integer, double precision) is
   'Queues the next page of a run, at most p_limit rows and about p_seconds long, in this transaction. Rows stay locked FOR SHARE until it ends: commit after each page. '
-  'state says whether to call it again: running; done, paused, cancelled or failed. Waits at most 2 s for a row that a writer holds.';
+  'state says whether to call it again: running; done, paused, cancelled or failed. Waits at most 2 s, and less than deadlock_timeout, for a row that a writer holds.';
+
+create or replace function qctl.try_backfill(p_backfill_id integer, p_limit integer) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_backfill qctl.backfill;
+  v_rows integer;
+begin
+  select * into v_backfill from qctl.backfill b where b.backfill_id = p_backfill_id;
+  if qctl._backfill_obstacle(v_backfill) is null then
+    perform set_config('lock_timeout', '100ms', true);
+    select r.rows into v_rows from qctl._backfill_rows(v_backfill, (select q.queue_name from qctl.queue q where q.queue_id = v_backfill.queue_id), p_limit, 1) r;
+  end if;
+  return v_rows;
+exception when others then
+  -- Only to see how long a page takes; what fails is told by the run.
+  return null;
+end
+$$;
+comment on function qctl.try_backfill(integer, integer) is 'Queues a page of a run that is to be rolled back, to see how long one takes; how many rows it had.';
 
 create or replace function qctl.set_backfill(p_relation text, p_queue text, p_state text) returns table (backfill_id integer, state text, changed boolean)
 language plpgsql volatile
@@ -147,13 +188,15 @@ language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select b.backfill_id, coalesce(qctl._table_name(b.relation), b.table_name), q.queue_name,
-         case when b.state = 'running' and b.page_at < statement_timestamp() - interval '30 s' then 'stopped' else b.state end,
+         case when s.stopped then 'stopped' else b.state end,
          b.scanned, b.queued, b.estimated,
          (b.scanned / nullif(extract(epoch from b.page_at - b.started_at), 0))::double precision, b.where_sql, b.missed, b.error,
-         case when b.state in ('paused', 'failed') or b.state = 'running' and b.page_at < statement_timestamp() - interval '30 s'
-              then format('qctl backfill %s -q %s', qctl._word(coalesce(qctl._table_name(b.relation), b.table_name)), q.queue_name) end,
+         case when b.state in ('paused', 'failed') or s.stopped
+              then format('qctl backfill %s -q %s', qctl._word(coalesce(qctl._table_name(b.relation), b.table_name)), q.queue_name)
+                   || case when b.error ~ '^(the table is gone|the key of the table|a column that --columns)' then ' --cancel' else '' end end,
          b.started_at, b.page_at, b.ended_at
   from qctl.backfill b join qctl.queue q using (queue_id)
+  cross join lateral (select b.state = 'running' and b.page_at < statement_timestamp() - make_interval(secs => greatest(30, coalesce(3 / b.rate_per_s, 0))) as stopped) s
   where (p_queue is null or q.queue_name = p_queue) and (not p_unfinished or b.state in ('running', 'paused', 'failed'))
   order by b.backfill_id
 $$;

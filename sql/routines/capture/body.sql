@@ -1,38 +1,27 @@
 -- Body: an expression over the changed row that makes the payload. It runs in the row function, as the table's owner.
 
-create or replace function qctl._body_query(p_body text) returns text
-language sql immutable
+create or replace function qctl._body_query(p_relation regclass, p_body text) returns text
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  -- The expression cannot begin another statement: it appears within one parenthesis and within two, and could not close both.
-  select format(E'select to_jsonb((%1$s\n)) from (select ((%1$s\n)) limit 0) as "qctl 1"', p_body)
+  -- One expression: as the argument of a function it has no comma, in brackets it can close no parenthesis, and where a condition stands it
+  -- has neither aggregates nor several rows. Two more copies of the table make a name without new. or old. ambiguous.
+  select format(E'select count(to_jsonb(%2$s\n)) from %1$s as new cross join %1$s as old cross join (select null::text as operation) as "qctl 0"'
+                ' cross join %1$s as "qctl 1" cross join %1$s as "qctl 2" where to_jsonb(%2$s\n) is null and cardinality(array[to_jsonb(%2$s\n)]) = 1', p_relation, p_body)
 $$;
 
 create or replace function qctl._check_body(p_relation regclass, p_body text) returns text[]
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-set check_function_bodies = on
 as $$
-declare
-  v_function text := format('qctl.%I(text, %s, %s)', 'check_body_' || pg_backend_pid(), p_relation, p_relation);
-  v_columns text[];
 begin
-  -- Creates functions that are never called, because their body is parsed but not planned: planning would run code of the table's owner.
-  execute format('create function qctl.%I(operation text, new %s, old %s) returns jsonb language sql as %L',
-                 'check_body_' || pg_backend_pid(), p_relation, p_relation, qctl._body_query(p_body));
-  execute 'drop function ' || v_function;
-  execute format(E'create function qctl.%I(operation text, new %s, old %s) returns jsonb language sql begin atomic\n%s;\nend',
-                 'check_body_' || pg_backend_pid(), p_relation, p_relation, qctl._body_query(p_body));
-  v_columns := array(
-    select distinct a.attname::text from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-    where d.classid = 'pg_proc'::regclass and d.objid = to_regprocedure(v_function) and d.refobjid = p_relation and d.refobjsubid > 0 order by 1);
-  execute 'drop function ' || v_function;
-  return v_columns;
+  return qctl._columns_parsed(p_relation, qctl._body_query(p_relation, p_body));
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table or invalid_schema_name or feature_not_supported or invalid_function_definition then
   raise exception '--body is not a valid expression for %: %', p_relation, sqlerrm
     using errcode = 'QC002',
-          hint = case when sqlstate = '42703' or sqlerrm ~ '"(new|old)"' then 'write columns as new.total or old.total'
-                      when sqlstate in ('42P01', '42883', '42704', '3F000') then 'write tables, views and functions with their schema, for example public.customers'
+          hint = case when sqlstate in ('42703', '42702') then 'write columns as new.total or old.total'
+                      when sqlstate = '42804' and sqlerrm ~ 'unknown' then 'write a text as ''text''::text'
+                      when sqlstate in ('42P01', '42883', '42704', '3F000') and sqlerrm !~ 'to_jsonb' then 'write tables, views and functions with their schema, for example public.customers'
                       else 'for example --body "jsonb_build_object(''id'', new.id, ''total'', new.total)"' end;
 end
 $$;
@@ -55,17 +44,25 @@ as $$
   begin
     -- An expression that writes to its own table calls itself.
     if pg_trigger_depth() <= 16 then
-    %1$s%2$sv_body := to_jsonb((%3$s
+    %1$s%2$sbegin
+      v_body := to_jsonb((%3$s
 ));
+    exception when datatype_mismatch then
+      -- A session keeps its plan for the types of before an ALTER.
+      execute format(%6$L, relation) into v_body using case when operation <> 'DELETE' then to_jsonb(new) end,
+        case when operation in ('UPDATE', 'DELETE') then to_jsonb(old) end, operation;
+    end;
     end if;
-    v_body_failed := case when pg_trigger_depth() > 16 then 'triggers call each other, 16 deep' when v_body is null then 'the body is null'
+    v_body_failed := case when pg_trigger_depth() > 16 then 'triggers call each other, 16 deep' when v_body is null or v_body = 'null' then 'the body is null'
                           when pg_column_size(v_body) > %4$s then 'the body is too large' end;
   exception when others or assert_failure then
     v_body_failed := %5$s;
   end;
   perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);$body$,
     qctl._absent_row_sql(p_attachment, 'new', 'operation = ''DELETE'''), qctl._absent_row_sql(p_attachment, 'old', 'operation in (''INSERT'', ''READ'')'),
-    p_attachment.body_sql, p_attachment.max_bytes, qctl._problem_sql('the body cannot be computed')) end
+    p_attachment.body_sql, p_attachment.max_bytes, qctl._problem_sql('the body cannot be computed'),
+    format(E'select to_jsonb((%s\n)) from jsonb_populate_record(null::%%1$s, $1) as new cross join jsonb_populate_record(null::%%1$s, $2) as old'
+           ' cross join (select $3 as operation) as "qctl 0"', replace(p_attachment.body_sql, '%', '%%'))) end
 $$;
 comment on function qctl._body_sql(qctl.attachment) is 'Computes the body of a row, as the last step of its row function; what fails stays the whole row, marked.';
 

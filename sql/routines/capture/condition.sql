@@ -5,7 +5,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   -- The condition cannot begin another statement: it appears within one parenthesis and within two, and could not close both.
-  select format(E'select 1 where exists (select from %1$s where (%2$s\n)) and exists (select from %1$s where ((%2$s\n)))', concat_ws(' cross join ',
+  select format(E'select 1::bigint where exists (select from %1$s where (%2$s\n)) and exists (select from %1$s where ((%2$s\n)))', concat_ws(' cross join ',
     case when p_operation <> 'DELETE' then format('%s as new', p_relation) end,
     case when p_operation <> 'INSERT' then format('%s as old', p_relation) end,
     -- Two more copies of the table make a name without new. or old. ambiguous.
@@ -15,19 +15,13 @@ $$;
 create or replace function qctl._check_condition(p_relation regclass, p_operations text[], p_when text, p_by_row boolean) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-set check_function_bodies = on
 as $$
 declare
-  v_function text := format('qctl.%I()', 'check_when_' || pg_backend_pid());
   v_operation text;
 begin
   foreach v_operation in array p_operations loop
     continue when v_operation = 'TRUNCATE';
-    -- Creates a function that is never called, because its body is parsed but not planned: planning would run code of the table's
-    -- owner (expressions of indexes and checks, constants of the condition) with the rights of this role.
-    execute format('create function %s returns integer language sql as %L', v_function,
-                   qctl._condition_query(p_relation, v_operation, p_when, p_by_row));
-    execute 'drop function ' || v_function;
+    perform qctl._columns_parsed(p_relation, qctl._condition_query(p_relation, v_operation, p_when, p_by_row));
   end loop;
 exception when syntax_error_or_access_rule_violation or data_exception or undefined_table then
   raise exception '--when is not a valid condition for %: %', v_operation, sqlerrm
@@ -53,26 +47,13 @@ $$;
 comment on function qctl._is_bare(regclass, text[], text) is 'Does a valid condition name columns without new. or old.?';
 
 create or replace function qctl._columns_of_condition(p_relation regclass, p_operations text[], p_when text) returns setof text
-language plpgsql volatile
+language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_function text := format('qctl.%I()', 'check_when_' || pg_backend_pid());
-  v_operation text;
-  v_columns text[] := '{}';
-begin
-  foreach v_operation in array p_operations loop
-    continue when v_operation = 'TRUNCATE';
-    -- PostgreSQL notes what such a body uses.
-    execute format(E'create function %s returns integer language sql begin atomic\n%s;\nend', v_function,
-                   qctl._condition_query(p_relation, v_operation, p_when, false));
-    v_columns := v_columns || array(
-      select a.attname::text from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-      where d.classid = 'pg_proc'::regclass and d.objid = to_regprocedure(v_function) and d.refobjid = p_relation and d.refobjsubid > 0);
-    execute 'drop function ' || v_function;
-  end loop;
-  return query select distinct c from unnest(v_columns) c;
-end
+  select distinct c
+  from unnest(p_operations) as o (operation)
+  cross join lateral unnest(qctl._columns_parsed(p_relation, qctl._condition_query(p_relation, o.operation, p_when, false))) c
+  where o.operation <> 'TRUNCATE'
 $$;
 
 create or replace function qctl._uses(p_attachment qctl.attachment) returns jsonb

@@ -52,7 +52,10 @@ begin
     into v_row using p_held.operation, p_attachment.relation,
       coalesce(nullif(p_held.message -> 'record', 'null'), p_held.message -> 'old_record'),
       coalesce(nullif(p_held.message -> 'old_record', 'null'), p_held.message -> 'record');
-  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  if pg_catalog.current_setting('search_path') operator(pg_catalog.<>) 'pg_catalog, pg_temp' then
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    raise exception 'code of the owner of % changes search_path', p_attachment.relation using errcode = 'QC007';
+  end if;
   return v_row;
 exception when data_exception then
   -- A column has a type now that does not take the value.
@@ -75,7 +78,9 @@ declare
 begin
   queued := 0;
   dropped := 0;
-  if v_attachment.attachment_id is not null and qctl._capture_obstacle(v_attachment.name, p_queue) is null then
+  -- The code that the table's types bring must not run as anybody but its owner.
+  if v_attachment.attachment_id is not null and qctl._capture_obstacle(v_attachment.name, p_queue) is null
+     and (p_as_is or qctl._runs_as_owner(v_attachment.name, qctl._attached_relation(v_attachment.name))) then
     -- One at a time, or two sessions would queue them out of order.
     perform from qctl.attachment a where a.attachment_id = v_attachment.attachment_id for no key update;
     for v_held in

@@ -11,6 +11,7 @@ return case p_name
   when 'settle_answers' then 1902343280  -- with queue_id: settling answers of pg_net
   when 'capture_error' then 1902343281   -- with attachment_id: counting skipped events
   when 'drop_log' then 1902343282        -- alone: dropping partitions of the attempt log
+  when 'backfill' then 1902343283        -- with queue_id: beginning a backfill
 end;
 comment on function qctl._lock_space(text) is 'The first number of an advisory lock, or its only number; null for an unknown name.';
 

@@ -10,6 +10,9 @@ from qctl.errors import ExitCode, QctlError
 from qctl.models import Backfill, BackfillBegun, BackfillPage, BackfillPreview, BackfillSet
 
 PAGE = 500
+FIRST_PAGE = 50
+# Rows stay locked while a page is queued: one that takes long is followed by a smaller one, and a short one by a larger.
+_LONG_S, _SHORT_S = 0.5, 0.2
 
 
 def begin(relation: str, queue: str, options: dict[str, Any]) -> db.Call[BackfillBegun]:
@@ -30,13 +33,13 @@ def begin(relation: str, queue: str, options: dict[str, Any]) -> db.Call[Backfil
 def preview(connection: db.Connection, call: db.Call[BackfillBegun]) -> BackfillPreview:
     """What a run would read, counted, and how long it would take: by its rate, or measured on a first page that is undone."""
     with db.transaction(connection, dry_run=True):
-        begun = call.one(connection)
+        begun = db.Call(call.function, call.arguments | {"preview": True}, call.model).one(connection)
         rows = db.call_value(connection, "count_backfill", backfill_id=begun.backfill_id)[0]
         started = time.monotonic()
-        page = _page(connection, begun.backfill_id, PAGE)
+        tried = db.call_value(connection, "try_backfill", backfill_id=begun.backfill_id, limit=FIRST_PAGE)[0]
         page_s = time.monotonic() - started
     left = max(0, rows - begun.scanned)
-    per_s = begun.rate_per_s or (page.rows / page_s if page.rows else None)
+    per_s = begun.rate_per_s or (tried / page_s if tried else None)
     return BackfillPreview(
         begun.relation, begun.queue_name, left, left / per_s if per_s else None, begun.resumed
     )  # fmt: skip
@@ -56,12 +59,13 @@ def run(
     Returns:
         The last page: done, or paused, cancelled or failed.
     """
-    scanned = begun.scanned
-    most = PAGE if begun.rate_per_s is None else max(1, min(PAGE, round(begun.rate_per_s / 2)))
+    scanned, most = begun.scanned, FIRST_PAGE
+    largest = PAGE if begun.rate_per_s is None else max(1, min(PAGE, round(begun.rate_per_s / 2)))
     due, told_waiting = time.monotonic(), False
     while True:
+        started = time.monotonic()
         try:
-            page = _page(connection, begun.backfill_id, most)
+            page = _page(connection, begun.backfill_id, min(most, largest))
         except QctlError as error:
             if error.code is not ExitCode.BUSY:
                 raise
@@ -74,6 +78,11 @@ def run(
             return page
         scanned += page.rows
         tell(scanned)
+        took_s = time.monotonic() - started
+        if took_s > _LONG_S:
+            most = max(1, most // 2)
+        elif took_s < _SHORT_S and page.rows >= min(most, largest):
+            most = min(PAGE, most * 2)
         if begun.rate_per_s is not None:
             due = max(due, time.monotonic() - 1) + page.rows / begun.rate_per_s
             time.sleep(max(0.0, due - time.monotonic()))

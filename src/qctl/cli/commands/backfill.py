@@ -88,6 +88,12 @@ def command(
     Example: qctl backfill public.users -q users --where "active" --rate 200/s
     """
     if table is None:
+        given = {"--where": where, "--columns": columns, "--rate": rate, "--missed": missed, "--since": since, "--by": by,
+                 "--as-me": as_me, "--pause": pause, "--cancel": cancel, "--dry-run": dry_run}  # fmt: skip
+        if option := next((name for name, value in given.items() if value), None):
+            raise UsageError(
+                f"{option} is about a table, and none was named", hint="qctl backfill SCHEMA.TABLE -q QUEUE"
+            )
         with session(dsn, profile, "backfill") as connection:
             _list(connection, queue, output)
         return
@@ -153,6 +159,7 @@ def _run(connection: "db.Connection", table: str, name: str, asked: dict[str, An
             else f"the backfill of {begun.relation} failed: {last.error}",
             code=ExitCode.PARTLY_DONE,
             hint=None if last.state == "cancelled" else _again(begun),
+            detail=f"to end it instead: {_again(begun)} --cancel" if last.state == "failed" else None,
         )
 
 
