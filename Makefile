@@ -5,7 +5,7 @@ PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 LOCK   := requirements/development.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-server test-matrix test-edge test-brokers test-types test-n8n check lint types imports deno fresh site generate lock audit released bench bench-results bench-inside bench-n8n chaos fuzz clean
+.PHONY: help demo test test-fast test-server test-matrix test-edge test-brokers test-types test-web test-n8n check lint types imports deno fresh site generate lock audit released bench bench-results bench-inside bench-n8n chaos fuzz clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z][a-z0-9%-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | sed 's/%/NAME/' | column -t -s '|' 2>/dev/null || \
@@ -68,6 +68,11 @@ test-brokers: .venv/.dev ## Run all tests of the brokers, of which make test run
 # Types of payloads: 1,000 of a table with every type, read by TypeScript, ajv, zod and AsyncAPI's parser in Deno, from npm.
 test-types: .venv/.dev ## Run all tests of payload types, of which make test runs a few
 	@QCTL_TEST_TYPES=1 $(BIN)/pytest --timeout 400 tests/payload_types
+
+# The pages in Debian's Chromium, at two widths, light and dark, read by axe from npm; screenshots in .venv/screenshots.
+test-web: .venv/.dev ## Run all tests of qctl web in a browser, of which make test runs a few
+	@sh scripts/debian_parts.sh
+	@QCTL_TEST_WEB=1 $(BIN)/pytest -n 2 --timeout 300 tests/web
 
 # A real n8n 1.60 from npm (1.3 GB, once), on the embedded server: its executions against the deliveries.
 test-n8n: .venv/.dev ## Run the tests against a real n8n 1.60 from npm (1.3 GB, once)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # What tests take from Debian: PostgreSQL with pg_cron and pg_partman (tests/scheduler, tests/hosts), PgBouncer (tests/hosts), zsh and fish
-# (tests/shells), nginx (tests/worker), libfaketime (tests/chaos), RabbitMQ, NATS and Redis (tests/brokers). Installs packages only; makes and starts no cluster and no pooler.
+# (tests/shells), nginx (tests/worker), libfaketime (tests/chaos), RabbitMQ, NATS and Redis (tests/brokers), Chromium (tests/web).
+# Installs packages only; makes and starts no cluster and no pooler.
 # Never fails: what is missing is skipped by the tests, with their reason.
 set -u
 wanted=""
@@ -8,16 +9,17 @@ for library in /usr/lib/postgresql/*/lib/pg_cron.so; do [ -e "$library" ] && bre
 for control in /usr/share/postgresql/*/extension/pg_partman.control; do [ -e "$control" ] && break; done
 [ -e "$library" ] && [ -e "$control" ] || wanted="postgresql"
 PATH="$PATH:/usr/sbin"
-for program in pgbouncer zsh fish nginx nats-server redis-server rabbitmq-server; do
+for program in pgbouncer zsh fish nginx nats-server redis-server rabbitmq-server chromium; do
   command -v "$program" >/dev/null || wanted="$wanted $program"
 done
+command -v chromedriver >/dev/null || wanted="$wanted chromium-driver"
 for clock in /usr/lib/*/faketime/libfaketime.so.1; do [ -e "$clock" ] && break; done
 [ -e "$clock" ] || wanted="$wanted libfaketime"
 [ -n "$wanted" ] || exit 0
 say() { echo "tests will be skipped for want of$wanted: $1" >&2; exit 0; }
 command -v apt-get >/dev/null || say "this is no Debian; install them by hand"
 if [ "$(id -u)" = 0 ]; then sudo=""; elif sudo -n true 2>/dev/null; then sudo="sudo -n"; else
-  say "neither root nor sudo; ask for: apt-get install postgresql-common postgresql-cron postgresql-partman pgbouncer zsh fish nginx libfaketime nats-server redis-server rabbitmq-server"
+  say "neither root nor sudo; ask for: apt-get install postgresql-common postgresql-cron postgresql-partman pgbouncer zsh fish nginx libfaketime nats-server redis-server rabbitmq-server chromium chromium-driver"
 fi
 export DEBIAN_FRONTEND=noninteractive
 $sudo apt-get update -qq >/dev/null || say "apt-get update failed"

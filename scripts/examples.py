@@ -23,7 +23,7 @@ from qctl.demo import embedded
 QCTL = Path(sys.executable).with_name("qctl")
 LIMIT_S = 60
 # What goes on until it is told to stop is told after some seconds.
-_ENDLESS_S = {"worker": 4.0, "listen": 3.0, "tail": 3.0, "metrics": 2.0}
+_ENDLESS_S = {"worker": 4.0, "listen": 3.0, "web": 3.0, "tail": 3.0, "metrics": 2.0}
 _CONFIG = """[profiles.prod]
 dsn = "postgresql://me@db.example.com/app"
 
@@ -104,6 +104,7 @@ ORDER = (
         "backfill",
         "types",
         "listen",
+        "web",
         "adopt-webhook",
         "detach",
         "completion",

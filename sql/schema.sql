@@ -11245,7 +11245,8 @@ begin
         case when v_held.events = 1 then 'event is' else 'events are' end, qctl._shown_time(v_held.since), v_held.reason));
     end if;
     v_problems := concat_ws('; ', v_problems, (
-      select string_agg(format(case when k.marked then 'in %s statements since %s %s: their messages hold the whole row instead'
+      select string_agg(format(case when k.marked and k.statements = 1 then 'in %s statement since %s %s: its messages hold the whole row instead'
+                                    when k.marked then 'in %s statements since %s %s: their messages hold the whole row instead'
                                     else '%s statements were not captured since %s, %s' end, k.statements, qctl._shown_time(k.since),
                                case when k.marked then k.error else 'SQLSTATE ' || k.state end), '; ')
       from (select e.error ~ '^(the body|triggers call each other)' as marked, sum(e.statements) as statements, min(e.minute) as since,
@@ -12169,7 +12170,7 @@ begin
     raise exception 'the payload is what --body makes, so columns cannot be chosen' using errcode = 'QC007', hint = 'leave out --columns';
   elsif v_new.missed and (v_new.body_sql is not null or v_new.payload not in ('qctl', 'supabase') or v_new.columns is not null or not v_queue.archive) then
     raise exception 'what was captured into ''%'' cannot be compared with rows', p_queue
-      using errcode = 'QC007', detail = 'Its messages are not whole rows, or the queue keeps no archive.', hint = 'use a time: --since ''2026-11-30 02:00'' --by updated_at';
+      using errcode = 'QC007', detail = case when not v_queue.archive then 'The queue keeps no archive.' else 'Its messages are not whole rows.' end, hint = 'use a time: --since ''2026-11-30 02:00'' --by updated_at';
   end if;
   if v_old.backfill_id is not null and not p_preview then
     update qctl.backfill b
@@ -12638,9 +12639,9 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
   return query execute format($q$
-    select m.msg_id, qctl.webhook_id($1, m.msg_id, m.enqueued_at), qctl._request_headers($2, m.headers),
+    select m.msg_id, qctl.webhook_id($1, m.msg_id, m.enqueued_at), qctl._open_headers(qctl._request_headers($2, m.headers)),
            case when $5 is null or m.message @> $5 then coalesce(m.message::text, 'null') end
-    from (
+    from (select n.*, sum(pg_column_size(n.message)) over (order by n.msg_id) as so_far, row_number() over (order by n.msg_id) as place from (
       (select q.msg_id, q.enqueued_at, q.headers, q.message from pgmq.%1$I q
        where (q.msg_id > $3 or q.msg_id = any ($4)) order by q.msg_id limit $6)
       union all
@@ -12649,10 +12650,12 @@ begin
       union all
       (select d.msg_id, d.enqueued_at, d.headers, d.message from qctl.dead_letter d
        where d.queue_id = $7 and (d.msg_id > $3 or d.msg_id = any ($4)) order by d.msg_id limit $6)
-    ) m
+    ) n) m
+    -- One answer holds a few megabytes, or one message.
+    where m.so_far < 4194304 or m.place = 1
     order by m.msg_id limit $6
   $q$, 'q_' || p_queue, 'a_' || p_queue)
-  using v_queue.queue_uuid, qctl._open_headers(v_queue.headers), p_after, p_ids, p_where, p_limit, v_queue.queue_id;
+  using v_queue.queue_uuid, v_queue.headers, p_after, p_ids, p_where, p_limit, v_queue.queue_id;
 end
 $_$;
 
@@ -12662,13 +12665,16 @@ COMMENT ON FUNCTION qctl.copies(p_queue text, p_after bigint, p_ids bigint[], p_
 
 -- Name: copies_begin(text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl.copies_begin(p_queue text) RETURNS TABLE(newest bigint, oldest_running text, next_transaction text)
+CREATE FUNCTION qctl.copies_begin(p_queue text) RETURNS TABLE(queue_uuid uuid, newest bigint, oldest_running text, next_transaction text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
 begin
-  perform qctl._queue(p_queue);
-  newest := qctl._newest_msg_id(p_queue);
+  queue_uuid := v_queue.queue_uuid;
+  newest := greatest(qctl._newest_msg_id(p_queue), (select max(d.msg_id) from qctl.dead_letter d where d.queue_id = v_queue.queue_id));
   oldest_running := pg_snapshot_xmin(pg_current_snapshot());
   next_transaction := pg_snapshot_xmax(pg_current_snapshot());
   return next;
@@ -12677,7 +12683,7 @@ $$;
 
 -- Name: FUNCTION copies_begin(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.copies_begin(p_queue text) IS 'The newest message, and which transactions run: an id below it that is missing may still be committed by one that began before.';
+COMMENT ON FUNCTION qctl.copies_begin(p_queue text) IS 'Which queue it is, its newest message, and which transactions run: an id below it that is missing may still be committed by one that began before.';
 
 -- Name: count_backfill(integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -14128,9 +14134,11 @@ begin
   select qctl._table_name(c.oid), n.nspname::text, c.relname::text, a.operations, a.payload, a.body_sql is not null,
          array(select k.attname::text from pg_index i join pg_attribute k on k.attrelid = i.indrelid and k.attnum = any (i.indkey::smallint[])
                where i.indrelid = c.oid and i.indisprimary order by array_position(i.indkey::smallint[], k.attnum)),
-         (select jsonb_agg(jsonb_build_object('name', f.attname, 'type', t.type - 'not_null'
-                                              || case when f.attnotnull or t.type ? 'not_null' then '{}' else '{"null": true}'::jsonb end) order by f.attnum)
+         (select coalesce(jsonb_agg(jsonb_build_object('name', f.attname, 'type', t.type - 'not_null'
+                                              || case when f.attnotnull and not k.unchecked or t.type ? 'not_null' then '{}' else '{"null": true}'::jsonb end) order by f.attnum), '[]')
           from pg_attribute f cross join lateral (select qctl._json_type(f.atttypid, f.atttypmod, greatest(f.attndims, 1)) as type) t
+          -- From PostgreSQL 18 on a column may be not null only for what is written from now on.
+          cross join lateral (select exists (select from pg_constraint x where x.conrelid = c.oid and x.contype = 'n' and x.conkey = array[f.attnum] and not x.convalidated) as unchecked) k
           where f.attrelid = c.oid and f.attnum > 0 and not f.attisdropped and f.attgenerated <> 'v')
   from qctl.attachment a join pg_class c on c.oid = qctl._attached_relation(a.name) join pg_namespace n on n.oid = c.relnamespace
   where a.queue_id = v_queue.queue_id order by 1;

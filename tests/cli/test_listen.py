@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pexpect
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from standardwebhooks import Webhook
 
 from helpers import SECRET, claim, create, one, send
@@ -207,6 +209,7 @@ def test_live_copies_are_signed_with_a_secret_of_their_own_and_leave_the_queue_a
 def test_what_commits_late_is_not_missed(conn, dsn, local, listen):
     """Transactions commit in another order than that of their ids, and some not at all."""
     create(conn)
+    send(conn, 1)
     running = listen("-q", "orders", "--to", local.url, "--where", '{"n": 0}')
     running.said(r"signed with (\S+)")
     with psycopg.connect(dsn) as late, psycopg.connect(dsn) as never:
@@ -242,7 +245,11 @@ def test_it_is_never_sent_where_a_queue_delivers(conn, dsn, local):
     create(conn, "local", url="http://127.0.0.1:3000/hook")
     for to, code, said in (
         ("https://api.example.com/other", 7, "is where queue orders delivers"),
-        ("https://user@api.example.com:443/", 7, "is where queue orders delivers"),
+        ("https://user:PASS@api.example.com:443/", 7, "is where queue orders delivers"),
+        ("https://api.example.com./h", 7, "is where queue orders delivers"),
+        ("http://api.example.com:8443/h", 7, "is where queue orders delivers"),
+        ("https://api%2eexample.com/h", 7, "is where queue orders delivers"),
+        ("http://localhost:3000/hook", 7, "is where queue local delivers"),
         ("http://127.0.0.1:3000/hook/", 7, "is where queue local delivers"),
         ("https://192.0.2.1/", 7, "is not this machine"),
         ("http://0x7f.1:99999/", 2, "is not an http or https URL"),
@@ -250,6 +257,7 @@ def test_it_is_never_sent_where_a_queue_delivers(conn, dsn, local):
     ):
         refused = qctl("listen", "-q", "orders", "--to", to, dsn=dsn)
         assert (refused.returncode, said in refused.stderr) == (code, True), refused.stderr
+        assert "PASS" not in refused.stderr
 
 
 def test_a_reader_forwards_as_far_as_payloads_are_granted(conn, dsn, local, server):
@@ -323,6 +331,84 @@ def test_copies_keep_up_and_the_delivery_is_unchanged(conn, dsn, local, listen, 
     assert one(conn, "select count(*) from qctl.attempt") == 1000
 
 
+def test_it_goes_on_after_a_lost_connection_and_forwards_no_old_dead_letter(conn, dsn, local, listen):
+    create(conn)
+    send(conn, 3)
+    conn.execute("select qctl.discard('orders', array[1, 2, 3], 'test')")
+    running = listen("-q", "orders", "--to", local.url)
+    running.said(r"signed with (\S+)")
+    send(conn, 1)
+    wait_until(lambda: len(local.came) == 1)
+    conn.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%listen%'")
+    running.said("(connected again)")
+    send(conn, 2)
+    wait_until(lambda: len(local.came) == 3)
+    assert [line["msg_id"] for line in running.lines] == [4, 5, 6]
+
+
+def test_a_queue_that_is_made_again_is_heard(conn, dsn, local, listen):
+    create(conn)
+    send(conn, 5)
+    running = listen("-q", "orders", "--to", local.url)
+    running.said(r"signed with (\S+)")
+    conn.execute("begin; select qctl.drop_queue('orders', true, true)")
+    create(conn)
+    conn.execute("commit")
+    send(conn, 2)
+    wait_until(lambda: len(local.came) == 2)
+
+
+def test_what_began_before_and_commits_after_the_start_is_heard(conn, dsn, local, listen):
+    create(conn)
+    with psycopg.connect(dsn) as late:
+        late.execute("select qctl.send('orders', array['{\"late\": true}']::jsonb[])")
+        send(conn, 1)
+        running = listen("-q", "orders", "--to", local.url)
+        running.said(r"signed with (\S+)")
+        late.commit()
+        wait_until(lambda: len(local.came) == 1)
+    assert json.loads(local.came[0][1]) == {"late": True}
+
+
+def test_large_bodies_and_headers_of_messages(conn, dsn, local, listen):
+    create(conn)
+    running = listen("-q", "orders", "--to", local.url)
+    running.said(r"signed with (\S+)")
+    headers = Jsonb({"Authorization": "Bearer x", "X-Ref": "secret:foo", "X-Tenant": "7"})
+    conn.execute(
+        "select qctl.send('orders', array[jsonb_build_object('big', repeat('x', 100000), 'n', 1.10)], %s)", [headers]
+    )
+    wait_until(lambda: running.lines != [])
+    sent, body = local.came[0]
+    assert len(body) > 100_000
+    assert len(running.lines[0]["payload"]["big"]) == 100_000
+    assert sent["x-tenant"] == "7"
+    assert not {"authorization", "x-ref"} & set(sent)
+
+
+def test_the_endpoint_takes_any_request(listen):
+    running = listen("--port", "0", database=None)
+    port = int(running.said(r"listening on \S+:(\d+)/"))
+    chunks = b"3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n"
+    for raw, status in (
+        (b"BREW /pot HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200),
+        (
+            b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n" + chunks,
+            200,
+        ),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n", 400),
+    ):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(raw)
+            assert client.recv(100).startswith(f"HTTP/1.1 {status}".encode())
+    wait_until(lambda: len(running.lines) == 4)
+    assert [line["payload"] for line in running.lines] == ["", [1, 2], "", ""]
+    assert posted(f"http://127.0.0.1:{port}/", b'{"a": NaN, "n": 12345678901234567.89}', {}) == 200
+    wait_until(lambda: len(running.lines) == 5)
+    assert running.lines[4]["payload"] == '{"a": NaN, "n": 12345678901234567.89}'
+
+
 def test_what_makes_no_sense_is_refused(conn, dsn):
     create(conn)
     for arguments, said in (
@@ -331,6 +417,9 @@ def test_what_makes_no_sense_is_refused(conn, dsn):
         (["--to", "http://localhost:1/", "--once"], "--once needs a filter"),
         (["--to", "http://localhost:1/", "--replay", "1", "--since", "1h"], "exclude each other"),
         (["--secret", "whsec_abc"], "would show"),
+        (["--status", "429"], "--status needs --fail"),
+        (["--to", "http://localhost:1/", "--port", "9"], "of the endpoint"),
+        (["--port", "0", "-o", "csv"], "events are not written as csv"),
     ):
         refused = qctl("listen", *arguments, dsn=dsn)
         assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr

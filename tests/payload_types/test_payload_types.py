@@ -137,6 +137,9 @@ def test_columns_are_listed(conn, dsn):
         ("alter table public.orders alter total type text", "record.total: is text and was numeric(10,2)"),
         ("alter table public.orders alter tags type text using null", "record.tags: is text and was text[]"),
         ("alter table public.orders alter total type numeric", "record.total: the value 'Infinity' is new"),
+        ("alter table public.orders alter state type bytea using null", "record.state: is bytea and was text"),
+        ("alter table public.orders alter state type varchar(9)", ""),
+        ("alter table public.orders alter total type numeric(30, 2)", "rounds values of more than 15 digits"),
         ("alter table public.orders set schema other", "is new"),
         ("select qctl.detach('public.orders'), qctl.attach('public.orders', 'orders', '{INSERT,TRUNCATE}')", "TRUNCATE"),
         ("select qctl.change_attachment('public.orders', 'orders', '{\"payload\": \"supabase\"}')", "is new"),
@@ -157,7 +160,7 @@ def test_a_change_that_breaks_receivers_is_found(conn, dsn, tmp_path, form, chan
     assert done.returncode == (8 if broken else 0), done.stdout + done.stderr
     assert broken in done.stdout
     if broken:
-        assert "qctl types -q orders --ts > " in done.stderr
+        assert f"qctl types -q orders --{form} > " in done.stderr
     else:
         assert done.stdout == ""
     assert one(conn, "select 1") == 1
@@ -194,9 +197,51 @@ def test_each_format_is_described_as_it_is_sent(conn, dsn, format_):
     assert not validator.is_valid({"operation": "INSERT"})
 
 
+def test_some_columns_of_a_backfill_and_rows_that_are_too_large_are_accepted(conn, dsn):
+    create(conn)
+    conn.execute("create table public.orders (id int primary key, a text not null, b int not null)")
+    for format_ in ("qctl", "cloudevents"):
+        conn.execute("select qctl.attach('public.orders', 'orders', p_payload => %s, p_max_bytes => 4000)", [format_])
+        conn.execute(
+            "insert into public.orders values (1, (select string_agg(md5(n::text), '') from generate_series(1, 500) n), 1)"
+        )
+        conn.execute("update public.orders set a = 'short'")
+        ok("backfill", "public.orders", "-q", "orders", "--columns", "b", dsn=dsn)
+        validator = Draft202012Validator(json.loads(ok("types", "--json-schema", dsn=dsn).stdout))
+        payloads = [row[0] for row in conn.execute("select message from pgmq.q_orders order by msg_id")]
+        assert len(payloads) == 3
+        assert [list(validator.iter_errors(payload)) for payload in payloads] == [[], [], []]
+        conn.execute("select qctl.detach('public.orders'); truncate pgmq.q_orders; delete from public.orders")
+
+
+def test_a_body_hides_no_change_of_another_table(conn, dsn, tmp_path):
+    create(conn)
+    conn.execute(SIMPLE)
+    conn.execute("create table public.other (id int primary key)")
+    conn.execute(
+        "select qctl.attach('public.orders', 'orders'), qctl.attach('public.other', 'orders', p_body => 'new.id')"
+    )
+    file = tmp_path / "types.ts"
+    file.write_text(ok("types", "--ts", dsn=dsn).stdout)
+    conn.execute("alter table public.orders drop state")
+    assert "record.state is gone" in qctl("types", "--check", str(file), dsn=dsn).stdout
+
+
+def test_a_table_without_columns(conn, dsn):
+    create(conn)
+    conn.execute("create table public.nothing ()")
+    conn.execute("select qctl.attach('public.nothing', 'orders')")
+    for option in ("--ts", "--json-schema", "--sample"):
+        ok("types", option, dsn=dsn)
+
+
 def test_files_of_others_are_refused(conn, dsn, tmp_path):
     create(conn)
-    for name, text in (("empty", ""), ("other", '{"a": 1}'), ("list", "[1]")):
+    damaged = '// qctl-shape {"version": 1, "form": "ts", "queue": "a", "root": "X", "types": '
+    for name, text in (
+        ("empty", ""), ("other", '{"a": 1}'), ("list", "[1]"), ("no root", damaged + "{}}"),
+        ("endless", damaged + '{"X": {"kind": "named", "name": "X"}}}'), ("older", damaged.replace("1", "0") + "{}}"),
+    ):  # fmt: skip
         (tmp_path / name).write_text(text)
         refused = qctl("types", "--check", str(tmp_path / name), dsn=dsn)
         assert (refused.returncode, "was not written by qctl types" in refused.stderr) == (2, True)

@@ -327,7 +327,7 @@ def test_a_body_that_fails_is_told_and_columns_do_not_go_with_it(base):
         begin(base, columns=["id"])
     run(base, begin(base))
     assert [message.get("body_failed", "")[:27] for message in sent(base)] == ["", "the body cannot be computed"]
-    assert one(base, "select problem from qctl._verify_attachments()").startswith("in 1 statements since")
+    assert one(base, "select problem from qctl._verify_attachments()").startswith("in 1 statement since")
 
 
 # What was missed.

@@ -395,7 +395,7 @@ begin
     raise exception 'the payload is what --body makes, so columns cannot be chosen' using errcode = 'QC007', hint = 'leave out --columns';
   elsif v_new.missed and (v_new.body_sql is not null or v_new.payload not in ('qctl', 'supabase') or v_new.columns is not null or not v_queue.archive) then
     raise exception 'what was captured into ''%'' cannot be compared with rows', p_queue
-      using errcode = 'QC007', detail = 'Its messages are not whole rows, or the queue keeps no archive.', hint = 'use a time: --since ''2026-11-30 02:00'' --by updated_at';
+      using errcode = 'QC007', detail = case when not v_queue.archive then 'The queue keeps no archive.' else 'Its messages are not whole rows.' end, hint = 'use a time: --since ''2026-11-30 02:00'' --by updated_at';
   end if;
   if v_old.backfill_id is not null and not p_preview then
     update qctl.backfill b

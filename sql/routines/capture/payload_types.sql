@@ -73,9 +73,11 @@ begin
   select qctl._table_name(c.oid), n.nspname::text, c.relname::text, a.operations, a.payload, a.body_sql is not null,
          array(select k.attname::text from pg_index i join pg_attribute k on k.attrelid = i.indrelid and k.attnum = any (i.indkey::smallint[])
                where i.indrelid = c.oid and i.indisprimary order by array_position(i.indkey::smallint[], k.attnum)),
-         (select jsonb_agg(jsonb_build_object('name', f.attname, 'type', t.type - 'not_null'
-                                              || case when f.attnotnull or t.type ? 'not_null' then '{}' else '{"null": true}'::jsonb end) order by f.attnum)
+         (select coalesce(jsonb_agg(jsonb_build_object('name', f.attname, 'type', t.type - 'not_null'
+                                              || case when f.attnotnull and not k.unchecked or t.type ? 'not_null' then '{}' else '{"null": true}'::jsonb end) order by f.attnum), '[]')
           from pg_attribute f cross join lateral (select qctl._json_type(f.atttypid, f.atttypmod, greatest(f.attndims, 1)) as type) t
+          -- From PostgreSQL 18 on a column may be not null only for what is written from now on.
+          cross join lateral (select exists (select from pg_constraint x where x.conrelid = c.oid and x.contype = 'n' and x.conkey = array[f.attnum] and not x.convalidated) as unchecked) k
           where f.attrelid = c.oid and f.attnum > 0 and not f.attisdropped and f.attgenerated <> 'v')
   from qctl.attachment a join pg_class c on c.oid = qctl._attached_relation(a.name) join pg_namespace n on n.oid = c.relnamespace
   where a.queue_id = v_queue.queue_id order by 1;

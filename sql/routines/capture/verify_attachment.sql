@@ -176,7 +176,8 @@ begin
         case when v_held.events = 1 then 'event is' else 'events are' end, qctl._shown_time(v_held.since), v_held.reason));
     end if;
     v_problems := concat_ws('; ', v_problems, (
-      select string_agg(format(case when k.marked then 'in %s statements since %s %s: their messages hold the whole row instead'
+      select string_agg(format(case when k.marked and k.statements = 1 then 'in %s statement since %s %s: its messages hold the whole row instead'
+                                    when k.marked then 'in %s statements since %s %s: their messages hold the whole row instead'
                                     else '%s statements were not captured since %s, %s' end, k.statements, qctl._shown_time(k.since),
                                case when k.marked then k.error else 'SQLSTATE ' || k.state end), '; ')
       from (select e.error ~ '^(the body|triggers call each other)' as marked, sum(e.statements) as statements, min(e.minute) as since,

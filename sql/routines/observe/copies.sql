@@ -20,9 +20,9 @@ declare
   v_queue qctl.queue := qctl._queue(p_queue);
 begin
   return query execute format($q$
-    select m.msg_id, qctl.webhook_id($1, m.msg_id, m.enqueued_at), qctl._request_headers($2, m.headers),
+    select m.msg_id, qctl.webhook_id($1, m.msg_id, m.enqueued_at), qctl._open_headers(qctl._request_headers($2, m.headers)),
            case when $5 is null or m.message @> $5 then coalesce(m.message::text, 'null') end
-    from (
+    from (select n.*, sum(pg_column_size(n.message)) over (order by n.msg_id) as so_far, row_number() over (order by n.msg_id) as place from (
       (select q.msg_id, q.enqueued_at, q.headers, q.message from pgmq.%1$I q
        where (q.msg_id > $3 or q.msg_id = any ($4)) order by q.msg_id limit $6)
       union all
@@ -31,26 +31,31 @@ begin
       union all
       (select d.msg_id, d.enqueued_at, d.headers, d.message from qctl.dead_letter d
        where d.queue_id = $7 and (d.msg_id > $3 or d.msg_id = any ($4)) order by d.msg_id limit $6)
-    ) m
+    ) n) m
+    -- One answer holds a few megabytes, or one message.
+    where m.so_far < 4194304 or m.place = 1
     order by m.msg_id limit $6
   $q$, 'q_' || p_queue, 'a_' || p_queue)
-  using v_queue.queue_uuid, qctl._open_headers(v_queue.headers), p_after, p_ids, p_where, p_limit, v_queue.queue_id;
+  using v_queue.queue_uuid, v_queue.headers, p_after, p_ids, p_where, p_limit, v_queue.queue_id;
 end
 $$;
 comment on function qctl.copies(text, bigint, bigint[], jsonb, integer) is
   'Messages after an id, and those of p_ids, in the order of their ids: with their webhook-id, all headers that are no secret, and the body, null where it does not contain p_where. For roles that may read payloads.';
 
-create or replace function qctl.copies_begin(p_queue text) returns table (newest bigint, oldest_running text, next_transaction text)
+create or replace function qctl.copies_begin(p_queue text) returns table (queue_uuid uuid, newest bigint, oldest_running text, next_transaction text)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
 begin
-  perform qctl._queue(p_queue);
-  newest := qctl._newest_msg_id(p_queue);
+  queue_uuid := v_queue.queue_uuid;
+  newest := greatest(qctl._newest_msg_id(p_queue), (select max(d.msg_id) from qctl.dead_letter d where d.queue_id = v_queue.queue_id));
   oldest_running := pg_snapshot_xmin(pg_current_snapshot());
   next_transaction := pg_snapshot_xmax(pg_current_snapshot());
   return next;
 end
 $$;
 comment on function qctl.copies_begin(text) is
-  'The newest message, and which transactions run: an id below it that is missing may still be committed by one that began before.';
+  'Which queue it is, its newest message, and which transactions run: an id below it that is missing may still be committed by one that began before.';

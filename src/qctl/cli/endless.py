@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import sys
 import termios
 import tty
@@ -29,6 +30,11 @@ class Keys:
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
 
+    @property
+    def are_read(self) -> bool:
+        """Whether there is a terminal to read them from."""
+        return self._fd is not None
+
     def pressed(self) -> str | None:
         """The key that was pressed, if one was."""
         if self._fd is None or not select.select([self._fd], [], [], 0)[0]:
@@ -38,14 +44,18 @@ class Keys:
 
 @contextmanager
 def keys() -> Generator[Keys]:
-    """Reads keys while the block runs; the terminal is as before afterwards. Ctrl-C goes on to interrupt."""
-    if not (config.can_ask() and config.stdout_is_terminal()):
+    """Reads keys while the block runs; the terminal is as before afterwards, also on SIGTERM. Ctrl-C goes on to interrupt."""
+    fd = sys.stdin.fileno()
+    # A process in the background would be stopped for touching the terminal.
+    if not (config.can_ask() and config.stdout_is_terminal()) or os.tcgetpgrp(fd) != os.getpgrp():
         yield Keys(None)
         return
-    fd = sys.stdin.fileno()
     before = termios.tcgetattr(fd)
+    handler = signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     try:
         tty.setcbreak(fd)
         yield Keys(fd)
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        signal.signal(signal.SIGTERM, handler)
+        if os.tcgetpgrp(fd) == os.getpgrp():
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)

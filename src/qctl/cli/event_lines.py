@@ -9,7 +9,9 @@ from typing import Any, TypeVar, cast
 
 import typer
 
+from qctl import exact_json
 from qctl.cli import styles
+from qctl.errors import UsageError
 from qctl.listening import endpoint, forwarder
 from qctl.output import Column, Format, chosen, machine, table
 from qctl.output.columns import clock, milliseconds, one_line, visible
@@ -72,6 +74,8 @@ class Lines:
 
     def __init__(self, output: Format | None) -> None:
         asked = chosen(output) if output or sys.stdout.isatty() else Format.JSONL
+        if asked in (Format.CSV, Format.TSV, Format.MARKDOWN):
+            raise UsageError(f"events are not written as {asked}", hint="-o jsonl")
         self._machine = asked in (Format.JSON, Format.JSONL)
 
     def came(self, event: endpoint.Arrival) -> None:
@@ -109,7 +113,7 @@ def _came(event: endpoint.Arrival) -> _Came:
 def _went(event: forwarder.Forwarded) -> _Went:
     return _Went(
         event.at, event.queue_name, event.msg_id, event.webhook_id, event.status, event.duration_ms, event.error,
-        _payload(event.body),
+        _payload(event.copy.body or ""),
     )  # fmt: skip
 
 
@@ -123,15 +127,26 @@ def _shown_arrival(event: endpoint.Arrival) -> _Shown:
 def _shown_copy(event: forwarder.Forwarded) -> _Shown:
     outcome = "no answer" if event.status is None else str(event.status)
     return _Shown(
-        event.at, f"{event.queue_name}/{event.msg_id}", _event(event.body), outcome, event.duration_ms, event.error
+        event.at,
+        f"{event.queue_name}/{event.msg_id}",
+        _event(event.copy.body or ""),
+        outcome,
+        event.duration_ms,
+        event.error,
     )
 
 
 def _payload(body: bytes | str) -> Any:
+    """JSON as it came, digit by digit; text where it is none."""
+    text = body if isinstance(body, str) else body.decode("utf-8", "replace")
     try:
-        return json.loads(body)
+        found = exact_json.loads(text)
+        if "NaN" in text or "Infinity" in text:
+            # Python reads them, and they are no JSON.
+            json.dumps(found, allow_nan=False)
     except (ValueError, RecursionError):
-        return body if isinstance(body, str) else body.decode("utf-8", "replace")
+        return text
+    return found
 
 
 def _event(body: bytes | str) -> str:
@@ -155,6 +170,6 @@ def _first(row: Any) -> Iterator[tuple[str, Any]]:
 def open_payload(body: str) -> None:
     """Writes a payload over several lines."""
     found = _payload(body)
-    text = found if isinstance(found, str) else json.dumps(found, indent=2, ensure_ascii=False)
+    text = found if isinstance(found, str) else exact_json.dumps(found, indent=2)
     for line in text.split("\n"):
         typer.echo(visible(line))

@@ -33,7 +33,7 @@ PANELS: dict[str, tuple[str, ...]] = {
             "show",
             "tail",
         ),
-        *("capacity", "types", "config"),
+        *("capacity", "types", "web", "config"),
     ),
     "Act": ("replay", "discard", "purge", "send", "test", "listen", "backfill", "pause", "resume", "scale", "worker"),
     "Help": ("completion",),

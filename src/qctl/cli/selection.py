@@ -41,7 +41,7 @@ Attempted = Annotated[
     ),
 ]
 Since = Annotated[
-    str | None, typer.Option("--since", help="Last attempt at or after this time: 15m ago, or a time.", metavar="TIME")
+    str | None, typer.Option("--since", help="Last attempt at or after this time: 15m back, or a time.", metavar="TIME")
 ]
 Until = Annotated[str | None, typer.Option("--until", help="Last attempt before this time.", metavar="TIME")]
 CapturedSince = Annotated[

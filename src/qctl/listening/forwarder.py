@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.listening import signature
@@ -19,8 +19,9 @@ from qctl.worker.request import Answer, Egress, Request
 
 TIMEOUT_MS = 30_000
 AT_ONCE = 20
-# So many copies wait in memory at most; the others wait in the database.
+# So many copies, and bytes of them, wait in memory at most; the others wait in the database.
 MOST_WAITING = 1000
+_MOST_WAITING_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Forwarded:
     status: int | None
     duration_ms: int | None
     error: str | None
-    body: str
+    copy: Copy
 
 
 class Forwarder:
@@ -47,7 +48,15 @@ class Forwarder:
         self._woken = threading.Event()
         self._sender = Sender(self._woken.set, Egress())
         self._sender.alive_until = math.inf
+        # libcurl's side forgets large bodies once they are sent.
+        self._copies: dict[int, list[Copy]] = {}
+        self._bytes = 0
         self.waiting = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more copies may be read."""
+        return self.waiting < MOST_WAITING and self._bytes < _MOST_WAITING_BYTES
 
     def start(self) -> None:
         """Starts its thread."""
@@ -59,7 +68,12 @@ class Forwarder:
 
     def send(self, copies: Iterable[Copy]) -> None:
         """Sends these."""
-        requests = [self._request(copy, copy.body) for copy in copies if copy.body is not None]
+        requests: list[Request] = []
+        for copy in copies:
+            if copy.body is not None:
+                requests.append(self._request(copy, copy.body))
+                self._copies.setdefault(copy.msg_id, []).append(copy)
+                self._bytes += len(copy.body)
         self.waiting += len(requests)
         if requests:
             self._sender.submit(self._queue, requests, AT_ONCE)
@@ -87,9 +101,12 @@ class Forwarder:
 
     def _forwarded(self, answer: Answer) -> Forwarded:
         message = answer.request.message
+        copy = self._copies[message.msg_id].pop()
+        if not self._copies[message.msg_id]:
+            del self._copies[message.msg_id]
+        self._bytes -= len(copy.body or "")
         return Forwarded(
-            datetime.now(UTC), self._queue, message.msg_id, message.lease, answer.status, answer.duration_ms, answer.error,
-            message.body,
+            datetime.now(UTC), self._queue, message.msg_id, copy.webhook_id, answer.status, answer.duration_ms, answer.error, copy
         )  # fmt: skip
 
 
@@ -114,27 +131,40 @@ def refuse_production(url: str, endpoints: dict[str, str], *, allow_remote: bool
         raise UsageError(
             f"'{url[:200]}' is not an http or https URL", hint="for example --to http://localhost:3000/hook"
         )
-    here = _is_this_machine(there.hostname)
+    here = _is_this_machine(_host(there))
     for name, endpoint in endpoints.items():
         other = urlsplit(endpoint)
-        if _place(other) == _place(there) and (not here or other.path.rstrip("/") == there.path.rstrip("/")):
+        if here and _is_this_machine(_host(other)):
+            same = _port(there) == _port(other) and there.path.rstrip("/") == other.path.rstrip("/")
+        else:
+            same = _host(there) == _host(other)
+        if same:
             raise QctlError(
-                f"{there.scheme}://{there.netloc} is where queue {name} delivers: it would get each message twice",
+                f"{_host(there)} is where queue {name} delivers: it would get each message twice",
                 code=ExitCode.REFUSED,
                 hint="send copies to another port or host: --to http://localhost:3000/hook",
             )
     if not here and not allow_remote:
         raise QctlError(
-            f"{there.hostname} is not this machine", code=ExitCode.REFUSED, hint="if that is meant: --allow-remote"
+            f"{_host(there)} is not this machine", code=ExitCode.REFUSED, hint="if that is meant: --allow-remote"
         )
 
 
-def _place(url: SplitResult) -> tuple[str | None, int | None]:
+def shown(url: str) -> str:
+    """A URL without user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{_host(parts)}:{_port(parts)}{parts.path}"
+
+
+def _host(url: SplitResult) -> str:
+    return unquote(url.hostname or "").rstrip(".").lower()
+
+
+def _port(url: SplitResult) -> int | None:
     try:
-        port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+        return url.port or {"http": 80, "https": 443}.get(url.scheme)
     except ValueError:
-        return None, None
-    return url.hostname, port
+        return None
 
 
 def _is_this_machine(host: str) -> bool:

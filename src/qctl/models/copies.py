@@ -1,6 +1,7 @@
 """Messages for who looks on."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +16,9 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class CopiesBegin:
-    """The newest message of a queue, the oldest transaction that runs, and the next one that will begin."""
+    """Which queue it is, its newest message, the oldest transaction that runs, and the next one that will begin."""
 
+    queue_uuid: UUID
     newest: int
     oldest_running: str
     next_transaction: str

@@ -1,5 +1,6 @@
 """What a receiver that was written for one shape would not understand of another."""
 
+import re
 from collections.abc import Iterator
 
 from qctl.payload_types.shape import Payload, Shape
@@ -21,7 +22,10 @@ class _Comparison:
     def _compare(self, before: Shape, now: Shape, place: str) -> Iterator[str]:
         befores, nows = _parts(before, self._before), _parts(now, self._now)
         if any(part["kind"] == "any" for part in befores):
-            return
+            # What was unknown stays so; what is known beside it is compared all the same.
+            befores, nows = ([part for part in parts if part["kind"] != "any"] for parts in (befores, nows))
+            if not befores:
+                return
         for part in nows:
             if any(not list(self._part(known, part, place)) for known in befores):
                 continue
@@ -35,11 +39,14 @@ class _Comparison:
 
     def _part(self, before: Shape, now: Shape, place: str) -> Iterator[str]:
         kind = before["kind"]
+        if kind in ("number", "integer") and now.get("rounded") and not before.get("rounded"):
+            yield f"{place}: {now['note']}"
         if kind == "number" and now["kind"] == "integer":
             return
         if kind == "string" and now["kind"] in ("enum", "literal"):
             texts = now.get("values", [now.get("value")])
-            if "pattern" in before or not all(isinstance(text, str) for text in texts):
+            longest = before.get("longest", float("inf"))
+            if "pattern" in before or not all(isinstance(text, str) and len(text) <= longest for text in texts):
                 yield f"{place}: {_said(now)} and was {_said(before)}"
             return
         if kind in ("enum", "literal") and now["kind"] in ("enum", "literal"):
@@ -55,7 +62,7 @@ class _Comparison:
         elif kind == "array":
             yield from self._compare(before["items"], now["items"], f"{place}[]")
         elif kind == "string":
-            if "pattern" in before and before["pattern"] != now.get("pattern"):
+            if ("pattern" in before and before["pattern"] != now.get("pattern")) or _family(before) != _family(now):
                 yield f"{place}: is {_said(now)} and was {_said(before)}"
             elif "longest" in before and now.get("longest", float("inf")) > before["longest"]:
                 yield f"{place}: may be longer than {before['longest']}"
@@ -70,6 +77,16 @@ class _Comparison:
                     yield f"{inner} is gone"
             else:
                 yield from self._compare(field, now["fields"][name], inner)
+
+
+def _family(shape: Shape) -> str:
+    """The kind of text that a text is: what a column of one holds another may hold."""
+    name = re.sub(r"\(\d+\)", "", str(shape.get("note", "")))
+    return (
+        "text"
+        if name in ("text", "character varying", "character", "name", '"char"') or name.endswith("citext")
+        else name
+    )
 
 
 def _parts(shape: Shape, payload: Payload) -> list[Shape]:

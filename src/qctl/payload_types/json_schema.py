@@ -29,7 +29,8 @@ def schema(shape: Shape, prefix: str) -> dict[str, Any]:
         case "literal":
             return {"const": shape["value"]} | note
         case "enum":
-            return {"enum": shape["values"]} | note
+            allowed: dict[str, Any] = {"enum": shape["values"]} if shape["values"] else {"not": {}}
+            return allowed | note
         case "named":
             return {"$ref": prefix + shape["name"]}
         case "array":

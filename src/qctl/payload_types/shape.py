@@ -73,7 +73,7 @@ def _column(type_: dict[str, Any]) -> Shape:
         case kind:
             found: Shape = {"kind": kind, **{key: type_[key] for key in ("least", "most") if key in type_}, **note}
             if type_.get("rounded"):
-                found["note"] = f"{type_['name']}: {_ROUNDED}"
+                found |= {"note": f"{type_['name']}: {_ROUNDED}", "rounded": True}
             if "texts" in type_:
                 return union(found, {"kind": "enum", "values": type_["texts"]})
             return found
@@ -111,7 +111,13 @@ def _add_table(name: str, table: PayloadTypes, types: dict[str, Shape], warnings
             f"the payload of {table.relation} is what its --body makes, whose type PostgreSQL does not know: unknown"
         )
     if table.format == "cloudevents":
-        data = obj({"record": union(named(row), NULL), "old_record": union(named(row), NULL)})
+        some = _some_columns(table)
+        whole, either = union(named(row), NULL), union(named(row), some, NULL)
+        data = union(
+            obj({"record": whole, "old_record": whole, "truncated": ABSENT}, ("truncated",)),
+            obj({"record": either, "old_record": either, "truncated": literal(True)}),
+            obj({"record": some, "old_record": NULL, "truncated": ABSENT}, ("truncated",)),
+        )
         types[f"{name}CloudEvent"] = _cloud_event(table, named(f"{name}Body") if table.has_body else data)
         return f"{name}CloudEvent"
     return f"{name}Body" if table.has_body else f"{name}Event"
@@ -130,7 +136,10 @@ def _events(table: PayloadTypes, row: str, kind: str) -> list[Shape]:
             if truncated and operation == "TRUNCATE":
                 continue
             # What is too large is sent by its key, in both rows or in one.
-            side = union(one, whole) if truncated and operation == "UPDATE" else one
+            side = union(whole, one) if truncated and operation == "UPDATE" else one
+            if operation == "READ" and not truncated:
+                # qctl backfill --columns leaves out others than the key and the order key.
+                side = union(whole, _some_columns(table))
             found.append(
                 obj(
                     {
@@ -144,6 +153,11 @@ def _events(table: PayloadTypes, row: str, kind: str) -> list[Shape]:
                 )
             )
     return found
+
+
+def _some_columns(table: PayloadTypes) -> Shape:
+    fields = {field["name"]: column(field["type"]) for field in table.columns}
+    return obj(fields, [name for name in fields if name not in table.key_columns])
 
 
 def _chat(table: PayloadTypes) -> Shape:

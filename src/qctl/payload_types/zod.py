@@ -56,5 +56,6 @@ def _object(shape: Shape, depth: int) -> str:
         if "note" in field:
             lines.append(f"{inner}/** {comment(field['note'])} */")
         optional = ".optional()" if name in shape["optional"] else ""
-        lines.append(f"{inner}{key(name)}: {_schema(field, depth + 1)}{optional},")
+        written = '["__proto__"]' if name == "__proto__" else key(name)
+        lines.append(f"{inner}{written}: {_schema(field, depth + 1)}{optional},")
     return "z.object({\n" + "\n".join(lines) + f"\n{'  ' * depth}}})" if lines else "z.object({})"

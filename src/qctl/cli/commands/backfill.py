@@ -19,11 +19,11 @@ _COLUMNS = [
     Column("relation", "table"),
     Column("queue_name", "queue"),
     Column("state", "state"),
-    Column("scanned", "rows", number, right=True),
-    Column("queued", "messages", number, right=True),
+    Column("scanned", "read", number, right=True),
+    Column("queued", "queued", number, right=True),
     Column("rows_per_s", "rows/s", number, right=True),
     Column("started_at", "started", instant),
-    Column("where_sql", "where", one_line, fold=True),
+    Column("where_sql", "rows", of=lambda run: "missed" if run.missed else one_line(run.where_sql or "all"), fold=True),
     Column("error", "error", one_line, fold=True),
     Column("fix", "to go on", fold=True),
 ]
@@ -138,6 +138,9 @@ def _preview(connection: "db.Connection", table: str, name: str, asked: dict[str
 
 def _run(connection: "db.Connection", table: str, name: str, asked: dict[str, Any], output: Format | None) -> None:
     begun = backfill.begin(table, name, asked).one(connection)
+    done = [run for run in backfill.runs(connection, name) if run.relation == begun.relation and run.state == "done"]
+    if done and not begun.resumed and done[-1].ended_at is not None:
+        say(f"a backfill of {begun.relation} was done at {instant(done[-1].ended_at)}; rows of it are sent again")
     if config.stderr_is_terminal():
         if begun.resumed:
             say(f"going on after {counted(begun.scanned, 'row')}")

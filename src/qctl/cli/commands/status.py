@@ -141,9 +141,8 @@ def _tell_backfills(connection: "db.Connection", queue: str | None) -> None:
         pace = f", {run.rows_per_s:,.0f}/s" if run.state == "running" and run.rows_per_s else ""
         error = f" ({run.error})" if run.error else ""
         more = f"; to go on: {run.fix}" if run.fix else ""
-        say(
-            f"backfill of {run.relation} into {run.queue_name} is {run.state}{error}: {run.scanned:,}{share} rows{pace}{more}"
-        )
+        state = "has failed" if run.state == "failed" else f"is {run.state}"
+        say(f"backfill of {run.relation} into {run.queue_name} {state}{error}: {run.scanned:,}{share} rows{pace}{more}")
 
 
 def _is_duration(words_: list[str]) -> bool:

@@ -1,8 +1,9 @@
 """The types of a queue's payloads: types."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +26,10 @@ _COLUMNS = [
     Column("json", "JSON"),
     Column("nullable", "may be null", yes_no),
 ]
+
+
+# Stands for a payload that is no row.
+_OF_BODY: dict[str, Any] = {"name": "what --body makes", "type": {"name": "unknown", "json": "any", "null": True}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ def command(
         return
     payload = shape.payload(name, attached)
     if before is not None and check is not None:
-        _compare(before, payload, check)
+        _compare(*before, payload, check)
         return
     for warning in payload.warnings:
         say(f"Warning: {warning}")
@@ -102,7 +107,7 @@ def _list(attached: "list[models.PayloadTypes]", output: Format | None) -> None:
             table.relation, field["name"], field["type"]["name"], _json(field["type"]), field["type"].get("null", False)
         )
         for table in attached
-        for field in table.columns
+        for field in (table.columns if not table.has_body else [_OF_BODY])
     ]
     render(rows, _COLUMNS, output)
 
@@ -112,18 +117,21 @@ def _json(type_: dict[str, object]) -> str:
     return f"{name}, rounded by JSON.parse" if type_.get("rounded") else name
 
 
-def _read(path: Path) -> shape.Payload:
+def _read(path: Path) -> tuple[shape.Payload, str]:
     try:
         found = file.read(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"cannot read {path}: {reason}", hint=f"qctl types --ts > {path}") from None
+        raise UsageError(f"cannot read {path}: {reason}", hint="qctl types -q QUEUE --ts writes one") from None
     if found is None:
-        raise UsageError(f"{path} was not written by qctl types", hint=f"qctl types --ts > {path}")
+        raise UsageError(
+            f"{path} was not written by qctl types, or by another version of it",
+            hint="qctl types -q QUEUE --ts writes one",
+        )
     return found
 
 
-def _compare(before: shape.Payload, now: shape.Payload, path: Path) -> None:
+def _compare(before: shape.Payload, form: str, now: shape.Payload, path: Path) -> None:
     found = breaking.changes(before, now)
     for change in found:
         typer.echo(change)
@@ -133,7 +141,8 @@ def _compare(before: shape.Payload, now: shape.Payload, path: Path) -> None:
             if len(found) > 1
             else f"a change breaks receivers that were written for {path}",
             code=ExitCode.CHECK_FAILED,
-            hint=f"tell those who receive it; then write the file again: qctl types -q {now.queue} --ts > {path}",
+            detail="tell those who receive it, then write the file again",
+            hint=f"qctl types -q {now.queue} --{form} > {shlex.quote(str(path))}",
         )
     same = (before.types, before.root) == (now.types, now.root)
     say("nothing has changed" if same else "what has changed breaks no receiver; the file can be written again")

@@ -1,0 +1,1 @@
+"""A window for a browser: the same answers as the command line, because it asks the same operations."""
