@@ -48,7 +48,11 @@ from qctl.operations import queues
 print(queues.create.__module__)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.splitlines() == ["__main__ demo operations worker", "True", "qctl.operations.queues"]
+    assert done.stdout.splitlines() == [
+        "__main__ demo listening operations payload_types web worker",
+        "True",
+        "qctl.operations.queues",
+    ]
 
 
 def test_no_module_is_read_twice():

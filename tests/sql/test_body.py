@@ -288,7 +288,7 @@ def test_slack_and_discord_say_what_changed(shop):
     assert inserted == {
         "text": "insert shop.orders: id 1, total 30.5, customer &lt;!channel&gt; &amp; @everyone, customer_id 7"
     }
-    assert updated["text"].startswith("update shop.orders: total 30.5 → 31, id 1")
+    assert updated["text"].startswith("update shop.orders: total 30.5 -&gt; 31, id 1")
     message = one(shop, "select message from pgmq.q_chat order by msg_id limit 1")
     assert message["content"].startswith("insert shop.orders: id 1")
     assert message["allowed_mentions"] == {"parse": []}

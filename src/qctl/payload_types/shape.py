@@ -9,9 +9,10 @@ A shape is a dict with ``kind``: string (``pattern``, ``longest``), number, inte
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qctl.models import PayloadTypes
+if TYPE_CHECKING:
+    from qctl.models import PayloadTypes
 
 Shape = dict[str, Any]
 
@@ -79,7 +80,7 @@ def _column(type_: dict[str, Any]) -> Shape:
             return found
 
 
-def payload(queue: str, attached: list[PayloadTypes]) -> Payload:
+def payload(queue: str, attached: "list[PayloadTypes]") -> Payload:
     """The shape of all that the tables attached to a queue send."""
     types: dict[str, Shape] = {}
     warnings: list[str] = []
@@ -92,7 +93,7 @@ def payload(queue: str, attached: list[PayloadTypes]) -> Payload:
     return Payload(queue, root, types, warnings)
 
 
-def _add_table(name: str, table: PayloadTypes, types: dict[str, Shape], warnings: list[str]) -> str:
+def _add_table(name: str, table: "PayloadTypes", types: dict[str, Shape], warnings: list[str]) -> str:
     row = f"{name}Row"
     types[row] = obj({field["name"]: column(field["type"]) for field in table.columns})
     warnings += [
@@ -123,7 +124,7 @@ def _add_table(name: str, table: PayloadTypes, types: dict[str, Shape], warnings
     return f"{name}Body" if table.has_body else f"{name}Event"
 
 
-def _events(table: PayloadTypes, row: str, kind: str) -> list[Shape]:
+def _events(table: "PayloadTypes", row: str, kind: str) -> list[Shape]:
     always = {"table": literal(table.table_name), "schema": literal(table.schema_name)}
     whole = named(row)
     key = obj({field["name"]: column(field["type"]) for field in table.columns if field["name"] in table.key_columns})
@@ -155,17 +156,17 @@ def _events(table: PayloadTypes, row: str, kind: str) -> list[Shape]:
     return found
 
 
-def _some_columns(table: PayloadTypes) -> Shape:
+def _some_columns(table: "PayloadTypes") -> Shape:
     fields = {field["name"]: column(field["type"]) for field in table.columns}
     return obj(fields, [name for name in fields if name not in table.key_columns])
 
 
-def _chat(table: PayloadTypes) -> Shape:
+def _chat(table: "PayloadTypes") -> Shape:
     message = obj({"text" if table.format == "slack" else "content": {"kind": "string"}})
     return union(message, ANY) if table.has_body else message
 
 
-def _cloud_event(table: PayloadTypes, data: Shape) -> Shape:
+def _cloud_event(table: "PayloadTypes", data: Shape) -> Shape:
     text: Shape = {"kind": "string"}
     return obj(
         {

@@ -1,5 +1,7 @@
 """What each page shows: asked of the operations that the command line asks."""
 
+import json
+import re
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,11 @@ from qctl.web.database import Shared
 Arguments = Mapping[str, str]
 
 _PAGE = 50
+# Each filter with the option that it is on the command line.
+_FILTERS = {
+    "queue": "-q", "state": "--state", "status_code": "--status-code", "error": "--error", "where": "--where",
+    "since": "--since", "captured_since": "--captured-since",
+}  # fmt: skip
 _STATES = ("ready", "delayed", "in_flight", "retrying", "delivered", "dead", "archived")
 
 
@@ -50,35 +57,54 @@ def queue(database: Shared, _given: Arguments, name: str) -> dict[str, Any]:
 
 
 def messages(database: Shared, given: Arguments) -> dict[str, Any]:
-    """Messages, newest first, by filters; pages by the id."""
-    name, state, error = (given.get(key, "").replace("\0", "").strip() for key in ("queue", "state", "error"))
-    since, before = given.get("since", "").strip(), given.get("before", "")
-    if state and state not in _STATES:
-        raise UsageError(f"'{state[:40]}' is not a state", hint=f"one of {', '.join(_STATES)}")
-    if before and not before.isdecimal():
+    """Messages, newest first, by the filters of ``qctl messages``; pages by the id."""
+    asked = {name: given.get(name, "").replace("\0", "").strip() for name in _FILTERS}
+    before = given.get("before", "")
+    if before and not (before.isdecimal() and len(before) < 19):
         raise UsageError("the page is not a number")
-    which = finding.Filter(
-        states=[state] if state else None, error=error or None, since=_since(since or ("1d" if error else ""))
-    )
+    which = _filter(asked)
 
     def ask(connection: db.Connection) -> dict[str, Any]:
-        names = known.some(connection, name or None)
+        names = known.some(connection, asked["queue"] or None)
         first = int(before) if before else None
         found = finding.listed(connection, names, which, before_id=first, page=_PAGE) if names else iter(())
         rows = list(islice(found, _PAGE + 1))
-        return {
-            "rows": rows[:_PAGE],
-            "more": len(rows) > _PAGE,
-            "names": [row.queue_name for row in known.listed(connection)],
-        }
+        listed = [row.queue_name for row in known.listed(connection)]
+        return {"rows": rows[:_PAGE], "more": len(rows) > _PAGE, "names": listed}
 
-    options = [("-q", name), ("--state", state), ("--error", error), ("--since", since)]
-    command = " ".join(["qctl messages", *(f"{option} {shlex.quote(value)}" for option, value in options if value)])
-    found = database.ask(("messages", name, state, error, since, before), ask)
+    options = (f"{option} {shlex.quote(asked[name])}" for name, option in _FILTERS.items() if asked[name])
     return {
-        **found, "name": name, "state": state, "error_text": error, "since": since, "states": _STATES, "command": command,
-        "can_page": bool(name) and not which.by_attempt,
-    }  # fmt: skip
+        **database.ask(("messages", *asked.values(), before), ask),
+        "asked": asked,
+        "states": _STATES,
+        "command": " ".join(["qctl messages", *options]),
+        "can_page": bool(asked["queue"]) and not which.by_attempt,
+    }
+
+
+def _filter(asked: dict[str, str]) -> finding.Filter:
+    state, code, where = asked["state"], asked["status_code"], asked["where"]
+    if state and state not in _STATES:
+        raise UsageError(f"'{state[:40]}' is not a state", hint=f"one of {', '.join(_STATES)}")
+    if code and not re.fullmatch(r"[0-9xX]{3}", code):
+        raise UsageError(f"'{code[:20]}' is not a status code", hint="for example 404, or 5xx")
+    if where:
+        try:
+            json.loads(where)
+        except (ValueError, RecursionError):
+            raise UsageError(
+                "what the payload contains is not JSON", hint='for example {"record": {"id": 7}}'
+            ) from None
+    # What no index covers is looked for in a day, unless a time was given.
+    since = asked["since"] or ("1d" if asked["error"] or code else "")
+    return finding.Filter(
+        states=[state] if state else None,
+        since=_since(since),
+        captured_since=_since(asked["captured_since"] or ("1d" if where and not since else "")),
+        status_codes=[code] if code else None,
+        error=asked["error"] or None,
+        where=where or None,
+    )
 
 
 def message(database: Shared, given: Arguments, name: str, msg_id: int) -> dict[str, Any]:

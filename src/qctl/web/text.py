@@ -34,6 +34,11 @@ def pretty(value: Any) -> str:
     return "\n".join(visible(line) for line in json.dumps(value, indent=2, ensure_ascii=False, default=str).split("\n"))
 
 
+def plain(value: str) -> str:
+    """A text of others over several lines, with what a terminal would act on made visible."""
+    return "\n".join(visible(line) for line in value.split("\n"))
+
+
 def spark(values: list[int]) -> Markup:
     """A line of bars, read out as its sum."""
     top = max([*values, 1])
@@ -60,5 +65,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "pretty": pretty,
     "spark": spark,
+    "plain": plain,
     "line": pretty_error,
 }

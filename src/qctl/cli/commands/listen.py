@@ -137,7 +137,7 @@ def command(
         _forward(connection, sending, _Past(name, past), live, again, output)
 
 
-def _behaviour(secret: str | None, fail: str | None, status: int, delay: str | None) -> endpoint.Behaviour:
+def _behaviour(secret: str | None, fail: str | None, status: int, delay: str | None) -> "endpoint.Behaviour":
     key = None
     if secret is not None:
         key = signature.key_of(secret_source.read(secret, "signing secret", "give - for stdin, @FILE or env:NAME"))
@@ -146,7 +146,7 @@ def _behaviour(secret: str | None, fail: str | None, status: int, delay: str | N
     )
 
 
-def _listen(port: int, behaviour: endpoint.Behaviour, output: Format | None) -> None:
+def _listen(port: int, behaviour: "endpoint.Behaviour", output: Format | None) -> None:
     server = endpoint.Endpoint(port, behaviour)
     server.start()
     verified = "signatures are verified" if behaviour.key else "signatures are not verified: --secret"
@@ -198,7 +198,7 @@ class _Past:
         self.asked = len(ids)
         self.found = 0
 
-    def take(self, connection: "db.Connection") -> list[models.Copy]:
+    def take(self, connection: "db.Connection") -> "list[models.Copy]":
         ids = self._ids[: copies.BATCH // 10]
         rows = list(copies.chosen(connection, self._queue, ids)) if ids else []
         # Only now: a connection that is lost on the way loses none of them.
@@ -212,7 +212,7 @@ class _Past:
 
 def _forward(
     connection: "db.Connection",
-    sending: forwarder.Forwarder,
+    sending: "forwarder.Forwarder",
     past: _Past,
     live: "Copies | None",
     again: "Callable[[], db.Connection]",
