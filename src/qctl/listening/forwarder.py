@@ -142,7 +142,7 @@ def refuse_production(url: str, endpoints: dict[str, str], *, allow_remote: bool
             raise QctlError(
                 f"{_host(there)} is where queue {name} delivers: it would get each message twice",
                 code=ExitCode.REFUSED,
-                hint="send copies to another port or host: --to http://localhost:3000/hook",
+                hint="send copies to another port, path or host: --to http://localhost:3000/hook",
             )
     if not here and not allow_remote:
         raise QctlError(
