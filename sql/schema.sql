@@ -6382,7 +6382,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
   select p.oid::regprocedure from pg_proc p
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
-         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,delivery_stop,attempt_totals,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,database_share,'
+         and (p.proname = any ('{depth,lag,growth,rates,answers,health,silence,settled_until,archive_size,check,findings,delivery_stop,attempt_totals,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,database_share,'
                                'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route,edge_status,backfills,payload_types}')
               or p_payloads and p.proname in ('messages_where', 'payloads', 'copies', 'copies_begin'))
          or p_level = 'operate'
@@ -11841,6 +11841,43 @@ $_$;
 -- Name: FUNCTION adopt_webhook(p_relation text, p_trigger text, p_queue text, p_settings jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.adopt_webhook(p_relation text, p_trigger text, p_queue text, p_settings jsonb) IS 'Takes over a Supabase Database Webhook in one transaction: creates a queue with its URL and headers, attaches the table with the same body and conditions, and disables the trigger. To undo it: enable the trigger and call qctl.detach().';
+
+-- Name: answers(text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.answers(p_queue text) RETURNS TABLE(delivered boolean, status_code integer, attempts bigint, p50_s double precision, p95_s double precision, max_s double precision, error text, bounds_s double precision[], counts bigint[], first_at timestamp with time zone, last_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  v_queue qctl.queue := qctl._queue(p_queue);
+  v_bounds constant integer[] := qctl._duration_bounds_ms();
+begin
+  return query
+  with last as materialized (
+    select a.outcome = 'delivered' as delivered, a.status_code, a.stands_for, a.duration_ms, a.error, a.settled_at, qctl._bucket(a.duration_ms) as bucket
+    from qctl.attempt a
+    where a.queue_id = v_queue.queue_id and a.settled_at > statement_timestamp() - interval '1 h' and a.outcome <> 'late'
+    order by a.settled_at desc limit 5000
+  ), counted as (
+    select l.delivered, l.status_code, l.bucket, sum(l.stands_for) as attempts from last l where l.bucket >= 0 group by 1, 2, 3
+  )
+  select l.delivered, l.status_code, sum(l.stands_for)::bigint,
+         percentile_cont(0.5) within group (order by l.duration_ms) / 1000, percentile_cont(0.95) within group (order by l.duration_ms) / 1000,
+         max(l.duration_ms)::double precision / 1000, mode() within group (order by l.error),
+         (select array_agg(b::double precision / 1000 order by b) from unnest(v_bounds) b),
+         (select array_agg(coalesce(c.attempts, 0) order by n) from generate_series(0, cardinality(v_bounds)) n
+          left join counted c on c.bucket = n and c.delivered = l.delivered and c.status_code is not distinct from l.status_code)::bigint[],
+         min(l.settled_at), max(l.settled_at)
+  from last l group by l.delivered, l.status_code order by 3 desc, 2;
+end
+$$;
+
+-- Name: FUNCTION answers(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.answers(p_queue text) IS 'The last 5,000 attempts of the last hour by what they came to: delivered or not, and the status (null: no answer), the most frequent first. p50, p95 and max of how long the request took; error is the most frequent one; counts has the attempts up to each of bounds_s, inclusive, and in one more element those that took longer. Late answers are not counted.';
 
 -- Name: archive_size(text); Type: FUNCTION; Schema: qctl; Owner: -
 

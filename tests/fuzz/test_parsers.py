@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qctl import config, ssrf, units
-from qctl.cli import options, queue_settings, selection
+from qctl.cli import options, queue_settings
 from qctl.errors import ExitCode, QctlError, UsageError
-from qctl.operations import manifest
+from qctl.operations import criteria, manifest
 from qctl.worker.request import retry_after_seconds
 
 near_durations = st.from_regex(r"[0-9.]{0,12}(ms|s|m|h|d|w|min)?([0-9]{1,4}(ms|s|m|h|d|w))*", fullmatch=True)
@@ -48,10 +48,10 @@ def test_rates(text):
 @pytest.mark.parametrize(
     "parse",
     [
-        options.size, options.retention, options.duration, options.moment, options.per_second, options.share, options.durations,
+        options.size, options.retention, options.duration, units.moment, options.per_second, options.share, options.durations,
         lambda text: options.headers([text]), lambda text: options.open_headers([text]),
         lambda text: queue_settings.parsed({"expect_body": text}),
-        lambda text: selection.criteria(status_code=[text], where=text),
+        lambda text: criteria.read(status_code=[text], where=text),
     ],
 )  # fmt: skip
 def test_options(parse, text):

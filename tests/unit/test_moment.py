@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from qctl.cli.options import moment
 from qctl.errors import UsageError
 from qctl.output.columns import instant
+from qctl.units import moment
 
 
 @pytest.mark.parametrize("ago", [timedelta(seconds=1), timedelta(hours=3), timedelta(days=1), timedelta(days=90)])
@@ -42,7 +42,7 @@ def test_anything_else_is_refused_with_examples(text):
 
 def test_a_day_that_lacks_an_hour_begins_at_its_midnight():
     code = (
-        "from datetime import datetime; from qctl.cli.options import _midnight;"
+        "from datetime import datetime; from qctl.units import _midnight;"
         " print(_midnight(datetime(2027, 3, 28, 12).astimezone(), days_ago=0))"
     )
     done = subprocess.run(

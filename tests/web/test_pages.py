@@ -1,11 +1,16 @@
 """qctl web: what the pages show, what acts do, and that both are what the command line says."""
 
+import html
 import json
 import re
+import shlex
+import threading
+import time
 
+import psycopg
 import pytest
 
-from helpers import create, one
+from helpers import claim, create, one, send, settle
 from processes import ok, qctl
 
 PAGES = [
@@ -18,6 +23,9 @@ PAGES = [
     "/workers",
     "/doctor",
 ]
+
+
+_COUNTED = {"ok/h": "delivered_1h", "failed/h": "failed_1h", "Dead": "dead"}
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -33,7 +41,8 @@ def test_each_page_is_whole_and_says_the_equal_command(busy, windows, path):
 def test_the_numbers_are_those_of_the_command_line(busy, windows, dsn):
     page = windows().get("/").body
     (row,) = [row for row in json.loads(ok("status", "-o", "json", dsn=dsn).stdout) if row["queue_name"] == "orders"]
-    cells = re.findall(r'<td class="n">([^<]*)</td>', page.partition('href="/queues/orders"')[2].partition("</tr>")[0])
+    line = page.partition('<th scope="row"><a href="/queues/orders"')[2].partition("</tr>")[0]
+    cells = re.findall(r'<td class="n">([^<]*)</td>', line)
     assert [int(cell) for cell in cells[:5]] == [
         row[name] for name in ("depth", "ready", "in_flight", "retrying", "dead")
     ]
@@ -159,3 +168,114 @@ def test_beyond_this_machine_somebody_has_to_be_let_in(conn, dsn):
     ):
         refused = qctl("web", "--port", "0", *arguments, dsn=dsn, SHORT="abc")
         assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
+
+
+def test_a_queue_says_what_its_attempts_came_to(busy, windows):
+    page = windows().get("/queues/orders").body
+    table = page.partition("attempts by status</caption>")[2].partition("</table>")[0]
+    rows = re.findall(
+        r'<th scope="row">.*?(\d{3}|no answer).*?<td class="n">(\d+)</td><td class="n">([\d.]+ %)</td>', table, re.S
+    )
+    assert sorted(rows) == [("200", "5", "50.0 %"), ("500", "5", "50.0 %")]
+    command = re.search(r"This in a terminal: <code>qctl (status [^<]+)</code>", page)
+    assert command
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("queue=orders&response=script", 10),
+        ("queue=orders&not_response=script&status_code=200", 0),
+        ("queue=orders&until=1h", 0),
+        ("queue=orders&since=15m&until=today", 0),
+        ("queue=orders&since=-15m", 10),
+    ],
+)
+def test_each_filter_means_what_it_means_on_the_command_line(busy, windows, dsn, query, found):
+    page = windows().get(f"/messages?{query}").body
+    assert len(re.findall(r'href="/messages/orders/(\d+)"', page)) == found
+    command = html.unescape(re.search(r"The same in a terminal: <code>qctl ([^<]+)</code>", page)[1])
+    listed = ok(*shlex.split(command), "-o", "json", dsn=dsn)
+    assert len(json.loads(listed.stdout)) == found
+
+
+def test_what_the_filters_find_can_be_replayed_at_once(busy, windows, conn):
+    window = windows("--allow-acts")
+    assert "all of these" not in window.get("/messages?queue=orders").body
+    page = window.get("/messages?queue=orders&state=dead&status_code=500").body
+    assert "Discard all" not in page
+    path = html.unescape(re.search(r'href="(/acts/replay\?[^"]+)">Replay all of these', page)[1])
+    asked = html.unescape(window.get(path).body)
+    assert "5 messages of orders will be delivered again" in asked
+    assert "qctl replay -q orders --state dead --status-code 500" in asked
+    form = window.form(path)
+    assert "5 replayed" in window.post("/acts/replay", {**form, "reason": "fixed"}).body
+    assert one(conn, "select count(*) from qctl.dead_letter where status_code = 500") == 0
+    assert "it is 0 messages now and was 5" in window.post("/acts/replay", {**form, "reason": "again"}).body
+    assert window.get("/acts/discard?queue=orders").status == 400
+
+
+def test_a_slow_question_holds_up_no_other_page(busy, windows, conn):
+    window = windows()
+    conn.execute("begin; lock table qctl.dead_letter in access exclusive mode")
+    try:
+        slow = [threading.Thread(target=window.get, args=("/dead",)) for _ in range(8)]
+        for thread in slow:
+            thread.start()
+        time.sleep(1)
+        started = time.monotonic()
+        assert window.get("/workers").status == 200
+        assert time.monotonic() - started < 5
+        waiting = one(
+            conn, "select count(*) from pg_stat_activity where application_name = 'qctl web' and state = 'active'"
+        )
+        assert waiting == 1
+    finally:
+        conn.execute("rollback")
+        for thread in slow:
+            thread.join(30)
+    assert window.get("/dead").status == 200
+
+
+def test_the_numbers_agree_under_load(busy, windows, conn, dsn):
+    """What is counted only grows, so a page that was read between two commands shows what is between theirs."""
+    window = windows()
+    conn.execute("select qctl.set_queue('orders', p_settings => '{\"breaker_after\": null}')")
+
+    def told() -> dict[str, int]:
+        (row,) = [
+            row for row in json.loads(ok("status", "-o", "json", dsn=dsn).stdout) if row["queue_name"] == "orders"
+        ]
+        return {name: row[field] for name, field in _COUNTED.items()}
+
+    def shown() -> dict[str, int]:
+        page = window.get("/").body
+        heads = re.findall(r'<th scope="col"[^>]*>([^<]+)</th>', page)
+        cells = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", page.partition("<tbody>")[2].partition("</tr>")[0], re.S)
+        found = dict(zip(heads, cells, strict=True))
+        return {name: int(found[name].replace(",", "")) for name in _COUNTED}
+
+    stop = threading.Event()
+
+    def load() -> None:
+        with psycopg.connect(dsn, autocommit=True) as session:
+            while not stop.is_set():
+                send(session, 20)
+                settle(session, claim(session, 20), [200, 500] * 10)
+
+    worker = threading.Thread(target=load)
+    worker.start()
+    try:
+        for _ in range(4):
+            # An answer is remembered for two seconds.
+            time.sleep(2.1)
+            before, page, after = told(), shown(), told()
+            for name, value in page.items():
+                assert before[name] <= value <= after[name], (name, before, page, after)
+        assert before["ok/h"] > 20
+    finally:
+        stop.set()
+        worker.join()
+    time.sleep(2.1)
+    row = conn.execute("select delivered_1h, failed_1h, dead from qctl.status where queue_name = 'orders'").fetchone()
+    assert shown() == told() == dict(zip(_COUNTED, row, strict=True))

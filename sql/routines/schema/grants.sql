@@ -39,7 +39,7 @@ as $$
   select p.oid::regprocedure from pg_proc p
   where p.pronamespace = 'qctl'::regnamespace and pg_has_role(p.proowner, 'usage')
     and (p_level in ('read', 'operate', 'work')
-         and (p.proname = any ('{depth,lag,growth,rates,health,silence,settled_until,archive_size,check,findings,delivery_stop,attempt_totals,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,database_share,'
+         and (p.proname = any ('{depth,lag,growth,rates,answers,health,silence,settled_until,archive_size,check,findings,delivery_stop,attempt_totals,doctor,verify,workers,messages,dead,life,locate,capacity,sizing,plan,database_share,'
                                'is_armed,_timeline,webhook_id,running_jobs,_queue_status,health_causes,attachments,describe,message_state,message_states,label,signing_secrets,header_secrets,event_route,edge_status,backfills,payload_types}')
               or p_payloads and p.proname in ('messages_where', 'payloads', 'copies', 'copies_begin'))
          or p_level = 'operate'

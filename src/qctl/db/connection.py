@@ -181,6 +181,14 @@ def on_warning(connection: Connection, tell: Callable[[str], None]) -> None:
     connection.add_notice_handler(handle)
 
 
+def end_statements_after(connection: Connection, seconds: float) -> None:
+    """Lets the server end what takes longer, not only this side stop waiting; not behind a pooler, where it would stay set."""
+    if not connection.pooled:
+        connection.execute(
+            "select pg_catalog.set_config('statement_timeout', %s, false)", [f"{round(seconds * 1000)}ms"]
+        )
+
+
 def connect_worker(database: Database, *, pooled: bool | None = None, within_s: float = 10.0) -> Connection:
     """A connection for a worker: to the primary only, and one that notices a dead network within about ten seconds.
 

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from qctl.models.purge import Purged as Purged
     from qctl.models.purge import PurgedBatch as PurgedBatch
     from qctl.models.purge import PurgedSome as PurgedSome
+    from qctl.models.queues import Answers as Answers
     from qctl.models.queues import CreatedQueue as CreatedQueue
     from qctl.models.queues import Depth as Depth
     from qctl.models.queues import DroppedQueue as DroppedQueue
@@ -103,8 +104,8 @@ if TYPE_CHECKING:
     from qctl.models.worker import WorkQueue as WorkQueue
 
 _MODULES = {
-    "queues": "Queue QueueListed PauseState Status Hour Depth Lag CreatedQueue OrderIndex TransportChoice Undelivered GivenUp"
-    " DroppedQueue",
+    "queues": "Queue QueueListed PauseState Status Hour Answers Depth Lag CreatedQueue OrderIndex TransportChoice"
+    " Undelivered GivenUp DroppedQueue",
     "messages": "Message MessageListed Payload LifeEvent DeadGroup Replayed SentMessage SentOnce ReplayedMessage",
     "attempts": "Attempt AttemptTotal",
     "attachments": "Attachment AttachedTrigger AdoptedWebhook DetachedTrigger ReleasedEvents",

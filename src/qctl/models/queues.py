@@ -128,6 +128,28 @@ class Hour:
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """What some of the last attempts of a queue came to: those of one status, delivered or not.
+
+    ``p50_s``, ``p95_s`` and ``max_s`` are seconds that the request took. ``counts`` has the attempts up to each of
+    ``bounds_s``, inclusive, and in one more element those that took longer. ``status_code`` is None where nothing answered.
+    """
+
+    queue_name: str
+    delivered: bool
+    status_code: int | None
+    attempts: int
+    p50_s: float | None
+    p95_s: float | None
+    max_s: float | None
+    error: str | None
+    bounds_s: list[float]
+    counts: list[int]
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Depth:
     """Unfinished messages of a queue by state; ``dead`` is not part of ``depth``.
 

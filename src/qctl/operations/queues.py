@@ -9,6 +9,7 @@ from qctl import db
 from qctl.db import files
 from qctl.errors import NotFoundError, UsageError
 from qctl.models import (
+    Answers,
     CreatedQueue,
     Depth,
     DroppedQueue,
@@ -207,6 +208,13 @@ def lags(connection: db.Connection, name: str | None) -> list[Lag]:
 def hours(connection: db.Connection, name: str | None) -> list[Hour]:
     """The last hour minute by minute, of each queue or of one."""
     return db.fetch(connection, Hour, files.query("hour"), {"queue": name})
+
+
+def answers(connection: db.Connection, name: str | None) -> list[Answers]:
+    """What the last 5,000 attempts within an hour came to, of each queue or of one."""
+    if name is not None:
+        described(connection, name)
+    return db.fetch(connection, Answers, files.query("answers"), {"queue": name})
 
 
 def workers(connection: db.Connection) -> list[WorkerState]:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
 
 from qctl import db
 from qctl.errors import UsageError
@@ -13,6 +13,10 @@ from qctl.web.database import Shared
 
 VERBS = ("replay", "discard", "pause", "resume", "test")
 _MOST = 10_000
+# So many ids are shown as a command.
+_MOST_TYPED = 100
+# How a form says which messages it is about, besides by the filters of the page of messages.
+_CHOOSING = ("queue", "ids", "group", "reason_group", "status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class Planned:
     count: int
     needs_reason: bool
     fields: dict[str, str]
-    command: str
+    command: str | None
+    partly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,20 @@ def plan(database: Shared, verb: str, given: Mapping[str, str]) -> Planned:
         return Planned(
             verb, queue, sentence, 1, verb == "pause", {"queue": queue}, f"qctl {verb} -q {shlex.quote(queue)}"
         )
-    ids = database.ask(("chosen", verb, *sorted(given.items())), lambda connection: _chosen(connection, verb, given))
+    chosen = database.ask(("chosen", verb, *sorted(given.items())), lambda connection: _choose(connection, verb, given))
+    ids = chosen.ids
     word = "delivered again" if verb == "replay" else "discarded and become dead letters"
-    sentence = f"{len(ids):,} {'message' if len(ids) == 1 else 'messages'} of {queue} will be {word}."
-    fields = {name: given[name] for name in ("queue", "ids", "reason_group", "status") if name in given}
-    named = " ".join(f"{queue}/{msg_id}" for msg_id in ids[:20])
-    command = f"qctl {verb} {named}" + (" …" if len(ids) > 20 else "")
-    return Planned(verb, queue, sentence, len(ids), True, {**fields, "count": str(len(ids))}, command)
+    number = f"The newest {len(ids):,} messages (there are more)" if chosen.more else _counted(len(ids))
+    fields = {name: given[name] for name in (*_CHOOSING, *pages.asked_for({})) if given.get(name)}
+    command = chosen.command or f"qctl {verb} " + " ".join(f"{queue}/{msg_id}" for msg_id in ids)
+    return Planned(
+        verb, queue, f"{number} of {queue} will be {word}.", len(ids), True, {**fields, "count": str(len(ids))},
+        command if len(ids) <= _MOST_TYPED or chosen.command else None, chosen.more,
+    )  # fmt: skip
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} {'message' if count == 1 else 'messages'}"
 
 
 def carry_out(database: Shared, verb: str, given: Mapping[str, str]) -> Done:
@@ -93,21 +105,32 @@ def carry_out(database: Shared, verb: str, given: Mapping[str, str]) -> Done:
 
 
 def _on_messages(connection: db.Connection, verb: str, given: Mapping[str, str], reason: str) -> Done:
-    ids, queue = _chosen(connection, verb, given), given.get("queue", "")
-    if str(len(ids)) != given.get("count"):
+    chosen, queue = _choose(connection, verb, given), given.get("queue", "")
+    if str(len(chosen.ids)) != given.get("count"):
         raise UsageError(
-            f"it is {len(ids):,} messages now and was {given.get('count')}", hint="look again, and agree again"
+            f"it is {_counted(len(chosen.ids))} now and was {given.get('count', '')[:20]}",
+            hint="look again, and agree again",
         )
     act = messages.replay if verb == "replay" else messages.discard
     outcomes: dict[str, int] = {}
-    for row in act(connection, queue, ids, reason):
+    for row in act(connection, queue, chosen.ids, reason, seen=chosen.seen):
         outcomes[row.outcome] = outcomes.get(row.outcome, 0) + 1
     said = ", ".join(f"{count:,} {outcome.replace('_', ' ')}" for outcome, count in sorted(outcomes.items()))
     return Done(f"{said}." if said else "Nothing was to be done.", queue, outcomes)
 
 
-def _chosen(connection: db.Connection, verb: str, given: Mapping[str, str]) -> list[int]:
-    """The messages that were named, or those of a group of dead letters."""
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Messages of one queue, how they were, and the command that chooses the same ones if there is one."""
+
+    ids: list[int]
+    seen: messages.Seen | None = None
+    more: bool = False
+    command: str | None = None
+
+
+def _choose(connection: db.Connection, verb: str, given: Mapping[str, str]) -> _Chosen:
+    """The messages that were named, those of a group of dead letters, or those that the filters of a page find."""
     queue = given.get("queue", "")
     pages.require_queue(connection, queue)
     if ids := given.get("ids", "").replace(",", " ").split():
@@ -116,15 +139,20 @@ def _chosen(connection: db.Connection, verb: str, given: Mapping[str, str]) -> l
         found = messages.states(connection, queue, [int(one) for one in ids[:_MOST]])
         if not found:
             raise UsageError(f"queue {queue} knows none of these messages")
-        return sorted(found)
-    if verb != "replay" or "reason_group" not in given:
-        raise UsageError("no message was chosen")
-    which = messages.Filter(states=["dead"])
-    status = given.get("status", "")
-    rows: list[Any] = []
-    for row in messages.listed(connection, [queue], which, page=1000):
-        if row.reason == given["reason_group"] and str(row.status_code or "") == status:
-            rows.append(row.msg_id)
-        if len(rows) >= _MOST:
-            break
-    return sorted(rows)
+        return _Chosen(sorted(found))
+    asked = pages.asked_for(given)
+    which = pages.filter_of(asked)
+    group = given.get("group") and (given.get("reason_group"), given.get("status", ""))
+    if group:
+        which = messages.Filter(states=["dead"])
+    elif which == messages.Filter():
+        raise UsageError("no message was chosen", hint="a state, or another filter")
+    found = (
+        row for row in messages.listed(connection, [queue], which, page=1000)
+        if not group or (row.reason, str(row.status_code or "")) == group
+    )  # fmt: skip
+    rows = sorted(islice(found, _MOST + 1), key=lambda row: row.msg_id, reverse=True)
+    taken = sorted(rows[:_MOST], key=lambda row: row.msg_id)
+    seen = messages.Seen([row.state for row in taken], [row.delivery_no for row in taken])
+    command = None if group else pages.as_command(verb, asked)
+    return _Chosen([row.msg_id for row in taken], seen, len(rows) > _MOST, command)

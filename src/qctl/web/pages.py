@@ -1,16 +1,13 @@
 """What each page shows: asked of the operations that the command line asks."""
 
-import json
-import re
 import shlex
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from qctl import db, units
+from qctl import db
 from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
-from qctl.operations import attachments, attempts, backfill, health
+from qctl.operations import attachments, attempts, backfill, criteria, health
 from qctl.operations import messages as finding
 from qctl.operations import queues as known
 from qctl.web.database import Shared
@@ -20,8 +17,9 @@ Arguments = Mapping[str, str]
 _PAGE = 50
 # Each filter with the option that it is on the command line.
 _FILTERS = {
-    "queue": "-q", "state": "--state", "status_code": "--status-code", "error": "--error", "where": "--where",
-    "since": "--since", "captured_since": "--captured-since",
+    "queue": "-q", "state": "--state", "status_code": "--status-code", "error": "--error", "response": "--response",
+    "not_response": "--not-response", "where": "--where", "since": "--since", "until": "--until",
+    "captured_since": "--captured-since",
 }  # fmt: skip
 _STATES = ("ready", "delayed", "in_flight", "retrying", "delivered", "dead", "archived")
 
@@ -49,6 +47,7 @@ def queue(database: Shared, _given: Arguments, name: str) -> dict[str, Any]:
             "queue": row,
             "status": known.statuses(connection, name)[0],
             "hour": next(iter(known.hours(connection, name)), None),
+            "answers": known.answers(connection, name),
             "findings": health.findings(connection, name, health.NO_LIMITS),
             "attachments": attachments.listed(connection, name),
         }
@@ -58,53 +57,61 @@ def queue(database: Shared, _given: Arguments, name: str) -> dict[str, Any]:
 
 def messages(database: Shared, given: Arguments) -> dict[str, Any]:
     """Messages, newest first, by the filters of ``qctl messages``; pages by the id."""
-    asked = {name: given.get(name, "").replace("\0", "").strip() for name in _FILTERS}
+    asked = asked_for(given)
     before = given.get("before", "")
     if before and not (before.isdecimal() and len(before) < 19):
         raise UsageError("the page is not a number")
-    which = _filter(asked)
+    which = filter_of(asked)
 
     def ask(connection: db.Connection) -> dict[str, Any]:
         names = known.some(connection, asked["queue"] or None)
         first = int(before) if before else None
-        found = finding.listed(connection, names, which, before_id=first, page=_PAGE) if names else iter(())
+        found = finding.listed(connection, names, which, before_id=first, page=_PAGE + 1) if names else iter(())
         rows = list(islice(found, _PAGE + 1))
         listed = [row.queue_name for row in known.listed(connection)]
         return {"rows": rows[:_PAGE], "more": len(rows) > _PAGE, "names": listed}
 
-    options = (f"{option} {shlex.quote(asked[name])}" for name, option in _FILTERS.items() if asked[name])
     return {
         **database.ask(("messages", *asked.values(), before), ask),
         "asked": asked,
         "states": _STATES,
-        "command": " ".join(["qctl messages", *options]),
+        "command": as_command("messages", asked),
+        "filtered": which != finding.Filter(),
         "can_page": bool(asked["queue"]) and not which.by_attempt,
     }
 
 
-def _filter(asked: dict[str, str]) -> finding.Filter:
-    state, code, where = asked["state"], asked["status_code"], asked["where"]
+def asked_for(given: Arguments) -> dict[str, str]:
+    """The filters of a form or an address, each there, empty where nothing was said."""
+    return {name: given.get(name, "").replace("\0", "").strip() for name in _FILTERS}
+
+
+def as_command(verb: str, asked: dict[str, str]) -> str:
+    """The command with the options that these filters are."""
+    # What begins with a dash would be taken for an option of its own.
+    options = (
+        f"{option}{'=' if asked[name].startswith('-') else ' '}{shlex.quote(asked[name])}"
+        for name, option in _FILTERS.items() if asked[name]
+    )  # fmt: skip
+    return " ".join([f"qctl {verb}", *options])
+
+
+def filter_of(asked: dict[str, str]) -> finding.Filter:
+    """What the filters of a page mean, as on the command line.
+
+    Raises:
+        UsageError: a state, a time, a status code or JSON that is not valid.
+    """
+    state = asked["state"]
     if state and state not in _STATES:
         raise UsageError(f"'{state[:40]}' is not a state", hint=f"one of {', '.join(_STATES)}")
-    if code and not re.fullmatch(r"[0-9xX]{3}", code):
-        raise UsageError(f"'{code[:20]}' is not a status code", hint="for example 404, or 5xx")
-    if where:
-        try:
-            json.loads(where)
-        except (ValueError, RecursionError):
-            raise UsageError(
-                "what the payload contains is not JSON", hint='for example {"record": {"id": 7}}'
-            ) from None
-    # What no index covers is looked for in a day, unless a time was given.
-    since = asked["since"] or ("1d" if asked["error"] or code else "")
-    return finding.Filter(
-        states=[state] if state else None,
-        since=_since(since),
-        captured_since=_since(asked["captured_since"] or ("1d" if where and not since else "")),
-        status_codes=[code] if code else None,
-        error=asked["error"] or None,
-        where=where or None,
-    )
+    given = {name: text or None for name, text in asked.items()}
+    found = criteria.read(
+        state=[state] if state else None, status_code=[asked["status_code"]] if asked["status_code"] else None,
+        error=given["error"], response=given["response"], not_response=given["not_response"], where=given["where"],
+        since=given["since"], until=given["until"], captured_since=given["captured_since"],
+    )  # fmt: skip
+    return found or finding.Filter()
 
 
 def message(database: Shared, given: Arguments, name: str, msg_id: int) -> dict[str, Any]:
@@ -153,12 +160,3 @@ def require_queue(connection: db.Connection, name: str) -> None:
     """Refuses a queue that is unknown."""
     if all(row.queue_name != name for row in known.listed(connection)):
         raise NotFoundError(f"queue '{name[:60]}' not found")
-
-
-def _since(text: str) -> datetime | None:
-    if not text:
-        return None
-    ago_s = units.parse(text)
-    if ago_s is None:
-        raise UsageError(f"'{text[:40]}' is not a duration", hint="for example 15m, 12h or 7d")
-    return datetime.now(UTC) - timedelta(seconds=ago_s)

@@ -12,7 +12,7 @@ from qctl.web.access import Rules
 from qctl.web.app import Application, Site
 from qctl.web.database import Shared
 
-_THREADS = 6
+_THREADS = 16
 _MOST_CONNECTIONS = 200
 # A connection that says nothing for so long is closed, in the middle of a request too.
 _SILENT_S = 20

@@ -7,8 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from qctl.models import Answers, Hour
 from qctl.output import columns
 from qctl.output.columns import visible
+
+_TALL = 100
 
 
 def instant(value: datetime | None) -> Markup:
@@ -54,6 +57,48 @@ def spark(values: list[int]) -> Markup:
     ).format(f"{sum(values):,} delivered", bars)
 
 
+def busiest(hour: Hour) -> int:
+    """The attempts of the busiest minute, 1 at least."""
+    return max([*map(sum, zip(hour.delivered, hour.failed, strict=True)), 1])
+
+
+def throughput(hour: Hour) -> Markup:
+    """The attempts of each minute of the last hour, failed ones upon delivered ones, read out as their sums."""
+    top = busiest(hour)
+
+    def bars(values: list[int], below: list[int], name: str) -> Markup:
+        return Markup("").join(
+            Markup('<rect class="{}" x="{}" y="{:.2f}" width="8" height="{:.2f}"/>').format(
+                name, at * 10, _TALL - (value + base) / top * _TALL, value / top * _TALL
+            )
+            for at, (value, base) in enumerate(zip(values, below, strict=True))
+            if value
+        )
+
+    none = [0] * len(hour.delivered)
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
+        'aria-label="Attempts in each minute of the last hour: {} delivered, {} failed, {} in the busiest minute">{}{}</svg>'
+    ).format(
+        len(hour.delivered) * 10, _TALL, number(sum(hour.delivered)), number(sum(hour.failed)), number(top),
+        bars(hour.delivered, none, "delivered"), bars(hour.failed, hour.delivered, "failed"),
+    )  # fmt: skip
+
+
+def durations(rows: list[Answers]) -> list[tuple[str, int, int]]:
+    """How many attempts took how long: up to what, how many of them delivered, and how many failed."""
+    if not rows:
+        return []
+    names = [f"up to {seconds(bound)}" for bound in rows[0].bounds_s] + [f"over {seconds(rows[0].bounds_s[-1])}"]
+
+    def counted(at: int, *, delivered: bool) -> int:
+        return sum(row.counts[at] for row in rows if row.delivered is delivered)
+
+    sums = [(name, counted(at, delivered=True), counted(at, delivered=False)) for at, name in enumerate(names)]
+    filled = [at for at, (_, delivered, failed) in enumerate(sums) if delivered or failed]
+    return sums[filled[0] : filled[-1] + 1] if filled else []
+
+
 def pretty_error(value: str | None) -> str:
     """An error on one line."""
     return "" if value is None else columns.one_line(value)
@@ -65,6 +110,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "pretty": pretty,
     "spark": spark,
+    "busiest": busiest,
+    "throughput": throughput,
+    "durations": durations,
     "plain": plain,
     "line": pretty_error,
 }

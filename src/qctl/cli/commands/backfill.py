@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qctl import config, db, models
+from qctl import config, db, models, units
 from qctl.cli import options
 from qctl.cli.console import once_a_second, say
 from qctl.cli.named_connection import in_fixes
@@ -106,7 +106,7 @@ def command(
         columns=None if columns is None else [word.strip() for word in columns.split(",") if word.strip()],
         rate_per_s=None if rate is None else options.per_second(rate),
         missed=missed or None,
-        since=None if since is None else backfill.moment(options.moment(since)),
+        since=None if since is None else backfill.moment(units.moment(since)),
         by=by,
         as_me=as_me or None,
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from qctl import units
 from qctl.cli import options
 from qctl.cli.console import say
 from qctl.cli.session import session
@@ -60,7 +61,7 @@ def command(
 
     Example: qctl dead
     """
-    first_at, last_at = (options.moment(text) if text else None for text in (since, until))
+    first_at, last_at = (units.moment(text) if text else None for text in (since, until))
     with session(dsn, profile, "dead") as connection:
         names = queues.some(connection, queue)
         groups = messages.dead(connection, queue, first_at, last_at)

@@ -4,7 +4,7 @@ from qctl import models
 from qctl.cli import bulk_action, options, selection
 from qctl.cli.confirm import confirm
 from qctl.cli.session import session
-from qctl.operations import messages
+from qctl.operations import criteria, messages
 
 
 def command(
@@ -35,7 +35,7 @@ def command(
 
     Example: qctl discard orders/1234 --reason "test data"
     """
-    which = selection.criteria(
+    which = criteria.read(
         state=state, retrying=retrying, attempted=attempted, since=since, until=until, captured_since=captured_since,
         status_code=status_code, error=error, response=response, not_response=not_response, where=where,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from qctl.cli.event_lines import Lines, open_payload
 from qctl.cli.session import session, session_again
 from qctl.errors import CannotConnectError, ExitCode, QctlError, UsageError
 from qctl.listening import endpoint, forwarder, signature
-from qctl.operations import copies, messages, queues
+from qctl.operations import copies, criteria, messages, queues
 from qctl.output import Format
 from qctl.output.columns import zone
 
@@ -83,7 +83,7 @@ def command(
 
     Example: qctl listen -q orders --to http://localhost:3000/hook
     """
-    which = selection.criteria(
+    which = criteria.read(
         state=state,
         since=since,
         until=until,

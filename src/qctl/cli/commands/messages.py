@@ -12,10 +12,7 @@ from qctl.cli import options, selection, styles
 from qctl.cli.console import say
 from qctl.cli.session import session
 from qctl.errors import UsageError
-from qctl.operations import (
-    messages,
-    queues,
-)
+from qctl.operations import criteria, messages, queues
 from qctl.output import Column, Format, chosen, machine, render
 from qctl.output.columns import (
     instant,
@@ -76,7 +73,7 @@ def command(
 
     Example: qctl messages --status-code 200 --response '"ok":false' --ids | qctl replay -
     """
-    which = selection.criteria(
+    which = criteria.read(
         state=state, retrying=retrying, attempted=attempted, since=since, until=until, captured_since=captured_since,
         status_code=status_code, error=error, response=response, not_response=not_response, where=where,
         dead=dead, delivered=delivered,

@@ -10,7 +10,7 @@ from qctl.cli.confirm import confirm
 from qctl.cli.console import say
 from qctl.cli.selection import Chosen
 from qctl.cli.session import session
-from qctl.operations import messages
+from qctl.operations import criteria, messages
 from qctl.output import table
 
 _OUTCOMES = {
@@ -61,7 +61,7 @@ def command(
 
     Example: qctl replay --dead --since 2h --rate 50/s --reason "n8n was down"
     """
-    which = selection.criteria(
+    which = criteria.read(
         dead=dead, delivered=delivered, state=state, retrying=retrying, attempted=attempted, since=since, until=until,
         captured_since=captured_since, status_code=status_code, error=error, response=response,
         not_response=not_response, where=where,

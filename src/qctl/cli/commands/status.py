@@ -14,7 +14,7 @@ from qctl.cli.command import Command as _Command
 from qctl.cli.console import say
 from qctl.cli.named_connection import in_fixes
 from qctl.cli.session import session, session_again
-from qctl.errors import CannotConnectError
+from qctl.errors import CannotConnectError, UsageError
 from qctl.operations import backfill, capacity, health, queues
 from qctl.output import Column, Format, chosen, render, table
 from qctl.output.columns import ago, instant, number, one_line, percent, seconds, sparkline, words, zone
@@ -54,6 +54,20 @@ _STATUS_COLUMNS = [
     Column("p95_s", "p95", seconds, right=True, wide=True),
     Column("drain_s", "outlook", of=_drain, wide=True),
     Column("last_error", "last error", one_line, wide=True, cut=True),
+]
+
+
+_ANSWER_COLUMNS = [
+    queue_columns.QUEUE,
+    Column("delivered", "attempts", lambda value: "delivered" if value else "failed"),
+    Column("status_code", "status", right=True),
+    Column("attempts", "number", number, right=True),
+    Column("p50_s", "p50", seconds, right=True),
+    Column("p95_s", "p95", seconds, right=True),
+    Column("max_s", "longest", seconds, right=True),
+    Column("first_at", "since", instant, wide=True),
+    Column("last_at", "last", instant, wide=True),
+    Column("error", "most frequent error", one_line, cut=True),
 ]
 
 
@@ -103,6 +117,12 @@ def command(
         typer.Option("--watch", "-w", help="Refresh in place until Ctrl-C (default every 2 s).", metavar="[SECONDS]"),
     ] = None,
     workers: Annotated[bool, typer.Option("--workers", help="Show the workers and pg_cron's jobs instead.")] = False,
+    answers: Annotated[
+        bool,
+        typer.Option(
+            "--answers", help="Show what the last 5,000 attempts of the last hour came to, and how long they took."
+        ),
+    ] = False,
     dsn: options.Dsn = None,
     profile: options.Profile = None,
     output: options.Output = None,
@@ -119,10 +139,14 @@ def command(
     Example: qctl status --watch
     """
     pause_s = 0.0 if watch is None else max(0.1, float(watch) if watch.isdigit() else options.duration(watch))
+    if workers + answers + (watch is not None) > 1:
+        raise UsageError("--workers, --answers and --watch exclude each other")
     with ExitStack() as stack:
         connection = stack.enter_context(session(dsn, profile, "status"))
         if workers:
             render(queues.workers(connection), _WORKER_COLUMNS, output)
+        elif answers:
+            render(queues.answers(connection, queue), _ANSWER_COLUMNS, output)
         elif watch is not None:
             _watch(
                 connection, queue, pause_s, output,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qctl import config, models
+from qctl import config, models, units
 from qctl.cli import endless, options, styles
 from qctl.cli.console import say
 from qctl.cli.session import session, session_again
@@ -48,7 +48,7 @@ def command(
 
     Example: qctl tail -f --failed
     """
-    start = options.moment(since) if since else None
+    start = units.moment(since) if since else None
     with ExitStack() as stack:
         connection = stack.enter_context(session(dsn, profile, "tail"))
         if queue is not None:

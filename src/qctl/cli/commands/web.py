@@ -72,6 +72,7 @@ def command(
     def connect() -> db.Connection:
         connection = db.connect(database, application="web")
         connection.patience_s = _PATIENCE_S
+        db.end_statements_after(connection, _PATIENCE_S - 5)
         return connection
 
     with missing_right.explained(database, "operate" if allow_acts else "read"):
