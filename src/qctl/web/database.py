@@ -12,8 +12,8 @@ from qctl.errors import CannotConnectError, QctlError
 
 Answer = TypeVar("Answer")
 
-# So long an answer is fresh enough for another tab.
-SHARED_S = 2.0
+# So long an answer is fresh enough for another tab. A page asks anew every five seconds, so a second tab costs next to nothing.
+SHARED_S = 4.0
 # One that took long is fresh for so many times as long: its tabs keep one connection busy a fifth of the time at most.
 _PATIENT = 4
 # While it is asked for anew, others get the last one if it is no older than this.
