@@ -3087,6 +3087,7 @@ declare
   v_probe_id bigint;
   v_lease uuid := gen_random_uuid();
   v_picked record;
+  v_kept boolean;
 begin
   if coalesce(p_limit, 0) < 1 then
     return;
@@ -3126,20 +3127,31 @@ begin
       perform qctl._park_followers(v_queue, v_now, v_room);
     end if;
   end if;
-  begin
-    -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
-    select * into v_picked from qctl._pick(v_queue, v_now, v_room, v_probe_id, v_now + v_term + interval '60 s', p_max_bytes) p;
-    if v_picked.ids is null then
-      return;
-    end if;
-    return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_picked.ids, v_picked.times, v_picked.headers, v_picked.bodies);
-  exception when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
-    if qctl._set_aside_unreadable(v_queue, v_now, v_room) = 0 then
-      raise;
-    end if;
-    perform qctl._notify(v_queue.queue_id);
-    return;
-  end;
+  v_kept := v_probe_id is null and not v_queue.ordered and qctl._is_kept(v_queue.queue_id);
+  loop
+    begin
+      -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
+      select * into v_picked from qctl._pick(v_queue, v_now, v_room, v_probe_id, v_now + v_term + interval '60 s', p_max_bytes, v_kept) p;
+      if v_picked.ids is null then
+        return;
+      end if;
+      return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_picked.ids, v_picked.times, v_picked.headers, v_picked.bodies);
+      exit;
+    exception
+      when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
+        if qctl._set_aside_unreadable(v_queue, v_now, v_room) = 0 then
+          raise;
+        end if;
+        perform qctl._notify(v_queue.queue_id);
+        return;
+      when syntax_error_or_access_rule_violation then
+        -- The function does not fit pgmq's table, or somebody has just dropped it.
+        if not v_kept then
+          raise;
+        end if;
+        v_kept := false;
+    end;
+  end loop;
   if v_queue.rate_per_s is not null or v_gate.opened_at is not null then
     update qctl.gate g
     set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_picked.ids) / v_queue.rate_per_s),
@@ -4298,6 +4310,25 @@ $_$;
 
 COMMENT ON FUNCTION qctl._drop_partitions(p_parent text, p_older_than interval, p_tries integer) IS 'Drops the partitions of a table in which every row is older than that; returns how many.';
 
+-- Name: _drop_queue_functions(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._drop_queue_functions(p_queue_id integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_function record;
+begin
+  for v_function in select * from qctl._kept_functions(p_queue_id) loop
+    execute format('drop function %s', v_function.name);
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _drop_queue_functions(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._drop_queue_functions(p_queue_id integer) IS 'Drops the functions of one queue.';
+
 -- Name: _drop_unneeded_functions(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._drop_unneeded_functions(p_attachment qctl.attachment) RETURNS void
@@ -4836,27 +4867,39 @@ CREATE FUNCTION qctl._failing_since(p_queue_id integer, p_from timestamp with ti
     AS $$
 declare
   c_recovery constant integer := 10;
+  c_most constant integer := 1000;
   v_since timestamptz;
+  v_read_to timestamptz;
+  v_before timestamptz;
 begin
   -- Counted from the newest back, each failure with the deliveries between it and the next one: as many as make a recovery end the search.
   with newest as (
     select t.settled_at, t.outcome = 'delivered' as good from qctl.attempt t
-    where t.queue_id = p_queue_id and t.settled_at > p_from and t.outcome <> 'late' order by t.settled_at desc limit 1000
+    where t.queue_id = p_queue_id and t.settled_at > p_from and t.outcome <> 'late' order by t.settled_at desc limit c_most
   ), numbered as (
     select n.settled_at, n.good, count(*) filter (where not n.good) over (order by n.settled_at desc rows unbounded preceding) as failure from newest n
   ), recovered as (
     select min(g.failure) as failure
     from (select n.failure from numbered n where n.good and n.failure > 0 group by n.failure having count(*) >= c_recovery) g
   )
-  select min(n.settled_at) into v_since from numbered n cross join recovered r
-  where not n.good and n.failure <= coalesce(r.failure, n.failure);
-  return v_since;
+  select min(n.settled_at) filter (where not n.good and n.failure <= coalesce(r.failure, n.failure)),
+         case when r.failure is null and count(*) = c_most then min(n.settled_at) end
+  into v_since, v_read_to from numbered n cross join recovered r group by r.failure;
+  -- It began before those: after the last minute with as many deliveries.
+  if v_read_to is not null then
+    select t.settled_at into v_before from qctl.attempt t
+    where t.queue_id = p_queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
+      and t.settled_at >= greatest(p_from, (select max(m.minute) from qctl.throughput m
+                                            where m.queue_id = p_queue_id and m.minute < date_trunc('minute', v_read_to) and m.delivered >= c_recovery))
+    order by t.settled_at limit 1;
+  end if;
+  return least(v_since, v_before);
 end
 $$;
 
 -- Name: FUNCTION _failing_since(p_queue_id integer, p_from timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._failing_since(p_queue_id integer, p_from timestamp with time zone) IS 'The first failure after which there were no 10 deliveries in a row, among the last 1,000 attempts since p_from.';
+COMMENT ON FUNCTION qctl._failing_since(p_queue_id integer, p_from timestamp with time zone) IS 'The first failure after which there were no 10 deliveries in a row, among the last 1,000 attempts since p_from; where all of these are after it, the first one after the last minute with 10 deliveries.';
 
 -- Name: _failure_rate(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5574,6 +5617,17 @@ CREATE FUNCTION qctl._held_order_sql(p_attachment qctl.attachment, p_rows text, 
                           case p_operation when 'DELETE' then 'old_record' else 'record' end, p_attachment.name) end
 $$;
 
+-- Name: _hide_statement(text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._hide_statement(p_table text, p_ids text, p_until text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN format('update %s q set vt = %s, read_ct = least(q.read_ct::bigint + 1, 2147483647), headers = case when q.headers ? ''qctl'' then q.headers - ''qctl'' else q.headers end where q.msg_id = any (%s)'::text, p_table, p_until, p_ids);
+
+-- Name: FUNCTION _hide_statement(p_table text, p_ids text, p_until text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._hide_statement(p_table text, p_ids text, p_until text) IS 'The statement that hides messages from other readers of pgmq, and takes off what earlier attempts left.';
+
 -- Name: _hold_archive(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._hold_archive(p_queue text) RETURNS void
@@ -5702,6 +5756,16 @@ $$;
 
 COMMENT ON FUNCTION qctl._is_explained(p_cause text, p_by text[]) IS 'True if one of these causes explains the first, so that it is no fault of its own.';
 
+-- Name: _is_generated(name); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_generated(p_name name) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    RETURN ((p_name ~ '^capture_'::text) OR (p_name ~ '^_(pick|lock|archive)_[0-9]+$'::text));
+
+-- Name: FUNCTION _is_generated(p_name name); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_generated(p_name name) IS 'True for a function of an attachment or of a queue, which are not part of the installation.';
+
 -- Name: _is_header(text, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._is_header(p_name text, p_value jsonb) RETURNS boolean
@@ -5731,6 +5795,17 @@ $$;
 -- Name: FUNCTION _is_hidden(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._is_hidden(p_relation regclass) IS 'True if the rows of this table cannot be counted: it does not exist, the role may not read it, or row level security hides rows.';
+
+-- Name: _is_kept(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_kept(p_queue_id integer) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (to_regproc(('qctl._archive_'::text || p_queue_id)) IS NOT NULL);
+
+-- Name: FUNCTION _is_kept(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_kept(p_queue_id integer) IS 'Whether a queue has its functions.';
 
 -- Name: _is_live(qctl.worker, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6069,6 +6144,21 @@ $$;
 -- Name: FUNCTION _judge(p_queue qctl.queue, p_queued_at timestamp with time zone[], p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_now timestamp with time zone, p_oversize boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._judge(p_queue qctl.queue, p_queued_at timestamp with time zone[], p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_now timestamp with time zone, p_oversize boolean) IS 'What each answer that belongs to a lease means for its message: delivered, retrying, dead, paused or late, and when it is tried again. The caller has locked the messages and says which are in the queue (p_queued_at, by the place of p_msg_id).';
+
+-- Name: _kept_functions(integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._kept_functions(p_queue_id integer) RETURNS TABLE(name regprocedure, part text, owner name, body text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p.oid::regprocedure, part, pg_get_userbyid(p.proowner), p.prosrc
+  from unnest('{pick,lock,archive}'::text[]) part
+  join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = substr(qctl._queue_function(part, p_queue_id), 6)
+$$;
+
+-- Name: FUNCTION _kept_functions(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._kept_functions(p_queue_id integer) IS 'The functions of one queue as they are.';
 
 -- Name: _key_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6951,6 +7041,35 @@ $$;
 -- Name: FUNCTION _make_pgmq_queue(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._make_pgmq_queue(p_queue text) IS 'Creates pgmq''s tables of a queue. Up to 1.5, pgmq as an extension looks for them by name in every schema, and fails if it finds more than one.';
+
+-- Name: _make_queue_functions(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._make_queue_functions(p_queue qctl.queue) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_function record;
+  v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = 'qctl.queue'::regclass);
+begin
+  perform qctl._drop_queue_functions(p_queue.queue_id);
+  for v_function in select * from qctl._queue_functions(p_queue) loop
+    execute format('create function %s %s language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off '
+                   'set enable_bitmapscan = off set enable_material = off set plan_cache_mode = force_generic_plan as %L',
+                   v_function.signature, case when v_function.results <> '' then 'returns ' || v_function.results else '' end, v_function.body);
+  end loop;
+  for v_function in select * from qctl._kept_functions(p_queue.queue_id) loop
+    if v_function.owner <> v_owner then
+      execute format('alter function %s owner to %I', v_function.name, v_owner);
+    end if;
+  end loop;
+  perform qctl._close_routines();
+end
+$$;
+
+-- Name: FUNCTION _make_queue_functions(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._make_queue_functions(p_queue qctl.queue) IS 'Makes the functions of one queue, anew where they are there.';
 
 -- Name: _make_status_view(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7852,7 +7971,7 @@ CREATE FUNCTION qctl._objects() RETURNS TABLE(kind text, identity text, definiti
     SET extra_float_digits TO '1'
     AS $_$
   select case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid))
-  from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_'
+  from pg_proc p where p.pronamespace = 'qctl'::regnamespace and not qctl._is_generated(p.proname)
   union all
   select 'view', c.oid::regclass::text, md5(pg_get_viewdef(c.oid)) from pg_class c
   where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'v' and c.relname !~ '_status$'
@@ -7876,7 +7995,7 @@ $_$;
 
 -- Name: FUNCTION _objects(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._objects() IS 'Each object of schema qctl with a hash of its definition, except capture functions, which belong to their attachment.';
+COMMENT ON FUNCTION qctl._objects() IS 'Each object of schema qctl with a hash of its definition, except functions of attachments and of queues.';
 
 -- Name: _octets(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8207,9 +8326,9 @@ $$;
 
 COMMENT ON FUNCTION qctl._parts(p_table regclass) IS 'The tables that hold the rows of this one: its partitions, or the table itself.';
 
--- Name: _pick(qctl.queue, timestamp with time zone, integer, bigint, timestamp with time zone, bigint); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _pick(qctl.queue, timestamp with time zone, integer, bigint, timestamp with time zone, bigint, boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._pick(p_queue qctl.queue, p_now timestamp with time zone, p_room integer, p_probe_id bigint, p_hide_until timestamp with time zone, p_max_bytes bigint, OUT ids bigint[], OUT times timestamp with time zone[], OUT headers jsonb[], OUT bodies text[]) RETURNS record
+CREATE FUNCTION qctl._pick(p_queue qctl.queue, p_now timestamp with time zone, p_room integer, p_probe_id bigint, p_hide_until timestamp with time zone, p_max_bytes bigint, p_kept boolean, OUT ids bigint[], OUT times timestamp with time zone[], OUT headers jsonb[], OUT bodies text[]) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -8220,44 +8339,65 @@ CREATE FUNCTION qctl._pick(p_queue qctl.queue, p_now timestamp with time zone, p
 declare
   -- One array holds at most 1 GB; 256 MiB leave room because JSON grows when it is sent.
   c_most_bytes constant bigint := 256 * 1024 * 1024;
-  -- The first message, whatever its size, and the following ones that still fit.
-  c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
-                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $4)';
-  v_q text := 'q_' || p_queue.queue_name;
+  v_max_bytes bigint := least(p_max_bytes, c_most_bytes);
+  v_from timestamptz := qctl._ready_from(p_queue.queue_id, p_now);
+  v_q text := format('pgmq.%I', 'q_' || p_queue.queue_name);
 begin
-  -- A statement on pgmq's table is planned at each call, so it is kept small; qctl._lease keeps its plan.
-  execute format($q$
-    with picked as materialized (
-      select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
-      from pgmq.%1$I q
-      where q.vt >= $5 and q.vt <= $2 and %2$s
-        -- offset 0, here and in the order of queues, forces a lookup by index for each message, whatever the statistics say.
-        and not exists (select from qctl.in_flight f
-                        where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null offset 0)
-      order by q.vt limit $3
-      for update of q skip locked
-    ), written as materialized (
-      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
-    )
-    select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
-    from (select n.* from %4$s n order by n.msg_id) c
-  $q$, v_q,
+  if p_kept then
+    execute format('select * from qctl._pick_%s($1, $2, $3, $4, $5, $6)', p_queue.queue_id)
+    into ids, times, headers, bodies using p_queue.queue_id, p_now, p_room, p_hide_until, v_max_bytes, v_from;
+    return;
+  end if;
+  execute qctl._pick_statement(v_q,
     case when p_probe_id is not null then 'q.msg_id = ' || p_probe_id when p_queue.ordered then qctl._first_heads(p_queue.queue_name) else 'true' end,
-    -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
-    format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
-    format(c_fitting, 'octet_length(m.body)', 'written'))
+    '$1', '$2', '$3', '$4', '$5')
   into ids, times, headers, bodies
-  using p_queue.queue_id, p_now, p_room, least(p_max_bytes, c_most_bytes), qctl._ready_from(p_queue.queue_id, p_now);
-  execute format($q$
-    update pgmq.%I q set vt = $2, read_ct = least(q.read_ct::bigint + 1, 2147483647), headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
-    where q.msg_id = any ($1)
-  $q$, v_q) using ids, p_hide_until;
+  using p_queue.queue_id, p_now, p_room, v_max_bytes, v_from;
+  execute qctl._hide_statement(v_q, '$1', '$2') using ids, p_hide_until;
 end
 $_$;
 
--- Name: FUNCTION _pick(p_queue qctl.queue, p_now timestamp with time zone, p_room integer, p_probe_id bigint, p_hide_until timestamp with time zone, p_max_bytes bigint, OUT ids bigint[], OUT times timestamp with time zone[], OUT headers jsonb[], OUT bodies text[]); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _pick(p_queue qctl.queue, p_now timestamp with time zone, p_room integer, p_probe_id bigint, p_hide_until timestamp with time zone, p_max_bytes bigint, p_kept boolean, OUT ids bigint[], OUT times timestamp with time zone[], OUT headers jsonb[], OUT bodies text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._pick(p_queue qctl.queue, p_now timestamp with time zone, p_room integer, p_probe_id bigint, p_hide_until timestamp with time zone, p_max_bytes bigint, OUT ids bigint[], OUT times timestamp with time zone[], OUT headers jsonb[], OUT bodies text[]) IS 'Locks the next messages, or the one to probe with, and hides them until p_hide_until. Returns them as arrays; null if there is none.';
+COMMENT ON FUNCTION qctl._pick(p_queue qctl.queue, p_now timestamp with time zone, p_room integer, p_probe_id bigint, p_hide_until timestamp with time zone, p_max_bytes bigint, p_kept boolean, OUT ids bigint[], OUT times timestamp with time zone[], OUT headers jsonb[], OUT bodies text[]) IS 'Locks the next messages, or the one to probe with, and hides them until p_hide_until. Returns them as arrays; null if there is none. p_kept: by the function of the queue, whose plan is kept.';
+
+-- Name: _pick_statement(text, text, text, text, text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._pick_statement(p_table text, p_which text, p_queue_id text, p_now text, p_room text, p_max_bytes text, p_from text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  -- The first message, whatever its size, and the following ones that still fit.
+  c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
+                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= %s)';
+begin
+  -- It is kept small because it may be planned at each call; qctl._lease keeps its plan.
+  return format($q$
+    with picked as materialized (
+      select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
+      from %1$s q
+      where q.vt >= %2$s and q.vt <= %3$s and %4$s
+        -- offset 0, here and in the order of queues, forces a lookup by index for each message, whatever the statistics say.
+        and not exists (select from qctl.in_flight f
+                        where f.queue_id = %5$s and f.msg_id = q.msg_id and f.lapsed_at is null offset 0)
+      order by q.vt limit %6$s
+      for update of q skip locked
+    ), written as materialized (
+      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %7$s p
+    )
+    select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
+    from (select n.* from %8$s n order by n.msg_id) c
+  $q$, p_table, p_from, p_now, p_which, p_queue_id, p_room,
+    -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
+    format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked', p_max_bytes),
+    format(c_fitting, 'octet_length(m.body)', 'written', p_max_bytes));
+end
+$_$;
+
+-- Name: FUNCTION _pick_statement(p_table text, p_which text, p_queue_id text, p_now text, p_room text, p_max_bytes text, p_from text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._pick_statement(p_table text, p_which text, p_queue_id text, p_now text, p_room text, p_max_bytes text, p_from text) IS 'The statement that locks the next messages of a table; where a condition, besides that they are due and not in flight, is p_which.';
 
 -- Name: _piecewise_side(qctl.attachment, text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8650,6 +8790,81 @@ $$;
 -- Name: FUNCTION _queue(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._queue(p_queue text) IS 'The queue with this name. Raises QC006, which lists the existing queues, if there is none.';
+
+-- Name: _queue_function(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._queue_function(p_part text, p_queue_id integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((('qctl._'::text || p_part) || '_'::text) || p_queue_id);
+
+-- Name: FUNCTION _queue_function(p_part text, p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._queue_function(p_part text, p_queue_id integer) IS 'The name of a function of one queue; its part is pick, lock or archive.';
+
+-- Name: _queue_functions(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._queue_functions(p_queue qctl.queue) RETURNS TABLE(signature text, results text, body text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET quote_all_identifiers TO 'off'
+    AS $_$
+declare
+  v_q text := format('pgmq.%I', 'q_' || p_queue.queue_name);
+  v_a text := format('pgmq.%I', 'a_' || p_queue.queue_name);
+begin
+  return query
+  select qctl._queue_function('pick', p_queue.queue_id)
+         || '(p_queue_id integer, p_now timestamptz, p_room integer, p_hide_until timestamptz, p_max_bytes bigint, p_from timestamptz, '
+            'out ids bigint[], out times timestamptz[], out headers jsonb[], out bodies text[])',
+         ''::text,
+         format(E'\nbegin\n%s  into ids, times, headers, bodies;\n  if ids is not null then\n%s;\n  end if;\nend\n',
+                qctl._pick_statement(v_q, 'true', 'p_queue_id', 'p_now', 'p_room', 'p_max_bytes', 'p_from'),
+                qctl._hide_statement(v_q, 'ids', 'p_hide_until'));
+  -- Each message is found by its own lookup, whatever the size of the table was when the plan was made.
+  return query
+  select qctl._queue_function('lock', p_queue.queue_id)
+         || '(p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], '
+            'out leases uuid[], out ids bigint[], out times timestamptz[], out places tid[], out statuses integer[], out responses bytea[], out durations_ms integer[])',
+         ''::text,
+         format($body$
+begin
+  select array_agg(a.lease), array_agg(a.msg_id), array_agg(l.enqueued_at), array_agg(l.place), array_agg(a.status), array_agg(a.response), array_agg(a.duration_ms)
+  into leases, ids, times, places, statuses, responses, durations_ms
+  from (select * from unnest(p_lease, p_msg_id, p_status, p_response, p_duration_ms) as u (lease, msg_id, status, response, duration_ms)
+        order by u.msg_id offset 0) a
+  cross join lateral (select q.ctid as place, q.enqueued_at from %s q where q.msg_id = a.msg_id offset 0 for update) l;
+end
+$body$, v_q);
+  return query
+  select qctl._queue_function('archive', p_queue.queue_id) || '(p_places tid[], p_ids bigint[], p_status integer[], p_at timestamptz)',
+         'integer'::text,
+         format($body$
+declare
+  v_lowest integer := (select min(s) from unnest(p_status) s);
+  v_highest integer := (select max(s) from unnest(p_status) s);
+  v_count integer;
+begin
+  with done as (
+    delete from %s q where q.ctid = any (p_places)
+    returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
+  )
+  insert into %s as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
+  select d.msg_id, d.read_ct, d.enqueued_at, p_at, d.vt, d.message,
+         case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
+         || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', p_at,
+              'status', case when v_lowest = v_highest then v_lowest else p_status[array_position(p_ids, d.msg_id)] end,
+              'attempts', 1, 'delivery_no', 1))
+  from done d %s;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$body$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name));
+end
+$_$;
+
+-- Name: FUNCTION _queue_functions(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._queue_functions(p_queue qctl.queue) IS 'How the functions of one queue are to be: signature, what they return unless that is in the signature, and body.';
 
 -- Name: _queue_held(qctl.attachment, qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10125,9 +10340,9 @@ begin
 end
 $$;
 
--- Name: _settle_simple(qctl.queue, uuid[], bigint[], integer[], bytea[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _settle_simple(qctl.queue, uuid[], bigint[], integer[], bytea[], integer[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]) RETURNS TABLE(delivered integer, settled_at timestamp with time zone)
+CREATE FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], p_kept boolean) RETURNS TABLE(delivered integer, settled_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -10147,27 +10362,34 @@ declare
   v_receipts boolean := qctl._carrier(p_queue.url) <> 'http';
   v_receipt text[];
   v_worker_id bigint;
+  v_places tid[];
+  v_archived integer;
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   if p_queue.ordered or p_queue.expect_text is not null or p_queue.expect_json is not null or v_gate.opened_at is not null then
     return;
   end if;
-  -- Statements on pgmq's tables are planned at each call, so they are kept small; the statement between them keeps its plan.
-  execute format($q$
-    select array_agg(l.lease), array_agg(l.msg_id), array_agg(l.enqueued_at), array_agg(l.status), array_agg(l.response), array_agg(l.duration_ms)
-    from (select a.*, q.enqueued_at
-          from unnest($1, $2, $3, $4, $5) as a (lease, msg_id, status, response, duration_ms) join pgmq.%I q on q.msg_id = a.msg_id
-          order by q.msg_id for update of q) l
-  $q$, 'q_' || p_queue.queue_name)
-  into v_lease, v_ids, v_times, v_status, v_response, v_duration_ms
-  using p_lease, p_msg_id, p_status, p_response, p_duration_ms;
+  if p_kept then
+    execute format('select * from qctl._lock_%s($1, $2, $3, $4, $5)', p_queue.queue_id)
+    into v_lease, v_ids, v_times, v_places, v_status, v_response, v_duration_ms
+    using p_lease, p_msg_id, p_status, p_response, p_duration_ms;
+  else
+    execute format($q$
+      select array_agg(l.lease), array_agg(l.msg_id), array_agg(l.enqueued_at), array_agg(l.place), array_agg(l.status), array_agg(l.response), array_agg(l.duration_ms)
+      from (select a.*, q.enqueued_at, q.ctid as place
+            from unnest($1, $2, $3, $4, $5) as a (lease, msg_id, status, response, duration_ms) join pgmq.%I q on q.msg_id = a.msg_id
+            order by q.msg_id for update of q) l
+    $q$, 'q_' || p_queue.queue_name)
+    into v_lease, v_ids, v_times, v_places, v_status, v_response, v_duration_ms
+    using p_lease, p_msg_id, p_status, p_response, p_duration_ms;
+  end if;
   settled_at := clock_timestamp();
   perform qctl._hold_archive(p_queue.queue_name);
   -- One lookup per answer, whatever the size of the tables was when the plan was made; with a join the planner would choose the order.
   with tried as materialized (
-    select a.msg_id, a.status, a.response, a.duration_ms, f.place, f.worker_id, f.transport, f.claimed_at
-    from unnest(v_lease, v_ids, v_times, v_status, v_response, v_duration_ms)
-      as a (lease, msg_id, enqueued_at, status, response, duration_ms)
+    select a.msg_id, a.status, a.response, a.duration_ms, a.place as queued, f.place, f.worker_id, f.transport, f.claimed_at
+    from unnest(v_lease, v_ids, v_times, v_places, v_status, v_response, v_duration_ms)
+      as a (lease, msg_id, enqueued_at, place, status, response, duration_ms)
     cross join lateral (
       select f.ctid as place, f.worker_id, f.transport, f.claimed_at from qctl.in_flight f
       where f.queue_id = p_queue.queue_id and f.msg_id = a.msg_id and f.lease = a.lease and f.enqueued_at = a.enqueued_at
@@ -10189,12 +10411,25 @@ begin
     on conflict do nothing
   )
   -- Counts leases, because one answer may be here twice.
-  select array_agg(t.msg_id), array_agg(t.status), case when v_receipts then array_agg(qctl._response_text(t.response)) end, min(t.worker_id),
+  select array_agg(t.msg_id), array_agg(t.queued), array_agg(t.status), case when v_receipts then array_agg(qctl._response_text(t.response)) end, min(t.worker_id),
          (select count(*) from closed)
-  into v_ids, v_status, v_receipt, v_worker_id, delivered from tried t;
-  if delivered > 0 and not p_queue.archive then
+  into v_ids, v_places, v_status, v_receipt, v_worker_id, delivered from tried t;
+  if delivered = 0 then
+    return next;
+    return;
+  end if;
+  if p_kept and p_queue.archive and not v_receipts then
+    execute format('select qctl._archive_%s($1, $2, $3, $4)', p_queue.queue_id)
+    into v_archived using v_places, v_ids, v_status, settled_at;
+    if v_archived = delivered then
+      return next;
+      return;
+    end if;
+  end if;
+  -- Also what another reader of pgmq has moved within the table since it was locked.
+  if not p_queue.archive then
     execute format('delete from pgmq.%I q where q.msg_id = any ($1)', 'q_' || p_queue.queue_name) using v_ids;
-  elsif delivered > 0 then
+  else
     execute format($q$
       with done as (
         delete from pgmq.%1$I q using unnest($1, $2, $4) as t (msg_id, status, receipt) where q.msg_id = t.msg_id
@@ -10214,9 +10449,9 @@ begin
 end
 $_$;
 
--- Name: FUNCTION _settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], p_kept boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]) IS 'Settles successes of first attempts, the most frequent answers, in a statement that costs two thirds of the general one. Returns how many it settled, and when. qctl._settle_rest settles the others.';
+COMMENT ON FUNCTION qctl._settle_simple(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], p_kept boolean) IS 'Settles successes of first attempts, the most frequent answers, in a statement that costs two thirds of the general one. Returns how many it settled, and when. qctl._settle_rest settles the others. p_kept: by the functions of the queue, whose plans are kept.';
 
 -- Name: _shape(text, jsonb, jsonb); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -11263,6 +11498,24 @@ $$;
 
 COMMENT ON FUNCTION qctl._verify_attachments(p_queue_id integer) IS 'One row for each attachment that is not as it should be, with the one command that makes it so.';
 
+-- Name: _verify_queue_functions(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._verify_queue_functions(p_queue qctl.queue) RETURNS TABLE(problem text, fix text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format('its functions %s are %s, so claims and settles plan their statements each time', string_agg(w.name, ', ' order by w.name),
+                case when bool_and(k.body is null) then 'missing' else 'not as they were made' end), 'qctl upgrade --repair'
+  from (select split_part(f.signature, '(', 1) as name, f.body from qctl._queue_functions(p_queue) f) w
+  left join qctl._kept_functions(p_queue.queue_id) k on split_part(w.name, '.', 2) = split_part(qctl._queue_function(k.part, p_queue.queue_id), '.', 2)
+  where k.body is distinct from w.body
+  having count(*) > 0
+$$;
+
+-- Name: FUNCTION _verify_queue_functions(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._verify_queue_functions(p_queue qctl.queue) IS 'What is wrong with the functions of one queue.';
+
 -- Name: _verify_tables(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._verify_tables(p_queue_name text) RETURNS TABLE(problem text, fix text)
@@ -11857,7 +12110,8 @@ declare
 begin
   return query
   with last as materialized (
-    select a.outcome = 'delivered' as delivered, a.status_code, a.stands_for, a.duration_ms, a.error, a.settled_at, qctl._bucket(a.duration_ms) as bucket
+    select a.outcome = 'delivered' as delivered, a.status_code, a.stands_for, a.duration_ms, a.settled_at,
+           case when a.outcome <> 'delivered' then coalesce(a.error, left(a.response, 200)) end as said, qctl._bucket(a.duration_ms) as bucket
     from qctl.attempt a
     where a.queue_id = v_queue.queue_id and a.settled_at > statement_timestamp() - interval '1 h' and a.outcome <> 'late'
     order by a.settled_at desc limit 5000
@@ -11866,7 +12120,7 @@ begin
   )
   select l.delivered, l.status_code, sum(l.stands_for)::bigint,
          percentile_cont(0.5) within group (order by l.duration_ms) / 1000, percentile_cont(0.95) within group (order by l.duration_ms) / 1000,
-         max(l.duration_ms)::double precision / 1000, mode() within group (order by l.error),
+         max(l.duration_ms)::double precision / 1000, mode() within group (order by l.said),
          (select array_agg(b::double precision / 1000 order by b) from unnest(v_bounds) b),
          (select array_agg(coalesce(c.attempts, 0) order by n) from generate_series(0, cardinality(v_bounds)) n
           left join counted c on c.bucket = n and c.delivered = l.delivered and c.status_code is not distinct from l.status_code)::bigint[],
@@ -11877,7 +12131,7 @@ $$;
 
 -- Name: FUNCTION answers(p_queue text); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.answers(p_queue text) IS 'The last 5,000 attempts of the last hour by what they came to: delivered or not, and the status (null: no answer), the most frequent first. p50, p95 and max of how long the request took; error is the most frequent one; counts has the attempts up to each of bounds_s, inclusive, and in one more element those that took longer. Late answers are not counted.';
+COMMENT ON FUNCTION qctl.answers(p_queue text) IS 'The last 5,000 attempts of the last hour by what they came to: delivered or not, and the status (null: no answer), the most frequent first. p50, p95 and max of how long the request took; error is the most frequent one, or beginning of an answer; counts has the attempts up to each of bounds_s, inclusive, and in one more element those that took longer. Late answers are not counted.';
 
 -- Name: archive_size(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -12831,6 +13085,7 @@ begin
   perform qctl._apply_settings(p_queue, case when qctl._carrier(p_url) = 'http' then '{}' else qctl._carrier_defaults(p_url) end || p_settings || jsonb_build_object('transport', v_transport), true);
   perform qctl._warn_of_missing_secrets(p_headers);
   perform qctl._make_status_view(p_queue);
+  perform qctl._make_queue_functions(qctl._queue(p_queue));
   perform qctl._plan_jobs(false);
   perform qctl._audit('create', p_queue, p_settings || jsonb_build_object(
     'url', p_url, 'adopted', v_exists, 'transport', v_transport, 'skipped', nullif(v_skipped, 0),
@@ -12893,7 +13148,12 @@ CREATE FUNCTION qctl.dead(p_queue text, p_since timestamp with time zone, p_unti
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select q.queue_name, d.reason, d.status_code, mode() within group (order by coalesce(d.note, d.error)), count(*), min(d.died_at), max(d.died_at)
+  select q.queue_name, d.reason, d.status_code,
+         coalesce(mode() within group (order by coalesce(d.note, d.error)),
+                  (select left(a.response, 200) from qctl.attempt a
+                   where a.queue_id = min(d.queue_id) and a.msg_id = (array_agg(d.msg_id order by d.died_at desc))[1]
+                   order by a.delivery_no desc, a.attempt_no desc limit 1)),
+         count(*), min(d.died_at), max(d.died_at)
   from (select * from qctl.dead_letter d
         where (p_queue is null or d.queue_id = (select x.queue_id from qctl.queue x where x.queue_name = p_queue))
           and (p_since is null or d.died_at >= p_since) and (p_until is null or d.died_at < p_until)
@@ -12904,7 +13164,7 @@ $$;
 
 -- Name: FUNCTION dead(p_queue text, p_since timestamp with time zone, p_until timestamp with time zone); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl.dead(p_queue text, p_since timestamp with time zone, p_until timestamp with time zone) IS 'The newest 100,000 dead letters grouped by reason and status, with the most frequent error or note of each group; p_since and p_until: when they died.';
+COMMENT ON FUNCTION qctl.dead(p_queue text, p_since timestamp with time zone, p_until timestamp with time zone) IS 'The newest 100,000 dead letters grouped by reason and status, with the most frequent error or note of each group, or how its last answer began; p_since and p_until: when they died.';
 
 -- Name: delivery_stop(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -13294,6 +13554,7 @@ begin
     delete from pgmq.meta m where m.queue_name = p_queue;
   end if;
   execute format('drop view if exists qctl.%I', v_queue.queue_name || '_status');
+  perform qctl._drop_queue_functions(v_queue.queue_id);
   delete from qctl.in_flight f where f.queue_id = v_queue.queue_id;
   delete from qctl.retry r where r.queue_id = v_queue.queue_id;
   delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
@@ -14049,6 +14310,7 @@ begin
     end if;
     perform qctl._replace_archive(p_queue, v_interval);
     perform qctl._retain_partitions(v_queue);
+    perform qctl._make_queue_functions(v_queue);
     perform qctl._audit('partition', p_queue, jsonb_build_object('interval', p_interval));
   end if;
   table_name := 'pgmq.' || v_a;
@@ -15536,6 +15798,7 @@ declare
   v_count integer := cardinality(p_msg_id);
   v_half integer := cardinality(p_msg_id) / 2;
   v_simple record;
+  v_kept boolean := qctl._is_kept(v_queue.queue_id);
   v_state text;
   v_message text;
 begin
@@ -15543,20 +15806,30 @@ begin
     return query select 0, 0, 0, 0, 0, 0, 0;
     return;
   end if;
-  begin
-    select * into v_simple from qctl._settle_simple(v_queue, p_lease, p_msg_id, p_status, p_response, p_duration_ms);
-    if v_simple.delivered = v_count then
-      perform qctl._record_answers(v_queue, (v_count, 0, 0, null, null, null, null)::qctl.answer_counts);
-      return query select v_count, 0, 0, 0, 0, 0, 0;
-    else
-      return query select s.*, 0 from qctl._settle_rest(v_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms,
-                                                        p_retry_after_s, false, v_simple.delivered, v_simple.settled_at) as s;
-    end if;
-    return;
-  exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error
-                 or cardinality_violation then
-    get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
-  end;
+  loop
+    begin
+      select * into v_simple from qctl._settle_simple(v_queue, p_lease, p_msg_id, p_status, p_response, p_duration_ms, v_kept);
+      if v_simple.delivered = v_count then
+        perform qctl._record_answers(v_queue, (v_count, 0, 0, null, null, null, null)::qctl.answer_counts);
+        return query select v_count, 0, 0, 0, 0, 0, 0;
+      else
+        return query select s.*, 0 from qctl._settle_rest(v_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms,
+                                                          p_retry_after_s, false, v_simple.delivered, v_simple.settled_at) as s;
+      end if;
+      return;
+    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error
+                   or cardinality_violation or syntax_error_or_access_rule_violation then
+      get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
+      if not v_kept then
+        if v_state like '42%' then
+          raise;
+        end if;
+        exit;
+      end if;
+      -- The functions may not fit pgmq's tables any more, or somebody has just dropped them.
+      v_kept := false;
+    end;
+  end loop;
   -- Sorted by msg_id so that two settlers that halve overlapping batches lock the messages in the same order.
   select array_agg(a.lease order by a.msg_id, a.lease), array_agg(a.msg_id order by a.msg_id, a.lease),
          array_agg(a.status order by a.msg_id, a.lease), array_agg(a.error order by a.msg_id, a.lease),
@@ -16027,6 +16300,9 @@ begin
 
   return query
   select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v
+  where v_queue_id is null or q.queue_id = v_queue_id order by 2, 3;
+  return query
+  select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_queue_functions(q) v
   where v_queue_id is null or q.queue_id = v_queue_id order by 2, 3;
   if to_regclass('pgmq.meta') is null then
     return query select 'extension', 'pgmq', 'it is not in this database any more', 'qctl upgrade --repair';

@@ -93,10 +93,10 @@ def test_orders_stopped_and_are_found_and_replayed_by_keyboard_alone(busy, windo
     look(browser, 1280, dark=False)
     browser.get(window.url + "/dead")
     follow(browser, "Replay…")
-    until(lambda: "will be delivered again" in sentence(browser))
+    until(lambda: "will be tried again" in sentence(browser))
     browser.find_element(By.NAME, "reason").send_keys("the endpoint is back")
     browser.switch_to.active_element.send_keys(Keys.ENTER)
-    until(lambda: "replayed" in sentence(browser))
+    until(lambda: "queued again" in sentence(browser))
     assert one(conn, "select detail ->> 'reason' from qctl.audit where verb = 'replay'") == "the endpoint is back"
 
 
@@ -142,3 +142,36 @@ def until(holds, within_s: float = 15) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.2)
+
+
+def test_a_refresh_leaves_alone_what_the_reader_is_doing(busy, windows, browser, conn):
+    window = windows()
+    look(browser, 1280, dark=False)
+    browser.get(window.url + "/messages?queue=orders")
+    field = browser.find_element(By.NAME, "error")
+    field.send_keys("half a word")
+    browser.execute_script("document.querySelector('.filter button').focus()")
+    note = "return document.querySelector('#at').textContent"
+    until(lambda: "you are typing" in browser.execute_script(note))
+    assert browser.find_element(By.NAME, "error").get_attribute("value") == "half a word"
+    browser.get(window.url + "/queues/orders")
+    look(browser, 390, dark=False)
+    browser.execute_script("for (const one of document.querySelectorAll('.scroll')) one.scrollLeft = 60")
+    moved = "return [...document.querySelectorAll('.scroll')].map((one) => one.scrollLeft)"
+    before = browser.execute_script(moved)
+    assert any(before)
+    shown = "return document.querySelector('.facts dd').textContent"
+    depth = browser.execute_script(shown)
+    send(conn, 3)
+    until(lambda: browser.execute_script(shown) != depth)
+    assert browser.execute_script(moved) == before
+
+
+def test_a_page_that_is_not_refreshed_says_so(busy, windows, browser, conn):
+    window = windows()
+    look(browser, 1280, dark=False)
+    browser.get(window.url + "/workers")
+    window.process.terminate()
+    note = "return document.querySelector('#at').textContent"
+    until(lambda: "not refreshed since" in browser.execute_script(note), 20)
+    assert "does not answer" in browser.execute_script(note)

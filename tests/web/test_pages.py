@@ -88,34 +88,80 @@ def test_it_only_reads_unless_it_is_told(busy, windows):
 def test_each_act_shows_its_count_wants_a_reason_and_is_audited(busy, windows, conn):
     window = windows("--allow-acts")
     form = window.form("/acts/pause?queue=orders")
-    assert window.post("/acts/pause", form).status == 400
-    assert "is paused" in window.post("/acts/pause", {**form, "reason": "a test"}).body
+    refused = window.post("/acts/pause", form)
+    assert (refused.status, "a reason is needed" in refused.body) == (400, True)
+    # Nothing was done, so what was shown can still be agreed to.
+    again = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', refused.body))
+    assert "is paused" in window.done("/acts/pause", {**again, "reason": "a test"})
     assert one(conn, "select detail ->> 'reason' from qctl.audit where verb = 'pause'") == "a test"
-    assert "delivers again" in window.post("/acts/resume", window.form("/acts/resume?queue=orders")).body
-    assert "1 message of orders will be delivered again" in window.get("/acts/replay?queue=orders&ids=6").body
+    asked = window.get("/acts/resume?queue=orders").body
+    assert "It was paused by postgres: a test." in asked
+    assert "delivers again" in window.done("/acts/resume", window.form("/acts/resume?queue=orders"))
+    asked = window.get("/acts/replay?queue=orders&ids=6").body
+    assert "1 message of orders were delivered: the receiver will get them again" in asked
     form = window.form("/acts/replay?queue=orders&ids=6")
-    assert "1 replayed" in window.post("/acts/replay", {**form, "reason": "again"}).body
+    assert "1 queued again" in window.done("/acts/replay", {**form, "reason": "again"})
     group = re.search(r'href="(/acts/replay\?[^"]+reason_group[^"]+)"', window.get("/dead").body)
     assert group
     path = group[1].replace("&amp;", "&")
-    assert re.search(r"[15] messages? of orders will be delivered again", window.get(path).body)
+    assert re.search(r"[15] messages? of orders that were not delivered will be tried again", window.get(path).body)
     form = window.form(path)
-    assert "replayed" in window.post("/acts/replay", {**form, "reason": "fixed"}).body
+    assert "queued again" in window.done("/acts/replay", {**form, "reason": "fixed"})
+    asked = window.get("/acts/discard?queue=orders&ids=30,31").body
+    assert "2 messages of orders will be given up" in asked
     form = window.form("/acts/discard?queue=orders&ids=30,31")
-    assert form["count"] == "2"
-    assert "2 discarded" in window.post("/acts/discard", {**form, "reason": "wrong"}).body
-    assert "Test event orders/" in window.post("/acts/test", window.form("/acts/test?queue=orders")).body
+    assert "2 discarded" in window.done("/acts/discard", {**form, "reason": "wrong"})
+    assert "Test event orders/" in window.done("/acts/test", window.form("/acts/test?queue=orders"))
     audited = {row[0] for row in conn.execute("select verb from qctl.audit")}
     assert {"pause", "resume", "replay", "discard"} <= audited
 
 
-def test_what_has_changed_meanwhile_is_not_acted_on(busy, windows, conn):
+def test_an_act_concerns_just_the_messages_that_were_shown(busy, windows, conn):
     window = windows("--allow-acts")
-    form = window.form("/acts/discard?queue=orders&ids=30,31")
-    done = window.post("/acts/discard", {**form, "ids": "30", "reason": "x"})
-    assert done.status == 400
-    assert "look again" in done.body
-    assert one(conn, "select count(*) from qctl.dead_letter where msg_id in (30, 31)") == 0
+    form = window.form("/acts/discard?queue=orders&state=ready")
+    shown = {row[0] for row in conn.execute("select msg_id from pgmq.q_orders")}
+    settle(conn, claim(conn, 10), 200)
+    later = send(conn, 10)
+    done = window.done("/acts/discard", {**form, "reason": "x"})
+    assert re.search(r"10 (finished already|changed meanwhile)", done), done
+    assert {row[0] for row in conn.execute("select msg_id from pgmq.q_orders")} == set(later)
+    assert one(conn, "select count(*) from qctl.dead_letter where msg_id = any (%s)", list(shown)) == len(shown) - 10
+
+
+def test_an_act_is_done_once(busy, windows, conn):
+    window = windows("--allow-acts")
+    form = {**window.form("/acts/replay?queue=orders&ids=6"), "reason": "x"}
+    done = window.post("/acts/replay", form)
+    assert done.status == 303
+    again = window.post("/acts/replay", form)
+    assert (again.status, "done already" in again.body) == (400, True)
+    # What was done can be looked at again and does nothing.
+    assert window.get(done.headers["location"]).body == window.get(done.headers["location"]).body
+    assert one(conn, "select count(*) from qctl.audit where verb = 'replay'") == 1
+    other = {**window.form("/acts/discard?queue=orders&ids=30"), "reason": "x"}
+    assert window.post("/acts/replay", other).status == 400
+
+
+def test_an_act_is_refused_when_the_queue_is_another_one(busy, windows, conn):
+    window = windows("--allow-acts")
+    form = {**window.form("/acts/discard?queue=orders&ids=11,12"), "reason": "x"}
+    conn.execute("select qctl.drop_queue('orders', true, true)")
+    create(conn)
+    send(conn, 20)
+    refused = window.post("/acts/discard", form)
+    assert (refused.status, "made anew" in refused.body) == (404, True)
+    assert one(conn, "select count(*) from qctl.dead_letter") == 0
+
+
+def test_what_cannot_be_done_has_no_button(busy, windows):
+    window = windows("--allow-acts")
+    for path in ("/acts/discard?queue=orders&state=delivered", "/acts/replay?queue=orders&state=ready"):
+        page = window.get(path).body
+        assert "there is nothing to do" in page
+        assert '<button class="button' not in page
+    mixed = window.get("/acts/discard?queue=orders&ids=6,30").body
+    assert "1 message of orders will be given up" in mixed
+    assert "1 message are delivered or dead already and stay" in mixed
 
 
 def test_a_role_sees_and_does_what_it_may(busy, windows, conn, dsn):
@@ -207,12 +253,12 @@ def test_what_the_filters_find_can_be_replayed_at_once(busy, windows, conn):
     assert "Discard all" not in page
     path = html.unescape(re.search(r'href="(/acts/replay\?[^"]+)">Replay all of these', page)[1])
     asked = html.unescape(window.get(path).body)
-    assert "5 messages of orders will be delivered again" in asked
+    assert "5 messages of orders that were not delivered will be tried again" in asked
     assert "qctl replay -q orders --state dead --status-code 500" in asked
     form = window.form(path)
-    assert "5 replayed" in window.post("/acts/replay", {**form, "reason": "fixed"}).body
+    assert "5 queued again" in window.done("/acts/replay", {**form, "reason": "fixed"})
     assert one(conn, "select count(*) from qctl.dead_letter where status_code = 500") == 0
-    assert "it is 0 messages now and was 5" in window.post("/acts/replay", {**form, "reason": "again"}).body
+    assert "there is nothing to do" in window.get(path).body
     assert window.get("/acts/discard?queue=orders").status == 400
 
 
@@ -280,3 +326,96 @@ def test_the_numbers_agree_under_load(busy, windows, conn, dsn):
     time.sleep(SHARED_S + 0.1)
     row = conn.execute("select delivered_1h, failed_1h, dead from qctl.status where queue_name = 'orders'").fetchone()
     assert shown() == told() == dict(zip(_COUNTED, row, strict=True))
+
+
+@pytest.mark.parametrize(
+    "path", ["/queues/nope", "/messages?state=x", "/messages/orders/999999", "/acts/replay?queue=orders&state=x"]
+)
+def test_what_goes_wrong_is_a_page_of_ours(busy, windows, path):
+    window = windows("--allow-acts", "--token", "env:T", T="a" * 32)
+    assert window.post("/login", {"token": "a" * 32}).status == 303
+    page = window.get(path)
+    assert page.status in (400, 404)
+    assert "content-security-policy" in page.headers
+    assert "Sign out" in page.body
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/messages?queue=orders&where=" + "1" * 5000, 400),
+        ("/acts/replay?queue=orders&where=" + "1" * 5000, 400),
+        ("/messages/orders/9223372036854775808", 404),
+        ("/queues/%00", 404),
+        ("/messages/%00/1", 404),
+        ("/acts/pause?queue=or%00ders", 404),
+        ("/messages?queue=orders&error=%1b%5b201~%03%0atouch%20x", 400),
+        ("/messages?queue=orders&error=%e2%80%ae", 400),
+        ("/messages?before=20", 400),
+        ("/messages?queue=orders&before=20&before_at=2026-01-01", 400),
+    ],
+)
+def test_odd_values_are_refused_in_words(busy, windows, path, status):
+    page = windows("--allow-acts").get(path)
+    assert page.status == status
+    assert "content-security-policy" in page.headers
+    shown = page.body.partition("The same in a terminal")[2]
+    assert not set("\x1b\x03\u202e") & set(shown)
+
+
+def test_commands_carry_the_connection_that_was_named(busy, windows, dsn):
+    window = windows("--allow-acts", "--dsn", dsn, uri="")
+    for path in (
+        "/",
+        "/queues/orders",
+        "/messages?queue=orders&state=dead",
+        "/dead",
+        "/doctor",
+        "/acts/pause?queue=orders",
+    ):
+        commands = re.findall(r"<code>(qctl [^<]+)</code>", window.get(path).body)
+        assert commands, path
+        assert [command for command in commands if "--dsn" not in command] == [], path
+
+
+def test_pages_follow_each_other_by_the_last_attempt_too(busy, windows, dsn, conn):
+    settle(conn, claim(conn, 49), 200)
+    window = windows()
+    path, found = "/messages?queue=orders&status_code=2xx", []
+    while path:
+        page = window.get(path).body
+        found += re.findall(r'href="/messages/(orders/\d+)"', page)
+        older = re.search(r'rel="next" href="([^"]+)"', page)
+        path = html.unescape(older[1]) if older else None
+    assert found == ok("messages", "-q", "orders", "--status-code", "2xx", "--ids", dsn=dsn).stdout.split()
+    assert len(found) == len(set(found)) > 50
+
+
+def test_errors_are_forgotten_soon_and_large_payloads_at_once(busy, windows, conn):
+    window = windows()
+    conn.execute("alter table qctl.dead_letter rename to elsewhere")
+    assert window.get("/dead").status != 200
+    conn.execute("alter table qctl.elsewhere rename to dead_letter")
+    time.sleep(1.2)
+    assert window.get("/dead").status == 200
+    conn.execute("select qctl.send('orders', array[jsonb_build_object('x', repeat('y', 3000000))])")
+    last = one(conn, "select max(msg_id) from pgmq.q_orders")
+    page = window.get(f"/messages/orders/{last}?payload=yes")
+    assert page.status == 200
+    assert len(page.body) < 400_000
+    assert "characters more" in page.body
+
+
+def test_two_windows_of_one_browser_do_not_end_each_other(busy, windows):
+    one_window, other = windows("--allow-acts"), windows("--allow-acts")
+    one_window.cookies = other.cookies
+    form = one_window.form("/acts/pause?queue=orders")
+    other.get("/", x_qctl_part="main")
+    assert "is paused" in one_window.done("/acts/pause", {**form, "reason": "x"})
+
+
+def test_a_schema_that_is_behind_is_told(busy, windows, conn):
+    conn.execute("update qctl.routine set checksum = 'x' where name = 'claim'")
+    window = windows()
+    for path in ("/", "/queues/orders", "/doctor"):
+        assert "schema_outdated" in window.get(path).body, path

@@ -56,6 +56,12 @@ class Window:
         form = {"origin": f"http://{self.place}", "content_type": "application/x-www-form-urlencoded"}
         return self.ask("POST", path, urlencode(values), **{**form, **headers})
 
+    def done(self, path: str, values: dict[str, str]) -> str:
+        """The page that an act leads to."""
+        answer = self.post(path, values)
+        assert answer.status == 303, answer.body
+        return self.get(answer.headers["location"]).body
+
     def form(self, path: str) -> dict[str, str]:
         """The hidden fields of the form on a page."""
         page = self.get(path)

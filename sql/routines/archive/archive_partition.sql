@@ -97,6 +97,7 @@ begin
     end if;
     perform qctl._replace_archive(p_queue, v_interval);
     perform qctl._retain_partitions(v_queue);
+    perform qctl._make_queue_functions(v_queue);
     perform qctl._audit('partition', p_queue, jsonb_build_object('interval', p_interval));
   end if;
   table_name := 'pgmq.' || v_a;

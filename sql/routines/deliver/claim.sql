@@ -30,6 +30,7 @@ declare
   v_probe_id bigint;
   v_lease uuid := gen_random_uuid();
   v_picked record;
+  v_kept boolean;
 begin
   if coalesce(p_limit, 0) < 1 then
     return;
@@ -69,20 +70,31 @@ begin
       perform qctl._park_followers(v_queue, v_now, v_room);
     end if;
   end if;
-  begin
-    -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
-    select * into v_picked from qctl._pick(v_queue, v_now, v_room, v_probe_id, v_now + v_term + interval '60 s', p_max_bytes) p;
-    if v_picked.ids is null then
-      return;
-    end if;
-    return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_picked.ids, v_picked.times, v_picked.headers, v_picked.bodies);
-  exception when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
-    if qctl._set_aside_unreadable(v_queue, v_now, v_room) = 0 then
-      raise;
-    end if;
-    perform qctl._notify(v_queue.queue_id);
-    return;
-  end;
+  v_kept := v_probe_id is null and not v_queue.ordered and qctl._is_kept(v_queue.queue_id);
+  loop
+    begin
+      -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
+      select * into v_picked from qctl._pick(v_queue, v_now, v_room, v_probe_id, v_now + v_term + interval '60 s', p_max_bytes, v_kept) p;
+      if v_picked.ids is null then
+        return;
+      end if;
+      return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_picked.ids, v_picked.times, v_picked.headers, v_picked.bodies);
+      exit;
+    exception
+      when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
+        if qctl._set_aside_unreadable(v_queue, v_now, v_room) = 0 then
+          raise;
+        end if;
+        perform qctl._notify(v_queue.queue_id);
+        return;
+      when syntax_error_or_access_rule_violation then
+        -- The function does not fit pgmq's table, or somebody has just dropped it.
+        if not v_kept then
+          raise;
+        end if;
+        v_kept := false;
+    end;
+  end loop;
   if v_queue.rate_per_s is not null or v_gate.opened_at is not null then
     update qctl.gate g
     set paced_at = v_gate.paced_at + make_interval(secs => cardinality(v_picked.ids) / v_queue.rate_per_s),
@@ -122,7 +134,7 @@ comment on function qctl._room(qctl.queue, qctl.gate, integer, integer, timestam
   'How many messages may be claimed now: by the limit that was asked for, by max_in_flight, by the slow start after an outage, and by the rate.';
 
 create or replace function qctl._pick(
-  p_queue qctl.queue, p_now timestamptz, p_room integer, p_probe_id bigint, p_hide_until timestamptz, p_max_bytes bigint,
+  p_queue qctl.queue, p_now timestamptz, p_room integer, p_probe_id bigint, p_hide_until timestamptz, p_max_bytes bigint, p_kept boolean,
   out ids bigint[], out times timestamptz[], out headers jsonb[], out bodies text[])
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -134,42 +146,68 @@ as $$
 declare
   -- One array holds at most 1 GB; 256 MiB leave room because JSON grows when it is sent.
   c_most_bytes constant bigint := 256 * 1024 * 1024;
-  -- The first message, whatever its size, and the following ones that still fit.
-  c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
-                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= $4)';
-  v_q text := 'q_' || p_queue.queue_name;
+  v_max_bytes bigint := least(p_max_bytes, c_most_bytes);
+  v_from timestamptz := qctl._ready_from(p_queue.queue_id, p_now);
+  v_q text := format('pgmq.%I', 'q_' || p_queue.queue_name);
 begin
-  -- A statement on pgmq's table is planned at each call, so it is kept small; qctl._lease keeps its plan.
-  execute format($q$
-    with picked as materialized (
-      select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
-      from pgmq.%1$I q
-      where q.vt >= $5 and q.vt <= $2 and %2$s
-        -- offset 0, here and in the order of queues, forces a lookup by index for each message, whatever the statistics say.
-        and not exists (select from qctl.in_flight f
-                        where f.queue_id = $1 and f.msg_id = q.msg_id and f.lapsed_at is null offset 0)
-      order by q.vt limit $3
-      for update of q skip locked
-    ), written as materialized (
-      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %3$s p
-    )
-    select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
-    from (select n.* from %4$s n order by n.msg_id) c
-  $q$, v_q,
+  if p_kept then
+    execute format('select * from qctl._pick_%s($1, $2, $3, $4, $5, $6)', p_queue.queue_id)
+    into ids, times, headers, bodies using p_queue.queue_id, p_now, p_room, p_hide_until, v_max_bytes, v_from;
+    return;
+  end if;
+  execute qctl._pick_statement(v_q,
     case when p_probe_id is not null then 'q.msg_id = ' || p_probe_id when p_queue.ordered then qctl._first_heads(p_queue.queue_name) else 'true' end,
-    -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
-    format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked'),
-    format(c_fitting, 'octet_length(m.body)', 'written'))
+    '$1', '$2', '$3', '$4', '$5')
   into ids, times, headers, bodies
-  using p_queue.queue_id, p_now, p_room, least(p_max_bytes, c_most_bytes), qctl._ready_from(p_queue.queue_id, p_now);
-  execute format($q$
-    update pgmq.%I q set vt = $2, read_ct = least(q.read_ct::bigint + 1, 2147483647), headers = case when q.headers ? 'qctl' then q.headers - 'qctl' else q.headers end
-    where q.msg_id = any ($1)
-  $q$, v_q) using ids, p_hide_until;
+  using p_queue.queue_id, p_now, p_room, v_max_bytes, v_from;
+  execute qctl._hide_statement(v_q, '$1', '$2') using ids, p_hide_until;
 end
 $$;
-comment on function qctl._pick(qctl.queue, timestamptz, integer, bigint, timestamptz, bigint) is
-  'Locks the next messages, or the one to probe with, and hides them until p_hide_until. Returns them as arrays; null if there is none.';
+comment on function qctl._pick(qctl.queue, timestamptz, integer, bigint, timestamptz, bigint, boolean) is
+  'Locks the next messages, or the one to probe with, and hides them until p_hide_until. Returns them as arrays; null if there is none. '
+  'p_kept: by the function of the queue, whose plan is kept.';
+
+create or replace function qctl._pick_statement(
+  p_table text, p_which text, p_queue_id text, p_now text, p_room text, p_max_bytes text, p_from text) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- The first message, whatever its size, and the following ones that still fit.
+  c_fitting constant text := '(select w.* from (select m.*, sum(%s) over o as so_far, row_number() over o as place from %s m'
+                             ' window o as (order by m.vt, m.msg_id)) w where w.place = 1 or w.so_far <= %s)';
+begin
+  -- It is kept small because it may be planned at each call; qctl._lease keeps its plan.
+  return format($q$
+    with picked as materialized (
+      select q.msg_id, q.vt, q.enqueued_at, q.message, q.headers
+      from %1$s q
+      where q.vt >= %2$s and q.vt <= %3$s and %4$s
+        -- offset 0, here and in the order of queues, forces a lookup by index for each message, whatever the statistics say.
+        and not exists (select from qctl.in_flight f
+                        where f.queue_id = %5$s and f.msg_id = q.msg_id and f.lapsed_at is null offset 0)
+      order by q.vt limit %6$s
+      for update of q skip locked
+    ), written as materialized (
+      select p.msg_id, p.vt, p.enqueued_at, p.headers, coalesce(p.message::text, 'null') as body from %7$s p
+    )
+    select array_agg(c.msg_id), array_agg(c.enqueued_at), array_agg(c.headers), array_agg(c.body)
+    from (select n.* from %8$s n order by n.msg_id) c
+  $q$, p_table, p_from, p_now, p_which, p_queue_id, p_room,
+    -- First an estimate by stored size, so that little more is read than needed: the text of a large message is up to 3 times larger.
+    format(c_fitting, 'case when pg_column_size(m.message) > 2000 then pg_column_size(m.message) / 3 else 0 end', 'picked', p_max_bytes),
+    format(c_fitting, 'octet_length(m.body)', 'written', p_max_bytes));
+end
+$$;
+comment on function qctl._pick_statement(text, text, text, text, text, text, text) is
+  'The statement that locks the next messages of a table; where a condition, besides that they are due and not in flight, is p_which.';
+
+create or replace function qctl._hide_statement(p_table text, p_ids text, p_until text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+return format('update %s q set vt = %s, read_ct = least(q.read_ct::bigint + 1, 2147483647), '
+              'headers = case when q.headers ? ''qctl'' then q.headers - ''qctl'' else q.headers end where q.msg_id = any (%s)', p_table, p_until, p_ids);
+comment on function qctl._hide_statement(text, text, text) is 'The statement that hides messages from other readers of pgmq, and takes off what earlier attempts left.';
 
 create or replace function qctl.claim(p_queue text, p_limit integer, p_worker_id bigint default null)
 returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,

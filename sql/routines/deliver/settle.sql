@@ -12,6 +12,7 @@ declare
   v_count integer := cardinality(p_msg_id);
   v_half integer := cardinality(p_msg_id) / 2;
   v_simple record;
+  v_kept boolean := qctl._is_kept(v_queue.queue_id);
   v_state text;
   v_message text;
 begin
@@ -19,20 +20,30 @@ begin
     return query select 0, 0, 0, 0, 0, 0, 0;
     return;
   end if;
-  begin
-    select * into v_simple from qctl._settle_simple(v_queue, p_lease, p_msg_id, p_status, p_response, p_duration_ms);
-    if v_simple.delivered = v_count then
-      perform qctl._record_answers(v_queue, (v_count, 0, 0, null, null, null, null)::qctl.answer_counts);
-      return query select v_count, 0, 0, 0, 0, 0, 0;
-    else
-      return query select s.*, 0 from qctl._settle_rest(v_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms,
-                                                        p_retry_after_s, false, v_simple.delivered, v_simple.settled_at) as s;
-    end if;
-    return;
-  exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error
-                 or cardinality_violation then
-    get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
-  end;
+  loop
+    begin
+      select * into v_simple from qctl._settle_simple(v_queue, p_lease, p_msg_id, p_status, p_response, p_duration_ms, v_kept);
+      if v_simple.delivered = v_count then
+        perform qctl._record_answers(v_queue, (v_count, 0, 0, null, null, null, null)::qctl.answer_counts);
+        return query select v_count, 0, 0, 0, 0, 0, 0;
+      else
+        return query select s.*, 0 from qctl._settle_rest(v_queue, p_lease, p_msg_id, p_status, p_error, p_response, p_duration_ms,
+                                                          p_retry_after_s, false, v_simple.delivered, v_simple.settled_at) as s;
+      end if;
+      return;
+    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error
+                   or cardinality_violation or syntax_error_or_access_rule_violation then
+      get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
+      if not v_kept then
+        if v_state like '42%' then
+          raise;
+        end if;
+        exit;
+      end if;
+      -- The functions may not fit pgmq's tables any more, or somebody has just dropped them.
+      v_kept := false;
+    end;
+  end loop;
   -- Sorted by msg_id so that two settlers that halve overlapping batches lock the messages in the same order.
   select array_agg(a.lease order by a.msg_id, a.lease), array_agg(a.msg_id order by a.msg_id, a.lease),
          array_agg(a.status order by a.msg_id, a.lease), array_agg(a.error order by a.msg_id, a.lease),
@@ -65,7 +76,7 @@ comment on function qctl.settle(text, uuid[], bigint[], integer[], text[], bytea
   'Idempotent. A null status is a timeout or a connection error. Returns the number of messages by result.';
 
 create or replace function qctl._settle_simple(
-  p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[])
+  p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], p_kept boolean)
 returns table (delivered integer, settled_at timestamptz)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -86,27 +97,34 @@ declare
   v_receipts boolean := qctl._carrier(p_queue.url) <> 'http';
   v_receipt text[];
   v_worker_id bigint;
+  v_places tid[];
+  v_archived integer;
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   if p_queue.ordered or p_queue.expect_text is not null or p_queue.expect_json is not null or v_gate.opened_at is not null then
     return;
   end if;
-  -- Statements on pgmq's tables are planned at each call, so they are kept small; the statement between them keeps its plan.
-  execute format($q$
-    select array_agg(l.lease), array_agg(l.msg_id), array_agg(l.enqueued_at), array_agg(l.status), array_agg(l.response), array_agg(l.duration_ms)
-    from (select a.*, q.enqueued_at
-          from unnest($1, $2, $3, $4, $5) as a (lease, msg_id, status, response, duration_ms) join pgmq.%I q on q.msg_id = a.msg_id
-          order by q.msg_id for update of q) l
-  $q$, 'q_' || p_queue.queue_name)
-  into v_lease, v_ids, v_times, v_status, v_response, v_duration_ms
-  using p_lease, p_msg_id, p_status, p_response, p_duration_ms;
+  if p_kept then
+    execute format('select * from qctl._lock_%s($1, $2, $3, $4, $5)', p_queue.queue_id)
+    into v_lease, v_ids, v_times, v_places, v_status, v_response, v_duration_ms
+    using p_lease, p_msg_id, p_status, p_response, p_duration_ms;
+  else
+    execute format($q$
+      select array_agg(l.lease), array_agg(l.msg_id), array_agg(l.enqueued_at), array_agg(l.place), array_agg(l.status), array_agg(l.response), array_agg(l.duration_ms)
+      from (select a.*, q.enqueued_at, q.ctid as place
+            from unnest($1, $2, $3, $4, $5) as a (lease, msg_id, status, response, duration_ms) join pgmq.%I q on q.msg_id = a.msg_id
+            order by q.msg_id for update of q) l
+    $q$, 'q_' || p_queue.queue_name)
+    into v_lease, v_ids, v_times, v_places, v_status, v_response, v_duration_ms
+    using p_lease, p_msg_id, p_status, p_response, p_duration_ms;
+  end if;
   settled_at := clock_timestamp();
   perform qctl._hold_archive(p_queue.queue_name);
   -- One lookup per answer, whatever the size of the tables was when the plan was made; with a join the planner would choose the order.
   with tried as materialized (
-    select a.msg_id, a.status, a.response, a.duration_ms, f.place, f.worker_id, f.transport, f.claimed_at
-    from unnest(v_lease, v_ids, v_times, v_status, v_response, v_duration_ms)
-      as a (lease, msg_id, enqueued_at, status, response, duration_ms)
+    select a.msg_id, a.status, a.response, a.duration_ms, a.place as queued, f.place, f.worker_id, f.transport, f.claimed_at
+    from unnest(v_lease, v_ids, v_times, v_places, v_status, v_response, v_duration_ms)
+      as a (lease, msg_id, enqueued_at, place, status, response, duration_ms)
     cross join lateral (
       select f.ctid as place, f.worker_id, f.transport, f.claimed_at from qctl.in_flight f
       where f.queue_id = p_queue.queue_id and f.msg_id = a.msg_id and f.lease = a.lease and f.enqueued_at = a.enqueued_at
@@ -128,12 +146,25 @@ begin
     on conflict do nothing
   )
   -- Counts leases, because one answer may be here twice.
-  select array_agg(t.msg_id), array_agg(t.status), case when v_receipts then array_agg(qctl._response_text(t.response)) end, min(t.worker_id),
+  select array_agg(t.msg_id), array_agg(t.queued), array_agg(t.status), case when v_receipts then array_agg(qctl._response_text(t.response)) end, min(t.worker_id),
          (select count(*) from closed)
-  into v_ids, v_status, v_receipt, v_worker_id, delivered from tried t;
-  if delivered > 0 and not p_queue.archive then
+  into v_ids, v_places, v_status, v_receipt, v_worker_id, delivered from tried t;
+  if delivered = 0 then
+    return next;
+    return;
+  end if;
+  if p_kept and p_queue.archive and not v_receipts then
+    execute format('select qctl._archive_%s($1, $2, $3, $4)', p_queue.queue_id)
+    into v_archived using v_places, v_ids, v_status, settled_at;
+    if v_archived = delivered then
+      return next;
+      return;
+    end if;
+  end if;
+  -- Also what another reader of pgmq has moved within the table since it was locked.
+  if not p_queue.archive then
     execute format('delete from pgmq.%I q where q.msg_id = any ($1)', 'q_' || p_queue.queue_name) using v_ids;
-  elsif delivered > 0 then
+  else
     execute format($q$
       with done as (
         delete from pgmq.%1$I q using unnest($1, $2, $4) as t (msg_id, status, receipt) where q.msg_id = t.msg_id
@@ -152,9 +183,9 @@ begin
   return next;
 end
 $$;
-comment on function qctl._settle_simple(qctl.queue, uuid[], bigint[], integer[], bytea[], integer[]) is
+comment on function qctl._settle_simple(qctl.queue, uuid[], bigint[], integer[], bytea[], integer[], boolean) is
   'Settles successes of first attempts, the most frequent answers, in a statement that costs two thirds of the general one. '
-  'Returns how many it settled, and when. qctl._settle_rest settles the others.';
+  'Returns how many it settled, and when. qctl._settle_rest settles the others. p_kept: by the functions of the queue, whose plans are kept.';
 
 create or replace function qctl._settle(
   p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[],

@@ -15,7 +15,8 @@ declare
 begin
   return query
   with last as materialized (
-    select a.outcome = 'delivered' as delivered, a.status_code, a.stands_for, a.duration_ms, a.error, a.settled_at, qctl._bucket(a.duration_ms) as bucket
+    select a.outcome = 'delivered' as delivered, a.status_code, a.stands_for, a.duration_ms, a.settled_at,
+           case when a.outcome <> 'delivered' then coalesce(a.error, left(a.response, 200)) end as said, qctl._bucket(a.duration_ms) as bucket
     from qctl.attempt a
     where a.queue_id = v_queue.queue_id and a.settled_at > statement_timestamp() - interval '1 h' and a.outcome <> 'late'
     order by a.settled_at desc limit 5000
@@ -24,7 +25,7 @@ begin
   )
   select l.delivered, l.status_code, sum(l.stands_for)::bigint,
          percentile_cont(0.5) within group (order by l.duration_ms) / 1000, percentile_cont(0.95) within group (order by l.duration_ms) / 1000,
-         max(l.duration_ms)::double precision / 1000, mode() within group (order by l.error),
+         max(l.duration_ms)::double precision / 1000, mode() within group (order by l.said),
          (select array_agg(b::double precision / 1000 order by b) from unnest(v_bounds) b),
          (select array_agg(coalesce(c.attempts, 0) order by n) from generate_series(0, cardinality(v_bounds)) n
           left join counted c on c.bucket = n and c.delivered = l.delivered and c.status_code is not distinct from l.status_code)::bigint[],
@@ -34,5 +35,5 @@ end
 $$;
 comment on function qctl.answers(text) is
   'The last 5,000 attempts of the last hour by what they came to: delivered or not, and the status (null: no answer), the most frequent first. p50, p95 and max of how '
-  'long the request took; error is the most frequent one; counts has the attempts up to each of bounds_s, inclusive, and in one more element those that took longer. '
+  'long the request took; error is the most frequent one, or beginning of an answer; counts has the attempts up to each of bounds_s, inclusive, and in one more element those that took longer. '
   'Late answers are not counted.';

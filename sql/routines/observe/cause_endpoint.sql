@@ -47,25 +47,38 @@ set jit = off
 as $$
 declare
   c_recovery constant integer := 10;
+  c_most constant integer := 1000;
   v_since timestamptz;
+  v_read_to timestamptz;
+  v_before timestamptz;
 begin
   -- Counted from the newest back, each failure with the deliveries between it and the next one: as many as make a recovery end the search.
   with newest as (
     select t.settled_at, t.outcome = 'delivered' as good from qctl.attempt t
-    where t.queue_id = p_queue_id and t.settled_at > p_from and t.outcome <> 'late' order by t.settled_at desc limit 1000
+    where t.queue_id = p_queue_id and t.settled_at > p_from and t.outcome <> 'late' order by t.settled_at desc limit c_most
   ), numbered as (
     select n.settled_at, n.good, count(*) filter (where not n.good) over (order by n.settled_at desc rows unbounded preceding) as failure from newest n
   ), recovered as (
     select min(g.failure) as failure
     from (select n.failure from numbered n where n.good and n.failure > 0 group by n.failure having count(*) >= c_recovery) g
   )
-  select min(n.settled_at) into v_since from numbered n cross join recovered r
-  where not n.good and n.failure <= coalesce(r.failure, n.failure);
-  return v_since;
+  select min(n.settled_at) filter (where not n.good and n.failure <= coalesce(r.failure, n.failure)),
+         case when r.failure is null and count(*) = c_most then min(n.settled_at) end
+  into v_since, v_read_to from numbered n cross join recovered r group by r.failure;
+  -- It began before those: after the last minute with as many deliveries.
+  if v_read_to is not null then
+    select t.settled_at into v_before from qctl.attempt t
+    where t.queue_id = p_queue_id and t.outcome <> 'delivered' and t.outcome <> 'late'
+      and t.settled_at >= greatest(p_from, (select max(m.minute) from qctl.throughput m
+                                            where m.queue_id = p_queue_id and m.minute < date_trunc('minute', v_read_to) and m.delivered >= c_recovery))
+    order by t.settled_at limit 1;
+  end if;
+  return least(v_since, v_before);
 end
 $$;
 comment on function qctl._failing_since(integer, timestamptz) is
-  'The first failure after which there were no 10 deliveries in a row, among the last 1,000 attempts since p_from.';
+  'The first failure after which there were no 10 deliveries in a row, among the last 1,000 attempts since p_from; where all of these are after it, the first '
+  'one after the last minute with 10 deliveries.';
 
 create or replace function qctl._failure_rate(p_queue qctl.queue) returns double precision
 language plpgsql stable

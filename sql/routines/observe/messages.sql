@@ -192,7 +192,12 @@ returns table (queue_name text, reason text, status_code integer, error text, me
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select q.queue_name, d.reason, d.status_code, mode() within group (order by coalesce(d.note, d.error)), count(*), min(d.died_at), max(d.died_at)
+  select q.queue_name, d.reason, d.status_code,
+         coalesce(mode() within group (order by coalesce(d.note, d.error)),
+                  (select left(a.response, 200) from qctl.attempt a
+                   where a.queue_id = min(d.queue_id) and a.msg_id = (array_agg(d.msg_id order by d.died_at desc))[1]
+                   order by a.delivery_no desc, a.attempt_no desc limit 1)),
+         count(*), min(d.died_at), max(d.died_at)
   from (select * from qctl.dead_letter d
         where (p_queue is null or d.queue_id = (select x.queue_id from qctl.queue x where x.queue_name = p_queue))
           and (p_since is null or d.died_at >= p_since) and (p_until is null or d.died_at < p_until)
@@ -201,7 +206,7 @@ as $$
   group by 1, 2, 3 order by 5 desc, 7 desc
 $$;
 comment on function qctl.dead(text, timestamptz, timestamptz) is
-  'The newest 100,000 dead letters grouped by reason and status, with the most frequent error or note of each group; p_since and p_until: when they died.';
+  'The newest 100,000 dead letters grouped by reason and status, with the most frequent error or note of each group, or how its last answer began; p_since and p_until: when they died.';
 
 -- A function of its own, because views may depend on it.
 create or replace function qctl.dead(p_queue text default null)

@@ -121,6 +121,7 @@ begin
   perform qctl._apply_settings(p_queue, case when qctl._carrier(p_url) = 'http' then '{}' else qctl._carrier_defaults(p_url) end || p_settings || jsonb_build_object('transport', v_transport), true);
   perform qctl._warn_of_missing_secrets(p_headers);
   perform qctl._make_status_view(p_queue);
+  perform qctl._make_queue_functions(qctl._queue(p_queue));
   perform qctl._plan_jobs(false);
   perform qctl._audit('create', p_queue, p_settings || jsonb_build_object(
     'url', p_url, 'adopted', v_exists, 'transport', v_transport, 'skipped', nullif(v_skipped, 0),

@@ -9,6 +9,11 @@ $$;
 comment on function qctl._is_declared(pg_class) is
   'True for a table that is part of the installation; false for partitions, which come and go.';
 
+create or replace function qctl._is_generated(p_name name) returns boolean
+language sql immutable
+return p_name ~ '^capture_' or p_name ~ '^_(pick|lock|archive)_[0-9]+$';
+comment on function qctl._is_generated(name) is 'True for a function of an attachment or of a queue, which are not part of the installation.';
+
 create or replace function qctl._objects() returns table (kind text, identity text, definition text)
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -19,7 +24,7 @@ set quote_all_identifiers = off
 set extra_float_digits = 1
 as $$
   select case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid))
-  from pg_proc p where p.pronamespace = 'qctl'::regnamespace and p.proname !~ '^capture_'
+  from pg_proc p where p.pronamespace = 'qctl'::regnamespace and not qctl._is_generated(p.proname)
   union all
   select 'view', c.oid::regclass::text, md5(pg_get_viewdef(c.oid)) from pg_class c
   where c.relnamespace = 'qctl'::regnamespace and c.relkind = 'v' and c.relname !~ '_status$'
@@ -41,7 +46,7 @@ as $$
   join pg_class c on c.oid = n.conrelid where c.relnamespace = 'qctl'::regnamespace and n.contype in ('c', 'f', 'p', 'u') and qctl._is_declared(c)
 $$;
 comment on function qctl._objects() is
-  'Each object of schema qctl with a hash of its definition, except capture functions, which belong to their attachment.';
+  'Each object of schema qctl with a hash of its definition, except functions of attachments and of queues.';
 
 create or replace function qctl._remember_objects() returns void
 language plpgsql volatile
@@ -89,6 +94,9 @@ begin
 
   return query
   select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_tables(q.queue_name) v
+  where v_queue_id is null or q.queue_id = v_queue_id order by 2, 3;
+  return query
+  select 'queue', q.queue_name, v.problem, v.fix from qctl.queue q cross join lateral qctl._verify_queue_functions(q) v
   where v_queue_id is null or q.queue_id = v_queue_id order by 2, 3;
   if to_regclass('pgmq.meta') is null then
     return query select 'extension', 'pgmq', 'it is not in this database any more', 'qctl upgrade --repair';

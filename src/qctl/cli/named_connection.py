@@ -41,15 +41,15 @@ def in_fixes(rows: Sequence[Row]) -> list[Row]:
 
 def _with_fix(row: Row) -> Row:
     texts: dict[str, Any] = {name: getattr(row, name, None) for name in ("problem", "reason")}
-    changed = {name: _with_commands(text) for name, text in texts.items() if isinstance(text, str)}
+    changed = {name: in_sentence(text) for name, text in texts.items() if isinstance(text, str)}
     fix = getattr(row, "fix", None)
     if isinstance(fix, str):
         changed["fix"] = carried(fix)
     return cast("Row", replace(cast("Any", row), **changed))
 
 
-def _with_commands(text: str) -> str:
-    """A sentence of which only what follows a colon is a command: "no qctl worker serves it" is none."""
+def in_sentence(text: str) -> str:
+    """A sentence with the named connection in its commands: what follows a colon is one, "no qctl worker serves it" is none."""
     return re.sub(r"(?<=: )qctl [^;()]*", lambda found: carried(found[0]), text)
 
 

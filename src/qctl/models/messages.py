@@ -81,7 +81,7 @@ class LifeEvent:
 
 @dataclass(frozen=True, slots=True)
 class DeadGroup:
-    """Dead letters of one reason and status, with the error or note that is most frequent among them."""
+    """Dead letters of one reason and status, with their most frequent error or note, or how the last answer began."""
 
     queue_name: str
     reason: str

@@ -68,6 +68,6 @@ def _json(text: str | None) -> str | None:
     if text is not None:
         try:
             json.loads(text)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise UsageError("--where is not JSON", hint="""for example '{"record": {"id": 7}}'""") from None
     return text

@@ -140,11 +140,16 @@ def life(connection: db.Connection, queue: str, msg_id: int) -> list[LifeEvent]:
 
 def states(connection: db.Connection, queue: str, msg_ids: list[int]) -> dict[int, str]:
     """How each message stands now; those that the queue knows."""
-    return dict(db.call_tuples(connection, _state, "message_states", queue=queue, msg_ids=msg_ids))
+    return {msg_id: state for msg_id, state, _ in standings(connection, queue, msg_ids)}
 
 
-def _state(msg_id: int, state: str, _delivery_no: int) -> tuple[int, str]:
-    return msg_id, state
+def standings(connection: db.Connection, queue: str, msg_ids: list[int]) -> list[tuple[int, str, int]]:
+    """Id, state and number of the delivery of those that the queue knows."""
+    return list(db.call_tuples(connection, _standing, "message_states", queue=queue, msg_ids=msg_ids))
+
+
+def _standing(msg_id: int, state: str, delivery_no: int) -> tuple[int, str, int]:
+    return msg_id, state, delivery_no
 
 
 def payloads(connection: db.Connection, queue: str, msg_ids: list[int]) -> dict[int, Payload]:
@@ -192,7 +197,13 @@ class Filter:
 
 
 def listed(
-    connection: db.Connection, names: list[str], which: Filter, *, before_id: int | None = None, page: int = 500
+    connection: db.Connection,
+    names: list[str],
+    which: Filter,
+    *,
+    before_id: int | None = None,
+    before_at: datetime | None = None,
+    page: int = 500,
 ) -> Iterator[MessageListed]:
     """Messages of these queues, the newest first: by their last attempt where the filter is about that, else by id.
 
@@ -200,19 +211,20 @@ def listed(
         connection: to the database.
         names: of the queues.
         which: the filter.
-        before_id: only ids below this one; for one queue, and a filter that is not about attempts.
+        before_id: only ids below this one; for one queue, and a filter that is not about attempts, unless ``before_at`` is given.
+        before_at: only messages whose last attempt was before this instant, or at it with a lower id.
         page: how many are read at a time.
     """
 
     def moment(row: MessageListed) -> datetime:
         return (row.last_attempt_at if which.by_attempt else row.enqueued_at) or datetime.min.replace(tzinfo=UTC)
 
-    pages = [_pages(connection, name, which, before_id, page) for name in names]
+    pages = [_pages(connection, name, which, before_id, before_at, page) for name in names]
     return heapq.merge(*pages, key=moment, reverse=True)
 
 
 def _pages(
-    connection: db.Connection, name: str, which: Filter, before_id: int | None, page: int
+    connection: db.Connection, name: str, which: Filter, before_id: int | None, before_at: datetime | None, page: int
 ) -> Iterator[MessageListed]:
     values: dict[str, Any] = {
         "queue": name,
@@ -228,7 +240,7 @@ def _pages(
         "where": which.where,
         "limit": page,
         "before_id": before_id,
-        "before_at": None,
+        "before_at": before_at,
     }
     query = files.query("messages" if which.where is None else "messages_where")
     while True:

@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-COOKIE = "qctl"
 _SESSION_S = 12 * 3600.0
 _MOST_SESSIONS = 1000
 # Wrong tokens that are answered at once; each further one has to wait.
@@ -26,11 +25,21 @@ class Rules:
     hosts: frozenset[str]
     token: str | None = None
     header: str | None = None
+    # Cookies know no ports, and another window may run on this machine.
+    cookie: str = "qctl"
 
     @property
     def open(self) -> bool:
         """Whether nothing is asked."""
         return self.token is None and self.header is None
+
+
+@dataclass(slots=True)
+class _Tries:
+    """Wrong tokens of an address, and until when no more of them are looked at."""
+
+    wrong: int = 0
+    closed_until: float = 0.0
 
 
 @dataclass(slots=True)
@@ -41,8 +50,7 @@ class Access:
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     _sessions: dict[str, float] = field(default_factory=dict[str, float])
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _wrong: int = 0
-    _closed_until: float = 0.0
+    _tries: dict[str, _Tries] = field(default_factory=dict[str, _Tries])
 
     def knows_host(self, host: str) -> bool:
         """Whether a Host header names this server: another name is a site that rebinds its own to this address."""
@@ -57,28 +65,36 @@ class Access:
             return fetch_site in (None, "none", "same-origin") or mode == "navigate"
         return fetch_site in (None, "same-origin") and origin in (f"http://{host}", f"https://{host}")
 
-    def log_in(self, token: str) -> str | None:
+    def log_in(self, token: str, address: str) -> str | None:
         """A new session for the right token; None for a wrong one.
 
         Raises:
-            TooManyError: too many were wrong lately.
+            TooManyError: too many were wrong lately, from this address.
         """
         with self._lock:
             now = time.monotonic()
-            if now < self._closed_until:
-                raise TooManyError(self._closed_until - now)
+            if address not in self._tries and len(self._tries) >= _MOST_SESSIONS:
+                self._tries = {at: tries for at, tries in self._tries.items() if tries.closed_until > now}
+            tries = self._tries.setdefault(address, _Tries())
+            if now < tries.closed_until:
+                raise TooManyError(tries.closed_until - now)
             if self.rules.token is not None and hmac.compare_digest(token.encode(), self.rules.token.encode()):
-                self._wrong = 0
+                del self._tries[address]
                 return self._begin(now)
-            self._wrong += 1
-            if self._wrong > _FREE_TRIES:
-                self._closed_until = now + min(_LONGEST_S, _PENALTY_S * 2 ** (self._wrong - _FREE_TRIES))
+            tries.wrong += 1
+            if tries.wrong > _FREE_TRIES:
+                tries.closed_until = now + min(_LONGEST_S, _PENALTY_S * 2 ** (tries.wrong - _FREE_TRIES))
             return None
 
-    def new_session(self) -> str:
-        """A session where nobody logs in: what forms are bound to."""
-        with self._lock:
-            return self._begin(time.monotonic())
+    def new_visitor(self) -> str:
+        """A session where nobody logs in: what forms are bound to. It is signed instead of remembered."""
+        name = secrets.token_urlsafe(24)
+        return f"{name}.{self._sign(name)}"
+
+    def is_visitor(self, session: str | None) -> bool:
+        """Whether a session is one that :meth:`new_visitor` gave."""
+        name, _, signature = (session or "").partition(".")
+        return hmac.compare_digest(self._sign(name).encode(), signature.encode())
 
     def has(self, session: str | None) -> bool:
         """Whether a session is known."""
@@ -93,7 +109,10 @@ class Access:
 
     def form_key(self, session: str) -> str:
         """What a form of this session carries."""
-        return hmac.new(self._key, session.encode(), sha256).hexdigest()
+        return self._sign(f"form {session}")
+
+    def _sign(self, text: str) -> str:
+        return hmac.new(self._key, text.encode("utf-8", "surrogateescape"), sha256).hexdigest()
 
     def is_our_form(self, session: str, given: str) -> bool:
         """Whether a form is one of this session's."""

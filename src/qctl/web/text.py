@@ -1,17 +1,19 @@
 """Values as text on a page."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from qctl.models import Answers, Hour
 from qctl.output import columns
 from qctl.output.columns import visible
 
 _TALL = 100
+_MOST_TEXT = 256 * 1024
 
 
 def instant(value: datetime | None) -> Markup:
@@ -33,8 +35,21 @@ def number(value: float | None) -> str:
 
 
 def pretty(value: Any) -> str:
-    """JSON over several lines; what a terminal would act on is made visible, as everywhere."""
-    return "\n".join(visible(line) for line in json.dumps(value, indent=2, ensure_ascii=False, default=str).split("\n"))
+    """JSON over several lines, the beginning of what is long; what a terminal would act on is made visible, as everywhere."""
+    whole = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    shown = "\n".join(visible(line) for line in whole[:_MOST_TEXT].split("\n"))
+    return shown if len(whole) <= _MOST_TEXT else f"{shown}\n… and {len(whole) - _MOST_TEXT:,} characters more"
+
+
+def linked(sentence: str) -> Markup:
+    """A sentence whose command for a message leads to the page of that message."""
+    return Markup(
+        re.sub(
+            r"(qctl [^;()]*?show (?:--[a-z-]+ \S+ )*)([a-z_][a-z0-9_]*)/([0-9]{1,18})\b",
+            lambda found: f'{found[1]}<a href="/messages/{found[2]}/{found[3]}">{found[2]}/{found[3]}</a>',
+            str(escape(sentence)),
+        )
+    )
 
 
 def plain(value: str) -> str:
@@ -42,19 +57,9 @@ def plain(value: str) -> str:
     return "\n".join(visible(line) for line in value.split("\n"))
 
 
-def spark(values: list[int]) -> Markup:
-    """A line of bars, read out as its sum."""
-    top = max([*values, 1])
-    bars = Markup("").join(
-        Markup('<rect x="{}" y="{}" width="3" height="{}"/>').format(
-            at * 4, 20 - round(value / top * 18), max(1, round(value / top * 18))
-        )
-        for at, value in enumerate(values)
-        if value
-    )
-    return Markup(
-        '<svg class="spark" viewBox="0 0 240 20" role="img" aria-label="{} in the last hour">{}</svg>'
-    ).format(f"{sum(values):,} delivered", bars)
+def spark(hour: Hour) -> Markup:
+    """The last hour as a line of bars, read out as its sums."""
+    return _bars(hour, "spark", f"{sum(hour.delivered):,} delivered and {sum(hour.failed):,} failed in the last hour")
 
 
 def busiest(hour: Hour) -> int:
@@ -63,13 +68,19 @@ def busiest(hour: Hour) -> int:
 
 
 def throughput(hour: Hour) -> Markup:
-    """The attempts of each minute of the last hour, failed ones upon delivered ones, read out as their sums."""
+    """The attempts of each minute of the last hour, read out as their sums."""
+    sums = f"{sum(hour.delivered):,} delivered, {sum(hour.failed):,} failed, {busiest(hour):,} in the busiest minute"
+    return _bars(hour, "chart", f"Attempts in each minute of the last hour: {sums}")
+
+
+def _bars(hour: Hour, name: str, read_out: str) -> Markup:
+    """Failed attempts upon delivered ones."""
     top = busiest(hour)
 
-    def bars(values: list[int], below: list[int], name: str) -> Markup:
+    def bars(values: list[int], below: list[int], kind: str) -> Markup:
         return Markup("").join(
             Markup('<rect class="{}" x="{}" y="{:.2f}" width="8" height="{:.2f}"/>').format(
-                name, at * 10, _TALL - (value + base) / top * _TALL, value / top * _TALL
+                kind, at * 10, _TALL - (value + base) / top * _TALL, value / top * _TALL
             )
             for at, (value, base) in enumerate(zip(values, below, strict=True))
             if value
@@ -77,11 +88,10 @@ def throughput(hour: Hour) -> Markup:
 
     none = [0] * len(hour.delivered)
     return Markup(
-        '<svg class="chart" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
-        'aria-label="Attempts in each minute of the last hour: {} delivered, {} failed, {} in the busiest minute">{}{}</svg>'
+        '<svg class="{}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}{}</svg>'
     ).format(
-        len(hour.delivered) * 10, _TALL, number(sum(hour.delivered)), number(sum(hour.failed)), number(top),
-        bars(hour.delivered, none, "delivered"), bars(hour.failed, hour.delivered, "failed"),
+        name, len(hour.delivered) * 10, _TALL, read_out, bars(hour.delivered, none, "delivered"),
+        bars(hour.failed, hour.delivered, "failed"),
     )  # fmt: skip
 
 

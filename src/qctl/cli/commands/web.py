@@ -80,12 +80,13 @@ def command(
         try:
             migrate.require_installed(first)
             known = label.current(first)
-            site = Site("" if known is None else known.label, db.where(first), allow_acts)
+            name = "" if known is None else known.label
+            site = Site(name, db.where(first), allow_acts, named_connection.carried, named_connection.in_sentence)
         finally:
             first.close()
 
     def rules(found: int) -> Rules:
-        return Rules(names(bind, found, host or []), secret, trust_header)
+        return Rules(names(bind, found, host or []), secret, trust_header, f"qctl-{found}")
 
     def tell(found: int) -> None:
         place = "localhost" if here else (host or [bind])[0]

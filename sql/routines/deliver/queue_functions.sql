@@ -1,0 +1,137 @@
+-- Queue functions: the statements on pgmq's tables that each claim and each settle needs, as three functions for each queue, so that
+-- their plans are kept: planning them each time costs more than running them for one message. Where they are missing or do not fit
+-- the tables any more, the same statements are planned at each call.
+
+create or replace function qctl._queue_function(p_part text, p_queue_id integer) returns text
+language sql immutable parallel safe
+return 'qctl._' || p_part || '_' || p_queue_id;
+comment on function qctl._queue_function(text, integer) is 'The name of a function of one queue; its part is pick, lock or archive.';
+
+create or replace function qctl._queue_functions(p_queue qctl.queue)
+returns table (signature text, results text, body text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+  v_q text := format('pgmq.%I', 'q_' || p_queue.queue_name);
+  v_a text := format('pgmq.%I', 'a_' || p_queue.queue_name);
+begin
+  return query
+  select qctl._queue_function('pick', p_queue.queue_id)
+         || '(p_queue_id integer, p_now timestamptz, p_room integer, p_hide_until timestamptz, p_max_bytes bigint, p_from timestamptz, '
+            'out ids bigint[], out times timestamptz[], out headers jsonb[], out bodies text[])',
+         ''::text,
+         format(E'\nbegin\n%s  into ids, times, headers, bodies;\n  if ids is not null then\n%s;\n  end if;\nend\n',
+                qctl._pick_statement(v_q, 'true', 'p_queue_id', 'p_now', 'p_room', 'p_max_bytes', 'p_from'),
+                qctl._hide_statement(v_q, 'ids', 'p_hide_until'));
+  -- Each message is found by its own lookup, whatever the size of the table was when the plan was made.
+  return query
+  select qctl._queue_function('lock', p_queue.queue_id)
+         || '(p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], '
+            'out leases uuid[], out ids bigint[], out times timestamptz[], out places tid[], out statuses integer[], out responses bytea[], out durations_ms integer[])',
+         ''::text,
+         format($body$
+begin
+  select array_agg(a.lease), array_agg(a.msg_id), array_agg(l.enqueued_at), array_agg(l.place), array_agg(a.status), array_agg(a.response), array_agg(a.duration_ms)
+  into leases, ids, times, places, statuses, responses, durations_ms
+  from (select * from unnest(p_lease, p_msg_id, p_status, p_response, p_duration_ms) as u (lease, msg_id, status, response, duration_ms)
+        order by u.msg_id offset 0) a
+  cross join lateral (select q.ctid as place, q.enqueued_at from %s q where q.msg_id = a.msg_id offset 0 for update) l;
+end
+$body$, v_q);
+  return query
+  select qctl._queue_function('archive', p_queue.queue_id) || '(p_places tid[], p_ids bigint[], p_status integer[], p_at timestamptz)',
+         'integer'::text,
+         format($body$
+declare
+  v_lowest integer := (select min(s) from unnest(p_status) s);
+  v_highest integer := (select max(s) from unnest(p_status) s);
+  v_count integer;
+begin
+  with done as (
+    delete from %s q where q.ctid = any (p_places)
+    returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
+  )
+  insert into %s as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
+  select d.msg_id, d.read_ct, d.enqueued_at, p_at, d.vt, d.message,
+         case when jsonb_typeof(d.headers) = 'object' then d.headers else '{}' end
+         || jsonb_build_object('qctl', jsonb_build_object('outcome', 'delivered', 'delivered_at', p_at,
+              'status', case when v_lowest = v_highest then v_lowest else p_status[array_position(p_ids, d.msg_id)] end,
+              'attempts', 1, 'delivery_no', 1))
+  from done d %s;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$body$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name));
+end
+$$;
+comment on function qctl._queue_functions(qctl.queue) is 'How the functions of one queue are to be: signature, what they return unless that is in the signature, and body.';
+
+create or replace function qctl._make_queue_functions(p_queue qctl.queue) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function record;
+  v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = 'qctl.queue'::regclass);
+begin
+  perform qctl._drop_queue_functions(p_queue.queue_id);
+  for v_function in select * from qctl._queue_functions(p_queue) loop
+    execute format('create function %s %s language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off '
+                   'set enable_bitmapscan = off set enable_material = off set plan_cache_mode = force_generic_plan as %L',
+                   v_function.signature, case when v_function.results <> '' then 'returns ' || v_function.results else '' end, v_function.body);
+  end loop;
+  for v_function in select * from qctl._kept_functions(p_queue.queue_id) loop
+    if v_function.owner <> v_owner then
+      execute format('alter function %s owner to %I', v_function.name, v_owner);
+    end if;
+  end loop;
+  perform qctl._close_routines();
+end
+$$;
+comment on function qctl._make_queue_functions(qctl.queue) is 'Makes the functions of one queue, anew where they are there.';
+
+create or replace function qctl._kept_functions(p_queue_id integer) returns table (name regprocedure, part text, owner name, body text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.oid::regprocedure, part, pg_get_userbyid(p.proowner), p.prosrc
+  from unnest('{pick,lock,archive}'::text[]) part
+  join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = substr(qctl._queue_function(part, p_queue_id), 6)
+$$;
+comment on function qctl._kept_functions(integer) is 'The functions of one queue as they are.';
+
+create or replace function qctl._drop_queue_functions(p_queue_id integer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function record;
+begin
+  for v_function in select * from qctl._kept_functions(p_queue_id) loop
+    execute format('drop function %s', v_function.name);
+  end loop;
+end
+$$;
+comment on function qctl._drop_queue_functions(integer) is 'Drops the functions of one queue.';
+
+create or replace function qctl._is_kept(p_queue_id integer) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+-- The last one that is made.
+return to_regproc('qctl._archive_' || p_queue_id) is not null;
+comment on function qctl._is_kept(integer) is 'Whether a queue has its functions.';
+
+create or replace function qctl._verify_queue_functions(p_queue qctl.queue) returns table (problem text, fix text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format('its functions %s are %s, so claims and settles plan their statements each time', string_agg(w.name, ', ' order by w.name),
+                case when bool_and(k.body is null) then 'missing' else 'not as they were made' end), 'qctl upgrade --repair'
+  from (select split_part(f.signature, '(', 1) as name, f.body from qctl._queue_functions(p_queue) f) w
+  left join qctl._kept_functions(p_queue.queue_id) k on split_part(w.name, '.', 2) = split_part(qctl._queue_function(k.part, p_queue.queue_id), '.', 2)
+  where k.body is distinct from w.body
+  having count(*) > 0
+$$;
+comment on function qctl._verify_queue_functions(qctl.queue) is 'What is wrong with the functions of one queue.';
