@@ -5,7 +5,7 @@ import threading
 import psycopg
 import pytest
 
-from helpers import claim, create, deliver, grow_old, one, settle, state
+from helpers import claim, create, deliver, grow_old, one, send, settle, state
 from processes import ok, qctl
 
 
@@ -43,6 +43,20 @@ def test_a_new_queue_has_partitions_at_once_and_all_that_is_done_to_messages_goe
     ok("messages", "--state", "delivered", dsn=dsn)
     ok("status", dsn=dsn)
     ok("describe", "orders", dsn=dsn)
+
+
+def test_the_functions_of_a_queue_follow_its_archive(queue, dsn):
+    archive = "select prosrc from pg_proc where proname = '_archive_1'"
+    assert "on conflict" in one(queue, archive)
+    queue.execute("select qctl.partition_archive('orders')")
+    assert "on conflict" not in one(queue, archive)
+    send(queue, 5)
+    queue.execute("set track_functions = 'all'")
+    with queue.transaction():
+        assert settle(queue, claim(queue, 5), 200) == {"delivered": 5}
+        calls = "select count(*) from pg_stat_xact_user_functions where funcname ~ '^_(pick|lock|archive)_1$'"
+        assert one(queue, calls) == 3
+    assert ok("verify", "-o", "json", dsn=dsn).stdout.strip() == "[]"
 
 
 def test_an_archive_that_is_there_is_moved_in_newest_first_and_nothing_is_lost(queue, dsn):

@@ -99,6 +99,14 @@ def test_plans_made_when_all_was_empty_serve_when_it_is_full(conn, dsn):
             " select q.queue_id, 1000000 + n, now(), gen_random_uuid(), 1, 1, 'http', now(), now(), now()"
             " from qctl.queue q, generate_series(1, 20000) n"
         )
+        conn.execute(
+            "insert into pgmq.q_orders (msg_id, read_ct, enqueued_at, vt, message) overriding system value"
+            " select 1000000 + n, 0, now(), now() + interval '1 day', '{}' from generate_series(1, 20000) n"
+        )
+        conn.execute(
+            "insert into pgmq.a_orders (msg_id, read_ct, enqueued_at, vt, message) overriding system value"
+            " select 2000000 + n, 0, now(), now(), '{}' from generate_series(1, 20000) n"
+        )
         kept = early.deliver(MESSAGES)
         late = Worker(second)
         late.deliver(MESSAGES)

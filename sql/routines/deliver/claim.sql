@@ -82,12 +82,14 @@ begin
       exit;
     exception
       when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
-        if qctl._set_aside_unreadable(v_queue, v_now, v_room) = 0 then
+        if qctl._set_aside_unreadable(v_queue, v_now, v_room) > 0 then
+          perform qctl._notify(v_queue.queue_id);
+          return;
+        elsif not v_kept then
           raise;
         end if;
-        perform qctl._notify(v_queue.queue_id);
-        return;
-      when syntax_error_or_access_rule_violation then
+        v_kept := false;
+      when syntax_error_or_access_rule_violation or integrity_constraint_violation or plpgsql_error then
         -- The function does not fit pgmq's table, or somebody has just dropped it.
         if not v_kept then
           raise;
