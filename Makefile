@@ -113,7 +113,7 @@ released: .venv/.dev ## Freeze the schema of a release for the upgrade tests
 	@$(BIN)/python scripts/freeze_schema.py
 
 # Every row of benchmarks/RESULTS.md and the pictures in docs/plots: well over an hour; with QUICK=1 five minutes, to see that all works.
-BENCHES = throughput edge brokers seed latency inside slow_endpoint memory capture capture_cost commits flat plans hidden old_snapshot purging partitions backfill listening web processes startup capacity soak
+BENCHES = database throughput edge brokers seed latency inside slow_endpoint memory capture capture_cost commits flat plans hidden old_snapshot purging partitions backfill listening web processes startup capacity soak
 bench: .venv/.dev ## Measure every row of benchmarks/RESULTS.md: over an hour; QUICK=1: five minutes
 	@sh scripts/debian_parts.sh
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(if $(QUICK),--quick) || failed="$$failed $$name"; done; \

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -117,16 +118,60 @@ def line(row: Row) -> str:
 
 # In the order of the table; what is not in it comes last.
 ORDER = [
-    "throughput", "latency", "inside", "slow_endpoint", "memory", "capture", "commits", "flat", "hidden", "purging", "partitions",
+    "database", "seed", "throughput", "latency", "inside", "slow_endpoint", "memory", "capture", "commits", "flat", "hidden", "purging", "partitions",
     "processes", "startup", "capacity", "soak",
 ]  # fmt: skip
 
 
 def reports(folder: Path) -> list[dict]:
     """What the scripts saved."""
-    found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    return in_order([json.loads(path.read_text()) for path in folder.glob("*.json")])
+
+
+def in_order(found: list[dict]) -> list[dict]:
+    """Reports as the table has them."""
     place = {name: number for number, name in enumerate(ORDER)}
     return sorted(found, key=lambda report: (place.get(report["name"], len(ORDER)), report["name"]))
+
+
+def earlier(text: str) -> list[dict]:
+    """What RESULTS.md holds already, script by script: what was not measured again stays, with its day and commit."""
+    first, _, second = text.partition("## Rounds, spread, notes")
+    judged = {verdict: met for met, verdict in VERDICT.items()}
+    found: dict[str, dict] = {}
+    rows = {cells[0]: cells for cells in _cells(first)}
+    for script, when, what, rounds, measured, spread, note in _cells(second):
+        at, _, measured_at = when.partition(", ")
+        if what not in rows:
+            continue
+        _, target, _, beside, ratio, verdict = rows[what]
+        report = found.setdefault(
+            script,
+            {"name": script, "at": at, "commit": measured_at, "machine": "", "rows": [], "plots": [], "versions": []},
+        )
+        report["rows"].append(
+            asdict(
+                Row(
+                    what,
+                    target,
+                    measured,
+                    spread,
+                    int(rounds),
+                    beside,
+                    float(ratio) if ratio else None,
+                    judged[verdict],
+                    note,
+                )
+            )
+        )
+    return list(found.values())
+
+
+def _cells(text: str) -> list[list[str]]:
+    """The rows of the tables in it, without heads."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+    return [row for row in cells if row[0] not in ("what", "script")]
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
@@ -146,9 +191,10 @@ def where(found: list[dict]) -> list[str]:
     )
     nginx = subprocess.run([nginx_program(), "-v"], capture_output=True, text=True, check=True).stderr
     versions = sorted({version for report in found for version in report["versions"]})
+    here = next(report["machine"] for report in found if report["machine"])
     days = sorted(report["at"][:10] for report in found)
     return [
-        f"Machine: {found[-1]['machine']}, which PostgreSQL, nginx and the workers share; kernel {platform.release()}",
+        f"Machine: {here}, which PostgreSQL, nginx and the workers share; kernel {platform.release()}",
         f"PostgreSQL: {postgres.stdout.split(') ')[-1].strip()}, embedded, its own defaults, fsync on",
         f"nginx: {nginx.split('/')[-1].strip()}",
         f"Python: {platform.python_version()}",
@@ -165,7 +211,8 @@ def markdown(found: list[dict], pictures: dict[str, str]) -> str:
     parts = [
         "# Results",
         "Written by `make bench`; each row can be had again by `make bench-NAME`, its script. Measured side by side in one run,"
-        " in turn, after a warm-up; the figures are medians. Only the ratios say much about another machine.",
+        " in turn, after a warm-up; the figures are medians. Only the ratios say much about another machine."
+        " What was not measured again keeps its day and commit, which stand below.",
         "\n".join(f"- {text}" for text in where(found)),
         f"{sum(judged)} of {len(judged)} targets are met.",
         # Marks by which docs/performance.md takes the table in.
@@ -204,16 +251,29 @@ def draw(found: list[dict], folder: Path) -> dict[str, str]:
     return {f"{plot['name']}.svg": plot["title"] for plot in plots}
 
 
+def drawn_earlier(text: str) -> dict[str, str]:
+    """The pictures of RESULTS.md that are there still."""
+    shown = re.findall(r"^!\[([^]]*)\]\(\S*/([^/)]+)\)$", text, re.MULTILINE)
+    return {name: title for title, name in shown if (PLOTS / name).exists()}
+
+
 def main() -> None:
     """Prints the table and writes it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    found = reports(SAVED / "quick" if quick else SAVED)
-    if not found:
+    new = reports(SAVED / "quick" if quick else SAVED)
+    if not new:
         raise SystemExit("nothing was measured yet: make bench")
+    names = {report["name"] for report in new}
+    kept = (
+        []
+        if quick
+        else [report for report in earlier((HERE / "RESULTS.md").read_text()) if report["name"] not in names]
+    )
+    found = in_order([*new, *kept])
     target, plots = (SAVED / "quick/RESULTS.md", SAVED / "quick/plots") if quick else (HERE / "RESULTS.md", PLOTS)
-    drawn = draw(found, plots)
+    drawn = ({} if quick else drawn_earlier((HERE / "RESULTS.md").read_text())) | draw(found, plots)
     pictures = {os.path.relpath(plots / name, target.parent): title for name, title in drawn.items()}
     target.write_text(markdown(found, pictures))
     print("\n".join(where(found)) + "\n")

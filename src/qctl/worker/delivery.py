@@ -90,13 +90,15 @@ class Delivery:
             queue.saw_work()
             linger_s = max(SHORTEST_POLL_S, queue.linger_s)
             queue.poll_at = 0.0 if len(messages) == room else time.monotonic() + linger_s
+            if queue.watched and len(messages) < room:
+                self._sleep.start(queue)
             return
         queue.saw_nothing()
         quiet_s = time.monotonic() - (queue.quiet_since or 0.0)
         if self._mode is Mode.DRAIN:
             # A message may be ready all the same: other workers may have filled the gate.
             queue.drained = not self._session.ready_queues([queue.name])
-        elif self._mode is Mode.FOREVER and self._sleep.possible and quiet_s >= AWAKE_S:
+        elif self._mode is Mode.FOREVER and self._sleep.possible and (queue.watched or quiet_s >= AWAKE_S):
             self._sleep.start(queue)
 
     def take_answers(self) -> None:

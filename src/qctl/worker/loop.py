@@ -206,7 +206,7 @@ class Worker:
         self._queues.read()
         self._heartbeat()
         for queue in self._queues:
-            queue.asleep = False
+            queue.asleep = queue.watched = False
             queue.saw_work()
         self._sleep.begin(self.listen, self.talk)
 

@@ -189,5 +189,5 @@ class QueueSet:
         self._talk(f"queue {queue.name} {why}; no longer working on it")
         del self._by_name[queue.name]
         self._sender.forget(queue.name)
-        if queue.asleep:
+        if queue.watched:
             self._session.wake_up([queue.queue_id])

@@ -33,6 +33,8 @@ class QueueState:
     unsettled: list[Answer] = field(default_factory=list[Answer])
     unsent: list[Answer] = field(default_factory=list[Answer])
     asleep: bool = False
+    # Its writers notify, whether it is asleep or being looked at.
+    watched: bool = False
     drained: bool = False
     claimed_once: bool = False
     leaving: bool = False
@@ -66,6 +68,11 @@ class QueueState:
         if self.handed_over:
             return min(BROKER_LINGER_S, BROKER_LINGER_MESSAGES / self.rate)
         return min(LONGEST_LINGER_S, LINGER_MESSAGES / self.rate)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a notification for each message costs less than looking for them."""
+        return self.rate < LINGER_FROM_PER_S
 
     @property
     def capacity(self) -> int:

@@ -38,27 +38,37 @@ class Sleep:
         return bool(self._notified)
 
     def end(self, queues: Iterable[QueueState], now: float) -> None:
-        """Wakes queues that a writer notified of or, looked at once a second, that hold a message now due."""
+        """Wakes queues that a writer notified of or, looked at once a second, that hold a message now due.
+
+        Writers of a slow queue go on notifying, so that it can sleep again after one claim.
+        """
         sleeping = {queue.name: queue for queue in queues if queue.asleep}
         woken = {name for name, queue in sleeping.items() if queue.queue_id in self._notified}
         self._notified.clear()
         if sleeping and now >= self.next_look:
             self.next_look = now + LONGEST_POLL_S
             woken.update(self._session.ready_queues(sorted(sleeping)))
-        if woken:
-            self._session.wake_up([sleeping[name].queue_id for name in woken])
-            for name in woken:
-                sleeping[name].asleep = False
-                sleeping[name].saw_work()
+        busy = [sleeping[name] for name in woken if not sleeping[name].is_slow]
+        if busy:
+            self._session.wake_up([queue.queue_id for queue in busy])
+            for queue in busy:
+                queue.watched = False
+        for name in woken:
+            sleeping[name].asleep = False
+            sleeping[name].saw_work()
 
     def start(self, queue: QueueState) -> None:
-        """Sleeps on a queue unless a writer is under way, and looks once more for what came before the lock."""
-        if not self._session.fall_asleep(queue.name):
-            return
-        if self._session.ready_queues([queue.name]):
-            self._session.wake_up([queue.queue_id])
-        else:
+        """Sleeps on a queue unless a writer is under way, and looks once more for what came before the lock.
+
+        Where writers notify anyway, whatever came after the last claim has notified.
+        """
+        if queue.watched:
             queue.asleep = True
+        elif self._session.fall_asleep(queue.name):
+            if self._session.ready_queues([queue.name]):
+                self._session.wake_up([queue.queue_id])
+            else:
+                queue.asleep = queue.watched = True
 
     def _on_notify(self, payload: str) -> None:
         if payload.isdecimal():

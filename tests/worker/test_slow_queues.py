@@ -1,0 +1,73 @@
+"""Queues to which messages come one by one: a claim for each, none in between, and nothing stays behind."""
+
+import time
+
+from helpers import create, one, send
+from processes import wait_until
+
+CALLS = "select coalesce(sum(calls), 0) from pg_stat_user_functions where funcname = '_claim_within'"
+LOCKS = "select count(*) from pg_locks where locktype = 'advisory' and classid = 1902343276 and mode = 'ExclusiveLock'"
+NAMES = ("orders", "users", "stock")
+
+
+def begin(conn, worker, url: str) -> None:
+    conn.execute(
+        "do $$ begin execute format('alter database %I set track_functions = ''all''', current_database()); end $$"
+    )
+    for name in NAMES:
+        create(conn, name, url)
+    worker("--all")
+    # All are slept on.
+    wait_until(lambda: one(conn, LOCKS) == len(NAMES))
+
+
+def archived(conn) -> int:
+    return sum(one(conn, f"select count(*) from pgmq.a_{name}") for name in NAMES)
+
+
+def test_a_slow_queue_is_claimed_from_only_when_something_came(conn, endpoint, worker):
+    receiver = endpoint()
+    begin(conn, worker, receiver.url)
+    wait_until(lambda: one(conn, CALLS) > 0)
+    time.sleep(1.5)
+    before = one(conn, CALLS)
+    for number in range(45):
+        send(conn, 1, name=NAMES[number % 3])
+        time.sleep(0.05)
+    wait_until(lambda: archived(conn) == 45)
+    # Statistics arrive within a second.
+    time.sleep(1.5)
+    claims = one(conn, CALLS) - before
+    assert 3 <= claims <= 1.5 * 45, claims
+    assert set(receiver.accepted().values()) == {1}
+    assert one(conn, LOCKS) == len(NAMES)
+
+
+def test_what_comes_later_and_all_at_once_is_found_too(conn, endpoint, worker):
+    receiver = endpoint("--delay-s", "0.02")
+    begin(conn, worker, receiver.url)
+    for name in NAMES:
+        send(conn, 1, name=name)
+    conn.execute("select qctl.send('orders', array['{}'::jsonb], p_delay_s => 2)")
+    conn.execute("select qctl.send('users', array(select '{}'::jsonb from generate_series(1, 400)))")
+    with conn.transaction():
+        # Committed long after it was written.
+        send(conn, 1, name="stock")
+        time.sleep(1.5)
+    wait_until(lambda: archived(conn) == 3 + 1 + 400 + 1)
+    assert set(receiver.accepted().values()) == {1}
+
+
+def test_a_queue_that_gets_busy_lets_its_writers_be(conn, endpoint, worker):
+    receiver = endpoint()
+    begin(conn, worker, receiver.url)
+    until = time.monotonic() + 20
+    sent = 0
+    # While messages come fast the lock is given back, so that writers need not notify.
+    while one(conn, LOCKS) == len(NAMES):
+        assert time.monotonic() < until
+        send(conn, 5)
+        sent += 5
+        time.sleep(0.02)
+    wait_until(lambda: archived(conn) == sent)
+    wait_until(lambda: one(conn, LOCKS) == len(NAMES))
