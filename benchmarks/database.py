@@ -23,7 +23,9 @@ from rig import CLOCK_TICKS, HERE, Rounds, change, create, nginx, one, options, 
 from seed import released, server_cpu_s
 
 BODY = {"table": "users", "operation": "INSERT", "record": {"id": 1, "name": "somebody", "email": "user@example.com"}}
-SETTLE = "select delivered from qctl.settle('bench', %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::bytea[], %s::int[], %s::int[])"
+SETTLE = """
+select delivered from qctl.settle('bench', %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::bytea[], %s::int[], %s::int[])
+"""
 
 
 @contextmanager

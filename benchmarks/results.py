@@ -118,8 +118,8 @@ def line(row: Row) -> str:
 
 # In the order of the table; what is not in it comes last.
 ORDER = [
-    "database", "seed", "throughput", "latency", "inside", "slow_endpoint", "memory", "capture", "commits", "flat", "hidden", "purging", "partitions",
-    "processes", "startup", "capacity", "soak",
+    "database", "seed", "throughput", "latency", "inside", "slow_endpoint", "memory", "capture", "commits", "flat", "hidden",
+    "purging", "partitions", "processes", "startup", "capacity", "soak",
 ]  # fmt: skip
 
 

@@ -284,6 +284,33 @@ def test_a_slow_question_holds_up_no_other_page(busy, windows, conn):
     assert window.get("/dead").status == 200
 
 
+def test_many_slow_questions_leave_the_others_alone(busy, windows, conn):
+    window = windows()
+    conn.execute("begin; lock table qctl.dead_letter in access exclusive mode")
+    answers: list[int] = []
+    slow = [
+        threading.Thread(target=lambda n=n: answers.append(window.get(f"/messages?state=dead&error={n}").status))
+        for n in range(14)
+    ]
+    try:
+        for thread in slow:
+            thread.start()
+        time.sleep(1)
+        for path in ("/static/style.css", "/workers"):
+            started = time.monotonic()
+            assert window.get(path).status == 200
+            assert time.monotonic() - started < 5
+        asked = "select count(*) from pg_stat_activity where application_name = 'qctl web' and state = 'active'"
+        assert one(conn, asked) == 2
+    finally:
+        conn.execute("rollback")
+        for thread in slow:
+            thread.join(40)
+    # Those that had to wait too long are told so, and come back.
+    assert set(answers) == {200, 503}
+    assert window.get("/messages?state=dead&error=1").status == 200
+
+
 def test_the_numbers_agree_under_load(busy, windows, conn, dsn):
     """What is counted only grows, so a page that was read between two commands shows what is between theirs."""
     window = windows()

@@ -25,8 +25,9 @@ _KEPT = 200
 _CONNECTIONS = 3
 # Questions that may take long leave a connection to the others.
 _SLOW = 2
-# Of the threads of the server, so that some remain for what needs no database.
+# Of the threads of the server, so that some remain for what needs no database, and for quick questions.
 _WAITING = 12
+_WAITING_SLOW = 8
 _PATIENCE_S = 10.0
 # A question of several statements, each of which the server bounds.
 _WHOLE_S = 40.0
@@ -58,6 +59,7 @@ class Shared:
             self._idle.put(None)
         self._lock = threading.Lock()
         self._waiting = threading.BoundedSemaphore(_WAITING)
+        self._waiting_slow = threading.BoundedSemaphore(_WAITING_SLOW)
         self._slow = threading.BoundedSemaphore(_SLOW)
         self._kept: dict[Hashable, _Kept] = {}
 
@@ -82,7 +84,7 @@ class Shared:
         if not kept.lock.acquire(blocking=False):
             if time.monotonic() <= kept.until + _STALE_S:
                 return cast("Answer", kept.read())
-            with self._turn():
+            with _at_once(self._waiting_slow), _at_once(self._waiting):
                 kept.lock.acquire()
         try:
             if (began := time.monotonic()) >= kept.until:
@@ -108,11 +110,11 @@ class Shared:
         Raises:
             QctlError: as :meth:`ask`.
         """
-        with self._turn():
-            if not slow:
+        if not slow:
+            with _at_once(self._waiting):
                 return self._run(question, again=True)
-            with _in_time(self._slow):
-                return self._run(question, again=True)
+        with _at_once(self._waiting_slow), _at_once(self._waiting), _in_time(self._slow):
+            return self._run(question, again=True)
 
     def act(self, check: Callable[[db.Connection], object], deed: Callable[[db.Connection], Answer]) -> Answer:
         """Does something, once, after a look that may be repeated; what was known before is forgotten.
@@ -120,7 +122,7 @@ class Shared:
         Raises:
             QctlError: as :meth:`ask`, or whatever the deed raises.
         """
-        with self._turn():
+        with _at_once(self._waiting):
             # It also finds out whether the connection still is one, so that the deed need not.
             self._run(check, again=True)
             try:
@@ -143,15 +145,6 @@ class Shared:
                 held = [(at, kept) for at, kept in self._kept.items() if kept.lock.locked() or kept.until > gone]
                 self._kept = dict(held[-_KEPT:])
             return self._kept.setdefault(key, _Kept())
-
-    @contextmanager
-    def _turn(self) -> Generator[None]:
-        if not self._waiting.acquire(blocking=False):
-            raise _busy()
-        try:
-            yield
-        finally:
-            self._waiting.release()
 
     def _run(self, question: Callable[[db.Connection], Answer], *, again: bool) -> Answer:
         try:
@@ -178,6 +171,16 @@ def _within(connection: db.Connection, question: Callable[[db.Connection], Answe
     connection.until = lambda: ends
     connection.changes = changes
     return question(connection)
+
+
+@contextmanager
+def _at_once(turns: threading.BoundedSemaphore) -> Generator[None]:
+    if not turns.acquire(blocking=False):
+        raise _busy()
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 @contextmanager
