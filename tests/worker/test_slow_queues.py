@@ -71,3 +71,20 @@ def test_a_queue_that_gets_busy_lets_its_writers_be(conn, endpoint, worker):
         time.sleep(0.02)
     wait_until(lambda: archived(conn) == sent)
     wait_until(lambda: one(conn, LOCKS) == len(NAMES))
+
+
+def test_a_slow_queue_with_a_backlog_is_not_left_alone(conn, endpoint, worker):
+    receiver = endpoint()
+    create(conn, url=receiver.url, rate_per_s=8)
+    worker("-q", "orders")
+    wait_until(lambda: one(conn, LOCKS) == 1)
+    send(conn, 1)
+    wait_until(lambda: one(conn, "select count(*) from pgmq.a_orders") == 1)
+    send(conn, 60)
+    wait_until(lambda: one(conn, "select count(*) from pgmq.a_orders") == 61, 60)
+    pauses = conn.execute(
+        "select extract(epoch from max(claimed_at) - min(claimed_at)) / count(distinct claimed_at)"
+        " from qctl.attempt where msg_id > 11"
+    ).fetchone()[0]
+    # Looked at once a second it would be slower than its rate.
+    assert float(pauses) < 0.6

@@ -35,6 +35,8 @@ class QueueState:
     asleep: bool = False
     # Its writers notify, whether it is asleep or being looked at.
     watched: bool = False
+    # So long a claim that was not full is taken for the end of what was ready.
+    empty_until: float = 0.0
     drained: bool = False
     claimed_once: bool = False
     leaving: bool = False

@@ -1,5 +1,6 @@
 """Sleeping on a queue: nobody looks at it, because whoever writes to it notifies."""
 
+import time
 from collections.abc import Callable, Iterable
 
 from qctl.worker.queue_state import LONGEST_POLL_S, QueueState
@@ -47,7 +48,10 @@ class Sleep:
         self._notified.clear()
         if sleeping and now >= self.next_look:
             self.next_look = now + LONGEST_POLL_S
-            woken.update(self._session.ready_queues(sorted(sleeping)))
+            ready = set(self._session.ready_queues(sorted(sleeping)))
+            woken |= ready
+            for name, queue in sleeping.items():
+                queue.empty_until = 0.0 if name in ready else now + LONGEST_POLL_S
         busy = [sleeping[name] for name in woken if not sleeping[name].is_slow]
         if busy:
             self._session.wake_up([queue.queue_id for queue in busy])
@@ -58,17 +62,21 @@ class Sleep:
             sleeping[name].saw_work()
 
     def start(self, queue: QueueState) -> None:
-        """Sleeps on a queue unless a writer is under way, and looks once more for what came before the lock.
+        """Sleeps on a queue unless a writer is under way or it holds more than may be claimed now.
 
-        Where writers notify anyway, whatever came after the last claim has notified.
+        A look finds what came before the lock, and what a claim left because of the rate, the breaker or other workers. Where
+        writers notify anyway, one a second is enough.
         """
-        if queue.watched:
+        if queue.watched and time.monotonic() < queue.empty_until:
             queue.asleep = True
-        elif self._session.fall_asleep(queue.name):
-            if self._session.ready_queues([queue.name]):
-                self._session.wake_up([queue.queue_id])
-            else:
-                queue.asleep = queue.watched = True
+            return
+        if not queue.watched and not self._session.fall_asleep(queue.name):
+            return
+        queue.asleep = not self._session.ready_queues([queue.name])
+        if queue.asleep:
+            queue.watched, queue.empty_until = True, time.monotonic() + LONGEST_POLL_S
+        elif not queue.watched:
+            self._session.wake_up([queue.queue_id])
 
     def _on_notify(self, payload: str) -> None:
         if payload.isdecimal():
