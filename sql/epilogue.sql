@@ -17,6 +17,7 @@ where exists (select from qctl.routine where name in ('column_types', 'facts', '
 select qctl._drop_kept_functions() where not exists (select from qctl.migration where version = 13 and applied_at = now());
 select qctl._take_out(q.queue_name) from qctl.queue q;
 select qctl._make_status_view(q.queue_name) from qctl.queue q;
+select qctl._drop_orphaned_functions();
 select qctl._make_queue_functions(q) from qctl.queue q;
 select qctl._close_routines();
 select qctl._refresh_grants();

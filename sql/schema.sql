@@ -3127,7 +3127,7 @@ begin
       perform qctl._park_followers(v_queue, v_now, v_room);
     end if;
   end if;
-  v_kept := v_probe_id is null and not v_queue.ordered and qctl._is_kept(v_queue.queue_id);
+  v_kept := v_probe_id is null and not v_queue.ordered and qctl._is_kept(v_queue.queue_uuid);
   loop
     begin
       -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
@@ -3146,7 +3146,7 @@ begin
           raise;
         end if;
         v_kept := false;
-      when syntax_error_or_access_rule_violation or integrity_constraint_violation or plpgsql_error then
+      when syntax_error_or_access_rule_violation or integrity_constraint_violation or feature_not_supported or plpgsql_error then
         -- The function does not fit pgmq's table, or somebody has just dropped it.
         if not v_kept then
           raise;
@@ -4276,6 +4276,29 @@ $_$;
 
 COMMENT ON FUNCTION qctl._drop_log(p_tries integer) IS 'Drops the partitions of the attempt log that are older than every archived message; returns the planner''s estimate of the attempts dropped.';
 
+-- Name: _drop_orphaned_functions(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._drop_orphaned_functions() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_function record;
+begin
+  for v_function in
+    select p.oid::regprocedure as name from pg_proc p
+    where p.pronamespace = 'qctl'::regnamespace and p.proname ~ '^_(pick|lock|archive)_' and qctl._is_generated(p.proname)
+      and not exists (select from qctl.queue q where right(p.proname, 32) = replace(q.queue_uuid::text, '-', ''))
+  loop
+    execute format('drop function %s', v_function.name);
+  end loop;
+end
+$$;
+
+-- Name: FUNCTION _drop_orphaned_functions(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._drop_orphaned_functions() IS 'Drops the functions of queues that are gone, as data that was restored leaves them.';
+
 -- Name: _drop_partitions(text, interval, integer); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._drop_partitions(p_parent text, p_older_than interval, p_tries integer DEFAULT 100) RETURNS integer
@@ -4312,24 +4335,24 @@ $_$;
 
 COMMENT ON FUNCTION qctl._drop_partitions(p_parent text, p_older_than interval, p_tries integer) IS 'Drops the partitions of a table in which every row is older than that; returns how many.';
 
--- Name: _drop_queue_functions(integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _drop_queue_functions(uuid); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._drop_queue_functions(p_queue_id integer) RETURNS void
+CREATE FUNCTION qctl._drop_queue_functions(p_queue_uuid uuid) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
   v_function record;
 begin
-  for v_function in select * from qctl._kept_functions(p_queue_id) loop
+  for v_function in select * from qctl._kept_functions(p_queue_uuid) loop
     execute format('drop function %s', v_function.name);
   end loop;
 end
 $$;
 
--- Name: FUNCTION _drop_queue_functions(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _drop_queue_functions(p_queue_uuid uuid); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._drop_queue_functions(p_queue_id integer) IS 'Drops the functions of one queue.';
+COMMENT ON FUNCTION qctl._drop_queue_functions(p_queue_uuid uuid) IS 'Drops the functions of one queue.';
 
 -- Name: _drop_unneeded_functions(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5762,7 +5785,7 @@ COMMENT ON FUNCTION qctl._is_explained(p_cause text, p_by text[]) IS 'True if on
 
 CREATE FUNCTION qctl._is_generated(p_name name) RETURNS boolean
     LANGUAGE sql IMMUTABLE
-    RETURN ((p_name ~ '^capture_'::text) OR (p_name ~ '^_(pick|lock|archive)_[0-9]+$'::text));
+    RETURN ((p_name ~ '^capture_'::text) OR (p_name ~ '^_(pick|lock|archive)_[0-9a-f]{32}$'::text));
 
 -- Name: FUNCTION _is_generated(p_name name); Type: COMMENT; Schema: qctl; Owner: -
 
@@ -5798,16 +5821,26 @@ $$;
 
 COMMENT ON FUNCTION qctl._is_hidden(p_relation regclass) IS 'True if the rows of this table cannot be counted: it does not exist, the role may not read it, or row level security hides rows.';
 
--- Name: _is_kept(integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _queue_function(text, uuid); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._is_kept(p_queue_id integer) RETURNS boolean
+CREATE FUNCTION qctl._queue_function(p_part text, p_queue_uuid uuid) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((('qctl._'::text || p_part) || '_'::text) || replace((p_queue_uuid)::text, '-'::text, ''::text));
+
+-- Name: FUNCTION _queue_function(p_part text, p_queue_uuid uuid); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._queue_function(p_part text, p_queue_uuid uuid) IS 'The name of a function of one queue; its part is pick, lock or archive. Not by queue_id, which another queue may have where data was restored.';
+
+-- Name: _is_kept(uuid); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._is_kept(p_queue_uuid uuid) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    RETURN (to_regproc(('qctl._archive_'::text || p_queue_id)) IS NOT NULL);
+    RETURN (to_regproc(qctl._queue_function('archive'::text, p_queue_uuid)) IS NOT NULL);
 
--- Name: FUNCTION _is_kept(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _is_kept(p_queue_uuid uuid); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._is_kept(p_queue_id integer) IS 'Whether a queue has its functions.';
+COMMENT ON FUNCTION qctl._is_kept(p_queue_uuid uuid) IS 'Whether a queue has its functions.';
 
 -- Name: _is_live(qctl.worker, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6147,20 +6180,20 @@ $$;
 
 COMMENT ON FUNCTION qctl._judge(p_queue qctl.queue, p_queued_at timestamp with time zone[], p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_now timestamp with time zone, p_oversize boolean) IS 'What each answer that belongs to a lease means for its message: delivered, retrying, dead, paused or late, and when it is tried again. The caller has locked the messages and says which are in the queue (p_queued_at, by the place of p_msg_id).';
 
--- Name: _kept_functions(integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _kept_functions(uuid); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._kept_functions(p_queue_id integer) RETURNS TABLE(name regprocedure, part text, owner name, body text)
+CREATE FUNCTION qctl._kept_functions(p_queue_uuid uuid) RETURNS TABLE(name regprocedure, part text, owner name, body text, settings text[])
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select p.oid::regprocedure, part, pg_get_userbyid(p.proowner), p.prosrc
+  select p.oid::regprocedure, part, pg_get_userbyid(p.proowner), p.prosrc, p.proconfig
   from unnest('{pick,lock,archive}'::text[]) part
-  join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = substr(qctl._queue_function(part, p_queue_id), 6)
+  join pg_proc p on p.pronamespace = 'qctl'::regnamespace and 'qctl.' || p.proname = qctl._queue_function(part, p_queue_uuid)
 $$;
 
--- Name: FUNCTION _kept_functions(p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _kept_functions(p_queue_uuid uuid); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._kept_functions(p_queue_id integer) IS 'The functions of one queue as they are.';
+COMMENT ON FUNCTION qctl._kept_functions(p_queue_uuid uuid) IS 'The functions of one queue as they are.';
 
 -- Name: _key_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7051,18 +7084,25 @@ CREATE FUNCTION qctl._make_queue_functions(p_queue qctl.queue) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  v_function record;
   v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = 'qctl.queue'::regclass);
+  v_settings text := (select string_agg('set ' || replace(s, '=', ' = '), ' ') from unnest(qctl._queue_function_settings()) s);
+  v_function record;
+  v_old record;
+  v_name text;
 begin
-  perform qctl._drop_queue_functions(p_queue.queue_id);
   for v_function in select * from qctl._queue_functions(p_queue) loop
-    execute format('create function %s %s language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off '
-                   'set enable_bitmapscan = off set enable_material = off set plan_cache_mode = force_generic_plan as %L',
-                   v_function.signature, case when v_function.results <> '' then 'returns ' || v_function.results else '' end, v_function.body);
-  end loop;
-  for v_function in select * from qctl._kept_functions(p_queue.queue_id) loop
-    if v_function.owner <> v_owner then
-      execute format('alter function %s owner to %I', v_function.name, v_owner);
+    v_name := split_part(v_function.signature, '(', 1);
+    select * into v_old from qctl._kept_functions(p_queue.queue_uuid) k where qctl._queue_function(k.part, p_queue.queue_uuid) = v_name;
+    -- One that is right stays, because a session may be about to call it.
+    continue when v_old.body = v_function.body and v_old.settings = qctl._queue_function_settings() and v_old.owner = v_owner;
+    if v_old.name is not null then
+      execute format('drop function %s', v_old.name);
+    end if;
+    execute format('create function %s %s language plpgsql volatile %s as %L',
+                   v_function.signature, case when v_function.results <> '' then 'returns ' || v_function.results else '' end, v_settings, v_function.body);
+    select * into v_old from qctl._kept_functions(p_queue.queue_uuid) k where qctl._queue_function(k.part, p_queue.queue_uuid) = v_name;
+    if v_old.owner <> v_owner then
+      execute format('alter function %s owner to %I', v_old.name, v_owner);
     end if;
   end loop;
   perform qctl._close_routines();
@@ -7071,7 +7111,7 @@ $$;
 
 -- Name: FUNCTION _make_queue_functions(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._make_queue_functions(p_queue qctl.queue) IS 'Makes the functions of one queue, anew where they are there.';
+COMMENT ON FUNCTION qctl._make_queue_functions(p_queue qctl.queue) IS 'Makes the functions of one queue that are missing or not as they are to be.';
 
 -- Name: _make_status_view(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8346,7 +8386,7 @@ declare
   v_q text := format('pgmq.%I', 'q_' || p_queue.queue_name);
 begin
   if p_kept then
-    execute format('select * from qctl._pick_%s($1, $2, $3, $4, $5, $6)', p_queue.queue_id)
+    execute format('select * from %s($1, $2, $3, $4, $5, $6)', qctl._queue_function('pick', p_queue.queue_uuid))
     into ids, times, headers, bodies using p_queue.queue_id, p_now, p_room, p_hide_until, v_max_bytes, v_from;
     return;
   end if;
@@ -8793,15 +8833,15 @@ $$;
 
 COMMENT ON FUNCTION qctl._queue(p_queue text) IS 'The queue with this name. Raises QC006, which lists the existing queues, if there is none.';
 
--- Name: _queue_function(text, integer); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _queue_function_settings(); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._queue_function(p_part text, p_queue_id integer) RETURNS text
+CREATE FUNCTION qctl._queue_function_settings() RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ((('qctl._'::text || p_part) || '_'::text) || p_queue_id);
+    RETURN '{"search_path=pg_catalog, pg_temp",enable_seqscan=off,jit=off,enable_bitmapscan=off,enable_material=off,plan_cache_mode=force_generic_plan}'::text[];
 
--- Name: FUNCTION _queue_function(p_part text, p_queue_id integer); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _queue_function_settings(); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._queue_function(p_part text, p_queue_id integer) IS 'The name of a function of one queue; its part is pick, lock or archive.';
+COMMENT ON FUNCTION qctl._queue_function_settings() IS 'The settings of the functions of queues.';
 
 -- Name: _queue_functions(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8815,7 +8855,7 @@ declare
   v_a text := format('pgmq.%I', 'a_' || p_queue.queue_name);
 begin
   return query
-  select qctl._queue_function('pick', p_queue.queue_id)
+  select qctl._queue_function('pick', p_queue.queue_uuid)
          || '(p_queue_id integer, p_now timestamptz, p_room integer, p_hide_until timestamptz, p_max_bytes bigint, p_from timestamptz, '
             'out ids bigint[], out times timestamptz[], out headers jsonb[], out bodies text[])',
          ''::text,
@@ -8824,7 +8864,7 @@ begin
                 qctl._hide_statement(v_q, 'ids', 'p_hide_until'));
   -- Each message is found by its own lookup, whatever the size of the table was when the plan was made.
   return query
-  select qctl._queue_function('lock', p_queue.queue_id)
+  select qctl._queue_function('lock', p_queue.queue_uuid)
          || '(p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], '
             'out leases uuid[], out ids bigint[], out times timestamptz[], out places tid[], out statuses integer[], out responses bytea[], out durations_ms integer[])',
          ''::text,
@@ -8838,7 +8878,7 @@ begin
 end
 $body$, v_q);
   return query
-  select qctl._queue_function('archive', p_queue.queue_id) || '(p_places tid[], p_ids bigint[], p_status integer[], p_at timestamptz)',
+  select qctl._queue_function('archive', p_queue.queue_uuid) || '(p_places tid[], p_ids bigint[], p_status integer[], p_at timestamptz)',
          'integer'::text,
          format($body$
 declare
@@ -8847,7 +8887,8 @@ declare
   v_count integer;
 begin
   with done as (
-    delete from %s q where q.ctid = any (p_places)
+    -- Not from tables that inherit, whose places are others.
+    delete from only %s q where q.ctid = any (p_places)
     returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
   )
   insert into %s as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
@@ -10372,7 +10413,7 @@ begin
     return;
   end if;
   if p_kept then
-    execute format('select * from qctl._lock_%s($1, $2, $3, $4, $5)', p_queue.queue_id)
+    execute format('select * from %s($1, $2, $3, $4, $5)', qctl._queue_function('lock', p_queue.queue_uuid))
     into v_lease, v_ids, v_times, v_places, v_status, v_response, v_duration_ms
     using p_lease, p_msg_id, p_status, p_response, p_duration_ms;
   else
@@ -10421,7 +10462,7 @@ begin
     return;
   end if;
   if p_kept and p_queue.archive and not v_receipts then
-    execute format('select qctl._archive_%s($1, $2, $3, $4)', p_queue.queue_id)
+    execute format('select %s($1, $2, $3, $4)', qctl._queue_function('archive', p_queue.queue_uuid))
     into v_archived using v_places, v_ids, v_status, settled_at;
     if v_archived = delivered then
       return next;
@@ -11506,11 +11547,12 @@ CREATE FUNCTION qctl._verify_queue_functions(p_queue qctl.queue) RETURNS TABLE(p
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select format('its functions %s are %s, so claims and settles plan their statements each time', string_agg(w.name, ', ' order by w.name),
-                case when bool_and(k.body is null) then 'missing' else 'not as they were made' end), 'qctl upgrade --repair'
+  select case when bool_and(k.body is null) then 'functions that keep the plans of its claims and settles are missing, so each call plans them: '
+              else 'functions that keep the plans of its claims and settles are not as they were made: ' end || string_agg(w.name, ', ' order by w.name),
+         'qctl upgrade --repair'
   from (select split_part(f.signature, '(', 1) as name, f.body from qctl._queue_functions(p_queue) f) w
-  left join qctl._kept_functions(p_queue.queue_id) k on split_part(w.name, '.', 2) = split_part(qctl._queue_function(k.part, p_queue.queue_id), '.', 2)
-  where k.body is distinct from w.body
+  left join qctl._kept_functions(p_queue.queue_uuid) k on w.name = qctl._queue_function(k.part, p_queue.queue_uuid)
+  where k.body is distinct from w.body or k.settings <> qctl._queue_function_settings()
   having count(*) > 0
 $$;
 
@@ -13556,7 +13598,7 @@ begin
     delete from pgmq.meta m where m.queue_name = p_queue;
   end if;
   execute format('drop view if exists qctl.%I', v_queue.queue_name || '_status');
-  perform qctl._drop_queue_functions(v_queue.queue_id);
+  perform qctl._drop_queue_functions(v_queue.queue_uuid);
   delete from qctl.in_flight f where f.queue_id = v_queue.queue_id;
   delete from qctl.retry r where r.queue_id = v_queue.queue_id;
   delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;
@@ -14542,7 +14584,8 @@ begin
     v_look_s := greatest(c_look_s, case when p_per_s / workers < c_linger_from_per_s then 0
                                         when v_broker then least(c_broker_linger_s, c_broker_messages / p_per_s * workers)
                                         else least(c_linger_s, c_linger_messages / p_per_s * workers) end);
-    v_claims_per_s := workers / (v_look_s + v_cost.claim_call_s) * (1 - exp(greatest(-700, -5 * p_per_s / workers * (v_look_s + v_cost.claim_call_s))));
+    -- Writers of a slow queue notify of each message.
+    v_claims_per_s := case when p_per_s / workers < c_linger_from_per_s then p_per_s else workers / (v_look_s + v_cost.claim_call_s) * (1 - exp(greatest(-700, -5 * p_per_s / workers * (v_look_s + v_cost.claim_call_s)))) end;
     v_settles_per_s := p_per_s / (1 + p_per_s / workers * v_look_s);
     -- Answers wait for their settle.
     in_flight := v_requests + p_per_s * v_look_s;
@@ -15800,7 +15843,7 @@ declare
   v_count integer := cardinality(p_msg_id);
   v_half integer := cardinality(p_msg_id) / 2;
   v_simple record;
-  v_kept boolean := qctl._is_kept(v_queue.queue_id);
+  v_kept boolean := qctl._is_kept(v_queue.queue_uuid);
   v_state text;
   v_message text;
 begin
@@ -15820,10 +15863,10 @@ begin
       end if;
       return;
     exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error
-                   or cardinality_violation or syntax_error_or_access_rule_violation then
+                   or cardinality_violation or syntax_error_or_access_rule_violation or internal_error or feature_not_supported then
       get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
       if not v_kept then
-        if v_state like '42%' then
+        if left(v_state, 2) in ('42', 'XX', '0A') then
           raise;
         end if;
         exit;

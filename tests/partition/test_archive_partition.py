@@ -46,7 +46,7 @@ def test_a_new_queue_has_partitions_at_once_and_all_that_is_done_to_messages_goe
 
 
 def test_the_functions_of_a_queue_follow_its_archive(queue, dsn):
-    archive = "select prosrc from pg_proc where proname = '_archive_1'"
+    archive = "select prosrc from pg_proc where proname ~ '^_archive_[0-9a-f]{32}$'"
     assert "on conflict" in one(queue, archive)
     queue.execute("select qctl.partition_archive('orders')")
     assert "on conflict" not in one(queue, archive)
@@ -54,7 +54,9 @@ def test_the_functions_of_a_queue_follow_its_archive(queue, dsn):
     queue.execute("set track_functions = 'all'")
     with queue.transaction():
         assert settle(queue, claim(queue, 5), 200) == {"delivered": 5}
-        calls = "select count(*) from pg_stat_xact_user_functions where funcname ~ '^_(pick|lock|archive)_1$'"
+        calls = (
+            "select count(*) from pg_stat_xact_user_functions where funcname ~ '^_(pick|lock|archive)_[0-9a-f]{32}$'"
+        )
         assert one(queue, calls) == 3
     assert ok("verify", "-o", "json", dsn=dsn).stdout.strip() == "[]"
 

@@ -173,7 +173,7 @@ def test_every_released_schema_upgrades_to_what_a_fresh_install_is(empty_dsn, te
         connection.execute("select qctl.arm()")  # a restored dump is a copy
         connection.execute("select qctl._drop_kept_functions()")  # as the next upgrade does
         of_queues = (
-            r"-- Name: (?:(?:FUNCTION )?(?:capture_\w+_[0-9a-f]{8}_|_(?:pick|lock|archive)_\d+\()"
+            r"-- Name: (?:(?:FUNCTION )?(?:capture_\w+_[0-9a-f]{8}_|_(?:pick|lock|archive)_[0-9a-f]{32}\()"
             r"|VIEW orders_status|orders_status).*?(?=\n-- Name: |\Z)"
         )
         upgraded = re.sub(of_queues, "", schema_dump.schema(empty_dsn), flags=re.DOTALL)

@@ -88,3 +88,38 @@ def test_a_slow_queue_with_a_backlog_is_not_left_alone(conn, endpoint, worker):
     ).fetchone()[0]
     # Looked at once a second it would be slower than its rate.
     assert float(pauses) < 0.6
+
+
+def test_the_next_message_of_an_ordered_queue_follows_at_once(conn, endpoint, worker):
+    receiver = endpoint("--delay-s", "0.25")
+    create(conn, url=receiver.url, ordered=True)
+    worker("-q", "orders")
+    wait_until(lambda: one(conn, LOCKS) == 1)
+    conn.execute(
+        "select qctl.send('orders', array(select '{}'::jsonb from generate_series(1, 12)), p_order_key => 'one')"
+    )
+    wait_until(lambda: one(conn, "select count(*) from pgmq.a_orders") == 12, 60)
+    took = one(conn, "select extract(epoch from max(settled_at) - min(claimed_at)) / 12 from qctl.attempt")
+    # Looked at once a second each would take a second.
+    assert float(took) < 0.8
+
+
+def test_the_writers_of_a_paused_queue_are_let_be(conn, endpoint, worker):
+    begin(conn, worker, endpoint().url)
+    conn.execute("select qctl.pause('orders')")
+    before = one(conn, CALLS)
+    until = time.monotonic() + 3
+    sent = 0
+    while time.monotonic() < until:
+        send(conn, 1)
+        sent += 1
+    time.sleep(1.5)
+    assert sent > 100
+    assert one(conn, CALLS) - before < sent / 3
+
+
+def test_the_writers_of_a_deep_queue_are_let_be(conn, endpoint, worker):
+    begin(conn, worker, endpoint("--delay-s", "0.02").url)
+    conn.execute("select qctl.send('orders', array(select '{}'::jsonb from generate_series(1, 20000)))")
+    wait_until(lambda: one(conn, LOCKS) < len(NAMES))
+    assert one(conn, "select count(*) from pgmq.q_orders") > 0

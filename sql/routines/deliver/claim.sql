@@ -70,7 +70,7 @@ begin
       perform qctl._park_followers(v_queue, v_now, v_room);
     end if;
   end if;
-  v_kept := v_probe_id is null and not v_queue.ordered and qctl._is_kept(v_queue.queue_id);
+  v_kept := v_probe_id is null and not v_queue.ordered and qctl._is_kept(v_queue.queue_uuid);
   loop
     begin
       -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
@@ -89,7 +89,7 @@ begin
           raise;
         end if;
         v_kept := false;
-      when syntax_error_or_access_rule_violation or integrity_constraint_violation or plpgsql_error then
+      when syntax_error_or_access_rule_violation or integrity_constraint_violation or feature_not_supported or plpgsql_error then
         -- The function does not fit pgmq's table, or somebody has just dropped it.
         if not v_kept then
           raise;
@@ -153,7 +153,7 @@ declare
   v_q text := format('pgmq.%I', 'q_' || p_queue.queue_name);
 begin
   if p_kept then
-    execute format('select * from qctl._pick_%s($1, $2, $3, $4, $5, $6)', p_queue.queue_id)
+    execute format('select * from %s($1, $2, $3, $4, $5, $6)', qctl._queue_function('pick', p_queue.queue_uuid))
     into ids, times, headers, bodies using p_queue.queue_id, p_now, p_room, p_hide_until, v_max_bytes, v_from;
     return;
   end if;

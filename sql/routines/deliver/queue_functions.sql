@@ -2,10 +2,11 @@
 -- their plans are kept: planning them each time costs more than running them for one message. Where they are missing or do not fit
 -- the tables any more, the same statements are planned at each call.
 
-create or replace function qctl._queue_function(p_part text, p_queue_id integer) returns text
+create or replace function qctl._queue_function(p_part text, p_queue_uuid uuid) returns text
 language sql immutable parallel safe
-return 'qctl._' || p_part || '_' || p_queue_id;
-comment on function qctl._queue_function(text, integer) is 'The name of a function of one queue; its part is pick, lock or archive.';
+return 'qctl._' || p_part || '_' || replace(p_queue_uuid::text, '-', '');
+comment on function qctl._queue_function(text, uuid) is
+  'The name of a function of one queue; its part is pick, lock or archive. Not by queue_id, which another queue may have where data was restored.';
 
 create or replace function qctl._queue_functions(p_queue qctl.queue)
 returns table (signature text, results text, body text)
@@ -18,7 +19,7 @@ declare
   v_a text := format('pgmq.%I', 'a_' || p_queue.queue_name);
 begin
   return query
-  select qctl._queue_function('pick', p_queue.queue_id)
+  select qctl._queue_function('pick', p_queue.queue_uuid)
          || '(p_queue_id integer, p_now timestamptz, p_room integer, p_hide_until timestamptz, p_max_bytes bigint, p_from timestamptz, '
             'out ids bigint[], out times timestamptz[], out headers jsonb[], out bodies text[])',
          ''::text,
@@ -27,7 +28,7 @@ begin
                 qctl._hide_statement(v_q, 'ids', 'p_hide_until'));
   -- Each message is found by its own lookup, whatever the size of the table was when the plan was made.
   return query
-  select qctl._queue_function('lock', p_queue.queue_id)
+  select qctl._queue_function('lock', p_queue.queue_uuid)
          || '(p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], '
             'out leases uuid[], out ids bigint[], out times timestamptz[], out places tid[], out statuses integer[], out responses bytea[], out durations_ms integer[])',
          ''::text,
@@ -41,7 +42,7 @@ begin
 end
 $body$, v_q);
   return query
-  select qctl._queue_function('archive', p_queue.queue_id) || '(p_places tid[], p_ids bigint[], p_status integer[], p_at timestamptz)',
+  select qctl._queue_function('archive', p_queue.queue_uuid) || '(p_places tid[], p_ids bigint[], p_status integer[], p_at timestamptz)',
          'integer'::text,
          format($body$
 declare
@@ -50,7 +51,8 @@ declare
   v_count integer;
 begin
   with done as (
-    delete from %s q where q.ctid = any (p_places)
+    -- Not from tables that inherit, whose places are others.
+    delete from only %s q where q.ctid = any (p_places)
     returning q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message, q.headers
   )
   insert into %s as a (msg_id, read_ct, enqueued_at, archived_at, vt, message, headers)
@@ -68,70 +70,101 @@ end
 $$;
 comment on function qctl._queue_functions(qctl.queue) is 'How the functions of one queue are to be: signature, what they return unless that is in the signature, and body.';
 
+create or replace function qctl._queue_function_settings() returns text[]
+language sql immutable parallel safe
+return '{"search_path=pg_catalog, pg_temp",enable_seqscan=off,jit=off,enable_bitmapscan=off,enable_material=off,plan_cache_mode=force_generic_plan}'::text[];
+comment on function qctl._queue_function_settings() is 'The settings of the functions of queues.';
+
+create or replace function qctl._kept_functions(p_queue_uuid uuid) returns table (name regprocedure, part text, owner name, body text, settings text[])
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.oid::regprocedure, part, pg_get_userbyid(p.proowner), p.prosrc, p.proconfig
+  from unnest('{pick,lock,archive}'::text[]) part
+  join pg_proc p on p.pronamespace = 'qctl'::regnamespace and 'qctl.' || p.proname = qctl._queue_function(part, p_queue_uuid)
+$$;
+comment on function qctl._kept_functions(uuid) is 'The functions of one queue as they are.';
+
 create or replace function qctl._make_queue_functions(p_queue qctl.queue) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_function record;
   v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = 'qctl.queue'::regclass);
+  v_settings text := (select string_agg('set ' || replace(s, '=', ' = '), ' ') from unnest(qctl._queue_function_settings()) s);
+  v_function record;
+  v_old record;
+  v_name text;
 begin
-  perform qctl._drop_queue_functions(p_queue.queue_id);
   for v_function in select * from qctl._queue_functions(p_queue) loop
-    execute format('create function %s %s language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off '
-                   'set enable_bitmapscan = off set enable_material = off set plan_cache_mode = force_generic_plan as %L',
-                   v_function.signature, case when v_function.results <> '' then 'returns ' || v_function.results else '' end, v_function.body);
-  end loop;
-  for v_function in select * from qctl._kept_functions(p_queue.queue_id) loop
-    if v_function.owner <> v_owner then
-      execute format('alter function %s owner to %I', v_function.name, v_owner);
+    v_name := split_part(v_function.signature, '(', 1);
+    select * into v_old from qctl._kept_functions(p_queue.queue_uuid) k where qctl._queue_function(k.part, p_queue.queue_uuid) = v_name;
+    -- One that is right stays, because a session may be about to call it.
+    continue when v_old.body = v_function.body and v_old.settings = qctl._queue_function_settings() and v_old.owner = v_owner;
+    if v_old.name is not null then
+      execute format('drop function %s', v_old.name);
+    end if;
+    execute format('create function %s %s language plpgsql volatile %s as %L',
+                   v_function.signature, case when v_function.results <> '' then 'returns ' || v_function.results else '' end, v_settings, v_function.body);
+    select * into v_old from qctl._kept_functions(p_queue.queue_uuid) k where qctl._queue_function(k.part, p_queue.queue_uuid) = v_name;
+    if v_old.owner <> v_owner then
+      execute format('alter function %s owner to %I', v_old.name, v_owner);
     end if;
   end loop;
   perform qctl._close_routines();
 end
 $$;
-comment on function qctl._make_queue_functions(qctl.queue) is 'Makes the functions of one queue, anew where they are there.';
+comment on function qctl._make_queue_functions(qctl.queue) is 'Makes the functions of one queue that are missing or not as they are to be.';
 
-create or replace function qctl._kept_functions(p_queue_id integer) returns table (name regprocedure, part text, owner name, body text)
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select p.oid::regprocedure, part, pg_get_userbyid(p.proowner), p.prosrc
-  from unnest('{pick,lock,archive}'::text[]) part
-  join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = substr(qctl._queue_function(part, p_queue_id), 6)
-$$;
-comment on function qctl._kept_functions(integer) is 'The functions of one queue as they are.';
-
-create or replace function qctl._drop_queue_functions(p_queue_id integer) returns void
+create or replace function qctl._drop_queue_functions(p_queue_uuid uuid) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_function record;
 begin
-  for v_function in select * from qctl._kept_functions(p_queue_id) loop
+  for v_function in select * from qctl._kept_functions(p_queue_uuid) loop
     execute format('drop function %s', v_function.name);
   end loop;
 end
 $$;
-comment on function qctl._drop_queue_functions(integer) is 'Drops the functions of one queue.';
+comment on function qctl._drop_queue_functions(uuid) is 'Drops the functions of one queue.';
 
-create or replace function qctl._is_kept(p_queue_id integer) returns boolean
+create or replace function qctl._drop_orphaned_functions() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function record;
+begin
+  for v_function in
+    select p.oid::regprocedure as name from pg_proc p
+    where p.pronamespace = 'qctl'::regnamespace and p.proname ~ '^_(pick|lock|archive)_' and qctl._is_generated(p.proname)
+      and not exists (select from qctl.queue q where right(p.proname, 32) = replace(q.queue_uuid::text, '-', ''))
+  loop
+    execute format('drop function %s', v_function.name);
+  end loop;
+end
+$$;
+comment on function qctl._drop_orphaned_functions() is 'Drops the functions of queues that are gone, as data that was restored leaves them.';
+
+create or replace function qctl._is_kept(p_queue_uuid uuid) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 -- The last one that is made.
-return to_regproc('qctl._archive_' || p_queue_id) is not null;
-comment on function qctl._is_kept(integer) is 'Whether a queue has its functions.';
+return to_regproc(qctl._queue_function('archive', p_queue_uuid)) is not null;
+comment on function qctl._is_kept(uuid) is 'Whether a queue has its functions.';
 
 create or replace function qctl._verify_queue_functions(p_queue qctl.queue) returns table (problem text, fix text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format('its functions %s are %s, so claims and settles plan their statements each time', string_agg(w.name, ', ' order by w.name),
-                case when bool_and(k.body is null) then 'missing' else 'not as they were made' end), 'qctl upgrade --repair'
+  select case when bool_and(k.body is null) then 'functions that keep the plans of its claims and settles are missing, so each call plans them: '
+              else 'functions that keep the plans of its claims and settles are not as they were made: ' end || string_agg(w.name, ', ' order by w.name),
+         'qctl upgrade --repair'
   from (select split_part(f.signature, '(', 1) as name, f.body from qctl._queue_functions(p_queue) f) w
-  left join qctl._kept_functions(p_queue.queue_id) k on split_part(w.name, '.', 2) = split_part(qctl._queue_function(k.part, p_queue.queue_id), '.', 2)
-  where k.body is distinct from w.body
+  left join qctl._kept_functions(p_queue.queue_uuid) k on w.name = qctl._queue_function(k.part, p_queue.queue_uuid)
+  where k.body is distinct from w.body or k.settings <> qctl._queue_function_settings()
   having count(*) > 0
 $$;
 comment on function qctl._verify_queue_functions(qctl.queue) is 'What is wrong with the functions of one queue.';

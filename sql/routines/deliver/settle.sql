@@ -12,7 +12,7 @@ declare
   v_count integer := cardinality(p_msg_id);
   v_half integer := cardinality(p_msg_id) / 2;
   v_simple record;
-  v_kept boolean := qctl._is_kept(v_queue.queue_id);
+  v_kept boolean := qctl._is_kept(v_queue.queue_uuid);
   v_state text;
   v_message text;
 begin
@@ -32,10 +32,10 @@ begin
       end if;
       return;
     exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error
-                   or cardinality_violation or syntax_error_or_access_rule_violation then
+                   or cardinality_violation or syntax_error_or_access_rule_violation or internal_error or feature_not_supported then
       get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
       if not v_kept then
-        if v_state like '42%' then
+        if left(v_state, 2) in ('42', 'XX', '0A') then
           raise;
         end if;
         exit;
@@ -105,7 +105,7 @@ begin
     return;
   end if;
   if p_kept then
-    execute format('select * from qctl._lock_%s($1, $2, $3, $4, $5)', p_queue.queue_id)
+    execute format('select * from %s($1, $2, $3, $4, $5)', qctl._queue_function('lock', p_queue.queue_uuid))
     into v_lease, v_ids, v_times, v_places, v_status, v_response, v_duration_ms
     using p_lease, p_msg_id, p_status, p_response, p_duration_ms;
   else
@@ -154,7 +154,7 @@ begin
     return;
   end if;
   if p_kept and p_queue.archive and not v_receipts then
-    execute format('select qctl._archive_%s($1, $2, $3, $4)', p_queue.queue_id)
+    execute format('select %s($1, $2, $3, $4)', qctl._queue_function('archive', p_queue.queue_uuid))
     into v_archived using v_places, v_ids, v_status, settled_at;
     if v_archived = delivered then
       return next;

@@ -87,7 +87,8 @@ begin
     v_look_s := greatest(c_look_s, case when p_per_s / workers < c_linger_from_per_s then 0
                                         when v_broker then least(c_broker_linger_s, c_broker_messages / p_per_s * workers)
                                         else least(c_linger_s, c_linger_messages / p_per_s * workers) end);
-    v_claims_per_s := workers / (v_look_s + v_cost.claim_call_s) * (1 - exp(greatest(-700, -5 * p_per_s / workers * (v_look_s + v_cost.claim_call_s))));
+    -- Writers of a slow queue notify of each message.
+    v_claims_per_s := case when p_per_s / workers < c_linger_from_per_s then p_per_s else workers / (v_look_s + v_cost.claim_call_s) * (1 - exp(greatest(-700, -5 * p_per_s / workers * (v_look_s + v_cost.claim_call_s)))) end;
     v_settles_per_s := p_per_s / (1 + p_per_s / workers * v_look_s);
     -- Answers wait for their settle.
     in_flight := v_requests + p_per_s * v_look_s;

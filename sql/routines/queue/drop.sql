@@ -182,7 +182,7 @@ begin
     delete from pgmq.meta m where m.queue_name = p_queue;
   end if;
   execute format('drop view if exists qctl.%I', v_queue.queue_name || '_status');
-  perform qctl._drop_queue_functions(v_queue.queue_id);
+  perform qctl._drop_queue_functions(v_queue.queue_uuid);
   delete from qctl.in_flight f where f.queue_id = v_queue.queue_id;
   delete from qctl.retry r where r.queue_id = v_queue.queue_id;
   delete from qctl.dead_letter d where d.queue_id = v_queue.queue_id;

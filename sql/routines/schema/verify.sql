@@ -11,7 +11,7 @@ comment on function qctl._is_declared(pg_class) is
 
 create or replace function qctl._is_generated(p_name name) returns boolean
 language sql immutable
-return p_name ~ '^capture_' or p_name ~ '^_(pick|lock|archive)_[0-9]+$';
+return p_name ~ '^capture_' or p_name ~ '^_(pick|lock|archive)_[0-9a-f]{32}$';
 comment on function qctl._is_generated(name) is 'True for a function of an attachment or of a queue, which are not part of the installation.';
 
 create or replace function qctl._objects() returns table (kind text, identity text, definition text)

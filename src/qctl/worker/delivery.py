@@ -90,15 +90,19 @@ class Delivery:
             queue.saw_work()
             linger_s = max(SHORTEST_POLL_S, queue.linger_s)
             queue.poll_at = 0.0 if len(messages) == room else time.monotonic() + linger_s
-            if queue.watched and len(messages) < room:
+            if queue.watched and queue.is_slow and len(messages) < room:
                 self._sleep.start(queue)
+            else:
+                self._sleep.let_be(queue)
             return
+        # Somebody notifies of what cannot be claimed now, or other workers were quicker.
+        self._sleep.let_be(queue)
         queue.saw_nothing()
         quiet_s = time.monotonic() - (queue.quiet_since or 0.0)
         if self._mode is Mode.DRAIN:
             # A message may be ready all the same: other workers may have filled the gate.
             queue.drained = not self._session.ready_queues([queue.name])
-        elif self._mode is Mode.FOREVER and self._sleep.possible and (queue.watched or quiet_s >= AWAKE_S):
+        elif self._mode is Mode.FOREVER and self._sleep.possible and quiet_s >= AWAKE_S:
             self._sleep.start(queue)
 
     def take_answers(self) -> None:
@@ -170,6 +174,9 @@ class Delivery:
             batch = queue.unsettled[:SETTLE_BATCH]
             settled = self._session.settle(queue.name, batch)
             del queue.unsettled[: len(batch)]
+            if queue.fixed_linger_s == 0.0:
+                # Of an ordered queue this has made the next messages ready, and nobody notifies.
+                self._sleep.let_be(queue)
             queue.saw_answers()
             self._totals.add(settled)
             self._on_totals(self._totals)
@@ -178,6 +185,7 @@ class Delivery:
         self._session.release(queue.name, queue.unsent)
         self._totals.unsent += len(queue.unsent)
         queue.unsent.clear()
+        self._sleep.let_be(queue)
         queue.saw_work()
 
     def _guarded(self, queue: QueueState, name: str, step: Callable[[QueueState], None]) -> None:

@@ -37,6 +37,9 @@ class QueueState:
     watched: bool = False
     # So long a claim that was not full is taken for the end of what was ready.
     empty_until: float = 0.0
+    woken: int = 0
+    woken_since: float = 0.0
+    wakes_per_s: float = 0.0
     drained: bool = False
     claimed_once: bool = False
     leaving: bool = False
@@ -73,8 +76,16 @@ class QueueState:
 
     @property
     def is_slow(self) -> bool:
-        """Whether a notification for each message costs less than looking for them."""
-        return self.rate < LINGER_FROM_PER_S
+        """Whether a notification for each message costs less than looking for them; not where settles make messages ready."""
+        return self.fixed_linger_s != 0.0 and max(self.rate, self.wakes_per_s) < LINGER_FROM_PER_S
+
+    def count_wake(self) -> None:
+        """Measures notifications per second, anew each half second."""
+        now = time.monotonic()
+        self.woken += 1
+        if now - self.woken_since >= 0.5:
+            self.wakes_per_s = self.woken / (now - self.woken_since)
+            self.woken, self.woken_since = 0, now
 
     @property
     def capacity(self) -> int:

@@ -52,14 +52,23 @@ class Sleep:
             woken |= ready
             for name, queue in sleeping.items():
                 queue.empty_until = 0.0 if name in ready else now + LONGEST_POLL_S
-        busy = [sleeping[name] for name in woken if not sleeping[name].is_slow]
-        if busy:
-            self._session.wake_up([queue.queue_id for queue in busy])
-            for queue in busy:
-                queue.watched = False
         for name in woken:
-            sleeping[name].asleep = False
-            sleeping[name].saw_work()
+            queue = sleeping[name]
+            queue.asleep = False
+            queue.count_wake()
+            queue.saw_work()
+        self._let_be([sleeping[name] for name in woken if not sleeping[name].is_slow])
+
+    def let_be(self, queue: QueueState) -> None:
+        """Lets the writers of a queue be, which is looked at instead."""
+        if queue.watched:
+            self._let_be([queue])
+
+    def _let_be(self, queues: list[QueueState]) -> None:
+        if queues:
+            self._session.wake_up([queue.queue_id for queue in queues])
+            for queue in queues:
+                queue.watched = queue.asleep = False
 
     def start(self, queue: QueueState) -> None:
         """Sleeps on a queue unless a writer is under way or it holds more than may be claimed now.
@@ -67,16 +76,18 @@ class Sleep:
         A look finds what came before the lock, and what a claim left because of the rate, the breaker or other workers. Where
         writers notify anyway, one a second is enough.
         """
-        if queue.watched and time.monotonic() < queue.empty_until:
+        half_full = 2 * queue.outstanding >= queue.max_in_flight
+        if queue.watched and not half_full and time.monotonic() < queue.empty_until:
             queue.asleep = True
             return
-        if not queue.watched and not self._session.fall_asleep(queue.name):
+        queue.watched = queue.watched or self._session.fall_asleep(queue.name)
+        if not queue.watched:
             return
         queue.asleep = not self._session.ready_queues([queue.name])
         if queue.asleep:
-            queue.watched, queue.empty_until = True, time.monotonic() + LONGEST_POLL_S
-        elif not queue.watched:
-            self._session.wake_up([queue.queue_id])
+            queue.empty_until = time.monotonic() + LONGEST_POLL_S
+        else:
+            self.let_be(queue)
 
     def _on_notify(self, payload: str) -> None:
         if payload.isdecimal():
