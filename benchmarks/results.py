@@ -139,6 +139,8 @@ def earlier(text: str) -> list[dict]:
     first, _, second = text.partition("## Rounds, spread, notes")
     judged = {verdict: met for met, verdict in VERDICT.items()}
     found: dict[str, dict] = {}
+    beside = re.search(r"^- Beside it: (.+)$", text, re.MULTILINE)
+    versions = beside[1].split(", ") if beside else []
     rows = {cells[0]: cells for cells in _cells(first)}
     for script, when, what, rounds, measured, spread, note in _cells(second):
         at, _, measured_at = when.partition(", ")
@@ -147,7 +149,15 @@ def earlier(text: str) -> list[dict]:
         _, target, _, beside, ratio, verdict = rows[what]
         report = found.setdefault(
             script,
-            {"name": script, "at": at, "commit": measured_at, "machine": "", "rows": [], "plots": [], "versions": []},
+            {
+                "name": script,
+                "at": at,
+                "commit": measured_at,
+                "machine": "",
+                "rows": [],
+                "plots": [],
+                "versions": versions,
+            },
         )
         report["rows"].append(
             asdict(
@@ -195,6 +205,11 @@ def where(found: list[dict]) -> list[str]:
     days = sorted(report["at"][:10] for report in found)
     return [
         f"Machine: {here}, which PostgreSQL, nginx and the workers share; kernel {platform.release()}",
+        *(
+            ["Rows of earlier days: other machines of 2 cores"]
+            if any(not report["machine"] for report in found)
+            else []
+        ),
         f"PostgreSQL: {postgres.stdout.split(') ')[-1].strip()}, embedded, its own defaults, fsync on",
         f"nginx: {nginx.split('/')[-1].strip()}",
         f"Python: {platform.python_version()}",

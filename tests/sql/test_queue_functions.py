@@ -24,7 +24,10 @@ def functions(conn, of: str) -> list[str]:
 
 def calls(conn, of: str) -> dict[str, int]:
     """How often each was called in this transaction."""
-    query = "select split_part(funcname, '_', 2), calls from pg_stat_xact_user_functions where funcname ~ %s and right(funcname, 32) = %s"
+    query = (
+        "select split_part(funcname, '_', 2), calls from pg_stat_xact_user_functions"
+        " where funcname ~ %s and right(funcname, 32) = %s"
+    )
     return dict(conn.execute(query, [PATTERN, of]).fetchall())
 
 
