@@ -28,6 +28,13 @@ def lazy(*names: str) -> None:
         setattr(sys.modules[parent], child, module)
 
 
+def read(*names: str) -> None:
+    """Reads these lazy modules now: before Python 3.12 two threads that use one first get in each other's way."""
+    for name in names:
+        # Whatever is asked of it.
+        _ = import_module(name).__doc__
+
+
 def modules_in(package: str) -> list[str]:
     """The dotted names of the modules in a package, which is imported."""
     return [f"{package}.{module.name}" for module in iter_modules(import_module(package).__path__)]

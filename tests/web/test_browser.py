@@ -21,7 +21,11 @@ DENO = Path(sys.executable).with_name("deno")
 WHOLE = os.environ.get("QCTL_TEST_WEB") == "1"
 PAGES = {
     "queues": "/", "queue": "/queues/orders", "messages": "/messages?queue=orders", "message": "/messages/orders/1?payload=yes",
-    "dead": "/dead", "workers": "/workers", "doctor": "/doctor", "act": "/acts/pause?queue=orders",
+    "dead": "/dead", "workers": "/workers", "doctor": "/doctor",
+}  # fmt: skip
+ACTS = {
+    "pause": "/acts/pause?queue=orders", "resume": "/acts/resume?queue=orders", "test": "/acts/test?queue=orders",
+    "replay": "/acts/replay?queue=orders&state=dead&status_code=500", "discard": "/acts/discard?queue=orders&ids=30,31",
 }  # fmt: skip
 SIZES = {1280: (1280, 900), 390: (390, 844)}
 
@@ -71,7 +75,7 @@ def test_every_page_is_seen_whole_and_axe_finds_nothing_serious(busy, windows, b
         pytest.skip("make test-web runs it")
     window = windows("--allow-acts")
     look(browser, width, dark=dark)
-    for name, path in PAGES.items():
+    for name, path in (*PAGES.items(), *ACTS.items()):
         browser.get(window.url.replace("localhost", "127.0.0.1") + path)
         assert browser.title.endswith("· qctl"), browser.title
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
@@ -98,6 +102,32 @@ def test_orders_stopped_and_are_found_and_replayed_by_keyboard_alone(busy, windo
     browser.switch_to.active_element.send_keys(Keys.ENTER)
     until(lambda: "queued again" in sentence(browser))
     assert one(conn, "select detail ->> 'reason' from qctl.audit where verb = 'replay'") == "the endpoint is back"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", list(SIZES))
+def test_each_act_is_done_in_the_browser(busy, windows, browser, conn, screenshots, width, dark):
+    if not WHOLE and (width == 390) != dark:
+        pytest.skip("make test-web runs it")
+    window = windows("--allow-acts")
+    look(browser, width, dark=dark)
+    for verb, path in ACTS.items():
+        browser.get(window.url + path)
+        asked = sentence(browser)
+        assert "orders" in asked
+        for field in browser.find_elements(By.NAME, "reason"):
+            field.send_keys("a test")
+        browser.find_element(By.CSS_SELECTOR, "form.confirm button").click()
+        until(lambda: browser.title.startswith("Done"))
+        assert sentence(browser) != asked
+        browser.save_screenshot(str(screenshots / f"done-{verb}-{width}-{'dark' if dark else 'light'}.png"))
+        # Reloading what was done does nothing.
+        browser.refresh()
+    audited = dict(conn.execute("select verb, count(*) from qctl.audit group by 1").fetchall())
+    # One was discarded before.
+    assert {verb: audited.get(verb) for verb in ("pause", "resume", "replay", "discard")} == {
+        "pause": 1, "resume": 1, "replay": 1, "discard": 2,
+    }  # fmt: skip
 
 
 def sentence(browser: webdriver.Chrome) -> str:

@@ -21,7 +21,7 @@ _MOST = 10_000
 # So many ids are shown as a command.
 _MOST_TYPED = 100
 _LONGEST_REASON = 500
-_PLANS = 200
+_PLANS = 50
 _PLAN_S = 1800.0
 _FINISHED = ("delivered", "dead", "archived")
 
@@ -208,28 +208,25 @@ def _for_messages(
     sentences: list[str] = []
     if verb == "discard":
         count = len(chosen.ids) - finished
-        left = finished
         if count:
             sentences.append(
-                f"{_counted(count)} of {queue} will be given up: they become dead letters and are not delivered."
+                f"{_counted(count)} of {queue} will be given up: no longer delivered, kept as dead letters."
             )
-        if left:
-            sentences.append(f"{_counted(left)} are delivered or dead already and stay as they are.")
+        if finished:
+            sentences.append(f"Left alone, because delivered or dead already: {_counted(finished)}.")
     else:
         waiting = states["retrying"] + states["delayed"]
         left = states["ready"] + states["in_flight"]
         count = len(chosen.ids) - left
         undelivered = states["dead"] + states["archived"]
         if undelivered:
-            sentences.append(f"{_counted(undelivered)} of {queue} that were not delivered will be tried again.")
+            sentences.append(f"{_counted(undelivered)} of {queue}, not delivered so far, will be tried again.")
         if waiting:
-            sentences.append(f"{_counted(waiting)} of {queue} that wait for a later attempt will be tried now.")
+            sentences.append(f"{_counted(waiting)} of {queue}, waiting for a later attempt, will be tried now.")
         if states["delivered"]:
-            sentences.append(
-                f"{_counted(states['delivered'])} of {queue} were delivered: the receiver will get them again."
-            )
+            sentences.append(f"{_counted(states['delivered'])} of {queue}, delivered already, will be sent once more.")
         if left:
-            sentences.append(f"{_counted(left)} are ready or under way already and stay as they are.")
+            sentences.append(f"Left alone, because ready or under way already: {_counted(left)}.")
     if chosen.more:
         sentences.append(f"These are the newest {_MOST:,}; there are more.")
     if not count:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from waitress.server import create_server
 
-from qctl import db
+from qctl import db, lazy
 from qctl.errors import UsageError
 from qctl.web.access import Rules
 from qctl.web.app import Application, Site
@@ -48,6 +48,9 @@ def serve(
     Raises:
         UsageError: the address cannot be had.
     """
+    # All that the pages may use; the other one belongs to another extra.
+    used = (name for name in lazy.modules_in("qctl.operations") if name != "qctl.operations.metrics")
+    lazy.read("qctl.config", "qctl.db", "qctl.exact_json", "qctl.ssrf", *used)
     logging.getLogger("waitress").setLevel(logging.ERROR)
     listener = socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
