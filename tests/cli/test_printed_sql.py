@@ -42,10 +42,14 @@ def test_set_up_verbs_print_their_sql(dsn, conn):
     assert one(conn, "select count(*) from qctl.attachment") == 0
 
 
-def without_numbers(text: str) -> list[str]:
-    """Captures name their table by its number, functions of a queue their queue by its uuid; both are others in each database."""
+def without_numbers(text: str) -> list[list[str]]:
+    """Captures name their table by its number, functions of a queue their queue by its uuid; both are others in each database.
+
+    So the objects, which a dump has in the order of their names, are sorted anew.
+    """
     text = re.sub(r"\b_(pick|lock|archive)_[0-9a-f]{32}\b", r"_\1_UUID", text)
-    return re.sub(r"\b[0-9]{5,6}\b", "OID", text).split()
+    text = re.sub(r"\b[0-9]{5,6}\b", "OID", text)
+    return sorted(block.split() for block in re.split(r"^(?=-- Name: )", text, flags=re.MULTILINE))
 
 
 @pytest.mark.slow
