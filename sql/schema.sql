@@ -3127,7 +3127,7 @@ begin
       perform qctl._park_followers(v_queue, v_now, v_room);
     end if;
   end if;
-  v_kept := v_probe_id is null and not v_queue.ordered and qctl._is_kept(v_queue.queue_uuid);
+  v_kept := v_probe_id is null and not v_queue.ordered and qctl._has_queue_functions(v_queue.queue_uuid);
   loop
     begin
       -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.
@@ -4344,7 +4344,7 @@ CREATE FUNCTION qctl._drop_queue_functions(p_queue_uuid uuid) RETURNS void
 declare
   v_function record;
 begin
-  for v_function in select * from qctl._kept_functions(p_queue_uuid) loop
+  for v_function in select * from qctl._found_queue_functions(p_queue_uuid) loop
     execute format('drop function %s', v_function.name);
   end loop;
 end
@@ -5397,6 +5397,21 @@ $$;
 
 COMMENT ON FUNCTION qctl._forget_small() IS 'Deletes capture errors older than 30 days or beyond the last 10,000, stopped workers beyond the last 1,000, and events last sent 30 days ago.';
 
+-- Name: _found_queue_functions(uuid); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._found_queue_functions(p_queue_uuid uuid) RETURNS TABLE(part text, name regprocedure, owner name, body text, settings text[])
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select part, p.oid::regprocedure, pg_get_userbyid(p.proowner), p.prosrc, p.proconfig
+  from unnest('{pick,lock,archive}'::text[]) part
+  join pg_proc p on p.pronamespace = 'qctl'::regnamespace and 'qctl.' || p.proname = qctl._queue_function(part, p_queue_uuid)
+$$;
+
+-- Name: FUNCTION _found_queue_functions(p_queue_uuid uuid); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._found_queue_functions(p_queue_uuid uuid) IS 'The functions of one queue as they are.';
+
 -- Name: _front(integer, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._front(p_queue_id integer, p_now timestamp with time zone) RETURNS timestamp with time zone[]
@@ -5574,6 +5589,27 @@ $$;
 -- Name: FUNCTION _has_only_builtin_types(p_relation oid); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._has_only_builtin_types(p_relation oid) IS 'Does converting a row to jsonb run nothing but PostgreSQL''s own code, without errors?';
+
+-- Name: _queue_function(text, uuid); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._queue_function(p_part text, p_queue_uuid uuid) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((('qctl._'::text || p_part) || '_'::text) || replace((p_queue_uuid)::text, '-'::text, ''::text));
+
+-- Name: FUNCTION _queue_function(p_part text, p_queue_uuid uuid); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._queue_function(p_part text, p_queue_uuid uuid) IS 'The name of a function of one queue; its part is pick, lock or archive. Not by queue_id, which another queue may have where data was restored.';
+
+-- Name: _has_queue_functions(uuid); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._has_queue_functions(p_queue_uuid uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN (to_regproc(qctl._queue_function('archive'::text, p_queue_uuid)) IS NOT NULL);
+
+-- Name: FUNCTION _has_queue_functions(p_queue_uuid uuid); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._has_queue_functions(p_queue_uuid uuid) IS 'Whether a queue has its functions.';
 
 -- Name: _header(jsonb, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5820,27 +5856,6 @@ $$;
 -- Name: FUNCTION _is_hidden(p_relation regclass); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._is_hidden(p_relation regclass) IS 'True if the rows of this table cannot be counted: it does not exist, the role may not read it, or row level security hides rows.';
-
--- Name: _queue_function(text, uuid); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._queue_function(p_part text, p_queue_uuid uuid) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ((('qctl._'::text || p_part) || '_'::text) || replace((p_queue_uuid)::text, '-'::text, ''::text));
-
--- Name: FUNCTION _queue_function(p_part text, p_queue_uuid uuid); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._queue_function(p_part text, p_queue_uuid uuid) IS 'The name of a function of one queue; its part is pick, lock or archive. Not by queue_id, which another queue may have where data was restored.';
-
--- Name: _is_kept(uuid); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._is_kept(p_queue_uuid uuid) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    RETURN (to_regproc(qctl._queue_function('archive'::text, p_queue_uuid)) IS NOT NULL);
-
--- Name: FUNCTION _is_kept(p_queue_uuid uuid); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._is_kept(p_queue_uuid uuid) IS 'Whether a queue has its functions.';
 
 -- Name: _is_live(qctl.worker, interval); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6179,21 +6194,6 @@ $$;
 -- Name: FUNCTION _judge(p_queue qctl.queue, p_queued_at timestamp with time zone[], p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_now timestamp with time zone, p_oversize boolean); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._judge(p_queue qctl.queue, p_queued_at timestamp with time zone[], p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_now timestamp with time zone, p_oversize boolean) IS 'What each answer that belongs to a lease means for its message: delivered, retrying, dead, paused or late, and when it is tried again. The caller has locked the messages and says which are in the queue (p_queued_at, by the place of p_msg_id).';
-
--- Name: _kept_functions(uuid); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._kept_functions(p_queue_uuid uuid) RETURNS TABLE(name regprocedure, part text, owner name, body text, settings text[])
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select p.oid::regprocedure, part, pg_get_userbyid(p.proowner), p.prosrc, p.proconfig
-  from unnest('{pick,lock,archive}'::text[]) part
-  join pg_proc p on p.pronamespace = 'qctl'::regnamespace and 'qctl.' || p.proname = qctl._queue_function(part, p_queue_uuid)
-$$;
-
--- Name: FUNCTION _kept_functions(p_queue_uuid uuid); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._kept_functions(p_queue_uuid uuid) IS 'The functions of one queue as they are.';
 
 -- Name: _key_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -7087,22 +7087,19 @@ declare
   v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = 'qctl.queue'::regclass);
   v_settings text := (select string_agg('set ' || replace(s, '=', ' = '), ' ') from unnest(qctl._queue_function_settings()) s);
   v_function record;
-  v_old record;
-  v_name text;
 begin
-  for v_function in select * from qctl._queue_functions(p_queue) loop
-    v_name := split_part(v_function.signature, '(', 1);
-    select * into v_old from qctl._kept_functions(p_queue.queue_uuid) k where qctl._queue_function(k.part, p_queue.queue_uuid) = v_name;
+  for v_function in
+    select w.*, qctl._queue_function(w.part, p_queue.queue_uuid) as wanted, f.name as found
+    from qctl._queue_functions(p_queue) w left join qctl._found_queue_functions(p_queue.queue_uuid) f using (part)
     -- One that is right stays, because a session may be about to call it.
-    continue when v_old.body = v_function.body and v_old.settings = qctl._queue_function_settings() and v_old.owner = v_owner;
-    if v_old.name is not null then
-      execute format('drop function %s', v_old.name);
+    where (f.body, f.settings, f.owner) is distinct from (w.body, qctl._queue_function_settings(), v_owner)
+  loop
+    if v_function.found is not null then
+      execute format('drop function %s', v_function.found);
     end if;
-    execute format('create function %s %s language plpgsql volatile %s as %L',
-                   v_function.signature, case when v_function.results <> '' then 'returns ' || v_function.results else '' end, v_settings, v_function.body);
-    select * into v_old from qctl._kept_functions(p_queue.queue_uuid) k where qctl._queue_function(k.part, p_queue.queue_uuid) = v_name;
-    if v_old.owner <> v_owner then
-      execute format('alter function %s owner to %I', v_old.name, v_owner);
+    execute format('create function %s(%s) language plpgsql volatile %s as %L', v_function.wanted, v_function.arguments, v_settings, v_function.body);
+    if current_user <> v_owner then
+      execute format('alter function %s owner to %I', v_function.wanted, v_owner);
     end if;
   end loop;
   perform qctl._close_routines();
@@ -8845,7 +8842,7 @@ COMMENT ON FUNCTION qctl._queue_function_settings() IS 'The settings of the func
 
 -- Name: _queue_functions(qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._queue_functions(p_queue qctl.queue) RETURNS TABLE(signature text, results text, body text)
+CREATE FUNCTION qctl._queue_functions(p_queue qctl.queue) RETURNS TABLE(part text, arguments text, body text)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET quote_all_identifiers TO 'off'
@@ -8855,19 +8852,17 @@ declare
   v_a text := format('pgmq.%I', 'a_' || p_queue.queue_name);
 begin
   return query
-  select qctl._queue_function('pick', p_queue.queue_uuid)
-         || '(p_queue_id integer, p_now timestamptz, p_room integer, p_hide_until timestamptz, p_max_bytes bigint, p_from timestamptz, '
-            'out ids bigint[], out times timestamptz[], out headers jsonb[], out bodies text[])',
-         ''::text,
+  select 'pick',
+         'p_queue_id integer, p_now timestamptz, p_room integer, p_hide_until timestamptz, p_max_bytes bigint, p_from timestamptz, '
+         'out ids bigint[], out times timestamptz[], out headers jsonb[], out bodies text[]',
          format(E'\nbegin\n%s  into ids, times, headers, bodies;\n  if ids is not null then\n%s;\n  end if;\nend\n',
                 qctl._pick_statement(v_q, 'true', 'p_queue_id', 'p_now', 'p_room', 'p_max_bytes', 'p_from'),
                 qctl._hide_statement(v_q, 'ids', 'p_hide_until'));
   -- Each message is found by its own lookup, whatever the size of the table was when the plan was made.
   return query
-  select qctl._queue_function('lock', p_queue.queue_uuid)
-         || '(p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], '
-            'out leases uuid[], out ids bigint[], out times timestamptz[], out places tid[], out statuses integer[], out responses bytea[], out durations_ms integer[])',
-         ''::text,
+  select 'lock',
+         'p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], '
+         'out leases uuid[], out ids bigint[], out times timestamptz[], out places tid[], out statuses integer[], out responses bytea[], out durations_ms integer[]',
          format($body$
 begin
   select array_agg(a.lease), array_agg(a.msg_id), array_agg(l.enqueued_at), array_agg(l.place), array_agg(a.status), array_agg(a.response), array_agg(a.duration_ms)
@@ -8878,13 +8873,11 @@ begin
 end
 $body$, v_q);
   return query
-  select qctl._queue_function('archive', p_queue.queue_uuid) || '(p_places tid[], p_ids bigint[], p_status integer[], p_at timestamptz)',
-         'integer'::text,
+  select 'archive', 'p_places tid[], p_ids bigint[], p_status integer[], p_at timestamptz, out archived bigint',
          format($body$
 declare
   v_lowest integer := (select min(s) from unnest(p_status) s);
   v_highest integer := (select max(s) from unnest(p_status) s);
-  v_count integer;
 begin
   with done as (
     -- Not from tables that inherit, whose places are others.
@@ -8898,8 +8891,7 @@ begin
               'status', case when v_lowest = v_highest then v_lowest else p_status[array_position(p_ids, d.msg_id)] end,
               'attempts', 1, 'delivery_no', 1))
   from done d %s;
-  get diagnostics v_count = row_count;
-  return v_count;
+  get diagnostics archived = row_count;
 end
 $body$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name));
 end
@@ -8907,7 +8899,7 @@ $_$;
 
 -- Name: FUNCTION _queue_functions(p_queue qctl.queue); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._queue_functions(p_queue qctl.queue) IS 'How the functions of one queue are to be: signature, what they return unless that is in the signature, and body.';
+COMMENT ON FUNCTION qctl._queue_functions(p_queue qctl.queue) IS 'How the functions of one queue are to be.';
 
 -- Name: _queue_held(qctl.attachment, qctl.queue); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -10406,7 +10398,7 @@ declare
   v_receipt text[];
   v_worker_id bigint;
   v_places tid[];
-  v_archived integer;
+  v_archived bigint;
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   if p_queue.ordered or p_queue.expect_text is not null or p_queue.expect_json is not null or v_gate.opened_at is not null then
@@ -11547,12 +11539,12 @@ CREATE FUNCTION qctl._verify_queue_functions(p_queue qctl.queue) RETURNS TABLE(p
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select case when bool_and(k.body is null) then 'functions that keep the plans of its claims and settles are missing, so each call plans them: '
-              else 'functions that keep the plans of its claims and settles are not as they were made: ' end || string_agg(w.name, ', ' order by w.name),
+  select case when bool_and(f.body is null) then 'functions that keep the plans of its claims and settles are missing, so each call plans them: '
+              else 'functions that keep the plans of its claims and settles are not as they were made: ' end
+         || string_agg(qctl._queue_function(w.part, p_queue.queue_uuid), ', ' order by w.part),
          'qctl upgrade --repair'
-  from (select split_part(f.signature, '(', 1) as name, f.body from qctl._queue_functions(p_queue) f) w
-  left join qctl._kept_functions(p_queue.queue_uuid) k on w.name = qctl._queue_function(k.part, p_queue.queue_uuid)
-  where k.body is distinct from w.body or k.settings <> qctl._queue_function_settings()
+  from qctl._queue_functions(p_queue) w left join qctl._found_queue_functions(p_queue.queue_uuid) f using (part)
+  where (f.body, f.settings) is distinct from (w.body, qctl._queue_function_settings())
   having count(*) > 0
 $$;
 
@@ -15843,7 +15835,7 @@ declare
   v_count integer := cardinality(p_msg_id);
   v_half integer := cardinality(p_msg_id) / 2;
   v_simple record;
-  v_kept boolean := qctl._is_kept(v_queue.queue_uuid);
+  v_kept boolean := qctl._has_queue_functions(v_queue.queue_uuid);
   v_state text;
   v_message text;
 begin

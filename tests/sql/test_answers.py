@@ -74,3 +74,25 @@ def test_the_command_shows_them(conn, dsn):
     assert ok("status", "--answers", "-q", "quiet", "-o", "json", dsn=dsn).stdout.strip() == "[]"
     assert qctl("status", "--answers", "-q", "nowhere", dsn=dsn).returncode == 6
     assert qctl("status", "--answers", "--watch", dsn=dsn).returncode == 2
+
+
+def test_since_stays_where_it_began_however_many_attempts_failed_after_it(conn):
+    create(conn)
+    conn.execute("update qctl.upkept set rolled_to = now() - interval '30 min'")
+    conn.execute(
+        "insert into qctl.throughput (queue_id, minute, delivered, failed, dead, lost)"
+        " select queue_id, date_trunc('minute', now()) - interval '20 min', 50, 3, 0, 0 from qctl.queue"
+    )
+    # One before that minute, then 3,000 from 19 minutes ago on: more than are looked at.
+    conn.execute(
+        "insert into qctl.attempt"
+        " (queue_id, msg_id, delivery_no, attempt_no, outcome, transport, claimed_at, settled_at, status_code)"
+        " select queue_id, n, 1, 1, 'retrying', 'http', t, t, 500 from qctl.queue, generate_series(0, 3000) n,"
+        " lateral (select date_trunc('minute', now()) - case n when 0 then interval '25 min' else interval '19 min' end"
+        " + n * interval '300 ms' as t) s"
+    )
+    since, began = conn.execute(
+        "select qctl._failing_since(queue_id, now() - interval '1 h'),"
+        " (select settled_at from qctl.attempt where msg_id = 1) from qctl.queue"
+    ).fetchone()
+    assert since == began

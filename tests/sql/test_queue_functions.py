@@ -134,7 +134,7 @@ def break_function(conn, part: str, fault: str) -> None:
         "raise data": "raise data_exception;",
         "raise unique": "raise unique_violation;",
         "raise internal": "raise internal_error;",
-        "nothing": "return 0;",
+        "nothing": "archived := 0;",
     }.get(fault, f"perform {fault.removeprefix('body select ')};")
     conn.execute(f"{head}AS $function$ begin {what} end $function${tail}")
 

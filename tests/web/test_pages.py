@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shlex
+import subprocess
 import threading
 import time
 
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from helpers import claim, create, one, send, settle
-from processes import ok, qctl, wait_until
+from processes import environment, ok, qctl, wait_until
 from qctl.web.database import SHARED_S
 
 PAGES = [
@@ -388,6 +389,26 @@ def test_odd_values_are_refused_in_words(busy, windows, path, status):
     assert "content-security-policy" in page.headers
     shown = page.body.partition("The same in a terminal")[2]
     assert not set("\x1b\x03\u202e") & set(shown)
+
+
+def test_commands_do_what_they_say_when_they_are_typed_in_a_shell(busy, windows, dsn, conn):
+    window = windows("--allow-acts", "--dsn", dsn, uri="")
+    typed = 0
+    for path in (*PAGES, "/messages?queue=orders&error='a b' $(false) `false`".replace(" ", "%20")):
+        page = window.get(path).body
+        for text in re.findall(r"(?:The same|This) in a terminal: <code>(qctl [^<]+)</code>", page):
+            done = subprocess.run(
+                ["sh", "-c", html.unescape(text)], env=environment(), capture_output=True, text=True, timeout=60
+            )
+            # doctor exits 8 where it finds something.
+            assert done.returncode == (8 if path == "/doctor" else 0), (text, done.stderr)
+            typed += 1
+    assert typed >= len(PAGES) + 2
+    page = window.get("/acts/discard?queue=orders&ids=30,31").body
+    command = html.unescape(re.search(r"terminal: <code>(qctl [^<]+)</code>", page)[1])
+    subprocess.run(["sh", "-c", command], env=environment(), check=True, capture_output=True, timeout=60)
+    dead = conn.execute("select msg_id from qctl.dead_letter where status_code is null and msg_id > 20 order by 1")
+    assert [row[0] for row in dead] == [30, 31]
 
 
 def test_commands_carry_the_connection_that_was_named(busy, windows, dsn):

@@ -70,7 +70,7 @@ begin
       perform qctl._park_followers(v_queue, v_now, v_room);
     end if;
   end if;
-  v_kept := v_probe_id is null and not v_queue.ordered and qctl._is_kept(v_queue.queue_uuid);
+  v_kept := v_probe_id is null and not v_queue.ordered and qctl._has_queue_functions(v_queue.queue_uuid);
   loop
     begin
       -- vt is only a safety net behind the lease, because qctl._lapse decides when the message becomes visible again.

@@ -9,7 +9,7 @@ comment on function qctl._queue_function(text, uuid) is
   'The name of a function of one queue; its part is pick, lock or archive. Not by queue_id, which another queue may have where data was restored.';
 
 create or replace function qctl._queue_functions(p_queue qctl.queue)
-returns table (signature text, results text, body text)
+returns table (part text, arguments text, body text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -19,19 +19,17 @@ declare
   v_a text := format('pgmq.%I', 'a_' || p_queue.queue_name);
 begin
   return query
-  select qctl._queue_function('pick', p_queue.queue_uuid)
-         || '(p_queue_id integer, p_now timestamptz, p_room integer, p_hide_until timestamptz, p_max_bytes bigint, p_from timestamptz, '
-            'out ids bigint[], out times timestamptz[], out headers jsonb[], out bodies text[])',
-         ''::text,
+  select 'pick',
+         'p_queue_id integer, p_now timestamptz, p_room integer, p_hide_until timestamptz, p_max_bytes bigint, p_from timestamptz, '
+         'out ids bigint[], out times timestamptz[], out headers jsonb[], out bodies text[]',
          format(E'\nbegin\n%s  into ids, times, headers, bodies;\n  if ids is not null then\n%s;\n  end if;\nend\n',
                 qctl._pick_statement(v_q, 'true', 'p_queue_id', 'p_now', 'p_room', 'p_max_bytes', 'p_from'),
                 qctl._hide_statement(v_q, 'ids', 'p_hide_until'));
   -- Each message is found by its own lookup, whatever the size of the table was when the plan was made.
   return query
-  select qctl._queue_function('lock', p_queue.queue_uuid)
-         || '(p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], '
-            'out leases uuid[], out ids bigint[], out times timestamptz[], out places tid[], out statuses integer[], out responses bytea[], out durations_ms integer[])',
-         ''::text,
+  select 'lock',
+         'p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[], '
+         'out leases uuid[], out ids bigint[], out times timestamptz[], out places tid[], out statuses integer[], out responses bytea[], out durations_ms integer[]',
          format($body$
 begin
   select array_agg(a.lease), array_agg(a.msg_id), array_agg(l.enqueued_at), array_agg(l.place), array_agg(a.status), array_agg(a.response), array_agg(a.duration_ms)
@@ -42,13 +40,11 @@ begin
 end
 $body$, v_q);
   return query
-  select qctl._queue_function('archive', p_queue.queue_uuid) || '(p_places tid[], p_ids bigint[], p_status integer[], p_at timestamptz)',
-         'integer'::text,
+  select 'archive', 'p_places tid[], p_ids bigint[], p_status integer[], p_at timestamptz, out archived bigint',
          format($body$
 declare
   v_lowest integer := (select min(s) from unnest(p_status) s);
   v_highest integer := (select max(s) from unnest(p_status) s);
-  v_count integer;
 begin
   with done as (
     -- Not from tables that inherit, whose places are others.
@@ -62,28 +58,28 @@ begin
               'status', case when v_lowest = v_highest then v_lowest else p_status[array_position(p_ids, d.msg_id)] end,
               'attempts', 1, 'delivery_no', 1))
   from done d %s;
-  get diagnostics v_count = row_count;
-  return v_count;
+  get diagnostics archived = row_count;
 end
 $body$, v_q, v_a, qctl._archive_conflict(p_queue.queue_name));
 end
 $$;
-comment on function qctl._queue_functions(qctl.queue) is 'How the functions of one queue are to be: signature, what they return unless that is in the signature, and body.';
+comment on function qctl._queue_functions(qctl.queue) is 'How the functions of one queue are to be.';
 
 create or replace function qctl._queue_function_settings() returns text[]
 language sql immutable parallel safe
 return '{"search_path=pg_catalog, pg_temp",enable_seqscan=off,jit=off,enable_bitmapscan=off,enable_material=off,plan_cache_mode=force_generic_plan}'::text[];
 comment on function qctl._queue_function_settings() is 'The settings of the functions of queues.';
 
-create or replace function qctl._kept_functions(p_queue_uuid uuid) returns table (name regprocedure, part text, owner name, body text, settings text[])
+create or replace function qctl._found_queue_functions(p_queue_uuid uuid)
+returns table (part text, name regprocedure, owner name, body text, settings text[])
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select p.oid::regprocedure, part, pg_get_userbyid(p.proowner), p.prosrc, p.proconfig
+  select part, p.oid::regprocedure, pg_get_userbyid(p.proowner), p.prosrc, p.proconfig
   from unnest('{pick,lock,archive}'::text[]) part
   join pg_proc p on p.pronamespace = 'qctl'::regnamespace and 'qctl.' || p.proname = qctl._queue_function(part, p_queue_uuid)
 $$;
-comment on function qctl._kept_functions(uuid) is 'The functions of one queue as they are.';
+comment on function qctl._found_queue_functions(uuid) is 'The functions of one queue as they are.';
 
 create or replace function qctl._make_queue_functions(p_queue qctl.queue) returns void
 language plpgsql volatile
@@ -93,22 +89,19 @@ declare
   v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = 'qctl.queue'::regclass);
   v_settings text := (select string_agg('set ' || replace(s, '=', ' = '), ' ') from unnest(qctl._queue_function_settings()) s);
   v_function record;
-  v_old record;
-  v_name text;
 begin
-  for v_function in select * from qctl._queue_functions(p_queue) loop
-    v_name := split_part(v_function.signature, '(', 1);
-    select * into v_old from qctl._kept_functions(p_queue.queue_uuid) k where qctl._queue_function(k.part, p_queue.queue_uuid) = v_name;
+  for v_function in
+    select w.*, qctl._queue_function(w.part, p_queue.queue_uuid) as wanted, f.name as found
+    from qctl._queue_functions(p_queue) w left join qctl._found_queue_functions(p_queue.queue_uuid) f using (part)
     -- One that is right stays, because a session may be about to call it.
-    continue when v_old.body = v_function.body and v_old.settings = qctl._queue_function_settings() and v_old.owner = v_owner;
-    if v_old.name is not null then
-      execute format('drop function %s', v_old.name);
+    where (f.body, f.settings, f.owner) is distinct from (w.body, qctl._queue_function_settings(), v_owner)
+  loop
+    if v_function.found is not null then
+      execute format('drop function %s', v_function.found);
     end if;
-    execute format('create function %s %s language plpgsql volatile %s as %L',
-                   v_function.signature, case when v_function.results <> '' then 'returns ' || v_function.results else '' end, v_settings, v_function.body);
-    select * into v_old from qctl._kept_functions(p_queue.queue_uuid) k where qctl._queue_function(k.part, p_queue.queue_uuid) = v_name;
-    if v_old.owner <> v_owner then
-      execute format('alter function %s owner to %I', v_old.name, v_owner);
+    execute format('create function %s(%s) language plpgsql volatile %s as %L', v_function.wanted, v_function.arguments, v_settings, v_function.body);
+    if current_user <> v_owner then
+      execute format('alter function %s owner to %I', v_function.wanted, v_owner);
     end if;
   end loop;
   perform qctl._close_routines();
@@ -123,7 +116,7 @@ as $$
 declare
   v_function record;
 begin
-  for v_function in select * from qctl._kept_functions(p_queue_uuid) loop
+  for v_function in select * from qctl._found_queue_functions(p_queue_uuid) loop
     execute format('drop function %s', v_function.name);
   end loop;
 end
@@ -148,23 +141,23 @@ end
 $$;
 comment on function qctl._drop_orphaned_functions() is 'Drops the functions of queues that are gone, as data that was restored leaves them.';
 
-create or replace function qctl._is_kept(p_queue_uuid uuid) returns boolean
+create or replace function qctl._has_queue_functions(p_queue_uuid uuid) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
--- The last one that is made.
+-- The three are made and dropped together.
 return to_regproc(qctl._queue_function('archive', p_queue_uuid)) is not null;
-comment on function qctl._is_kept(uuid) is 'Whether a queue has its functions.';
+comment on function qctl._has_queue_functions(uuid) is 'Whether a queue has its functions.';
 
 create or replace function qctl._verify_queue_functions(p_queue qctl.queue) returns table (problem text, fix text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when bool_and(k.body is null) then 'functions that keep the plans of its claims and settles are missing, so each call plans them: '
-              else 'functions that keep the plans of its claims and settles are not as they were made: ' end || string_agg(w.name, ', ' order by w.name),
+  select case when bool_and(f.body is null) then 'functions that keep the plans of its claims and settles are missing, so each call plans them: '
+              else 'functions that keep the plans of its claims and settles are not as they were made: ' end
+         || string_agg(qctl._queue_function(w.part, p_queue.queue_uuid), ', ' order by w.part),
          'qctl upgrade --repair'
-  from (select split_part(f.signature, '(', 1) as name, f.body from qctl._queue_functions(p_queue) f) w
-  left join qctl._kept_functions(p_queue.queue_uuid) k on w.name = qctl._queue_function(k.part, p_queue.queue_uuid)
-  where k.body is distinct from w.body or k.settings <> qctl._queue_function_settings()
+  from qctl._queue_functions(p_queue) w left join qctl._found_queue_functions(p_queue.queue_uuid) f using (part)
+  where (f.body, f.settings) is distinct from (w.body, qctl._queue_function_settings())
   having count(*) > 0
 $$;
 comment on function qctl._verify_queue_functions(qctl.queue) is 'What is wrong with the functions of one queue.';

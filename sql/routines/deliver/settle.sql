@@ -12,7 +12,7 @@ declare
   v_count integer := cardinality(p_msg_id);
   v_half integer := cardinality(p_msg_id) / 2;
   v_simple record;
-  v_kept boolean := qctl._is_kept(v_queue.queue_uuid);
+  v_kept boolean := qctl._has_queue_functions(v_queue.queue_uuid);
   v_state text;
   v_message text;
 begin
@@ -98,7 +98,7 @@ declare
   v_receipt text[];
   v_worker_id bigint;
   v_places tid[];
-  v_archived integer;
+  v_archived bigint;
 begin
   select * into v_gate from qctl.gate g where g.queue_id = p_queue.queue_id;
   if p_queue.ordered or p_queue.expect_text is not null or p_queue.expect_json is not null or v_gate.opened_at is not null then

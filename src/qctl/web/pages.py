@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from qctl import db
-from qctl.errors import ExitCode, NotFoundError, QctlError, UsageError
+from qctl.errors import ExitCode, QctlError, UsageError
 from qctl.operations import attachments, backfill, criteria, health
 from qctl.operations import messages as finding
 from qctl.operations import queues as known
@@ -223,9 +223,3 @@ def _asked(
 ) -> dict[str, Any]:
     """An answer with the time at which it was given."""
     return {**database.ask(key, question, slow=slow), "as_of": database.asked_at(key)}
-
-
-def require_queue(connection: db.Connection, name: str) -> None:
-    """Refuses a queue that is unknown."""
-    if all(row.queue_name != name for row in known.listed(connection)):
-        raise NotFoundError(f"queue '{name[:60]}' not found")

@@ -118,7 +118,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "instant": instant,
     "seconds": seconds,
     "number": number,
-    "pretty": pretty,
     "spark": spark,
     "busiest": busiest,
     "throughput": throughput,
