@@ -406,7 +406,8 @@ def test_commands_do_what_they_say_when_they_are_typed_in_a_shell(busy, windows,
     assert typed >= len(PAGES) + 2
     page = window.get("/acts/discard?queue=orders&ids=30,31").body
     command = html.unescape(re.search(r"terminal: <code>(qctl [^<]+)</code>", page)[1])
-    subprocess.run(["sh", "-c", command], env=environment(), check=True, capture_output=True, timeout=60)
+    # A terminal would be asked.
+    subprocess.run(["sh", "-c", f"{command} --yes"], env=environment(), check=True, capture_output=True, timeout=60)
     dead = conn.execute("select msg_id from qctl.dead_letter where status_code is null and msg_id > 20 order by 1")
     assert [row[0] for row in dead] == [30, 31]
 
