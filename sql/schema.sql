@@ -1878,7 +1878,7 @@ $body$, p_attachment.name,
          else format('(select ''an earlier event is held'' from qctl.held_event h where h.attachment_id = qctl._attachment_id(%L) limit 1)', p_attachment.name) end,
     p_attachment.payload, 'q_' || p_queue, case when qctl._headers_sql(p_attachment, 'null', 'null') is null then '' else ', headers' end,
     coalesce(', ' || qctl._headers_sql(p_attachment, qctl._order_sql(p_attachment, 'v_row', p_operation), 'v_message'), ''),
-    qctl._notify_sql(p_queue),
+    qctl._notify_sql(p_queue, 'v_queued'),
     qctl._unqueued_sql(p_attachment, format($held$insert into qctl.held_event (attachment_id, operation, message, order_key, reason)
       values (qctl._attachment_id(%1$L), %2$L, v_message, %3$s, v_obstacle);$held$, p_attachment.name, p_operation,
                                               qctl._held_order_sql(p_attachment, 'v_row', p_operation)), 'v_obstacle'),
@@ -1969,9 +1969,9 @@ $$;
 
 COMMENT ON FUNCTION qctl._capture(p_attachment qctl.attachment, p_queue qctl.queue) IS 'Makes the functions and triggers of an attachment what its row says.';
 
--- Name: _capture_body(qctl.attachment, text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _capture_body(qctl.attachment, text, text, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._capture_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) RETURNS text
+CREATE FUNCTION qctl._capture_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned text[]) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1980,9 +1980,9 @@ CREATE FUNCTION qctl._capture_body(p_attachment qctl.attachment, p_queue text, p
               else qctl._statement_body(p_attachment, p_queue, p_operation, p_pinned) end
 $$;
 
--- Name: FUNCTION _capture_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _capture_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._capture_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) IS 'Generates a trigger function. It holds no number of this database: equal attachments have equal functions.';
+COMMENT ON FUNCTION qctl._capture_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned text[]) IS 'Generates a trigger function. It holds no number of this database: equal attachments have equal functions.';
 
 -- Name: _capture_failed(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -2172,21 +2172,25 @@ $$;
 
 COMMENT ON FUNCTION qctl._captures_as_me(p_relation regclass, p_accepted boolean) IS 'Must the capture run as the current role, because it may not act for the owner?';
 
--- Name: _careful_sql(qctl.attachment, text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _careful_sql(qctl.attachment, text, text, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) RETURNS text
+CREATE FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned text[]) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   select format($body$
-  if %1$s then
+%1$s  declare
+    v_flag constant text := %18$s;
+    v_queued boolean := false;
+    v_settings text[];
+  begin
     perform set_config(v_flag, '', true);
     for v_try in 1 .. 2 loop
       insert into pgmq.%2$I (vt, message%3$s)
       select clock_timestamp(), %4$s%6$s
       from %7$s cross join lateral (select %8$s as c offset 0) as e%5$s
       where case when not (%9$s) or %10$s then false
-                 when qctl._folded_pin(%11$L, %12$s) and v_settings is null then set_config(v_flag, 'pin', true) is null
+                 when qctl._folded_pin(%11$L, %12$L, %17$L) and v_settings is null then set_config(v_flag, 'pin', true) is null
                  when e.c is null then false%15$s
                  when not e.c ? 'problem' and not %13$s then true
                  else set_config(v_flag, 'held', true) is null end;
@@ -2195,6 +2199,7 @@ CREATE FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_
       perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
       exit when current_setting(v_flag, true) <> 'pin';
       v_settings := qctl._pin();
+      perform set_config(v_flag, '', true);
     end loop;%16$s
     if current_setting(v_flag, true) = 'held' then
       perform set_config(v_flag, '', true);
@@ -2203,16 +2208,16 @@ CREATE FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_
     end if;
     if v_settings is not null then
       perform qctl._unpin(v_settings);
-    end if;
-  end if;$body$,
-    case when p.plain then 'current_setting(v_flag, true) = ''whole''' else 'true' end,
+    end if;%19$s
+  end;%20$s$body$,
+    case when p.plain then format(E'  if current_setting(%s, true) = ''whole'' then\n', qctl._flag_sql()) else '' end,
     'q_' || p_queue, case when qctl._headers_sql(p_attachment, 'null', 'null') is null then '' else ', headers' end,
     case when qctl._is_shaped(p_attachment) then 'f.m'
          else p.head_sql || case when p_attachment.order_by is null then ' || e.c' else ' || case when e.c ? ''order_key'' then e.c - ''order_key'' else e.c end' end end,
     case when qctl._is_shaped(p_attachment)
          then format(E'\n      cross join lateral (select case when e.c is not null then %s end as m offset 0) as f', qctl._message_sql(p_attachment, p.head_sql, 'e.c', format('qctl._folded_cloud_source(%L, %L)', p_attachment.name, p_operation))) else '' end,
     coalesce(', ' || qctl._headers_sql(p_attachment, qctl._order_sql(p_attachment, 'e.c', p_operation), 'f.m'), ''),
-    p.rows_sql, p.row_sql, p.changed_sql, p.fits_sql, p_attachment.name, p_pinned::text, p.waits_sql,
+    p.rows_sql, p.row_sql, p.changed_sql, p.fits_sql, p_attachment.name, p_pinned, p.waits_sql,
     qctl._unqueued_sql(p_attachment,
       qctl._held_insert(p_attachment, p_operation, p.head_sql, p.row_sql, p.rows_sql,
         format('%s and not (%s) and e.c is not null and (e.c ? ''problem'' or %s)', p.changed_sql, p.fits_sql, p.waits_sql), '''an earlier event is held'''),
@@ -2224,13 +2229,14 @@ CREATE FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_
     if current_setting('qctl.body_failed', true) <> '' then
       perform qctl._capture_failed(%L, current_setting('qctl.body_failed'));
       perform set_config('qctl.body_failed', '', true);
-    end if;$body$, p_attachment.name) end)
+    end if;$body$, p_attachment.name) end, p.plain, qctl._flag_sql(), qctl._notify_sql(p_queue, 'v_queued'),
+    case when p.plain then E'\n  end if;' else '' end)
   from qctl._statement_parts(p_attachment, p_operation, p_pinned) p
 $_$;
 
--- Name: FUNCTION _careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) IS 'Asks the row function about each row that is left, queues what is wanted and holds what has a problem. A row whose type depends on a setting makes it begin anew with the settings pinned.';
+COMMENT ON FUNCTION qctl._careful_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned text[]) IS 'Asks the row function about each row that is left, queues what is wanted and holds what has a problem. A row whose type depends on a setting makes it begin anew with the settings pinned.';
 
 -- Name: _carrier_defaults(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -3281,9 +3287,18 @@ $$;
 -- Name: _column_types(oid); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._column_types(p_relation oid) RETURNS SETOF oid
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+begin
+  -- Planning the query below takes milliseconds of each session's first write, and most tables need none of it.
+  if not exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
+                 where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped
+                   and (t.typelem <> 0 or t.typbasetype <> 0 or t.typrelid <> 0 or t.typtype in ('r', 'm'))) then
+    return query select a.atttypid from pg_attribute a where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped;
+    return;
+  end if;
+  return query
   with recursive kinds as (
     select a.atttypid as id from pg_attribute a where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped
     union
@@ -3296,7 +3311,8 @@ CREATE FUNCTION qctl._column_types(p_relation oid) RETURNS SETOF oid
       union all select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and t.typrelid <> 0 and a.attnum > 0 and not a.attisdropped
     ) u
   )
-  select k.id from kinds k
+  select k.id from kinds k;
+end
 $$;
 
 -- Name: FUNCTION _column_types(p_relation oid); Type: COMMENT; Schema: qctl; Owner: -
@@ -3583,23 +3599,6 @@ CREATE FUNCTION qctl._default_partition(p_parent text) RETURNS regclass
   where i.inhparent = to_regclass(p_parent) and pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'
 $$;
 
--- Name: _depends_on_settings(oid); Type: FUNCTION; Schema: qctl; Owner: -
-
-CREATE FUNCTION qctl._depends_on_settings(p_relation oid) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-  select exists (
-    select from qctl._column_types(p_relation) t
-    where t >= 16384
-       or t in ('float4'::regtype, 'float8'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'date'::regtype, 'timetz'::regtype,
-                'interval'::regtype, 'bytea'::regtype, 'money'::regtype, 'xml'::regtype))
-$$;
-
--- Name: FUNCTION _depends_on_settings(p_relation oid); Type: COMMENT; Schema: qctl; Owner: -
-
-COMMENT ON FUNCTION qctl._depends_on_settings(p_relation oid) IS 'Is there a column whose text may depend on the session, by TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output or lc_monetary?';
-
 -- Name: _depth(text, bigint); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._depth(p_queue text, p_at_least bigint DEFAULT 0) RETURNS TABLE(queue_name text, depth bigint, ready bigint, delayed bigint, in_flight bigint, retrying bigint, dead bigint, exact boolean, estimate bigint)
@@ -3647,9 +3646,9 @@ $_$;
 
 COMMENT ON FUNCTION qctl._depth(p_queue text, p_at_least bigint) IS 'As qctl.depth(), for frequent calls. Counts to 10,000 or to p_at_least, so the cost does not grow with the queue.';
 
--- Name: _direct_sql(qctl.attachment, text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _direct_sql(qctl.attachment, text, text, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._direct_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) RETURNS text
+CREATE FUNCTION qctl._direct_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned text[]) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -3657,16 +3656,16 @@ CREATE FUNCTION qctl._direct_sql(p_attachment qctl.attachment, p_queue text, p_o
   insert into pgmq.%1$I (vt, message)
   select clock_timestamp(), %2$s || jsonb_build_object(%3$s)
   from %4$s
-  where case when not (%5$s) then false when %6$s then true else set_config(v_flag, 'whole', true) is null end;
-  v_queued := found;$body$, 'q_' || p_queue, p.head_sql,
-    concat_ws(', ', '''record'', to_jsonb(' || p.new_sql || ')', '''old_record'', to_jsonb(' || p.old_sql || ')'), p.rows_sql, p.changed_sql, p.fits_sql)
+  where case when not (%5$s) then false when %6$s then true else set_config(%7$s, 'whole', true) is null end;%8$s$body$, 'q_' || p_queue, p.head_sql,
+    concat_ws(', ', '''record'', to_jsonb(' || p.new_sql || ')', '''old_record'', to_jsonb(' || p.old_sql || ')'), p.rows_sql, p.changed_sql, p.fits_sql, qctl._flag_sql(),
+    qctl._notify_sql(p_queue, 'found'))
     else '' end
   from qctl._statement_parts(p_attachment, p_operation, p_pinned) p
 $_$;
 
--- Name: FUNCTION _direct_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _direct_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._direct_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) IS 'Queues rows that need no code of the owner; sets the flag for the rest. Nothing where the options ask something of a row.';
+COMMENT ON FUNCTION qctl._direct_sql(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned text[]) IS 'A statement without variables, because PL/pgSQL plans one that has them at each of a session''s first five runs. Queues rows that need no code of the owner; sets the flag for the rest. Nothing where the options ask something of a row.';
 
 -- Name: _discard(qctl.queue, bigint[], text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -4999,17 +4998,27 @@ $_$;
 
 COMMENT ON FUNCTION qctl._first_heads(p_queue_name text) IS 'The condition that message q is among the first $3 that may be claimed, of the first 5,000 ready at $2 and not before $5. The rest are followers not yet hidden.';
 
--- Name: _fits_sql(qctl.attachment, boolean, text, text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _fits_sql(qctl.attachment, text[], text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._fits_sql(p_attachment qctl.attachment, p_pinned boolean, p_new text, p_old text) RETURNS text
+CREATE FUNCTION qctl._fits_sql(p_attachment qctl.attachment, p_pinned text[], p_new text, p_old text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   -- A small row cannot decompress to more than jsonb holds.
-  select concat_ws(' and ', format('qctl._folded_direct(%L, %s)', p_attachment.name, p_pinned::text),
+  select concat_ws(' and ', format('qctl._folded_direct(%L, %L)', p_attachment.name, p_pinned),
                    'pg_column_size(' || p_new || ') <= ' || least(8192, p_attachment.max_bytes),
                    'pg_column_size(' || p_old || ') <= ' || least(8192, p_attachment.max_bytes))
 $$;
+
+-- Name: _flag_sql(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._flag_sql() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '''qctl.rest_'' || pg_trigger_depth()'::text;
+
+-- Name: FUNCTION _flag_sql(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._flag_sql() IS 'The name of a setting of the transaction by which a statement tells its trigger function what it met. Of its own depth: other captures may run inside of it.';
 
 -- Name: _folded_attachment_id(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5032,19 +5041,19 @@ CREATE FUNCTION qctl._folded_cloud_source(p_name text, p_operation text) RETURNS
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select qctl._cloud_source(qctl._event_head(qctl._attached_relation(p_name), p_operation, 'cloudevents')) $$;
 
--- Name: _folded_direct(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _folded_direct(text, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._folded_direct(p_name text, p_pinned boolean) RETURNS boolean
+CREATE FUNCTION qctl._folded_direct(p_name text, p_pinned text[]) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select r.id is not null and qctl._has_only_builtin_types(r.id) and (p_pinned or not qctl._depends_on_settings(r.id)) and qctl._virtual_columns(r.id) is null
+  select r.id is not null and qctl._has_only_builtin_types(r.id) and p_pinned @> qctl._settings_that_change(r.id, true) and qctl._virtual_columns(r.id) is null
   from (select qctl._attached_relation(p_name) as id) r
 $$;
 
--- Name: FUNCTION _folded_direct(p_name text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _folded_direct(p_name text, p_pinned text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._folded_direct(p_name text, p_pinned boolean) IS 'May the trigger function convert the rows itself?';
+COMMENT ON FUNCTION qctl._folded_direct(p_name text, p_pinned text[]) IS 'May the trigger function convert the rows itself?';
 
 -- Name: _folded_head(text, text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5060,16 +5069,16 @@ CREATE FUNCTION qctl._folded_owned(p_name text) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$ select qctl._runs_as_owner(p_name, qctl._attached_relation(p_name)) $$;
 
--- Name: _folded_pin(text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _folded_pin(text, text[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._folded_pin(p_name text, p_pinned boolean) RETURNS boolean
+CREATE FUNCTION qctl._folded_pin(p_name text, p_pinned text[], p_only_json boolean) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$ select not p_pinned and qctl._depends_on_settings(qctl._attached_relation(p_name)) $$;
+    AS $$ select not p_pinned @> qctl._settings_that_change(qctl._attached_relation(p_name), p_only_json) $$;
 
--- Name: FUNCTION _folded_pin(p_name text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _folded_pin(p_name text, p_pinned text[], p_only_json boolean); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._folded_pin(p_name text, p_pinned boolean) IS 'Has the table got a type that settings change since its trigger function was made without them?';
+COMMENT ON FUNCTION qctl._folded_pin(p_name text, p_pinned text[], p_only_json boolean) IS 'Has the table got a type since its trigger function was made that a setting changes which the function does not pin?';
 
 -- Name: _folded_queue(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -5456,7 +5465,7 @@ begin
   select format('the capture function for %s is %s', o.operation, case when p.oid is null then 'missing' else 'not what the table needs now' end)
   from unnest(p_attachment.operations) as o (operation)
   left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(p_attachment.name, o.operation)
-  where p.prosrc is distinct from qctl._capture_body(p_attachment, p_queue, o.operation, qctl._is_pinned(p.proconfig))
+  where p.prosrc is distinct from qctl._capture_body(p_attachment, p_queue, o.operation, qctl._pinned_of(p.proconfig))
      or not p.prosecdef or not has_table_privilege(p.proowner, format('pgmq.%I', 'q_' || p_queue), 'INSERT')
         and not has_any_column_privilege(p.proowner, format('pgmq.%I', 'q_' || p_queue), 'INSERT');
   select * into v_row from pg_proc p where p.oid = qctl._row_function(p_attachment.name);
@@ -5921,15 +5930,19 @@ $$;
 
 COMMENT ON FUNCTION qctl._is_partitioned(p_queue text) IS 'True if the archive of this queue is partitioned.';
 
--- Name: _is_pinned(text[]); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _is_plain(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._is_pinned(p_settings text[]) RETURNS boolean
+CREATE FUNCTION qctl._is_plain(p_attachment qctl.attachment) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select count(*) = (select count(*) from qctl._pinned_settings())
-  from unnest(p_settings) c join qctl._pinned_settings() s on s.name = lower(split_part(c, '=', 1))
+  select p_attachment.level = 'statement' and p_attachment.when_sql is null and p_attachment.columns is null and p_attachment.order_by is null
+         and not qctl._is_shaped(p_attachment)
 $$;
+
+-- Name: FUNCTION _is_plain(p_attachment qctl.attachment); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._is_plain(p_attachment qctl.attachment) IS 'Is a whole row queued as it is, whatever it holds?';
 
 -- Name: _is_public(inet); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6962,7 +6975,8 @@ CREATE FUNCTION qctl._make_functions(p_attachment qctl.attachment, p_queue text)
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-  v_pinned boolean := p_attachment.level = 'row' or qctl._depends_on_settings(p_attachment.relation);
+  v_pinned text[] := case when p_attachment.level = 'row' then array(select s.name from qctl._pinned_settings() s order by s.name)
+                          else qctl._settings_that_change(p_attachment.relation, qctl._is_plain(p_attachment)) end;
   v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation);
   v_settings text := 'set search_path = pg_catalog, pg_temp';
   v_operation text;
@@ -6978,10 +6992,13 @@ begin
     -- PostgreSQL checks the body of a function only for who may execute it.
     execute format('grant execute on function %s to %I', v_function, current_user);
   end loop;
-  if v_pinned then
-    v_settings := v_settings || (select string_agg(format(' set %s = %L', s.name, s.value), '') from qctl._pinned_settings() s);
+  -- No more than needed, because each setting costs every statement about half a microsecond.
+  v_settings := v_settings || coalesce((select string_agg(format(' set %s = %L', s.name, s.value), '') from qctl._pinned_settings() s where s.name = any (v_pinned)), '');
+  -- PL/pgSQL would plan its statements that have variables at each of a session's first five runs, which takes milliseconds.
+  if p_attachment.level = 'statement' and not qctl._is_plain(p_attachment) then
+    v_settings := v_settings || ' set plan_cache_mode = force_generic_plan';
   end if;
-  -- Set only if the condition has a backslash, because each setting costs every statement a microsecond.
+  -- Only if the condition has a backslash.
   if strpos(concat(p_attachment.when_sql, p_attachment.body_sql), E'\\') > 0 then
     v_settings := v_settings || ' set standard_conforming_strings = on';
   end if;
@@ -7957,16 +7974,16 @@ begin
 end
 $$;
 
--- Name: _notify_sql(text); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _notify_sql(text, text); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._notify_sql(p_queue text) RETURNS text
+CREATE FUNCTION qctl._notify_sql(p_queue text, p_if text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   select format($body$
-  if v_queued and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(%1$s, qctl._folded_queue_id(%2$L)) then
+  if %3$s and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(%1$s, qctl._folded_queue_id(%2$L)) then
     perform pg_notify('qctl', qctl._folded_queue_id(%2$L)::text);
-  end if;$body$, qctl._lock_space('sleeper'), p_queue)
+  end if;$body$, qctl._lock_space('sleeper'), p_queue, p_if)
 $_$;
 
 -- Name: _number_of(text); Type: FUNCTION; Schema: qctl; Owner: -
@@ -8480,6 +8497,16 @@ begin
   perform set_config(s.name, s.value, true) from qctl._pinned_settings() s;
   return v_old;
 end
+$$;
+
+-- Name: _pinned_of(text[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._pinned_of(p_settings text[]) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(array_agg(s.name order by s.name), '{}')
+  from unnest(p_settings) c join qctl._pinned_settings() s on s.name = lower(split_part(c, '=', 1))
 $$;
 
 -- Name: _pinned_settings(); Type: FUNCTION; Schema: qctl; Owner: -
@@ -10248,6 +10275,38 @@ $$;
 
 COMMENT ON FUNCTION qctl._setting_columns() IS 'The columns of qctl.queue that are settings, and whether each accepts null.';
 
+-- Name: _settings_that_change(oid, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._settings_that_change(p_relation oid, p_only_json boolean) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with types as materialized (
+    select t.oid, t.typtype in ('r', 'm') as is_range
+    from qctl._column_types(p_relation) c join pg_type t on t.oid = c
+  ), wanted as (
+    select case
+             -- Code of the owner may write anything as text, and so may the output of a user's type.
+             when not p_only_json and t.oid in ('timestamp'::regtype, 'date'::regtype, 'timestamptz'::regtype, 'timetz'::regtype, 'float4'::regtype, 'float8'::regtype,
+                                                'path'::regtype, 'polygon'::regtype, 'circle'::regtype, 'interval'::regtype, 'bytea'::regtype, 'money'::regtype)
+                  or t.oid >= 16384 or t.oid = 'xml'::regtype then array(select s.name from qctl._pinned_settings() s)
+             -- JSON has its own form for times, but not for those in a range.
+             when t.is_range then '{timezone,datestyle}'
+             when t.oid = 'timestamptz'::regtype then '{timezone}'
+             when t.oid = 'timetz'::regtype then '{datestyle}'
+             when t.oid = 'interval'::regtype then '{intervalstyle}'
+             when t.oid in ('float4'::regtype, 'float8'::regtype, 'path'::regtype, 'polygon'::regtype, 'circle'::regtype) then '{extra_float_digits}'
+             when t.oid = 'bytea'::regtype then '{bytea_output}'
+             when t.oid = 'money'::regtype then '{lc_monetary}' end as names
+    from types t
+  )
+  select coalesce(array_agg(distinct n order by n), '{}') from wanted w cross join unnest(w.names) n
+$$;
+
+-- Name: FUNCTION _settings_that_change(p_relation oid, p_only_json boolean); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._settings_that_change(p_relation oid, p_only_json boolean) IS 'The settings of a session that may change how a row of that table is written: as JSON, or as anything that an expression makes of it.';
+
 -- Name: _settle(qctl.queue, uuid[], bigint[], integer[], text[], bytea[], integer[], integer[], boolean); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl._settle(p_queue qctl.queue, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[], p_oversize boolean DEFAULT false) RETURNS TABLE(delivered integer, retrying integer, dead integer, paused integer, late integer, unknown integer)
@@ -10671,26 +10730,22 @@ CREATE FUNCTION qctl._slow_start() RETURNS integer
 
 COMMENT ON FUNCTION qctl._slow_start() IS 'The limit of messages in flight after an outage, a pause or arming. Each answer raises it by one, so it doubles with each round trip.';
 
--- Name: _statement_body(qctl.attachment, text, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _statement_body(qctl.attachment, text, text, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._statement_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) RETURNS text
+CREATE FUNCTION qctl._statement_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned text[]) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
   select format($body$
 declare
-  v_flag constant text := 'qctl.rest_' || pg_trigger_depth();
-  v_obstacle text;
-  v_queued boolean := false;
-  v_settings text[];%1$s
+  v_obstacle text;%1$s
 begin
-  if current_setting('qctl.capture', true) = 'off' then
-    return null;
-  elsif tg_relid = qctl._folded_relation(%2$L) and current_setting('lock_timeout') = '0'
+  -- In one expression because each has its price.
+  if current_setting('qctl.capture', true) is distinct from 'off' and tg_relid = qctl._folded_relation(%2$L) and current_setting('lock_timeout') = '0'
         and qctl._folded_queue(%3$L)::regclass::text = %3$L and has_table_privilege(qctl._folded_queue(%3$L), 'INSERT')
         and qctl._folded_row_function(%2$L)::regproc::text = %4$L and has_function_privilege(qctl._folded_row_function(%2$L), 'EXECUTE') then
     null;
-  elsif qctl._belongs(%2$L, tg_relid) is not true then
+  elsif current_setting('qctl.capture', true) = 'off' or qctl._belongs(%2$L, tg_relid) is not true then
     return null;
   else
     v_obstacle := qctl._capture_obstacle(%2$L, %5$L);
@@ -10710,13 +10765,13 @@ $body$, case when p_attachment.order_by is not null then E'\n  v_waits boolean;'
       case when p_operation = 'UPDATE' and (select c.relkind from pg_class c where c.oid = p_attachment.relation) = 'p' then qctl._unpaired_sql(p_attachment) end,
       case when p_attachment.order_by is not null
            then format(E'\n  v_waits := exists (select from qctl.held_event h where h.attachment_id = qctl._folded_attachment_id(%L));', p_attachment.name) end,
-      qctl._direct_sql(p_attachment, p_queue, p_operation, p_pinned), qctl._careful_sql(p_attachment, p_queue, p_operation, p_pinned), qctl._notify_sql(p_queue)))
+      qctl._direct_sql(p_attachment, p_queue, p_operation, p_pinned), qctl._careful_sql(p_attachment, p_queue, p_operation, p_pinned)))
   from qctl._statement_parts(p_attachment, p_operation, p_pinned) p
 $_$;
 
--- Name: _statement_parts(qctl.attachment, text, boolean); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _statement_parts(qctl.attachment, text, text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._statement_parts(p_attachment qctl.attachment, p_operation text, p_pinned boolean) RETURNS TABLE(rows_sql text, head_sql text, changed_sql text, fits_sql text, row_sql text, unowned_sql text, waits_sql text, plain boolean, new_sql text, old_sql text)
+CREATE FUNCTION qctl._statement_parts(p_attachment qctl.attachment, p_operation text, p_pinned text[]) RETURNS TABLE(rows_sql text, head_sql text, changed_sql text, fits_sql text, row_sql text, unowned_sql text, waits_sql text, plain boolean, new_sql text, old_sql text)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -10737,7 +10792,7 @@ begin
   head_sql := format('qctl._folded_head(%L, %L, %L)', p_attachment.name, p_operation, p_attachment.payload);
   changed_sql := case when p_operation = 'UPDATE' and not p_attachment.unchanged and p_attachment.columns is null
                       then 'n.new operator(pg_catalog.*<>) o.old' else 'true' end;
-  plain := p_attachment.when_sql is null and p_attachment.columns is null and p_attachment.order_by is null and not qctl._is_shaped(p_attachment);
+  plain := qctl._is_plain(p_attachment);
   fits_sql := case when plain then qctl._fits_sql(p_attachment, p_pinned, new_sql, old_sql) else 'false' end;
   unowned_sql := format('qctl._unowned_row(%L, %s, %s, greatest(%s) > %s, %%s)', p_operation,
     case when new_sql is null then 'null' else format(v_converted, new_sql) end, case when old_sql is null then 'null' else format(v_converted, old_sql) end,
@@ -10750,9 +10805,9 @@ begin
 end
 $_$;
 
--- Name: FUNCTION _statement_parts(p_attachment qctl.attachment, p_operation text, p_pinned boolean); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _statement_parts(p_attachment qctl.attachment, p_operation text, p_pinned text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._statement_parts(p_attachment qctl.attachment, p_operation text, p_pinned boolean) IS 'Expressions of a trigger function: the changed rows, and what is asked about each. unowned_sql has a place for the problem.';
+COMMENT ON FUNCTION qctl._statement_parts(p_attachment qctl.attachment, p_operation text, p_pinned text[]) IS 'Expressions of a trigger function: the changed rows, and what is asked about each. unowned_sql has a place for the problem.';
 
 -- Name: _statement_timeout_of(text); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -11230,7 +11285,7 @@ $body$, p_attachment.name, p_queue, 'q_' || p_queue, p_attachment.payload,
     qctl._unqueued_sql(p_attachment, format($held$insert into qctl.held_event (attachment_id, operation, message, reason)
       values (qctl._attachment_id(%1$L), 'TRUNCATE', qctl._event_head(qctl._attached_relation(%1$L), 'TRUNCATE', %2$L), v_obstacle);$held$,
       p_attachment.name, p_attachment.payload), 'v_obstacle'),
-    qctl._notify_sql(p_queue),
+    qctl._notify_sql(p_queue, 'v_queued'),
     case when qctl._is_shaped(p_attachment) then 'f.m' else 'e.e' end || coalesce(', ' || h.sql, ''),
     case when qctl._is_shaped(p_attachment) then format(' cross join lateral (select qctl._shape(%L, e.e, null) as m offset 0) as f', p_attachment.payload) else '' end,
     case when h.sql is null then '' else ', headers' end)
@@ -11311,7 +11366,7 @@ CREATE FUNCTION qctl._unpaired_sql(p_attachment qctl.attachment) RETURNS text
     return null;
   end if;$body$, qctl._unqueued_sql(p_attachment, qctl._held_insert(p_attachment, 'UPDATE', p.head_sql, format(p.unowned_sql, 'v_obstacle'),
       replace(replace(p.rows_sql, ' join ', ' full join '), 'as old, row_number()', 'as old, -row_number()'), 'true', 'v_obstacle'), 'v_obstacle'))
-  from qctl._statement_parts(p_attachment, 'UPDATE', true) p
+  from qctl._statement_parts(p_attachment, 'UPDATE', '{}') p
 $_$;
 
 -- Name: _unpin(text[]); Type: FUNCTION; Schema: qctl; Owner: -

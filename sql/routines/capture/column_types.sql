@@ -1,9 +1,18 @@
 -- Column types: whose code a row's conversion may run, and what of it a session's settings change.
 
 create or replace function qctl._column_types(p_relation oid) returns setof oid
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+  -- Planning the query below takes milliseconds of each session's first write, and most tables need none of it.
+  if not exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
+                 where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped
+                   and (t.typelem <> 0 or t.typbasetype <> 0 or t.typrelid <> 0 or t.typtype in ('r', 'm'))) then
+    return query select a.atttypid from pg_attribute a where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped;
+    return;
+  end if;
+  return query
   with recursive kinds as (
     select a.atttypid as id from pg_attribute a where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped
     union
@@ -16,7 +25,8 @@ as $$
       union all select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and t.typrelid <> 0 and a.attnum > 0 and not a.attisdropped
     ) u
   )
-  select k.id from kinds k
+  select k.id from kinds k;
+end
 $$;
 comment on function qctl._column_types(oid) is 'The types of a table''s columns and of what they are made of.';
 
@@ -29,18 +39,41 @@ as $$
 $$;
 comment on function qctl._has_only_builtin_types(oid) is 'Does converting a row to jsonb run nothing but PostgreSQL''s own code, without errors?';
 
-create or replace function qctl._depends_on_settings(p_relation oid) returns boolean
+create or replace function qctl._pinned_settings() returns table (name text, value text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  values ('timezone', 'UTC'), ('datestyle', 'ISO, MDY'), ('intervalstyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'), ('lc_monetary', 'C')
+$$;
+comment on function qctl._pinned_settings() is 'Settings that change how values are written: every writer gives the same text for a value.';
+
+create or replace function qctl._settings_that_change(p_relation oid, p_only_json boolean) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select exists (
-    select from qctl._column_types(p_relation) t
-    where t >= 16384
-       or t in ('float4'::regtype, 'float8'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'date'::regtype, 'timetz'::regtype,
-                'interval'::regtype, 'bytea'::regtype, 'money'::regtype, 'xml'::regtype))
+  with types as materialized (
+    select t.oid, t.typtype in ('r', 'm') as is_range
+    from qctl._column_types(p_relation) c join pg_type t on t.oid = c
+  ), wanted as (
+    select case
+             -- Code of the owner may write anything as text, and so may the output of a user's type.
+             when not p_only_json and t.oid in ('timestamp'::regtype, 'date'::regtype, 'timestamptz'::regtype, 'timetz'::regtype, 'float4'::regtype, 'float8'::regtype,
+                                                'path'::regtype, 'polygon'::regtype, 'circle'::regtype, 'interval'::regtype, 'bytea'::regtype, 'money'::regtype)
+                  or t.oid >= 16384 or t.oid = 'xml'::regtype then array(select s.name from qctl._pinned_settings() s)
+             -- JSON has its own form for times, but not for those in a range.
+             when t.is_range then '{timezone,datestyle}'
+             when t.oid = 'timestamptz'::regtype then '{timezone}'
+             when t.oid = 'timetz'::regtype then '{datestyle}'
+             when t.oid = 'interval'::regtype then '{intervalstyle}'
+             when t.oid in ('float4'::regtype, 'float8'::regtype, 'path'::regtype, 'polygon'::regtype, 'circle'::regtype) then '{extra_float_digits}'
+             when t.oid = 'bytea'::regtype then '{bytea_output}'
+             when t.oid = 'money'::regtype then '{lc_monetary}' end as names
+    from types t
+  )
+  select coalesce(array_agg(distinct n order by n), '{}') from wanted w cross join unnest(w.names) n
 $$;
-comment on function qctl._depends_on_settings(oid) is
-  'Is there a column whose text may depend on the session, by TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output or lc_monetary?';
+comment on function qctl._settings_that_change(oid, boolean) is
+  'The settings of a session that may change how a row of that table is written: as JSON, or as anything that an expression makes of it.';
 
 create or replace function qctl._virtual_columns(p_relation oid) returns text[]
 language sql stable

@@ -66,20 +66,20 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select qctl._has_only_builtin_types(qctl._attached_relation(p_name)) $$;
 
-create or replace function qctl._folded_direct(p_name text, p_pinned boolean) returns boolean
+create or replace function qctl._folded_direct(p_name text, p_pinned text[]) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select r.id is not null and qctl._has_only_builtin_types(r.id) and (p_pinned or not qctl._depends_on_settings(r.id)) and qctl._virtual_columns(r.id) is null
+  select r.id is not null and qctl._has_only_builtin_types(r.id) and p_pinned @> qctl._settings_that_change(r.id, true) and qctl._virtual_columns(r.id) is null
   from (select qctl._attached_relation(p_name) as id) r
 $$;
-comment on function qctl._folded_direct(text, boolean) is 'May the trigger function convert the rows itself?';
+comment on function qctl._folded_direct(text, text[]) is 'May the trigger function convert the rows itself?';
 
-create or replace function qctl._folded_pin(p_name text, p_pinned boolean) returns boolean
+create or replace function qctl._folded_pin(p_name text, p_pinned text[], p_only_json boolean) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select not p_pinned and qctl._depends_on_settings(qctl._attached_relation(p_name)) $$;
-comment on function qctl._folded_pin(text, boolean) is 'Has the table got a type that settings change since its trigger function was made without them?';
+as $$ select not p_pinned @> qctl._settings_that_change(qctl._attached_relation(p_name), p_only_json) $$;
+comment on function qctl._folded_pin(text, text[], boolean) is 'Has the table got a type since its trigger function was made that a setting changes which the function does not pin?';
 
 create or replace function qctl._event_head(p_relation oid, p_operation text, p_payload text) returns jsonb
 language sql stable

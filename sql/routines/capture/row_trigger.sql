@@ -47,7 +47,7 @@ $body$, p_attachment.name,
          else format('(select ''an earlier event is held'' from qctl.held_event h where h.attachment_id = qctl._attachment_id(%L) limit 1)', p_attachment.name) end,
     p_attachment.payload, 'q_' || p_queue, case when qctl._headers_sql(p_attachment, 'null', 'null') is null then '' else ', headers' end,
     coalesce(', ' || qctl._headers_sql(p_attachment, qctl._order_sql(p_attachment, 'v_row', p_operation), 'v_message'), ''),
-    qctl._notify_sql(p_queue),
+    qctl._notify_sql(p_queue, 'v_queued'),
     qctl._unqueued_sql(p_attachment, format($held$insert into qctl.held_event (attachment_id, operation, message, order_key, reason)
       values (qctl._attachment_id(%1$L), %2$L, v_message, %3$s, v_obstacle);$held$, p_attachment.name, p_operation,
                                               qctl._held_order_sql(p_attachment, 'v_row', p_operation)), 'v_obstacle'),

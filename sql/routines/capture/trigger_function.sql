@@ -65,14 +65,14 @@ as $$
 $$;
 comment on function qctl._unqueued_sql(qctl.attachment, text, text) is 'What is done with events that cannot be queued, as --on-error says.';
 
-create or replace function qctl._notify_sql(p_queue text) returns text
+create or replace function qctl._notify_sql(p_queue text, p_if text) returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select format($body$
-  if v_queued and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(%1$s, qctl._folded_queue_id(%2$L)) then
+  if %3$s and current_setting('max_prepared_transactions') = '0' and not pg_try_advisory_xact_lock_shared(%1$s, qctl._folded_queue_id(%2$L)) then
     perform pg_notify('qctl', qctl._folded_queue_id(%2$L)::text);
-  end if;$body$, qctl._lock_space('sleeper'), p_queue)
+  end if;$body$, qctl._lock_space('sleeper'), p_queue, p_if)
 $$;
 
 create or replace function qctl._folded_queue_id(p_queue text) returns integer
@@ -80,7 +80,7 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select q.queue_id from qctl.queue q where q.queue_name = p_queue $$;
 
-create or replace function qctl._capture_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned boolean) returns text
+create or replace function qctl._capture_body(p_attachment qctl.attachment, p_queue text, p_operation text, p_pinned text[]) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -88,7 +88,7 @@ as $$
               when p_attachment.level = 'row' then qctl._by_row_body(p_attachment, p_queue, p_operation)
               else qctl._statement_body(p_attachment, p_queue, p_operation, p_pinned) end
 $$;
-comment on function qctl._capture_body(qctl.attachment, text, text, boolean) is 'Generates a trigger function. It holds no number of this database: equal attachments have equal functions.';
+comment on function qctl._capture_body(qctl.attachment, text, text, text[]) is 'Generates a trigger function. It holds no number of this database: equal attachments have equal functions.';
 
 create or replace function qctl._pin() returns text[]
 language plpgsql volatile
@@ -107,14 +107,6 @@ create or replace function qctl._unpin(p_settings text[]) returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$ select set_config(p_settings[i][1], p_settings[i][2], true) from generate_subscripts(p_settings, 1) i $$;
-
-create or replace function qctl._pinned_settings() returns table (name text, value text)
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-  values ('timezone', 'UTC'), ('datestyle', 'ISO, MDY'), ('intervalstyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'), ('lc_monetary', 'C')
-$$;
-comment on function qctl._pinned_settings() is 'Settings that change how values are written: every writer gives the same text for a value.';
 
 create or replace function qctl._capture_failed(p_name text, p_problem text) returns void
 language plpgsql volatile

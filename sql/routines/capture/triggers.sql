@@ -153,7 +153,8 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_pinned boolean := p_attachment.level = 'row' or qctl._depends_on_settings(p_attachment.relation);
+  v_pinned text[] := case when p_attachment.level = 'row' then array(select s.name from qctl._pinned_settings() s order by s.name)
+                          else qctl._settings_that_change(p_attachment.relation, qctl._is_plain(p_attachment)) end;
   v_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = p_attachment.relation);
   v_settings text := 'set search_path = pg_catalog, pg_temp';
   v_operation text;
@@ -169,10 +170,13 @@ begin
     -- PostgreSQL checks the body of a function only for who may execute it.
     execute format('grant execute on function %s to %I', v_function, current_user);
   end loop;
-  if v_pinned then
-    v_settings := v_settings || (select string_agg(format(' set %s = %L', s.name, s.value), '') from qctl._pinned_settings() s);
+  -- No more than needed, because each setting costs every statement about half a microsecond.
+  v_settings := v_settings || coalesce((select string_agg(format(' set %s = %L', s.name, s.value), '') from qctl._pinned_settings() s where s.name = any (v_pinned)), '');
+  -- PL/pgSQL would plan its statements that have variables at each of a session's first five runs, which takes milliseconds.
+  if p_attachment.level = 'statement' and not qctl._is_plain(p_attachment) then
+    v_settings := v_settings || ' set plan_cache_mode = force_generic_plan';
   end if;
-  -- Set only if the condition has a backslash, because each setting costs every statement a microsecond.
+  -- Only if the condition has a backslash.
   if strpos(concat(p_attachment.when_sql, p_attachment.body_sql), E'\\') > 0 then
     v_settings := v_settings || ' set standard_conforming_strings = on';
   end if;

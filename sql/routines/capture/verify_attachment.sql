@@ -1,11 +1,11 @@
 -- Verify attachments: what of a table, its triggers or its functions is not as its attachment needs it. Everything that capture depends
 -- on is compared, so that a fault is found before the first write that meets it.
 
-create or replace function qctl._is_pinned(p_settings text[]) returns boolean
+create or replace function qctl._pinned_of(p_settings text[]) returns text[]
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select count(*) = (select count(*) from qctl._pinned_settings())
+  select coalesce(array_agg(s.name order by s.name), '{}')
   from unnest(p_settings) c join qctl._pinned_settings() s on s.name = lower(split_part(c, '=', 1))
 $$;
 
@@ -20,7 +20,7 @@ begin
   select format('the capture function for %s is %s', o.operation, case when p.oid is null then 'missing' else 'not what the table needs now' end)
   from unnest(p_attachment.operations) as o (operation)
   left join pg_proc p on p.pronamespace = 'qctl'::regnamespace and p.proname = qctl._capture_function(p_attachment.name, o.operation)
-  where p.prosrc is distinct from qctl._capture_body(p_attachment, p_queue, o.operation, qctl._is_pinned(p.proconfig))
+  where p.prosrc is distinct from qctl._capture_body(p_attachment, p_queue, o.operation, qctl._pinned_of(p.proconfig))
      or not p.prosecdef or not has_table_privilege(p.proowner, format('pgmq.%I', 'q_' || p_queue), 'INSERT')
         and not has_any_column_privilege(p.proowner, format('pgmq.%I', 'q_' || p_queue), 'INSERT');
   select * into v_row from pg_proc p where p.oid = qctl._row_function(p_attachment.name);
