@@ -3080,9 +3080,6 @@ CREATE FUNCTION qctl._claim_within(p_queue text, p_limit integer, p_worker_id bi
     SET jit TO 'off'
     AS $$
 declare
-  -- An http lease outlives its request by 15 s. A pg_net lease needs more because the request may wait 60 s to be started, and its
-  -- answer becomes visible together with its whole batch.
-  c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
   -- Seconds by which claims may run ahead of an even rate: a job claims about once a second, a process much more often.
   c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
   v_queue qctl.queue := qctl._queue(p_queue);
@@ -3108,7 +3105,7 @@ begin
     return;
   end if;
   v_now := clock_timestamp();
-  v_term := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
+  v_term := qctl._lease_term(v_queue.timeout_ms, p_transport);
   v_gate.paced_at := qctl._paced_at(v_queue.rate_per_s, v_gate.paced_at, v_now, c_burst_s);
   v_room := qctl._room(v_queue, v_gate, qctl._live_leases(v_queue, v_now), p_limit, v_now, c_burst_s);
   if v_room < 1 then
@@ -3141,7 +3138,10 @@ begin
       if v_picked.ids is null then
         return;
       end if;
-      return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_picked.ids, v_picked.times, v_picked.headers, v_picked.bodies);
+      return query
+      select l.msg_id, l.lease, l.lease_ms, l.delivery_no, l.attempt_no, l.url, l.timeout_ms, l.headers, l.body
+      from qctl._lease(array[v_queue], array[v_lease], v_now, p_worker_id, array_fill(1, array[cardinality(v_picked.ids)]), v_picked.ids, v_picked.times,
+                       v_picked.headers, v_picked.bodies) l;
       exit;
     exception
       when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
@@ -6441,9 +6441,9 @@ $$;
 
 COMMENT ON FUNCTION qctl._last_run(p_job_id bigint) IS 'The last run of a job among the last 5,000 runs of all jobs, because pg_cron''s history is indexed only by run id.';
 
--- Name: _lease(qctl.queue, uuid, timestamp with time zone, interval, bigint, bigint[], timestamp with time zone[], jsonb[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
+-- Name: _lease(qctl.queue[], uuid[], timestamp with time zone, bigint, integer[], bigint[], timestamp with time zone[], jsonb[], text[]); Type: FUNCTION; Schema: qctl; Owner: -
 
-CREATE FUNCTION qctl._lease(p_queue qctl.queue, p_lease uuid, p_now timestamp with time zone, p_term interval, p_worker_id bigint, p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]) RETURNS TABLE(msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
+CREATE FUNCTION qctl._lease(p_queues qctl.queue[], p_leases uuid[], p_now timestamp with time zone, p_worker_id bigint, p_of integer[], p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]) RETURNS TABLE(queue_name text, msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -6453,52 +6453,66 @@ CREATE FUNCTION qctl._lease(p_queue qctl.queue, p_lease uuid, p_now timestamp wi
     AS $$
 #variable_conflict use_column
 declare
-  v_ends timestamptz := p_now + p_term;
-  v_lease_ms integer := extract(epoch from p_term) * 1000;
   v_stamp text := extract(epoch from p_now)::bigint;
-  v_headers jsonb := qctl._resolved_headers(p_queue);
-  -- A broker keeps the order of a key by itself, so it must know the key; no header of a user can have this name.
-  v_keyed boolean := qctl._carrier(p_queue.url) <> 'http';
-  v_inner bytea[];
-  v_outer bytea[];
 begin
-  select array_agg(s.inner_pad order by s.secret_id desc), array_agg(s.outer_pad order by s.secret_id desc) into v_inner, v_outer
-  from qctl.signing_secret s where s.queue_id = p_queue.queue_id and (s.expires_at is null or s.expires_at > p_now);
   return query
-  with chosen as materialized (
-    select u.msg_id, u.enqueued_at, u.headers, u.body, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no,
-           coalesce(r.webhook_id, qctl.webhook_id(p_queue.queue_uuid, u.msg_id, u.enqueued_at)) as webhook_id
-    from unnest(p_msg_id, p_enqueued_at, p_headers, p_body) as u (msg_id, enqueued_at, headers, body)
+  with sender as materialized (
+    select n, p_leases[n] as lease, q.queue_id, q.queue_name, q.queue_uuid, q.transport, q.url, q.timeout_ms, q.ordered,
+           qctl._lease_term(q.timeout_ms, q.transport) as term, qctl._resolved_headers(p_queues[n]) as headers,
+           -- A broker keeps the order of a key by itself, so it must know the key; no header of a user can have this name.
+           qctl._carrier(q.url) <> 'http' as keyed, s.inner_pads, s.outer_pads
+    from unnest(p_queues) with ordinality q
+    cross join lateral (select q.ordinality::integer as n) n
+    cross join lateral (
+      select array_agg(s.inner_pad order by s.secret_id desc) as inner_pads, array_agg(s.outer_pad order by s.secret_id desc) as outer_pads
+      from qctl.signing_secret s where s.queue_id = q.queue_id and (s.expires_at is null or s.expires_at > p_now) offset 0) s
+  ), chosen as materialized (
+    select u.place, s.n, u.msg_id, u.enqueued_at, u.headers, u.body, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no,
+           coalesce(r.webhook_id, qctl.webhook_id(s.queue_uuid, u.msg_id, u.enqueued_at)) as webhook_id
+    from unnest(p_of, p_msg_id, p_enqueued_at, p_headers, p_body) with ordinality as u (n, msg_id, enqueued_at, headers, body, place)
+    join sender s using (n)
     -- offset 0 forces one index lookup per message, whatever the size of the table was when the plan was made.
     left join lateral (select r.delivery_no, r.attempt_no, r.webhook_id from qctl.retry r
-                       where r.queue_id = p_queue.queue_id and r.msg_id = u.msg_id and r.enqueued_at = u.enqueued_at offset 0) r on true
+                       where r.queue_id = s.queue_id and r.msg_id = u.msg_id and r.enqueued_at = u.enqueued_at offset 0) r on true
   ), leased as (
     insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
                                 expires_at, order_key)
-    select p_queue.queue_id, c.msg_id, c.enqueued_at, p_lease, c.delivery_no, c.attempt_no, p_worker_id, p_queue.transport, p_now,
-           v_ends, case when p_queue.ordered then qctl._order_key(c.headers) end
-    from chosen c
+    select s.queue_id, c.msg_id, c.enqueued_at, s.lease, c.delivery_no, c.attempt_no, p_worker_id, s.transport, p_now,
+           p_now + s.term, case when s.ordered then qctl._order_key(c.headers) end
+    from chosen c join sender s using (n)
   )
-  select c.msg_id, p_lease, v_lease_ms, c.delivery_no, c.attempt_no, p_queue.url, p_queue.timeout_ms,
-         case when c.headers is null then v_headers when v_keyed then qctl._request_headers(v_headers, c.headers) || qctl._order_header(c.headers)
-              else qctl._request_headers(v_headers, c.headers) end
-         || case when v_inner is null then jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp)
+  select s.queue_name, c.msg_id, s.lease, (extract(epoch from s.term) * 1000)::integer, c.delivery_no, c.attempt_no, s.url, s.timeout_ms,
+         case when c.headers is null then s.headers when s.keyed then qctl._request_headers(s.headers, c.headers) || qctl._order_header(c.headers)
+              else qctl._request_headers(s.headers, c.headers) end
+         || case when s.inner_pads is null then jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp)
                  else jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp, 'webhook-signature',
                    -- Written out for one and for two secrets because PostgreSQL inlines these expressions; qctl._signatures is a call per
                    -- message.
-                   case cardinality(v_inner)
-                     when 1 then qctl._signature(v_inner[1], v_outer[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
-                     when 2 then qctl._signature(v_inner[1], v_outer[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) || ' '
-                                 || qctl._signature(v_inner[2], v_outer[2], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
-                     else qctl._signatures(v_inner, v_outer, convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) end) end,
+                   case cardinality(s.inner_pads)
+                     when 1 then qctl._signature(s.inner_pads[1], s.outer_pads[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
+                     when 2 then qctl._signature(s.inner_pads[1], s.outer_pads[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) || ' '
+                                 || qctl._signature(s.inner_pads[2], s.outer_pads[2], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
+                     else qctl._signatures(s.inner_pads, s.outer_pads, convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) end) end,
          c.body
-  from chosen c;
+  from chosen c join sender s using (n)
+  -- As they were picked: workers send in this order.
+  order by c.place;
 end
 $$;
 
--- Name: FUNCTION _lease(p_queue qctl.queue, p_lease uuid, p_now timestamp with time zone, p_term interval, p_worker_id bigint, p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]); Type: COMMENT; Schema: qctl; Owner: -
+-- Name: FUNCTION _lease(p_queues qctl.queue[], p_leases uuid[], p_now timestamp with time zone, p_worker_id bigint, p_of integer[], p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]); Type: COMMENT; Schema: qctl; Owner: -
 
-COMMENT ON FUNCTION qctl._lease(p_queue qctl.queue, p_lease uuid, p_now timestamp with time zone, p_term interval, p_worker_id bigint, p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]) IS 'Leases messages that the caller has locked and returns the requests to send. Its plan is kept because planning at each call would cost as much as the claim of one message.';
+COMMENT ON FUNCTION qctl._lease(p_queues qctl.queue[], p_leases uuid[], p_now timestamp with time zone, p_worker_id bigint, p_of integer[], p_msg_id bigint[], p_enqueued_at timestamp with time zone[], p_headers jsonb[], p_body text[]) IS 'Leases messages that the caller has locked, each of one of the queues by its place in p_of, and returns the requests to send. Its plan is kept because planning at each call would cost as much as the claim of one message.';
+
+-- Name: _lease_term(integer, text); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._lease_term(p_timeout_ms integer, p_transport text) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (make_interval(secs => (((p_timeout_ms)::numeric / 1000.0))::double precision) + CASE p_transport WHEN 'pg_net'::text THEN '00:02:00'::interval ELSE '00:00:15'::interval END);
+
+-- Name: FUNCTION _lease_term(p_timeout_ms integer, p_transport text); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._lease_term(p_timeout_ms integer, p_transport text) IS 'How long a lease is.';
 
 -- Name: _level(qctl.attachment); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -6527,7 +6541,7 @@ CREATE FUNCTION qctl._level_routines(p_level text, p_payloads boolean) RETURNS S
          and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale,scale_edge}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
-         and p.proname = any ('{claim,release,settle,work_queues,broker_options,register_worker,begin_edge_worker,edge_heartbeat,end_edge_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
+         and p.proname = any ('{claim,claim_queues,release,settle,settle_queues,work_queues,broker_options,register_worker,begin_edge_worker,edge_heartbeat,end_edge_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
                               'maintenance,_upkeep_begin,_upkeep_mark,_do_upkeep_step,_queues_to_collect,_work_review,_due_retention,_retain,_retention_done,'
                               '_maintenance_deadline,_before}'))
 $$;
@@ -7434,6 +7448,16 @@ $$;
 -- Name: FUNCTION _missing_secrets(p_headers jsonb); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl._missing_secrets(p_headers jsonb) IS 'The references in these headers that have no value or one that cannot be sent; null if every value exists.';
+
+-- Name: _most_bytes(); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl._most_bytes() RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((256 * 1024) * 1024);
+
+-- Name: FUNCTION _most_bytes(); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl._most_bytes() IS 'The most bytes of bodies that one claim takes from a queue.';
 
 -- Name: _move_front(qctl.queue, timestamp with time zone[], timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: qctl; Owner: -
 
@@ -8393,9 +8417,7 @@ CREATE FUNCTION qctl._pick(p_queue qctl.queue, p_now timestamp with time zone, p
     SET enable_material TO 'off'
     AS $_$
 declare
-  -- One array holds at most 1 GB; 256 MiB leave room because JSON grows when it is sent.
-  c_most_bytes constant bigint := 256 * 1024 * 1024;
-  v_max_bytes bigint := least(p_max_bytes, c_most_bytes);
+  v_max_bytes bigint := least(p_max_bytes, qctl._most_bytes());
   v_from timestamptz := qctl._ready_from(p_queue.queue_id, p_now);
   v_q text := format('pgmq.%I', 'q_' || p_queue.queue_name);
 begin
@@ -12916,6 +12938,79 @@ $$;
 
 COMMENT ON FUNCTION qctl.claim(p_queue text, p_limit integer, p_worker_id bigint, p_max_bytes bigint) IS 'As qctl.claim(text, integer, bigint), for at most p_max_bytes of bodies but at least one message.';
 
+-- Name: claim_queues(text[], integer[], bigint[], bigint); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.claim_queues(p_queues text[], p_limits integer[], p_max_bytes bigint[], p_worker_id bigint DEFAULT NULL::bigint) RETURNS TABLE(queue_name text, msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer, url text, timeout_ms integer, headers jsonb, body text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_gates integer[];
+  v_now timestamptz;
+  v_queues qctl.queue[];
+  v_ids integer[];
+  v_rooms integer[];
+  v_bytes bigint[];
+  v_hide_until timestamptz[];
+  v_from timestamptz[];
+  v_alone text[];
+  v_picked record;
+begin
+  if not qctl.is_armed() then
+    return;
+  end if;
+  -- Waits for no gate, because whoever waits while it holds others may meet somebody who waits the other way round.
+  select array_agg(l.queue_id) into v_gates
+  from (select g.queue_id from qctl.queue q join qctl.gate g using (queue_id)
+        where q.queue_name = any (p_queues) order by g.queue_id for update of g skip locked) l;
+  v_now := clock_timestamp();
+  -- Read under the locks, because settings may have changed.
+  select array_agg(s.q order by s.id) filter (where s.room > 0), array_agg(s.id order by s.id) filter (where s.room > 0),
+         array_agg(s.room order by s.id) filter (where s.room > 0), array_agg(s.max_bytes order by s.id) filter (where s.room > 0),
+         array_agg(v_now + qctl._lease_term((s.q).timeout_ms, 'http') + interval '60 s' order by s.id) filter (where s.room > 0),
+         array_agg(qctl._ready_from(s.id, v_now) order by s.id) filter (where s.room > 0),
+         array_agg(s.name) filter (where not s.plain)
+  into v_queues, v_ids, v_rooms, v_bytes, v_hide_until, v_from, v_alone
+  from (
+    select a.name, q.queue_id as id, q, p.plain, least(a.max_bytes, qctl._most_bytes()) as max_bytes,
+           case when p.plain and g.paused_at is null then least(a.most, q.max_in_flight - qctl._live_leases(q, v_now)) end as room
+    from unnest(p_queues, p_limits, p_max_bytes) as a (name, most, max_bytes)
+    left join qctl.queue q on q.queue_name = a.name and q.queue_id = any (v_gates)
+    left join qctl.gate g on g.queue_id = q.queue_id
+    cross join lateral (
+      select coalesce(q.transport = 'http' and q.url ~* '^https?:' and not q.ordered and q.rate_per_s is null
+                      and g.opened_at is null and g.recall_after is null and g.slow_limit is null
+                      and qctl._has_queue_functions(q.queue_uuid)
+                      and not (q.headers::text ~ '"(secret|vault):' and qctl._missing_of(q) is not null), false) as plain) p
+  ) s;
+  if v_ids is not null then
+    execute (
+      select 'select array_agg(p.n) as n, array_agg(u.id) as ids, array_agg(u.queued_at) as times, array_agg(u.headers) as headers, array_agg(u.body) as bodies from ('
+             || string_agg(format('select %1$s as n, p.* from %2$s($1[%1$s], $2, $3[%1$s], $4[%1$s], $5[%1$s], $6[%1$s]) p',
+                                  n, qctl._queue_function('pick', v_queues[n].queue_uuid)), ' union all ' order by n)
+             || ') p cross join lateral unnest(p.ids, p.times, p.headers, p.bodies) as u (id, queued_at, headers, body)'
+      from generate_subscripts(v_ids, 1) n)
+    into v_picked using v_ids, v_now, v_rooms, v_hide_until, v_bytes, v_from;
+    if v_picked.ids is not null then
+      return query
+      select l.* from qctl._lease(v_queues, array(select gen_random_uuid() from unnest(v_ids)), v_now, p_worker_id,
+                                  v_picked.n, v_picked.ids, v_picked.times, v_picked.headers, v_picked.bodies) l;
+    end if;
+  end if;
+  return query select a, null::bigint, null::uuid, null::integer, null::integer, null::integer, null::text, null::integer, null::jsonb, null::text
+               from unnest(v_alone) a;
+end
+$_$;
+
+-- Name: FUNCTION claim_queues(p_queues text[], p_limits integer[], p_max_bytes bigint[], p_worker_id bigint); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.claim_queues(p_queues text[], p_limits integer[], p_max_bytes bigint[], p_worker_id bigint) IS 'As qctl.claim for each of these queues, in one transaction. A row that has only a queue''s name says that nothing was claimed from that queue and that qctl.claim must be asked: it is ordered, has a rate, is recovering, is being claimed from, and so on. An error claims nothing.';
+
 -- Name: collect(text); Type: FUNCTION; Schema: qctl; Owner: -
 
 CREATE FUNCTION qctl.collect(p_queue text) RETURNS integer
@@ -15953,6 +16048,114 @@ $$;
 -- Name: FUNCTION settle(p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[]); Type: COMMENT; Schema: qctl; Owner: -
 
 COMMENT ON FUNCTION qctl.settle(p_queue text, p_lease uuid[], p_msg_id bigint[], p_status integer[], p_error text[], p_response bytea[], p_duration_ms integer[], p_retry_after_s integer[]) IS 'Applies answers by (lease, msg_id): archives the message, schedules its next attempt or makes it a dead letter, and logs the attempt. Idempotent. A null status is a timeout or a connection error. Returns the number of messages by result.';
+
+-- Name: settle_queues(text[], uuid[], bigint[], integer[], bytea[], integer[]); Type: FUNCTION; Schema: qctl; Owner: -
+
+CREATE FUNCTION qctl.settle_queues(p_queues text[], p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]) RETURNS TABLE(queue_name text, lease uuid, msg_id bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_names text[];
+  v_queue_ids integer[];
+  v_uuids uuid[];
+  v_logs text[];
+  v_first integer[];
+  v_last integer[];
+  v_of integer[];
+  v_lease uuid[];
+  v_ids bigint[];
+  v_times timestamptz[];
+  v_places tid[];
+  v_status integer[];
+  v_response bytea[];
+  v_duration_ms integer[];
+  v_at timestamptz;
+  v_closed bigint;
+  v_archived bigint;
+begin
+  -- Where the breaker has nothing to note of a success.
+  select array_agg(s.name order by s.queue_id), array_agg(s.queue_id order by s.queue_id), array_agg(s.queue_uuid order by s.queue_id),
+         array_agg(s.log order by s.queue_id), array_agg(s.last - s.count + 1 order by s.queue_id), array_agg(s.last order by s.queue_id)
+  into v_names, v_queue_ids, v_uuids, v_logs, v_first, v_last
+  from (
+    select a.name, q.queue_id, q.queue_uuid, q.log, a.count, sum(a.count) over (order by q.queue_id)::integer as last
+    from (select u as name, count(*)::integer as count from unnest(p_queues) u group by u) a
+    join qctl.queue q on q.queue_name = a.name join qctl.gate g using (queue_id)
+    where q.archive and not q.ordered and q.expect_text is null and q.expect_json is null and q.url ~* '^https?:'
+      and g.opened_at is null and g.failures = 0 and g.window_at is null and g.slow_limit is null and qctl._has_queue_functions(q.queue_uuid)
+  ) s;
+  if v_names is null then
+    return;
+  end if;
+  select array_agg(a.lease order by k.place, a.msg_id), array_agg(a.msg_id order by k.place, a.msg_id), array_agg(a.status order by k.place, a.msg_id),
+         array_agg(a.response order by k.place, a.msg_id), array_agg(a.duration_ms order by k.place, a.msg_id)
+  into v_lease, v_ids, v_status, v_response, v_duration_ms
+  from unnest(p_queues, p_lease, p_msg_id, p_status, p_response, p_duration_ms) as a (name, lease, msg_id, status, response, duration_ms)
+  join unnest(v_names) with ordinality as k (name, place) using (name);
+  -- In order of queue and message, so that two settlers of overlapping batches lock the messages in the same order.
+  execute (
+    select 'select array_agg(x.place), array_agg(u.lease), array_agg(u.id), array_agg(u.queued_at), array_agg(u.queued), array_agg(u.status), '
+           'array_agg(u.response), array_agg(u.duration_ms) from ('
+           || string_agg(format('select %1$s as place, l.* from %2$s($1[%3$s:%4$s], $2[%3$s:%4$s], $3[%3$s:%4$s], $4[%3$s:%4$s], $5[%3$s:%4$s]) l',
+                                n, qctl._queue_function('lock', v_uuids[n]), v_first[n], v_last[n]), ' union all ' order by n)
+           || ') x cross join lateral unnest(x.leases, x.ids, x.times, x.places, x.statuses, x.responses, x.durations_ms) '
+              'as u (lease, id, queued_at, queued, status, response, duration_ms)'
+    from generate_subscripts(v_names, 1) n)
+  into v_of, v_lease, v_ids, v_times, v_places, v_status, v_response, v_duration_ms
+  using v_lease, v_ids, v_status, v_response, v_duration_ms;
+  v_at := clock_timestamp();
+  -- As in qctl._settle_simple.
+  with tried as materialized (
+    select a.queue, a.msg_id, a.lease, a.status, a.response, a.duration_ms, a.queued, v_queue_ids[a.queue] as queue_id, v_logs[a.queue] as log,
+           f.place, f.worker_id, f.transport, f.claimed_at
+    from unnest(v_of, v_lease, v_ids, v_times, v_places, v_status, v_response, v_duration_ms)
+      as a (queue, lease, msg_id, enqueued_at, queued, status, response, duration_ms)
+    cross join lateral (
+      select f.ctid as place, f.worker_id, f.transport, f.claimed_at from qctl.in_flight f
+      where f.queue_id = v_queue_ids[a.queue] and f.msg_id = a.msg_id and f.lease = a.lease and f.enqueued_at = a.enqueued_at
+        and f.lapsed_at is null and f.delivery_no = 1 and f.attempt_no = 1
+      offset 0 for update) f
+    where qctl._is_success(a.status) and not qctl._is_starting(a.response)
+      and (select count(*) from qctl.retry r where r.queue_id = v_queue_ids[a.queue] and r.msg_id = a.msg_id) = 0
+  ), closed as (
+    delete from qctl.in_flight f where f.ctid = any (array(select t.place from tried t)) returning f.queue_id
+  ), logged as (
+    insert into qctl.attempt (queue_id, msg_id, delivery_no, attempt_no, outcome, worker_id, transport, claimed_at,
+                              settled_at, duration_ms, status_code, response, stands_for)
+    select t.queue_id, t.msg_id, 1, 1, 'delivered', t.worker_id, t.transport, t.claimed_at, v_at, t.duration_ms, t.status,
+           qctl._response_text(t.response), case when t.log = 'all' then 1 else (select count(*) from closed c where c.queue_id = t.queue_id) end
+    from tried t
+    where t.log = 'all' or t.msg_id = (select max(m.msg_id) from tried m where m.queue = t.queue)
+    on conflict do nothing
+  )
+  select array_agg(t.queue order by t.queue, t.msg_id), array_agg(t.lease order by t.queue, t.msg_id), array_agg(t.msg_id order by t.queue, t.msg_id),
+         array_agg(t.queued order by t.queue, t.msg_id), array_agg(t.status order by t.queue, t.msg_id), (select count(*) from closed)
+  into v_of, v_lease, v_ids, v_places, v_status, v_closed from tried t;
+  if v_of is null then
+    return;
+  end if;
+  execute (
+    select 'select ' || string_agg(format('%1$s($1[%2$s:%3$s], $2[%2$s:%3$s], $3[%2$s:%3$s], $4)',
+                                          qctl._queue_function('archive', v_uuids[s.queue]), s.first, s.last), ' + ')
+    from (select o.queue, min(o.n) as first, max(o.n) as last from unnest(v_of) with ordinality as o (queue, n) group by o.queue) s)
+  into v_archived using v_places, v_ids, v_status, v_at;
+  if v_archived <> v_closed then
+    -- Another reader of pgmq has moved a message within its table, which qctl.settle finds by its number.
+    raise exception 'only % of % messages were archived', v_archived, v_closed using errcode = 'QC007', hint = 'settle each queue by itself: qctl.settle()';
+  end if;
+  return query select v_names[s.queue], s.lease, s.msg_id from unnest(v_of, v_lease, v_ids) as s (queue, lease, msg_id);
+end
+$_$;
+
+-- Name: FUNCTION settle_queues(p_queues text[], p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]); Type: COMMENT; Schema: qctl; Owner: -
+
+COMMENT ON FUNCTION qctl.settle_queues(p_queues text[], p_lease uuid[], p_msg_id bigint[], p_status integer[], p_response bytea[], p_duration_ms integer[]) IS 'Settles successes of first attempts of several queues, in one transaction, and returns those that it settled; qctl.settle settles the others. An error settles nothing.';
 
 -- Name: settled_until(); Type: FUNCTION; Schema: qctl; Owner: -
 

@@ -5,7 +5,7 @@ import time
 from helpers import create, one, send
 from processes import wait_until
 
-CALLS = "select coalesce(sum(calls), 0) from pg_stat_user_functions where funcname = '_claim_within'"
+CALLS = "select coalesce(sum(calls), 0) from pg_stat_user_functions where funcname in ('_claim_within', 'claim_queues')"
 LOCKS = "select count(*) from pg_locks where locktype = 'advisory' and classid = 1902343276 and mode = 'ExclusiveLock'"
 NAMES = ("orders", "users", "stock")
 

@@ -17,9 +17,6 @@ set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
-  -- An http lease outlives its request by 15 s. A pg_net lease needs more because the request may wait 60 s to be started, and its
-  -- answer becomes visible together with its whole batch.
-  c_slack constant interval := case p_transport when 'pg_net' then '120 s' else '15 s' end;
   -- Seconds by which claims may run ahead of an even rate: a job claims about once a second, a process much more often.
   c_burst_s constant double precision := case p_transport when 'pg_net' then 2 else 1 end;
   v_queue qctl.queue := qctl._queue(p_queue);
@@ -45,7 +42,7 @@ begin
     return;
   end if;
   v_now := clock_timestamp();
-  v_term := make_interval(secs => v_queue.timeout_ms / 1000.0) + c_slack;
+  v_term := qctl._lease_term(v_queue.timeout_ms, p_transport);
   v_gate.paced_at := qctl._paced_at(v_queue.rate_per_s, v_gate.paced_at, v_now, c_burst_s);
   v_room := qctl._room(v_queue, v_gate, qctl._live_leases(v_queue, v_now), p_limit, v_now, c_burst_s);
   if v_room < 1 then
@@ -78,7 +75,10 @@ begin
       if v_picked.ids is null then
         return;
       end if;
-      return query select * from qctl._lease(v_queue, v_lease, v_now, v_term, p_worker_id, v_picked.ids, v_picked.times, v_picked.headers, v_picked.bodies);
+      return query
+      select l.msg_id, l.lease, l.lease_ms, l.delivery_no, l.attempt_no, l.url, l.timeout_ms, l.headers, l.body
+      from qctl._lease(array[v_queue], array[v_lease], v_now, p_worker_id, array_fill(1, array[cardinality(v_picked.ids)]), v_picked.ids, v_picked.times,
+                       v_picked.headers, v_picked.bodies) l;
       exit;
     exception
       when data_exception or program_limit_exceeded or internal_error or insufficient_resources then
@@ -106,6 +106,19 @@ begin
   end if;
 end
 $$;
+
+create or replace function qctl._lease_term(p_timeout_ms integer, p_transport text) returns interval
+language sql immutable parallel safe
+-- An http lease outlives its request by 15 s. A pg_net lease needs more because the request may wait 60 s to be started, and its
+-- answer becomes visible together with its whole batch.
+return make_interval(secs => p_timeout_ms / 1000.0) + case p_transport when 'pg_net' then interval '120 s' else interval '15 s' end;
+comment on function qctl._lease_term(integer, text) is 'How long a lease is.';
+
+create or replace function qctl._most_bytes() returns bigint
+language sql immutable parallel safe
+-- One array holds at most 1 GB; 256 MiB leave room because JSON grows when it is sent.
+return 256 * 1024 * 1024;
+comment on function qctl._most_bytes() is 'The most bytes of bodies that one claim takes from a queue.';
 
 create or replace function qctl._paced_at(p_rate_per_s double precision, p_paced_at timestamptz, p_now timestamptz, p_burst_s double precision)
 returns timestamptz
@@ -146,9 +159,7 @@ set enable_bitmapscan = off
 set enable_material = off
 as $$
 declare
-  -- One array holds at most 1 GB; 256 MiB leave room because JSON grows when it is sent.
-  c_most_bytes constant bigint := 256 * 1024 * 1024;
-  v_max_bytes bigint := least(p_max_bytes, c_most_bytes);
+  v_max_bytes bigint := least(p_max_bytes, qctl._most_bytes());
   v_from timestamptz := qctl._ready_from(p_queue.queue_id, p_now);
   v_q text := format('pgmq.%I', 'q_' || p_queue.queue_name);
 begin

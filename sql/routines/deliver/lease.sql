@@ -28,9 +28,9 @@ comment on function qctl._live_leases(qctl.queue, timestamptz) is
   'Ends the leases of a queue that have expired and returns how many are live. The caller holds the gate.';
 
 create or replace function qctl._lease(
-  p_queue qctl.queue, p_lease uuid, p_now timestamptz, p_term interval, p_worker_id bigint,
-  p_msg_id bigint[], p_enqueued_at timestamptz[], p_headers jsonb[], p_body text[])
-returns table (msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,
+  p_queues qctl.queue[], p_leases uuid[], p_now timestamptz, p_worker_id bigint,
+  p_of integer[], p_msg_id bigint[], p_enqueued_at timestamptz[], p_headers jsonb[], p_body text[])
+returns table (queue_name text, msg_id bigint, lease uuid, lease_ms integer, delivery_no integer, attempt_no integer,
                url text, timeout_ms integer, headers jsonb, body text)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -41,50 +41,54 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-  v_ends timestamptz := p_now + p_term;
-  v_lease_ms integer := extract(epoch from p_term) * 1000;
   v_stamp text := extract(epoch from p_now)::bigint;
-  v_headers jsonb := qctl._resolved_headers(p_queue);
-  -- A broker keeps the order of a key by itself, so it must know the key; no header of a user can have this name.
-  v_keyed boolean := qctl._carrier(p_queue.url) <> 'http';
-  v_inner bytea[];
-  v_outer bytea[];
 begin
-  select array_agg(s.inner_pad order by s.secret_id desc), array_agg(s.outer_pad order by s.secret_id desc) into v_inner, v_outer
-  from qctl.signing_secret s where s.queue_id = p_queue.queue_id and (s.expires_at is null or s.expires_at > p_now);
   return query
-  with chosen as materialized (
-    select u.msg_id, u.enqueued_at, u.headers, u.body, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no,
-           coalesce(r.webhook_id, qctl.webhook_id(p_queue.queue_uuid, u.msg_id, u.enqueued_at)) as webhook_id
-    from unnest(p_msg_id, p_enqueued_at, p_headers, p_body) as u (msg_id, enqueued_at, headers, body)
+  with sender as materialized (
+    select n, p_leases[n] as lease, q.queue_id, q.queue_name, q.queue_uuid, q.transport, q.url, q.timeout_ms, q.ordered,
+           qctl._lease_term(q.timeout_ms, q.transport) as term, qctl._resolved_headers(p_queues[n]) as headers,
+           -- A broker keeps the order of a key by itself, so it must know the key; no header of a user can have this name.
+           qctl._carrier(q.url) <> 'http' as keyed, s.inner_pads, s.outer_pads
+    from unnest(p_queues) with ordinality q
+    cross join lateral (select q.ordinality::integer as n) n
+    cross join lateral (
+      select array_agg(s.inner_pad order by s.secret_id desc) as inner_pads, array_agg(s.outer_pad order by s.secret_id desc) as outer_pads
+      from qctl.signing_secret s where s.queue_id = q.queue_id and (s.expires_at is null or s.expires_at > p_now) offset 0) s
+  ), chosen as materialized (
+    select u.place, s.n, u.msg_id, u.enqueued_at, u.headers, u.body, coalesce(r.delivery_no, 1) as delivery_no, coalesce(r.attempt_no, 0) + 1 as attempt_no,
+           coalesce(r.webhook_id, qctl.webhook_id(s.queue_uuid, u.msg_id, u.enqueued_at)) as webhook_id
+    from unnest(p_of, p_msg_id, p_enqueued_at, p_headers, p_body) with ordinality as u (n, msg_id, enqueued_at, headers, body, place)
+    join sender s using (n)
     -- offset 0 forces one index lookup per message, whatever the size of the table was when the plan was made.
     left join lateral (select r.delivery_no, r.attempt_no, r.webhook_id from qctl.retry r
-                       where r.queue_id = p_queue.queue_id and r.msg_id = u.msg_id and r.enqueued_at = u.enqueued_at offset 0) r on true
+                       where r.queue_id = s.queue_id and r.msg_id = u.msg_id and r.enqueued_at = u.enqueued_at offset 0) r on true
   ), leased as (
     insert into qctl.in_flight (queue_id, msg_id, enqueued_at, lease, delivery_no, attempt_no, worker_id, transport, claimed_at,
                                 expires_at, order_key)
-    select p_queue.queue_id, c.msg_id, c.enqueued_at, p_lease, c.delivery_no, c.attempt_no, p_worker_id, p_queue.transport, p_now,
-           v_ends, case when p_queue.ordered then qctl._order_key(c.headers) end
-    from chosen c
+    select s.queue_id, c.msg_id, c.enqueued_at, s.lease, c.delivery_no, c.attempt_no, p_worker_id, s.transport, p_now,
+           p_now + s.term, case when s.ordered then qctl._order_key(c.headers) end
+    from chosen c join sender s using (n)
   )
-  select c.msg_id, p_lease, v_lease_ms, c.delivery_no, c.attempt_no, p_queue.url, p_queue.timeout_ms,
-         case when c.headers is null then v_headers when v_keyed then qctl._request_headers(v_headers, c.headers) || qctl._order_header(c.headers)
-              else qctl._request_headers(v_headers, c.headers) end
-         || case when v_inner is null then jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp)
+  select s.queue_name, c.msg_id, s.lease, (extract(epoch from s.term) * 1000)::integer, c.delivery_no, c.attempt_no, s.url, s.timeout_ms,
+         case when c.headers is null then s.headers when s.keyed then qctl._request_headers(s.headers, c.headers) || qctl._order_header(c.headers)
+              else qctl._request_headers(s.headers, c.headers) end
+         || case when s.inner_pads is null then jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp)
                  else jsonb_build_object('webhook-id', c.webhook_id, 'webhook-timestamp', v_stamp, 'webhook-signature',
                    -- Written out for one and for two secrets because PostgreSQL inlines these expressions; qctl._signatures is a call per
                    -- message.
-                   case cardinality(v_inner)
-                     when 1 then qctl._signature(v_inner[1], v_outer[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
-                     when 2 then qctl._signature(v_inner[1], v_outer[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) || ' '
-                                 || qctl._signature(v_inner[2], v_outer[2], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
-                     else qctl._signatures(v_inner, v_outer, convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) end) end,
+                   case cardinality(s.inner_pads)
+                     when 1 then qctl._signature(s.inner_pads[1], s.outer_pads[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
+                     when 2 then qctl._signature(s.inner_pads[1], s.outer_pads[1], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) || ' '
+                                 || qctl._signature(s.inner_pads[2], s.outer_pads[2], convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8'))
+                     else qctl._signatures(s.inner_pads, s.outer_pads, convert_to(c.webhook_id || '.' || v_stamp || '.' || c.body, 'UTF8')) end) end,
          c.body
-  from chosen c;
+  from chosen c join sender s using (n)
+  -- As they were picked: workers send in this order.
+  order by c.place;
 end
 $$;
-comment on function qctl._lease(qctl.queue, uuid, timestamptz, interval, bigint, bigint[], timestamptz[], jsonb[], text[]) is
-  'Leases messages that the caller has locked and returns the requests to send. Its plan is kept because planning at each call would cost '
+comment on function qctl._lease(qctl.queue[], uuid[], timestamptz, bigint, integer[], bigint[], timestamptz[], jsonb[], text[]) is
+  'Leases messages that the caller has locked, each of one of the queues by its place in p_of, and returns the requests to send. Its plan is kept because planning at each call would cost '
   'as much as the claim of one message.';
 
 create or replace function qctl.release(p_queue text, p_lease uuid[], p_msg_id bigint[]) returns integer

@@ -46,7 +46,7 @@ as $$
          and (p.proname = any ('{send,send_once,replay,discard,pause,resume,purge,purgeable,purge_these,purge_dead,purgeable_dead,purge_leftovers,purge_partitions,purge_attempts,scale,scale_edge}')
               or p_payloads and p.proname = 'purge_preview')
          or p_level = 'work'
-         and p.proname = any ('{claim,release,settle,work_queues,broker_options,register_worker,begin_edge_worker,edge_heartbeat,end_edge_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
+         and p.proname = any ('{claim,claim_queues,release,settle,settle_queues,work_queues,broker_options,register_worker,begin_edge_worker,edge_heartbeat,end_edge_worker,heartbeat,unregister_worker,sign_off,upkeep,fall_asleep,wake_up,ready_queues,_queue,'
                               'maintenance,_upkeep_begin,_upkeep_mark,_do_upkeep_step,_queues_to_collect,_work_review,_due_retention,_retain,_retention_done,'
                               '_maintenance_deadline,_before}'))
 $$;

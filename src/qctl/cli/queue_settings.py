@@ -195,7 +195,7 @@ def _show_linger(row: "models.Queue") -> str:
     if row.ordered:
         return "none, because it is ordered"
     longest = "250ms" if row.is_handed_over else "90ms"
-    return f"up to {longest} for each claim and settle while more than 10 messages a second come"
+    return f"up to {longest} for each claim and settle while more than 10 messages a second come to a worker"
 
 
 def _show_breaker(row: "models.Queue") -> str:

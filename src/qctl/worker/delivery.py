@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from qctl.errors import ExitCode, QctlError
-from qctl.models import Claimed
+from qctl.models import Claimed, Settled
 from qctl.worker.carriers.carrier import Carrier
 from qctl.worker.clock import clock
 from qctl.worker.mode import Mode
 from qctl.worker.queue_set import QueueSet
-from qctl.worker.queue_state import AWAKE_S, SHORTEST_POLL_S, QueueState
+from qctl.worker.queue_state import AWAKE_S, SHORTEST_POLL_S, QueueState, at_once, shared_linger_s
 from qctl.worker.request import Answer, Request
 from qctl.worker.session import WorkerSession
 from qctl.worker.sleep import Sleep
@@ -20,8 +21,15 @@ SETTLE_AT = 500
 SETTLE_WITHIN_S = 0.01
 # Less than the time by which a lease outlives a request that began as late as it may, whatever --linger says.
 SETTLE_WAITS_S = 0.25
+# Queues in one call: their statement is planned anew each time, and an error concerns all of them.
+TOGETHER = 32
 BUSY_S = 1.0
 BROKEN_S = 30.0
+
+
+def _is_first_success(answer: Answer) -> bool:
+    message = answer.request.message
+    return 200 <= (answer.status or 0) < 300 and message.delivery_no == message.attempt_no == 1
 
 
 def _octets(body: str) -> int:
@@ -69,11 +77,47 @@ class Delivery:
         self._talk = talk
         self.free_bytes = free_bytes
         self.settle_by: float | None = None
+        self._apart_until = 0.0
+        self._shared_s = 0.0
 
     def claim(self) -> None:
-        """Claims for each queue what it can start."""
-        for queue in self._queues:
+        """Claims for each queue what it can start: for several at once where they allow it."""
+        due = [queue for queue in self._queues if not queue.is_held("claim") and self._room(queue)]
+        if due:
+            self._shared_s = shared_linger_s(self._queues)
+        if self._mode is Mode.FOREVER:
+            due = self._claim_together(due)
+        for queue in due:
             self._guarded(queue, "claim", self._claim)
+
+    def _claim_together(self, queues: list[QueueState]) -> list[QueueState]:
+        """Claims for several queues at once; returns those that must be claimed from by themselves."""
+        alone: list[QueueState] = []
+        while len(queues) > 1 and self._are_together():
+            page, queues = queues[:TOGETHER], queues[TOGETHER:]
+            before = clock()
+            asked = [(q.name, self._room(q), q.room_bytes(self.free_bytes) // len(page)) for q in page]
+            try:
+                found = self._session.claim_queues(asked)
+            except QctlError as error:
+                self._part(error)
+                return alone + page + queues
+            apart = {name for name, message in found if message is None}
+            alone += [queue for queue in page if queue.name in apart]
+            for queue, (name, room, _) in zip(page, asked, strict=True):
+                if name not in apart:
+                    messages = [message for of, message in found if of == name and message is not None]
+                    self._guarded(queue, "claim", partial(self._take, messages=messages, room=room, before=before))
+        return alone + queues
+
+    def _are_together(self) -> bool:
+        return time.monotonic() >= self._apart_until
+
+    def _part(self, error: QctlError) -> None:
+        """After an error of a call for several queues: each by itself says what is wrong with it."""
+        if error.code in (ExitCode.CANNOT_CONNECT, ExitCode.SCHEMA_VERSION) or self._session.closed:
+            raise error
+        self._apart_until = time.monotonic() + BROKEN_S
 
     def _claim(self, queue: QueueState) -> None:
         room = self._room(queue)
@@ -81,6 +125,10 @@ class Delivery:
             return
         before = clock()
         messages = self._session.claim(queue.name, room, queue.room_bytes(self.free_bytes))
+        self._take(queue, messages, room, before)
+
+    def _take(self, queue: QueueState, messages: list[Claimed], room: int, before: float) -> None:
+        """Goes on with what a claim after ``before``, which asked for ``room`` messages, has given."""
         queue.claimed_once = True
         if messages:
             if messages[0].url != queue.url:
@@ -88,8 +136,8 @@ class Delivery:
                 self._queues.read_again()
             self._submit(queue, messages, before)
             queue.saw_work()
-            linger_s = max(SHORTEST_POLL_S, queue.linger_s)
-            queue.poll_at = 0.0 if len(messages) == room else time.monotonic() + linger_s
+            linger_s = max(SHORTEST_POLL_S, self._linger_s(queue))
+            queue.poll_at = 0.0 if len(messages) == room else at_once(time.monotonic() + linger_s, linger_s)
             if queue.watched and queue.is_slow and len(messages) < room:
                 self._sleep.start(queue)
             else:
@@ -98,12 +146,18 @@ class Delivery:
         # Somebody notifies of what cannot be claimed now, or other workers were quicker.
         self._sleep.let_be(queue)
         queue.saw_nothing()
+        linger_s = self._linger_s(queue)
+        queue.poll_at = max(queue.poll_at, at_once(time.monotonic() + linger_s, linger_s))
         quiet_s = time.monotonic() - (queue.quiet_since or 0.0)
         if self._mode is Mode.DRAIN:
             # A message may be ready all the same: other workers may have filled the gate.
             queue.drained = not self._session.ready_queues([queue.name])
         elif self._mode is Mode.FOREVER and self._sleep.possible and quiet_s >= AWAKE_S:
             self._sleep.start(queue)
+
+    def _linger_s(self, queue: QueueState) -> float:
+        """How long a message of a queue may wait: for others of it, or of other queues."""
+        return max(queue.linger_s, self._shared_s if queue.fixed_linger_s is None else 0.0)
 
     def take_answers(self) -> None:
         for answer in self._sender.collect():
@@ -119,7 +173,7 @@ class Delivery:
                 if self._on_answer is not None:
                     self._on_answer(answer)
                 queue.unsettled.append(answer)
-                within = time.monotonic() + max(SETTLE_WITHIN_S, min(queue.linger_s, SETTLE_WAITS_S))
+                within = time.monotonic() + max(SETTLE_WITHIN_S, min(self._linger_s(queue), SETTLE_WAITS_S))
                 self.settle_by = within if self.settle_by is None else min(self.settle_by, within)
                 continue
             queue.unsent.append(answer)
@@ -127,10 +181,11 @@ class Delivery:
     def settle(self, *, everything: bool = False) -> None:
         """Settles what has come: many at a time while more is coming, and at once when nothing is."""
         count = sum(len(queue.unsettled) for queue in self._queues)
-        more_comes = not everything and any(queue.outstanding or queue.linger_s for queue in self._queues)
+        more_comes = not everything and any(queue.outstanding or self._linger_s(queue) for queue in self._queues)
         if more_comes and count < SETTLE_AT and time.monotonic() < (self.settle_by or 0.0):
             return
         self.settle_by = None
+        self._settle_together()
         for queue in self._queues:
             if queue.unsettled:
                 self._guarded(queue, "settle", self._settle_queue)
@@ -169,17 +224,44 @@ class Delivery:
         self._totals.claimed += len(messages)
         self._sender.submit(queue.name, requests, queue.concurrency)
 
+    def _settle_together(self) -> None:
+        """Settles first successes of several queues at once; a full batch of one queue costs no more by itself."""
+        waiting = [queue for queue in self._queues if queue.unsettled and not queue.is_held("settle")]
+        answers = {queue.name: [a for a in queue.unsettled if _is_first_success(a)] for queue in waiting}
+        answers = {name: found for name, found in answers.items() if found}
+        if (
+            not 1 < len(answers) <= TOGETHER
+            or sum(map(len, answers.values())) > SETTLE_BATCH
+            or not self._are_together()
+        ):
+            return
+        try:
+            settled = self._session.settle_queues([answer for found in answers.values() for answer in found])
+        except QctlError as error:
+            self._part(error)
+            return
+        for queue in waiting:
+            before = len(queue.unsettled)
+            queue.unsettled = [
+                a for a in queue.unsettled if (a.request.message.lease, a.request.message.msg_id) not in settled
+            ]
+            if len(queue.unsettled) < before:
+                self._saw_settled(queue, Settled(before - len(queue.unsettled), 0, 0, 0, 0, 0, 0))
+
     def _settle_queue(self, queue: QueueState) -> None:
         while queue.unsettled:
             batch = queue.unsettled[:SETTLE_BATCH]
             settled = self._session.settle(queue.name, batch)
             del queue.unsettled[: len(batch)]
-            if queue.fixed_linger_s == 0.0:
-                # Of an ordered queue this has made the next messages ready, and nobody notifies.
-                self._sleep.let_be(queue)
-            queue.saw_answers()
-            self._totals.add(settled)
-            self._on_totals(self._totals)
+            self._saw_settled(queue, settled)
+
+    def _saw_settled(self, queue: QueueState, settled: Settled) -> None:
+        if queue.fixed_linger_s == 0.0:
+            # Of an ordered queue this has made the next messages ready, and nobody notifies.
+            self._sleep.let_be(queue)
+        queue.saw_answers(self._linger_s(queue))
+        self._totals.add(settled)
+        self._on_totals(self._totals)
 
     def _release_queue(self, queue: QueueState) -> None:
         self._session.release(queue.name, queue.unsent)

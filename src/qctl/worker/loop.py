@@ -290,8 +290,7 @@ class Worker:
         moments = [self._next_heartbeat]
         if self._delivery.settle_by is not None:
             moments.append(self._delivery.settle_by)
-        if self._sleep.disturbed:
-            moments.append(now)
+        moments.append(self._sleep.wakes_at)
         if self._stop_at is not None:
             moments.append(self._stop_at)
         else:

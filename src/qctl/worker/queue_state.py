@@ -1,6 +1,7 @@
 """A queue as one worker process sees it: what it holds of it, and when it looks again."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from qctl.ssrf import Network
@@ -19,6 +20,8 @@ LONGEST_LINGER_S = 0.09
 # A broker is there to wait, so its calls carry more: a hand-over is to spare the database.
 BROKER_LINGER_MESSAGES = 500
 BROKER_LINGER_S = 0.25
+# A rate is measured each half second while something comes; after so long without, it is what has come since.
+STALE_S = 1.5
 
 
 @dataclass(slots=True)
@@ -77,7 +80,17 @@ class QueueState:
     @property
     def is_slow(self) -> bool:
         """Whether a notification for each message costs less than looking for them; not where settles make messages ready."""
-        return self.fixed_linger_s != 0.0 and max(self.rate, self.wakes_per_s) < LINGER_FROM_PER_S
+        # Twice as much where writers notify already, or a queue near the border would go to and fro.
+        most = LINGER_FROM_PER_S * (2 if self.watched else 1)
+        return self.fixed_linger_s != 0.0 and max(self.rate, self.wakes_per_s) < most
+
+    def recent_rate(self, now: float) -> float:
+        """Messages per second of late, as answers or notifications tell."""
+
+        def of(rate: float, count: int, since: float) -> float:
+            return rate if now - since < STALE_S else count / (now - since)
+
+        return max(of(self.rate, self.counted, self.counted_since), of(self.wakes_per_s, self.woken, self.woken_since))
 
     def count_wake(self) -> None:
         """Measures notifications per second, anew each half second."""
@@ -134,9 +147,9 @@ class QueueState:
         """Looks again at once."""
         self.poll_at, self.poll_s, self.quiet_since, self.drained = 0.0, SHORTEST_POLL_S, None, False
 
-    def saw_answers(self) -> None:
+    def saw_answers(self, linger_s: float) -> None:
         """Stays awake, and looks again at once unless it lingers."""
-        if self.linger_s:
+        if linger_s:
             self.quiet_since, self.drained = None, False
         else:
             self.saw_work()
@@ -147,3 +160,18 @@ class QueueState:
         self.quiet_since = self.quiet_since or now
         self.poll_at = now + self.poll_s
         self.poll_s = min(self.poll_s * 1.5, AWAKE_POLL_S if now - self.quiet_since < AWAKE_S else LONGEST_POLL_S)
+
+
+def shared_linger_s(queues: Iterable[QueueState]) -> float:
+    """How long a message of one of these queues may wait so that a call for several of them carries more of their messages.
+
+    Counts those whose own rate is too low to linger for.
+    """
+    now = time.monotonic()
+    rate = sum(queue.recent_rate(now) for queue in queues if queue.fixed_linger_s is None and not queue.handed_over)
+    return 0.0 if rate < LINGER_FROM_PER_S else min(LONGEST_LINGER_S, LINGER_MESSAGES / rate)
+
+
+def at_once(moment: float, linger_s: float) -> float:
+    """The end of a wait, moved forward so that queues which linger as long as each other are claimed from at once."""
+    return moment - moment % LONGEST_LINGER_S if linger_s == LONGEST_LINGER_S else moment

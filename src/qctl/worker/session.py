@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import psycopg
 
@@ -31,6 +32,7 @@ class WorkerSession:
         self._connect = connect
         self._until = until
         self._connection: db.Connection | None = None
+        self._on_notify: Callable[[str], None] = lambda _payload: None
         self.worker_id: int | None = None
 
     @property
@@ -61,6 +63,7 @@ class WorkerSession:
 
     def listen(self, on_notify: Callable[[str], None]) -> None:
         """Calls ``on_notify`` with the payload of each notification of capture, from now on."""
+        self._on_notify = on_notify
         self.connection.add_notify_handler(lambda notice: on_notify(notice.payload))
         with db.translating():
             self.connection.execute("listen qctl")
@@ -71,9 +74,12 @@ class WorkerSession:
             return self.connection.fileno()
 
     def read_notifications(self) -> None:
-        """Reads what has come on the connection."""
+        """Reads what has come on the connection, without asking the server for anything."""
+        pgconn = self.connection.pgconn
         with db.translating():
-            self.connection.execute("select")
+            pgconn.consume_input()
+            while (notice := pgconn.notifies()) is not None:
+                self._on_notify(notice.extra.decode())
 
     def queues(self, names: list[str] | None) -> list[WorkQueue]:
         """The queues of these names, or all, whatever their transport."""
@@ -139,6 +145,41 @@ class WorkerSession:
             retry_after_s=[a.retry_after_s for a in answers],
         )[0]
 
+    def claim_queues(self, asked: list[tuple[str, int, int]]) -> list[tuple[str, Claimed | None]]:
+        """Claims from several queues at once.
+
+        Args:
+            asked: names, with the limit and the bytes of each as in :meth:`claim`.
+
+        Returns:
+            Each message with its queue; None for a queue that must be claimed from by itself.
+        """
+        names, limits, most = zip(*asked, strict=True)
+        return db.call_tuples(
+            self.connection,
+            _with_queue,
+            "claim_queues",
+            queues=list(names),
+            limits=list(limits),
+            max_bytes=list(most),
+            worker_id=self.worker_id,
+        )
+
+    def settle_queues(self, answers: list[Answer]) -> set[tuple[str, int]]:
+        """Settles successes of several queues at once; returns lease and message of those that it has settled."""
+        settled = db.call_tuples(
+            self.connection,
+            _without_queue,
+            "settle_queues",
+            queues=[a.request.queue for a in answers],
+            lease=[a.request.message.lease for a in answers],
+            msg_id=[a.request.message.msg_id for a in answers],
+            status=[a.status for a in answers],
+            response=[a.response for a in answers],
+            duration_ms=[a.duration_ms for a in answers],
+        )
+        return set(settled)
+
     def release(self, queue: str, unsent: list[Answer]) -> None:
         """Gives back messages that were claimed and not sent; no attempt is spent."""
         db.call_value(
@@ -161,3 +202,11 @@ class WorkerSession:
     def wake_up(self, queue_ids: list[int]) -> None:
         """Gives those locks back."""
         db.call_value(self.connection, "wake_up", queue_ids=queue_ids)
+
+
+def _with_queue(queue: str, msg_id: int | None, *rest: Any) -> tuple[str, Claimed | None]:
+    return queue, None if msg_id is None else Claimed(msg_id, *rest)
+
+
+def _without_queue(_queue: str, lease: str, msg_id: int) -> tuple[str, int]:
+    return lease, msg_id

@@ -1,9 +1,10 @@
 """Sleeping on a queue: nobody looks at it, because whoever writes to it notifies."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 
-from qctl.worker.queue_state import LONGEST_POLL_S, QueueState
+from qctl.worker.queue_state import LONGEST_POLL_S, QueueState, at_once, shared_linger_s
 from qctl.worker.session import WorkerSession
 
 
@@ -19,6 +20,8 @@ class Sleep:
         self._notified: set[int] = set()
         self.possible = False
         self.next_look = 0.0
+        # -inf: a notification has come, and how long to wait for others is still to be decided.
+        self.wakes_at = math.inf
 
     def begin(self, listen: bool | None, talk: Callable[[str], None]) -> None:
         """What a new connection needs.
@@ -33,19 +36,22 @@ class Sleep:
         if self.possible:
             self._session.listen(self._on_notify)
 
-    @property
-    def disturbed(self) -> bool:
-        """Whether a writer has notified."""
-        return bool(self._notified)
-
     def end(self, queues: Iterable[QueueState], now: float) -> None:
         """Wakes queues that a writer notified of or, looked at once a second, that hold a message now due.
 
-        Writers of a slow queue go on notifying, so that it can sleep again after one claim.
+        Writers of a slow queue go on notifying, so that it can sleep again after one claim. Where several slow queues together
+        are busy, those that were notified of wait a little and then wake at once.
         """
-        sleeping = {queue.name: queue for queue in queues if queue.asleep}
-        woken = {name for name, queue in sleeping.items() if queue.queue_id in self._notified}
-        self._notified.clear()
+        every = list(queues)
+        sleeping = {queue.name: queue for queue in every if queue.asleep}
+        told = {name for name, queue in sleeping.items() if queue.queue_id in self._notified}
+        if self.wakes_at == -math.inf:
+            linger_s = shared_linger_s(every)
+            self.wakes_at = at_once(now + linger_s, linger_s)
+        woken = {name for name in told if now >= self.wakes_at or sleeping[name].fixed_linger_s == 0.0}
+        self._notified = {sleeping[name].queue_id for name in told - woken}
+        if not self._notified:
+            self.wakes_at = math.inf
         if sleeping and now >= self.next_look:
             self.next_look = now + LONGEST_POLL_S
             ready = set(self._session.ready_queues(sorted(sleeping)))
@@ -92,3 +98,5 @@ class Sleep:
     def _on_notify(self, payload: str) -> None:
         if payload.isdecimal():
             self._notified.add(int(payload))
+            if self.wakes_at == math.inf:
+                self.wakes_at = -math.inf
