@@ -12978,8 +12978,8 @@ begin
   into v_queues, v_ids, v_rooms, v_bytes, v_hide_until, v_from, v_alone
   from (
     select a.name, q.queue_id as id, q, p.plain, least(a.max_bytes, qctl._most_bytes()) as max_bytes,
-           case when p.plain and g.paused_at is null then least(a.most, q.max_in_flight - qctl._live_leases(q, v_now)) end as room
-    from unnest(p_queues, p_limits, p_max_bytes) as a (name, most, max_bytes)
+           case when p.plain and g.paused_at is null then least(coalesce(a.most, 0), q.max_in_flight - qctl._live_leases(q, v_now)) end as room
+    from (select distinct on (u.name) u.* from unnest(p_queues, p_limits, p_max_bytes) as u (name, most, max_bytes) order by u.name) a
     left join qctl.queue q on q.queue_name = a.name and q.queue_id = any (v_gates)
     left join qctl.gate g on g.queue_id = q.queue_id
     cross join lateral (

@@ -86,7 +86,11 @@ def test_limits_hold_for_each_queue(queues):
     rows = claimed(queues, (*NAMES, "narrow"), limit=3)
     assert Counter(row[0] for row in rows) == {"orders": 3, "stock": 3, "users": 3, "narrow": 2}
     assert not claimed(queues, ["narrow"])
+    # A name that is given twice, or no limit, takes no more.
+    assert Counter(row[0] for row in claimed(queues, ("orders", "orders"), limit=1)) == {"orders": 1}
+    assert queues.execute("select * from qctl.claim_queues('{orders}', '{null}', '{null}')").fetchall() == []
     # Always one, whatever its size.
+    send(queues, 5, name="orders")
     assert Counter(row[0] for row in claimed(queues, max_bytes=1)) == {"orders": 1, "stock": 1, "users": 1}
 
 

@@ -102,12 +102,17 @@ class Delivery:
             except QctlError as error:
                 self._part(error)
                 return alone + page + queues
-            apart = {name for name, message in found if message is None}
-            alone += [queue for queue in page if queue.name in apart]
+            messages: dict[str, list[Claimed]] = {queue.name: [] for queue in page}
+            for name, message in found:
+                if message is None:
+                    del messages[name]
+                else:
+                    messages[name].append(message)
+            alone += [queue for queue in page if queue.name not in messages]
             for queue, (name, room, _) in zip(page, asked, strict=True):
-                if name not in apart:
-                    messages = [message for of, message in found if of == name and message is not None]
-                    self._guarded(queue, "claim", partial(self._take, messages=messages, room=room, before=before))
+                if name in messages:
+                    took = partial(self._take, messages=messages[name], room=room, before=before)
+                    self._guarded(queue, "claim", took)
         return alone + queues
 
     def _are_together(self) -> bool:
